@@ -1,0 +1,66 @@
+"""What the edges of a mesh say about an inside."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Edges(NamedTuple):
+    """``even``: each edge has an even number of faces, so that a line meets the mesh an even number of times.
+
+    ``closed``: it has two; ``oriented``: it has one or two, and two run along it in opposite directions.
+    """
+
+    even: bool
+    closed: bool
+    oriented: bool
+
+
+def edges(face: Tensor, triangles: Tensor) -> Edges:
+    """Look at the edges by vertex number and, where that leaves an open edge, by position (seams are no holes)."""
+    found = _edges(face)
+    return found if found.even else _edges(weld(triangles))
+
+
+def weld(triangles: Tensor) -> Tensor:
+    """Faces (3, F) numbered so that corners at one position are one vertex."""
+    _, number = torch.unique(triangles.reshape(-1, 3), dim=0, return_inverse=True)
+    return number.view(-1, 3).t()
+
+
+def directed(face: Tensor) -> tuple[Tensor, Tensor]:
+    """Start and end (3F,) of the edges of all faces; of a face that has collapsed to an edge, none."""
+    a, b, c = face
+    keep = (a != b) & (b != c) & (c != a)
+    face = face if bool(keep.all()) else face[:, keep]
+    return face.reshape(-1), face.roll(-1, 0).reshape(-1)
+
+
+def _edges(face: Tensor) -> Edges:
+    start, end = directed(face)
+    count = int(face.max()) + 1 if face.numel() else 0
+    key = torch.minimum(start, end) * count + torch.maximum(start, end)
+    # An edge used once each way is 2 key and 2 key + 1 beside each other: one sort answers both questions.
+    key = torch.sort(2 * key + (start > end)).values
+    _, uses = torch.unique_consecutive(torch.div(key, 2, rounding_mode="floor"), return_counts=True)
+    return Edges(
+        even=len(uses) > 0 and bool((uses % 2 == 0).all()),
+        closed=len(uses) > 0 and bool((uses == 2).all()),
+        oriented=bool((uses <= 2).all()) and bool((key[1:] != key[:-1]).all()),
+    )
+
+
+def boundary(face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The boundary of the faces as a chain: edges start -> end, and how often each runs that way, all net."""
+    start, end = directed(face)
+    count = int(face.max()) + 1
+    low, high = torch.minimum(start, end), torch.maximum(start, end)
+    key, number = torch.unique(low * count + high, return_inverse=True)
+    net = torch.zeros(len(key), dtype=torch.long, device=face.device)
+    net.index_add_(0, number, 1 - 2 * (start > end).long())
+    open_ = net != 0
+    key, net = key[open_], net[open_]
+    return torch.div(key, count, rounding_mode="floor"), key % count, net

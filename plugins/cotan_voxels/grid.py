@@ -1,0 +1,87 @@
+"""Where a shape lies in its grid of voxels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NORMALIZATIONS = ("box", "sphere", "none")
+
+
+class Grid(NamedTuple):
+    """Voxel (i, j, k) is the cube [i, i+1] x [j, j+1] x [k, k+1] in units of ``pitch``, counted from ``origin``.
+
+    - triangles: (F, 3, 3) corners in voxels, float64.
+    - origin: (3,) the outer corner of voxel (0, 0, 0), in the units of the shape.
+    - pitch: the side of a voxel, in the units of the shape.
+    """
+
+    triangles: Tensor
+    origin: Tensor
+    pitch: float
+
+
+def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: float) -> Grid:
+    """Fit a shape into ``resolution``^3 voxels, leaving ``padding`` of them free on every side.
+
+    ``box`` centres the bounding box and fits its longest side; ``sphere`` centres the centroid of the surface and fits
+    the farthest corner, so that no rotation about it leaves the grid; ``none`` takes [-1, 1]^3 to be the grid.
+    Vertices that no face uses do not count.
+    """
+    if not 2 <= resolution <= 1024:
+        raise ValueError(f"voxels need a resolution from 2 to 1024, got {resolution}")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
+    if not 0 <= 2 * padding < resolution:
+        raise ValueError(f"padding must be from 0 to below half of the resolution {resolution}, got {padding}")
+    if face.numel() == 0:
+        raise ValueError("voxels need a mesh with faces, got none")
+    triangles = pos.detach().double()[face.t()]  # (F, 3, 3)
+    if not bool(torch.isfinite(triangles).all()):
+        raise ValueError("voxels need finite positions, got NaN or infinity")
+    if normalize == "none":
+        centre, radius = triangles.new_zeros(3), 1.0
+    elif normalize == "box":
+        low, high = triangles.amin(dim=(0, 1)), triangles.amax(dim=(0, 1))
+        centre, radius = (low + high) / 2, float((high - low).max()) / 2
+    else:
+        centre = _centroid(triangles)
+        radius = float((triangles - centre).norm(dim=-1).max())
+    if radius == 0:
+        raise ValueError("voxels need a shape of some size, got one whose corners all lie in one point")
+    pitch = 2 * radius / (resolution - 2 * padding)
+    triangles = (triangles - centre) / pitch + resolution / 2
+    return Grid(triangles, centre - pitch * resolution / 2, pitch)
+
+
+def _centroid(triangles: Tensor) -> Tensor:
+    """The mean of the surface; of the corners where it has no area."""
+    a, b, c = triangles.unbind(1)
+    area = torch.linalg.cross(b - a, c - a).norm(dim=-1, keepdim=True)
+    total = area.sum()
+    if total <= 0:
+        return triangles.mean(dim=(0, 1))
+    return (triangles.mean(1) * area).sum(0) / total
+
+
+def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Row r repeated counts[r] times, and the running number within each row: the index of a ragged product."""
+    row = torch.repeat_interleave(counts)
+    start = counts.cumsum(0) - counts
+    return row, torch.arange(len(row), device=counts.device) - start[row]
+
+
+def chunks(counts: Tensor, budget: int) -> list[slice]:
+    """Consecutive runs of rows whose counts sum to about ``budget`` at most (one row may exceed it alone)."""
+    total = counts.cumsum(0)
+    if len(counts) == 0 or int(total[-1]) <= budget:
+        return [slice(0, len(counts))]
+    bounds, done = [0], 0
+    while bounds[-1] < len(counts):
+        stop = int(torch.searchsorted(total, done + budget, right=True))
+        stop = max(stop, bounds[-1] + 1)
+        bounds.append(stop)
+        done = int(total[stop - 1])
+    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]

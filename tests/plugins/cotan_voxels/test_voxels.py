@@ -1,0 +1,248 @@
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from cotan_voxels.voxels import voxel_report, voxels
+
+trimesh = pytest.importorskip("trimesh")
+
+
+def tensors(mesh):
+    return torch.tensor(mesh.vertices.copy(), dtype=torch.float64), torch.tensor(mesh.faces.copy()).t().contiguous()
+
+
+def volume(pos, face, **options):
+    return float(voxels(pos, face, **options).sum()) * voxel_report(pos, face, **options)["pitch"] ** 3
+
+
+def rotation(seed):
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    q = q * r.diagonal().sign()
+    return q * torch.linalg.det(q)
+
+
+ANALYTIC = {
+    "sphere": (trimesh.creation.icosphere(subdivisions=4), 4 / 3 * math.pi),
+    "box": (trimesh.creation.box(extents=(1.0, 2.0, 0.7)), 1.4),
+    "torus": (trimesh.creation.torus(1.0, 0.4, major_sections=96, minor_sections=64), 2 * math.pi**2 * 0.16),
+    "cone": (trimesh.creation.cone(radius=1.0, height=1.5, sections=96), math.pi / 2),
+}
+
+
+@pytest.mark.parametrize("name", ANALYTIC)
+@pytest.mark.parametrize("method", ["auto", "winding"])
+def test_volume(name, method):
+    mesh, expected = ANALYTIC[name]
+    pos, face = tensors(mesh)
+    for seed in range(3):
+        found = volume(pos @ rotation(seed).T, face, resolution=64, method=method)
+        assert found == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ANALYTIC)
+def test_parity_is_winding_is_flood_on_a_closed_mesh(name):
+    pos, face = tensors(ANALYTIC[name][0])
+    pos = pos @ rotation(7).T
+    parity = voxels(pos, face, resolution=40, method="parity")
+    assert torch.equal(voxels(pos, face, resolution=40, method="winding"), parity)
+    flood = voxels(pos, face, resolution=40, method="flood")
+    assert torch.equal(flood, voxels(pos, face, resolution=40, fill="union"))
+
+
+def check_against_contains(mesh, seed):
+    """At 1000 random points more than a voxel's diagonal away from the surface."""
+    pos, face = tensors(mesh)
+    report = voxel_report(pos, face, resolution=64)
+    grid = voxels(pos, face, resolution=64)
+    wall = voxels(pos, face, resolution=64, fill="tsdf", truncation=1.0).abs() < 1
+    generator = torch.Generator().manual_seed(seed)
+    at = torch.rand(20000, 3, generator=generator, dtype=torch.float64) * 64
+    cell = at.long()
+    away = ~wall[cell[:, 0], cell[:, 1], cell[:, 2]]
+    at, cell = at[away][:1000], cell[away][:1000]
+    points = at * report["pitch"] + torch.tensor(report["origin"], dtype=torch.float64)
+    found = grid[cell[:, 0], cell[:, 1], cell[:, 2]] > 0
+    assert len(at) == 1000
+    assert found.sum() > 10
+    assert torch.equal(found, torch.from_numpy(mesh.contains(points.numpy())))
+
+
+@pytest.mark.parametrize("name", ANALYTIC)
+def test_the_same_solid_as_trimesh(name):
+    check_against_contains(ANALYTIC[name][0], seed=0)
+
+
+@pytest.mark.parametrize("name", ["clean/spot.ply", "clean/fandisk.obj"])
+def test_the_same_solid_as_trimesh_on_real_meshes(name):
+    check_against_contains(trimesh.load(data() / "meshes" / name, force="mesh"), seed=1)
+
+
+def data() -> Path:
+    if "COTAN_DATA" not in os.environ:
+        pytest.skip("COTAN_DATA is not set")
+    return Path(os.environ["COTAN_DATA"])
+
+
+def test_holes_are_closed_by_winding():
+    """A sphere without its cap keeps its inside; by flooding it would leak."""
+    mesh = trimesh.creation.icosphere(subdivisions=4)
+    pos, face = tensors(mesh)
+    closed = voxels(pos, face, resolution=32, normalize="none", padding=2)
+    cap = face[:, (pos[face][..., 2] < 0.9).any(0)]
+    options = {"resolution": 32, "normalize": "none", "padding": 2}
+    assert voxel_report(pos, cap, **options)["method"] == "winding"
+    opened = voxels(pos, cap, **options)
+    assert (opened != closed).sum() < 0.03 * closed.sum()
+    assert voxels(pos, cap, method="flood", **options).sum() < 0.7 * closed.sum()
+
+
+def test_overlapping_pieces():
+    a, b = trimesh.creation.box(), trimesh.creation.box()
+    b.apply_translation([0.5, 0.25, 0.125])
+    pos, face = tensors(trimesh.util.concatenate([a, b]))
+    overlap = 0.5 * 0.75 * 0.875
+    assert volume(pos, face, resolution=128, method="winding") == pytest.approx(2 - overlap, rel=0.02)
+    assert volume(pos, face, resolution=128, method="parity") == pytest.approx(2 - 2 * overlap, rel=0.02)
+
+
+def test_cavity():
+    outer, inner = trimesh.creation.icosphere(subdivisions=4), trimesh.creation.icosphere(subdivisions=4, radius=0.5)
+    inner.invert()
+    pos, face = tensors(trimesh.util.concatenate([outer, inner]))
+    for method in ("parity", "winding"):
+        assert volume(pos, face, resolution=64, method=method) == pytest.approx(4 / 3 * math.pi * 0.875, rel=0.02)
+
+
+def test_auto_names_its_method():
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=2))
+    assert voxel_report(pos, face)["method"] == "parity"
+    assert voxel_report(pos, face[:, 1:])["method"] == "winding"
+    mixed = face.clone()
+    mixed[:, 5] = mixed[:, 5].flip(0)
+    assert voxel_report(pos, mixed)["method"] == "parity"
+    assert voxel_report(pos, mixed[:, 1:])["method"] == "flood"
+    # Corners of their own for each face are a seam, not a hole.
+    assert voxel_report(pos[face.t().reshape(-1)], torch.arange(face.numel()).view(-1, 3).t())["watertight"]
+
+
+def test_sheets_are_kept():
+    """Two-sided sheets are closed and have no inside; an open sheet has none either."""
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    sheet = torch.tensor([[0, 1, 2], [0, 2, 3]]).t()
+    for face in (sheet, torch.cat([sheet, sheet.flip(0)], 1)):
+        found = voxels(pos, face, resolution=16)
+        assert torch.equal(found, voxels(pos, face, resolution=16, fill="surface"))
+        assert found.sum() > 14 * 14
+
+
+def test_one_triangle():
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 1]])
+    for fill in ("solid", "surface", "union", "tsdf"):
+        found = voxels(pos, torch.tensor([[0], [1], [2]]), fill=fill)
+        assert found.shape == (32, 32, 32)
+        assert found.isfinite().all()
+        assert found.min() < found.max()
+
+
+def test_tsdf_of_a_sphere():
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=5))
+    found = voxels(pos, face, resolution=32, fill="tsdf", truncation=4.0)
+    pitch = voxel_report(pos, face)["pitch"]
+    centre = (torch.cartesian_prod(*[torch.arange(32, dtype=torch.float64)] * 3) + 0.5 - 16) * pitch
+    expected = ((centre.norm(dim=1) - 1) / pitch / 4).clamp(-1, 1).view(32, 32, 32)
+    assert torch.allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("normalize", ["box", "sphere"])
+def test_place_and_size_do_not_matter(normalize):
+    pos, face = tensors(ANALYTIC["torus"][0])
+    pos = pos @ rotation(3).T
+    first = voxels(pos, face, normalize=normalize)
+    moved = voxels(pos * 7.3 + torch.tensor([5.0, -3.0, 100.0]), face, normalize=normalize)
+    assert torch.equal(first, moved)
+
+
+def test_sphere_keeps_the_size_under_rotation():
+    pos, face = tensors(ANALYTIC["box"][0])
+    pitches = {
+        round(voxel_report(pos @ rotation(s).T, face, normalize="sphere", padding=0)["pitch"], 12) for s in range(5)
+    }
+    assert len(pitches) == 1
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
+def test_padding_is_free(padding):
+    pos, face = tensors(ANALYTIC["box"][0])
+    pos = pos.roll(1, 1)
+    filled = voxels(pos, face, fill="surface", padding=padding, resolution=32).nonzero()
+    free = math.floor(padding - 1e-6)  # a face on the border of a voxel touches both of its sides
+    assert filled.amin() == max(free, 0)
+    assert filled.amax() == 31 - max(free, 0)
+
+
+def test_axes_are_those_of_the_shape():
+    """A cone along y."""
+    pos, face = tensors(trimesh.creation.cone(radius=0.3, height=2.0))
+    pos = pos.roll(-1, 1)  # z to y, its tip at high y
+    length = voxels(pos, face).sum((0, 2))
+    assert (length > 0).sum() == 30
+    assert length[1] == length.max()
+
+
+def test_unreferenced_vertices_do_not_count():
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=2))
+    more = torch.cat([pos, torch.tensor([[100.0, 0, 0], [torch.nan, 0, 0]])])
+    assert torch.equal(voxels(more, face), voxels(pos, face))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"face": torch.empty(3, 0, dtype=torch.long)}, "a mesh with faces, got none"),
+        ({"pos": torch.zeros(12, 3)}, "all lie in one point"),
+        ({"pos": torch.full((12, 3), torch.nan)}, "finite positions, got NaN"),
+        ({"resolution": 1}, "resolution from 2 to 1024, got 1"),
+        ({"fill": "hollow"}, "solid, surface, union, tsdf; got 'hollow'"),
+        ({"method": "guess"}, "auto, parity, winding, flood; got 'guess'"),
+        ({"normalize": "unit"}, "box, sphere, none; got 'unit'"),
+        ({"padding": 16}, "below half of the resolution 32, got 16"),
+        ({"fill": "tsdf", "truncation": 0}, "truncation must be positive, got 0"),
+    ],
+)
+def test_refusals(change, message):
+    pos, face = tensors(trimesh.creation.icosahedron())
+    with pytest.raises(ValueError, match=message):
+        voxels(**{"pos": pos, "face": face, **change})
+
+
+@pytest.mark.parametrize("fill", ["solid", "surface", "union", "tsdf"])
+def test_hard_meshes(fill):
+    for path in sorted((data() / "meshes" / "hard").iterdir()):
+        pos, face = tensors(trimesh.load(path, process=False, force="mesh"))
+        try:
+            found = voxels(pos, face, resolution=16, fill=fill)
+        except ValueError as error:
+            assert path.name == "degenerate_mesh.obj", path
+            assert "one point" in str(error)
+            continue
+        assert found.shape == (16, 16, 16)
+        assert found.isfinite().all()
+        assert found.min() < found.max()
+
+
+def test_furniture_is_never_lost():
+    for path in sorted((data() / "modelnet10_micro").glob("*/test/*.off"))[::8]:
+        pos, face = tensors(trimesh.load(path, process=False, force="mesh"))
+        solid, wall = voxels(pos, face), voxels(pos, face, fill="surface")
+        near = torch.nn.functional.max_pool3d(solid[None], 5, 1, 2)[0]
+        assert (wall <= near).all(), path
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", ["parity", "winding", "flood"])
+def test_cuda(method):
+    pos, face = tensors(ANALYTIC["torus"][0])
+    assert torch.equal(voxels(pos.cuda(), face.cuda(), method=method).cpu(), voxels(pos, face, method=method))
