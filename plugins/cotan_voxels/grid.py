@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -84,4 +85,4 @@ def chunks(counts: Tensor, budget: int) -> list[slice]:
         stop = max(stop, bounds[-1] + 1)
         bounds.append(stop)
         done = int(total[stop - 1])
-    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(a, b) for a, b in itertools.pairwise(bounds)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .closed import Edges, edges
@@ -47,12 +46,14 @@ def voxels(
     """
     if fill not in FILLS:
         raise ValueError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
+    if method not in METHODS:
+        raise ValueError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
     if not truncation > 0:
         raise ValueError(f"truncation must be positive, got {truncation}")
     grid = place(pos, face, resolution, normalize, padding)
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
-    name, found = resolve(method, face, grid)
+    name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method
     if fill == "tsdf":
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
         return distance(grid.triangles, resolution, truncation) * side / truncation
@@ -82,9 +83,9 @@ def voxel_report(
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
     grid = place(pos, face, resolution, normalize, padding)
-    name, found = resolve(method, face, grid)
+    found = edges(face, grid.triangles)
     return {
-        "method": name,
+        "method": resolve(method, found),
         "watertight": found.closed,
         "oriented": found.oriented,
         "resolution": resolution,
@@ -93,14 +94,11 @@ def voxel_report(
     }
 
 
-def resolve(method: str, face: Tensor, grid: Grid) -> tuple[str, Edges]:
-    """The method that ``auto`` stands for on this mesh, and what its edges say."""
-    if method not in METHODS:
-        raise ValueError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
-    found = edges(face, grid.triangles)
-    if method == "auto":
-        method = "parity" if found.even else "winding" if found.oriented else "flood"
-    return method, found
+def resolve(method: str, found: Edges) -> str:
+    """The method that ``auto`` stands for on a mesh with such edges."""
+    if method != "auto":
+        return method
+    return "parity" if found.even else "winding" if found.oriented else "flood"
 
 
 def inside(method: str, grid: Grid, resolution: int) -> Tensor:

@@ -1,0 +1,102 @@
+"""A convolutional network on the flat torus (Maron et al. 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .torus import Torus
+
+
+class CircularBlock(nn.Module):
+    r"""y = relu(x + norm(K2 * relu(norm(K1 * x)))), * a convolution with periodic boundary and no stride.
+
+    x and y are (B, C, R, R). A shift of x by whole pixels, across the boundary, is the same shift of y.
+    """
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        options = {"padding": dilation, "dilation": dilation, "padding_mode": "circular", "bias": False}
+        self.first = nn.Conv2d(width, width, 3, **options)
+        self.second = nn.Conv2d(width, width, 3, **options)
+        self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.second(self.norm1(self.first(x)).relu()))
+        return (x + y).relu()
+
+
+class Toric(nn.Module):
+    """Signals pulled back to the torus, convolved there, and averaged over it or pushed back to the vertices.
+
+    - maps: how many maps of each shape; training draws one for each shape and step, otherwise all are averaged.
+    - resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
+    - weights, balance, seed: how the shape is flattened (see ``torus``).
+
+    Tasks ``classify`` and ``regress`` give (B, out_dim), ``label`` gives (V, out_dim).
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        maps: int = 3,
+        resolution: int = 32,
+        width: int = 48,
+        depth: int = 4,
+        dropout: float = 0.0,
+        weights: str = "cotan",
+        balance: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if task not in ("classify", "regress", "label"):
+            raise ValueError(f"toric can classify, regress or label, got task {task!r}")
+        options = {"maps": maps, "resolution": resolution, "weights": weights, "balance": balance, "seed": seed}
+        self.options, self.task = options, task
+        self.lift = nn.Conv2d(in_dim, width, 1)
+        # A dilation of half the torus or more would meet itself.
+        dilations = [d for d in (1, 2, 4, 8) if 4 * d <= resolution]
+        self.blocks = nn.Sequential(*(CircularBlock(width, dilations[i % len(dilations)]) for i in range(depth)))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
+
+    def forward(self, x: Tensor, torus: Torus, batch: Tensor) -> Tensor:
+        vertex, weight, uv, scale = torus
+        if self.training:
+            pick = torch.randint(vertex.shape[1], (len(vertex),), device=x.device)
+            shape = torch.arange(len(vertex), device=x.device)
+            vertex, weight = vertex[shape, pick][:, None], weight[shape, pick][:, None]
+            here = torch.arange(len(uv), device=x.device)
+            uv, scale = uv[here, pick[batch]][:, None], scale[here, pick[batch]][:, None]
+        maps = vertex.shape[1]
+        image = pull(x, vertex, weight).flatten(0, 1)  # (B M, C, R, R)
+        image = self.blocks(self.lift(image))
+        if self.task != "label":
+            return self.head(image.mean((2, 3))).unflatten(0, (-1, maps)).mean(1)
+        image = image.unflatten(0, (-1, maps))
+        logits = self.head(torch.stack([push(image[:, m], uv[:, m], batch) for m in range(maps)], 1))  # (V, M, out)
+        share = scale + torch.finfo(scale.dtype).tiny
+        return (logits * (share / share.sum(1, keepdim=True))[..., None]).sum(1)
+
+
+def pull(x: Tensor, vertex: Tensor, weight: Tensor) -> Tensor:
+    """A signal on vertices (V, C) as images (B, M, C, R, R): y_p = sum_c weight_pc x[vertex_pc]."""
+    return (x[vertex] * weight[..., None]).sum(-2).movedim(-1, 2)
+
+
+def push(image: Tensor, uv: Tensor, batch: Tensor) -> Tensor:
+    """Images (B, C, R, R) read at the four places (V, 4, 2) of each vertex, between pixels, and averaged: (V, C)."""
+    r = image.shape[-1]
+    pixels = image.movedim(1, -1).flatten(0, 2)  # (B R R, C)
+    at = uv * r - 0.5
+    low = at.floor()
+    far, low = at - low, low.long()
+    total = image.new_zeros(len(uv), image.shape[1])
+    for a in (0, 1):
+        for b in (0, 1):
+            i, j = (low[..., 0] + a) % r, (low[..., 1] + b) % r
+            share = (far[..., 0] if a else 1 - far[..., 0]) * (far[..., 1] if b else 1 - far[..., 1])  # (V, 4)
+            total = total + (pixels[(batch[:, None] * r + i) * r + j] * share[..., None]).sum(1)
+    return total / 4

@@ -1,0 +1,121 @@
+"""Cutting a sphere open from one cone point through a second to a third."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .sphere import Sphere, components, twins
+
+EXTREMITIES = 5
+
+
+class Disc(NamedTuple):
+    """The cut sphere: corner (3, F) and, for each of its D vertices, the sphere's vertex and which copy it is.
+
+    ``copy`` is 0, 1 right of the cut from the first cone point to the middle one, 2 right of that from the middle one
+    to the last. ``cones`` are the three points as vertices of the sphere: first, middle, last.
+    """
+
+    corner: NDArray[np.int64]
+    vertex: NDArray[np.int64]
+    copy: NDArray[np.int64]
+    cones: tuple[int, int, int]
+
+
+def edge_graph(sphere: Sphere):
+    """The edges with their lengths, as a sparse matrix."""
+    from scipy.sparse import coo_matrix
+
+    start, end = sphere.face.reshape(-1), sphere.face.roll(-1, 0).reshape(-1)
+    length = (sphere.pos[start] - sphere.pos[end]).norm(dim=1)
+    # csgraph takes a stored zero for no edge.
+    length = length.clamp(min=1e-9 * float(length.max()))
+    size = len(sphere.pos)
+    return coo_matrix((length.cpu().numpy(), (start.cpu().numpy(), end.cpu().numpy())), shape=(size, size)).tocsr()
+
+
+def extremities(sphere: Sphere, graph, count: int) -> list[int]:
+    """Vertices far from each other along edges: ends of limbs. The first two are nearly as far apart as any."""
+    from scipy.sparse.csgraph import dijkstra
+
+    away = sphere.pos - sphere.pos.mean(0)
+    start = int((away**2).sum(1).argmax())
+    first = int(dijkstra(graph, indices=start).argmax())
+    chosen, near = [first], dijkstra(graph, indices=first)
+    while len(chosen) < min(count, len(sphere.pos)):
+        chosen.append(int(near.argmax()))
+        near = np.minimum(near, dijkstra(graph, indices=chosen[-1]))
+    return chosen
+
+
+def triples(count: int, seed: int) -> list[tuple[int, int, int]]:
+    """All ways to pick (first, middle, last) of ``count`` points up to swapping first and last.
+
+    The points that were picked least come first, so that a few maps already have each limb at a cone point once. Seed
+    0 goes through them in order, any other seed in an order of its own.
+    """
+    left = [t for t in itertools.permutations(range(count), 3) if t[0] < t[2]]
+    if seed:
+        generator = torch.Generator().manual_seed(seed)
+        left = [left[i] for i in torch.randperm(len(left), generator=generator).tolist()]
+    used, out = [0] * count, []
+    while left:
+        best = min(left, key=lambda t: sum(4 ** used[p] for p in t))
+        left.remove(best)
+        out.append(best)
+        for p in best:
+            used[p] += 1
+    return out
+
+
+def cut(sphere: Sphere, graph, cones: tuple[int, int, int]) -> Disc | None:
+    """Cut along shortest paths of edges; None where the first path leaves no way for the second."""
+    from scipy.sparse.csgraph import dijkstra
+
+    first, middle, last = cones
+    _, before = dijkstra(graph, indices=middle, return_predecessors=True)
+    left = [first]
+    while left[-1] != middle:
+        left.append(int(before[left[-1]]))
+    keep = np.ones(len(before), dtype=bool)
+    keep[left[:-1]] = False
+    here = np.flatnonzero(keep)
+    index = np.cumsum(keep) - 1
+    reached, before = dijkstra(graph[here][:, here], indices=index[middle], return_predecessors=True)
+    if not keep[last] or not np.isfinite(reached[index[last]]):
+        return None
+    right = [last]
+    while right[-1] != middle:
+        right.append(int(here[before[index[right[-1]]]]))
+    return _open(sphere, left, right[::-1], cones)
+
+
+def _open(sphere: Sphere, left: list[int], right: list[int], cones: tuple[int, int, int]) -> Disc:
+    face, count = sphere.face, sphere.face.shape[1]
+    twin = twins(face)
+    size = len(sphere.pos)
+    start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
+    key = start * size + end
+    path = torch.tensor(left + right[1:], device=face.device)
+    forward = path[:-1] * size + path[1:]
+    on_cut = torch.isin(key, torch.cat([forward, path[1:] * size + path[:-1]]))
+    corner = torch.arange(3 * count, device=face.device)
+    following = (corner + count) % (3 * count)
+    whole = ~on_cut
+    number = components(3 * count, following[twin][whole], corner[whole])
+    total = int(number.max()) + 1
+    vertex = torch.zeros(total, dtype=torch.long, device=face.device).scatter_(0, number, start)
+    copy = torch.zeros(total, dtype=torch.long, device=face.device)
+    # The faces right of the cut hold its edges in the direction back.
+    for which, part in ((2, right), (1, left)):
+        part = torch.tensor(part, device=face.device)
+        back = torch.isin(key, part[1:] * size + part[:-1])
+        copy[number[corner[back]]] = which
+        copy[number[following[back]]] = which
+    copy[number[torch.isin(start, torch.tensor([cones[0], cones[2]], device=face.device))]] = 0
+    return Disc(number.view(3, count).cpu().numpy(), vertex.cpu().numpy(), copy.cpu().numpy(), cones)

@@ -1,0 +1,118 @@
+"""Maps of a shape to a flat torus."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .cut import EXTREMITIES, Disc, cut, edge_graph, extremities, triples
+from .embed import WEIGHTS, embed, flat_area, star
+from .image import draw
+from .sphere import Sphere, sphere
+
+
+class Torus(NamedTuple):
+    """M maps of a shape to the torus [0, 1)^2, each with four copies of the shape.
+
+    - vertex: (M, R, R, 3) the vertices about each pixel; weight: (M, R, R, 3) their shares. A signal x is pulled back
+      to the images sum_c weight_c x[vertex_c].
+    - uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus.
+    - scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
+    """
+
+    vertex: Tensor
+    weight: Tensor
+    uv: Tensor
+    scale: Tensor
+
+
+class Chart(NamedTuple):
+    """One map: the sphere, how it was cut, and a place for each of its vertices."""
+
+    sphere: Sphere
+    disc: Disc
+    value: NDArray[np.complex128]
+
+
+def charts(
+    pos: Tensor, face: Tensor, *, maps: int = 1, seed: int = 0, weights: str = "cotan", balance: int = 2
+) -> list[Chart]:
+    """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points."""
+    if weights not in WEIGHTS:
+        raise ValueError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
+    if maps < 1 or balance < 0:
+        raise ValueError(f"the torus needs at least one map and no negative balance, got {maps} and {balance}")
+    ball = sphere(pos.detach().double(), face)
+    graph = edge_graph(ball)
+    points = extremities(ball, graph, EXTREMITIES)
+    out: list[Chart] = []
+    corners, triangles = ball.pos.cpu().numpy(), ball.face.cpu().numpy()
+    discs = filter(None, (_cut(ball, graph, [points[i] for i in t]) for t in triples(len(points), seed)))
+    for disc in itertools.islice(discs, maps):
+        out.append(Chart(ball, disc, embed(corners, triangles, disc, weights, balance)))
+    if len(out) < maps:
+        raise ValueError(f"this mesh of {len(ball.pos)} vertices has only {len(out)} different torus maps, got {maps=}")
+    return out
+
+
+def _cut(ball: Sphere, graph, cones: list[int]) -> Disc | None:
+    """Cut, if need be with another of the points in the middle."""
+    for first, middle, last in (cones, [cones[1], cones[0], cones[2]], [cones[0], cones[2], cones[1]]):
+        disc = cut(ball, graph, (first, middle, last))
+        if disc is not None:
+            return disc
+    return None
+
+
+def torus(
+    pos: Tensor,
+    face: Tensor,
+    *,
+    maps: int = 1,
+    resolution: int = 64,
+    seed: int = 0,
+    weights: str = "cotan",
+    balance: int = 2,
+) -> Torus:
+    """Maps of a shape like a sphere to a flat torus, as images with periodic boundary.
+
+    - maps: how many, each with other cone points, where a map shows most.
+    - resolution: R, a power of two.
+    - seed: the order in which cone points are taken among the extremities of the shape; 0 takes the farthest first.
+    - weights: ``cotan`` keeps angles where the mesh allows, ``uniform`` sees the connectivity alone.
+    - balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
+
+    Every map is a bijection. A mesh that is no sphere is refused, with the reason.
+    """
+    if resolution < 4 or resolution & (resolution - 1) or resolution > 512:
+        raise ValueError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
+    found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance)
+    images = [image(chart, resolution) for chart in found]
+    spots = [spot(chart, len(pos)) for chart in found]
+    return Torus(*(torch.stack(t).to(pos.device) for t in zip(*images, strict=True)),
+                 *(torch.stack(t, 1).to(pos.device) for t in zip(*spots, strict=True)))  # fmt: skip
+
+
+def image(chart: Chart, resolution: int) -> tuple[Tensor, Tensor]:
+    """The vertices of the mesh about each pixel of a map, and their shares."""
+    under, share = draw(chart.value, chart.disc, resolution)
+    corner = chart.sphere.vertex[chart.sphere.face].cpu()
+    return corner[:, under].permute(1, 2, 0).contiguous(), share
+
+
+def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
+    """Where a map shows each vertex of the mesh (V, 4, 2), and how large (V,)."""
+    size = 4 / 3 * star(flat_area(chart.value, chart.disc), chart.sphere.face.cpu().numpy())
+    # Of the vertices that stand for one pinched vertex, the largest speaks for it.
+    order = np.argsort(size, kind="stable")
+    vertex = chart.sphere.vertex.cpu().numpy()[order]
+    copies = chart.value[order, None] * np.array([1, 1j, -1, -1j])
+    uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
+    uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)
+    scale[vertex] = size[order]
+    return torch.from_numpy(uv), torch.from_numpy(scale)

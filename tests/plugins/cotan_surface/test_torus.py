@@ -1,0 +1,370 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cotan_surface.toric import Toric, pull, push
+from cotan_surface.torus import torus
+from cotan_surface.torus.cut import triples
+from cotan_surface.torus.embed import flat_area, places
+from cotan_surface.torus.image import draw
+from cotan_surface.torus.maps import charts
+from cotan_surface.torus.picture import picture
+from cotan_surface.torus.sphere import sphere
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+trimesh = pytest.importorskip("trimesh")
+
+
+def tensors(mesh):
+    return torch.tensor(mesh.vertices.copy(), dtype=torch.float64), torch.tensor(mesh.faces.copy()).t().contiguous()
+
+
+def bumpy(seed, level=3):
+    """A sphere with dents and limbs."""
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=level))
+    generator = torch.Generator().manual_seed(seed)
+    axes = torch.nn.functional.normalize(torch.randn(6, 3, generator=generator, dtype=torch.float64), dim=1)
+    return pos * (0.4 + (4 * (pos @ axes.T - 1)).exp().sum(1, keepdim=True)), face
+
+
+def data() -> Path:
+    if "COTAN_DATA" not in os.environ:
+        pytest.skip("COTAN_DATA is not set")
+    return Path(os.environ["COTAN_DATA"])
+
+
+SHAPES = {
+    "tetrahedron": tensors(trimesh.creation.icosphere(0).convex_hull),
+    "sphere": tensors(trimesh.creation.icosphere(3)),
+    "box": tensors(trimesh.creation.box(extents=(1, 2, 5))),
+    "needle": tensors(trimesh.creation.cylinder(0.05, 2.0)),
+    "limbs": bumpy(0),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("weights", ["cotan", "uniform"])
+@pytest.mark.parametrize("balance", [0, 2])
+def test_a_bijection(name, weights, balance):
+    """All faces keep their side, and their areas sum to a quarter of the torus: the four copies cover it once."""
+    for chart in charts(*SHAPES[name], maps=3, weights=weights, balance=balance):
+        area = flat_area(chart.value, chart.disc)
+        assert area.min() > 0
+        assert area.sum() == pytest.approx(0.25, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_bijection_of_any_hull(seed, order):
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(40, 3, generator=generator, dtype=torch.float64) * torch.tensor([5.0, 1.0, 1.0])
+    for chart in charts(*tensors(trimesh.convex.convex_hull(points.numpy())), maps=3, seed=order):
+        area = flat_area(chart.value, chart.disc)
+        assert area.min() > 0
+        assert area.sum() == pytest.approx(0.25, abs=1e-12)
+
+
+def test_the_banks_of_the_cut_meet():
+    """About each vertex but the cones, the angles of the flat faces sum to a whole turn; at the cones to their part."""
+    chart = charts(*SHAPES["limbs"])[0]
+    corner = places(chart.value, chart.disc)
+    angle = np.angle((np.roll(corner, -2, 0) - corner) / (np.roll(corner, -1, 0) - corner))
+    total = np.bincount(chart.sphere.face.numpy().ravel(), angle.ravel()) / (2 * np.pi)
+    expected = np.ones(len(total))
+    expected[list(chart.disc.cones)] = [1 / 4, 1 / 2, 1 / 4]
+    assert total == pytest.approx(expected, abs=1e-9)
+
+
+def test_vertices_lie_at_the_mean_of_their_neighbours():
+    """On all four copies, by places alone: with equal weights every vertex is the mean of its ring."""
+    chart = charts(*SHAPES["limbs"], weights="uniform", balance=0)[0]
+    corner = places(chart.value, chart.disc)
+    pull_ = sum(np.roll(corner, -k, 0) - corner for k in (1, 2))
+    face = chart.sphere.face.numpy().ravel()
+    plain = np.bincount(chart.disc.vertex, minlength=len(chart.value)) == 1  # not on the cut
+    force = np.bincount(face, pull_.real.ravel()) + 1j * np.bincount(face, pull_.imag.ravel())
+    plain[list(chart.disc.cones)] = False
+    assert plain.sum() > 500
+    assert np.abs(force[plain]).max() < 1e-12
+
+
+def test_balance_evens_out_areas():
+    pos, face = SHAPES["limbs"]
+    spread = []
+    for balance in (0, 1, 2):
+        chart = charts(pos, face, balance=balance)[0]
+        x = chart.sphere.pos.numpy()[chart.sphere.face.numpy()]
+        area = np.linalg.norm(np.cross(x[1] - x[0], x[2] - x[0]), axis=-1)
+        spread.append(np.log(flat_area(chart.value, chart.disc) / area).std())
+    assert spread[2] < spread[1] < spread[0]
+
+
+def test_scale_sums_to_one():
+    found = torus(*SHAPES["limbs"], maps=2)
+    assert torch.allclose(found.scale.sum(0), torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("resolution", [16, 64])
+def test_each_pixel_has_one_face_and_each_copy_its_pixels(resolution):
+    pos, face = SHAPES["limbs"]
+    found = torus(pos, face, resolution=resolution)
+    assert torch.allclose(found.weight.sum(-1), torch.ones(1, resolution, resolution, dtype=torch.float64))
+    assert found.weight.min() >= 0
+    # A quarter turn about 0 takes pixel (i, j) to (R - 1 - j, i), and the image to itself.
+    image = pull(pos, found.vertex[None], found.weight[None])[0, 0]
+    assert torch.allclose(image, image.flip(1).transpose(1, 2), atol=1e-12)
+
+
+def test_pixels_hold_the_point_of_their_face():
+    chart = charts(*SHAPES["limbs"])[0]
+    under, share = draw(chart.value, chart.disc, 32)
+    corner = torch.from_numpy(places(chart.value, chart.disc))[:, under].permute(1, 2, 0)
+    place = (corner * share).sum(-1)
+    line = (torch.arange(32, dtype=torch.float64) + 0.5) / 32
+    centre = torch.complex(*torch.meshgrid(line, line, indexing="ij"))
+    gaps = torch.stack([place * turn - centre for turn in (1, 1j, -1, -1j)])
+    gaps = torch.complex(gaps.real - gaps.real.round(), gaps.imag - gaps.imag.round()).abs()
+    assert gaps.amin(0).max() < 1e-6
+
+
+def test_there_and_back():
+    """A smooth signal, pulled to the torus and pushed back to the vertices."""
+    pos, face = SHAPES["limbs"]
+    found = torus(pos, face, resolution=256, maps=2)
+    for m in range(2):
+        image = pull(pos, found.vertex[None, m : m + 1], found.weight[None, m : m + 1])[:, 0]
+        back = push(image, found.uv[:, m], torch.zeros(len(pos), dtype=torch.long))
+        error = (back - pos).norm(dim=1) / pos.norm(dim=1).mean()
+        assert error.median() < 0.01
+        assert error.max() < 0.2  # at the cone points an image has a tip
+
+
+def test_number_and_rigid_motion_do_not_matter():
+    pos, face = SHAPES["limbs"]
+    order = torch.randperm(len(pos), generator=torch.Generator().manual_seed(0))
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(pos))
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64))[0]
+    turn = turn * torch.linalg.det(turn)
+    first = torus(pos, face, maps=2)
+    moved = torus(3 * pos[order] @ turn.T + 1, place[face], maps=2)
+    gap = first.uv[order] - moved.uv
+    assert (gap - gap.round()).abs().max() < 1e-6
+    assert torch.allclose(first.scale[order], moved.scale, atol=1e-9)
+
+
+def test_maps_differ_and_seeds_reorder_them():
+    pos, face = SHAPES["limbs"]
+    cones = {seed: [c.disc.cones for c in charts(pos, face, maps=4, seed=seed)] for seed in (0, 1)}
+    assert len(set(cones[0])) == 4
+    assert cones[0] != cones[1]
+    assert cones[0] == [c.disc.cones for c in charts(pos, face, maps=4)]
+    assert len({point for three in cones[0][:2] for point in three}) == 5  # two maps show all extremities
+
+
+def test_triples_are_all_and_once():
+    found = triples(5, 3)
+    assert len(found) == 30 == len({(frozenset((a, c)), b) for a, b, c in found})
+
+
+# What is no sphere, and what is one in disguise
+
+
+def test_handles_are_refused():
+    with pytest.raises(ValueError, match=r"Euler number 0, genus 1. Close its handles"):
+        torus(*tensors(trimesh.creation.torus(1.0, 0.4)))
+
+
+def test_holes_are_refused():
+    pos, face = SHAPES["sphere"]
+    with pytest.raises(ValueError, match=r"3 edges with one face and 0 with more. Fill its holes"):
+        torus(pos, face[:, 1:])
+    with pytest.raises(ValueError, match="0 edges with one face and 3 with more"):
+        torus(torch.cat([pos, 2 * pos[:1]]), torch.cat([face, fin(face, len(pos))], 1))
+
+
+def fin(face, corner):
+    """A tetrahedron on a face, which stays."""
+    a, b, c = face[:, 0].tolist()
+    return torch.tensor([[a, b, corner], [b, c, corner], [c, a, corner]]).t()
+
+
+def test_pieces_are_refused():
+    pos, face = SHAPES["sphere"]
+    with pytest.raises(ValueError, match=r"got 2 that are not joined. Keep the largest"):
+        torus(torch.cat([pos, pos + 5]), torch.cat([face, face + len(pos)], 1))
+    with pytest.raises(ValueError, match=r"got 2 that are not joined \(after 1 pinched vertices were split\)"):
+        torus(torch.cat([pos, 2 * pos[0] - pos]), torch.cat([face, (face + len(pos)).where(face > 0, face)], 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"face": torch.empty(3, 0, dtype=torch.long)}, "a mesh with faces, got none"),
+        ({"face": torch.zeros(3, 4, dtype=torch.long)}, "only faces collapsed"),
+        ({"pos": torch.full((642, 3), torch.nan)}, "finite positions"),
+        ({"resolution": 48}, "power of two from 4 to 512, got 48"),
+        ({"weights": "mean"}, "cotan or uniform weights, got 'mean'"),
+        ({"maps": 0}, "at least one map"),
+        ({"maps": 31}, "has only 30 different torus maps, got maps=31"),
+    ],
+)
+def test_refusals(change, message):
+    pos, face = SHAPES["sphere"]
+    with pytest.raises(ValueError, match=message):
+        torus(**{"pos": pos, "face": face, **change})
+
+
+def test_a_pinch_is_split():
+    """Two vertices of a sphere that are one in the mesh: Euler number 1, and still a map."""
+    pos, face = SHAPES["limbs"]
+    near = torch.cdist(pos, pos)
+    ring = torch.zeros(len(pos), len(pos), dtype=torch.bool)
+    for k in (1, 2):
+        ring[face, face.roll(k, 0)] = True
+    far = near.masked_fill((ring.double() @ ring.double() > 0) | ring | (near == 0), torch.inf)
+    a, b = divmod(int(far.argmin()), len(pos))
+    pinched = face.where(face != b, torch.tensor(a))
+    pos = pos.clone()
+    pos[b] = torch.nan  # unused now
+    assert len(sphere(pos, pinched).pos) == len(pos)
+    found = torus(pos, pinched, resolution=128)
+    assert found.uv[b].abs().max() == 0
+    assert found.scale[b].abs().max() == 0
+    assert (found.vertex != b).all()
+    for chart in charts(pos, pinched):
+        assert flat_area(chart.value, chart.disc).min() > 0
+
+
+def test_seams_are_sewn_and_faces_turned():
+    pos, face = SHAPES["limbs"]
+    first = torus(pos, face)
+    soup = pos[face.t().reshape(-1)]
+    sewn = torus(soup, torch.arange(face.numel()).view(-1, 3).t())
+    images = [pull(p, t.vertex[None], t.weight[None]) for p, t in ((pos, first), (soup, sewn))]
+    assert torch.allclose(*images, atol=1e-6)
+    mixed = face.clone()
+    mixed[:, ::3] = mixed[:, ::3].flip(0)
+    turned = torus(pos, mixed)
+    assert torch.allclose(first.uv, turned.uv, atol=1e-9)
+
+
+def test_shrec11_has_twelve_that_are_no_spheres():
+    refused = []
+    for path in sorted((data() / "shrec11").glob("*/*/*.obj")):
+        pos, face = tensors(trimesh.load(path, process=False))
+        try:
+            for chart in charts(pos, face, balance=0):
+                assert flat_area(chart.value, chart.disc).min() > 0, path
+        except ValueError as error:
+            assert "Euler number 0, genus 1" in str(error)
+            refused.append(path.stem)
+    assert len(refused) == 12
+
+
+def test_hard_meshes_have_a_map_or_a_reason():
+    for path in sorted((data() / "meshes" / "hard").iterdir()):
+        pos, face = tensors(trimesh.load(path, process=False, force="mesh"))
+        try:
+            found = torus(pos, face, resolution=32)
+        except ValueError as error:
+            assert str(error).startswith("the torus map needs")
+            continue
+        assert all(t.isfinite().all() for t in found)
+
+
+# The network
+
+
+def shapes(count, maps=2, resolution=16):
+    """A batch of ``count`` shapes, as the plan makes it."""
+    signals, parts, batch, start = [], [], [], 0
+    for seed in range(count):
+        pos, face = bumpy(seed, level=2 + seed % 2)
+        found = torus(pos, face, maps=maps, resolution=resolution)
+        signals.append(pos.float())
+        parts.append((found.vertex + start, found.weight.float(), found.uv.float(), found.scale.float()))
+        batch.append(torch.full((len(pos),), seed))
+        start += len(pos)
+    vertex, weight, uv, scale = zip(*parts, strict=True)
+    return (
+        torch.cat(signals),
+        (torch.stack(vertex), torch.stack(weight), torch.cat(uv), torch.cat(scale)),
+        torch.cat(batch),
+    )
+
+
+def network(task, **options):
+    torch.manual_seed(0)
+    model = Toric(3, 4, task=task, width=8, resolution=16, maps=2, **options)
+    x, maps, batch = shapes(3)
+    for _ in range(3):  # running statistics
+        model.train()(x, maps, batch)
+    return model.eval(), x, maps, batch
+
+
+@pytest.mark.parametrize("shift", [(1, 0), (0, 5), (7, -3)])
+def test_a_shifted_chart_gives_the_shifted_result(shift):
+    model, x, (vertex, weight, uv, scale), batch = network("label")
+    moved = vertex.roll(shift, (2, 3)), weight.roll(shift, (2, 3))
+    image = model.blocks(model.lift(pull(x, vertex, weight).flatten(0, 1)))
+    shifted = model.blocks(model.lift(pull(x, *moved).flatten(0, 1)))
+    assert torch.allclose(shifted, image.roll(shift, (2, 3)), atol=1e-5)
+    # Pushed back through the shifted chart, nothing has changed.
+    there = (uv + torch.tensor(shift) / 16) % 1
+    assert torch.allclose(
+        model(x, (*moved, there, scale), batch), model(x, (vertex, weight, uv, scale), batch), atol=1e-4
+    )
+
+
+def test_a_shifted_chart_keeps_its_class():
+    model, x, (vertex, weight, uv, scale), batch = network("classify")
+    moved = vertex.roll((3, 6), (2, 3)), weight.roll((3, 6), (2, 3))
+    assert torch.allclose(model(x, (*moved, uv, scale), batch), model(x, (vertex, weight, uv, scale), batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_a_shape_does_not_depend_on_its_neighbours(task):
+    model, x, maps, batch = network(task)
+    alone_x, alone, alone_batch = shapes(1)
+    together = model(x, maps, batch)
+    expected = together[:1] if task == "classify" else together[batch == 0]
+    assert torch.allclose(model(alone_x, alone, alone_batch), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_maps_are_averaged(task):
+    model, x, (vertex, weight, uv, scale), batch = network(task)
+    both = model(x, (vertex, weight, uv, scale), batch)
+    each = [model(x, tuple(t[:, [m]] for t in (vertex, weight, uv, scale)), batch) for m in (0, 1)]
+    share = scale / scale.sum(1, keepdim=True) if task == "label" else torch.full((3, 2), 0.5)
+    assert torch.allclose(both, sum(e * share[:, m, None] for m, e in enumerate(each)), atol=1e-5)
+
+
+def test_training_draws_maps():
+    model, x, maps, batch = network("classify")
+    model.train()
+    found = {tuple(model(x, maps, batch).flatten().round(decimals=4).tolist()) for _ in range(8)}
+    assert len(found) > 1
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_it_learns(task):
+    model, x, maps, batch = network(task)
+    target = torch.tensor([0, 1, 2]) if task == "classify" else (x[:, 2] > 0).long()
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    model.train()
+    for _ in range(40):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(x, maps, batch), target).backward()
+        optimiser.step()
+    assert (model.eval()(x, maps, batch).argmax(1) == target).float().mean() > 0.85
+
+
+def test_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    picture(*bumpy(0, level=2), resolution=32, maps=2).savefig(tmp_path / "torus.png")
+    assert (tmp_path / "torus.png").stat().st_size > 10_000
