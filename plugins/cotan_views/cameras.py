@@ -1,0 +1,151 @@
+"""Where the cameras stand. Shapes are in the unit ball around the origin, and every camera looks at its centre."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import cotan
+
+AXES = {"x": 0, "y": 1, "z": 2}
+RIGS = ("ring", "dodecahedron", "icosphere", "random")
+GOLDEN = (1 + math.sqrt(5)) / 2
+
+Rig = str | Sequence[Sequence[float]]
+
+
+class Cameras(NamedTuple):
+    """N pinholes, or N parallel projections.
+
+    eye: (N, 3); axes: (N, 3, 3), the rows are the directions right, up and forward;
+    focal: half the picture's side over the distance at which it is seen (perspective), or 1 over half its side.
+    """
+
+    eye: Tensor
+    axes: Tensor
+    focal: float
+    perspective: bool
+
+
+def cameras(
+    rig: Rig = "ring",
+    *,
+    count: int | None = None,
+    elevation: float | None = None,
+    seed: int | None = None,
+    up: str = "z",
+    projection: str = "perspective",
+    fov: float = 60.0,
+) -> Cameras:
+    """The cameras of a rig, so far away that the unit ball just fills the picture.
+
+    rig: "ring" (`count` cameras, default 12, at `elevation` degrees, default 30: Su et al., 2015), "dodecahedron" (20),
+        "icosphere" (`count` 12, 42, 162 ...), "random" (`count`, default 12, by `seed`), or the eyes, one (x, y, z) each.
+    up: the axis that points up in the pictures (and around which the ring runs).
+    projection: "perspective" (`fov` degrees from side to side) or "orthographic".
+    """
+    if up not in AXES:
+        raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
+    if projection not in ("perspective", "orthographic"):
+        raise cotan.CotanError(f"projection is 'perspective' or 'orthographic'; got {projection!r}")
+    if not 0 < fov < 180:
+        raise cotan.CotanError(f"fov is an angle between 0 and 180 degrees; got {fov!r}")
+    perspective = projection == "perspective"
+    half = math.radians(fov) / 2
+    distance = 1 / math.sin(half) if perspective else 2.0
+    if isinstance(rig, str):
+        eye = distance * _directions(rig, count, elevation, seed, AXES[up])
+    else:
+        _unused(rig="given eyes", count=count, elevation=elevation, seed=seed)
+        eye = _given(rig)
+    return Cameras(eye, _look_at_origin(eye, AXES[up]), 1 / math.tan(half) if perspective else 1.0, perspective)
+
+
+def turn(axes: Tensor, vectors: Tensor) -> Tensor:
+    """Vectors (V, 3) along each camera's axes (N, 3, 3): (3, N, V).
+
+    Written out, since the rounding of a matrix product depends on how many there are: a shape would see its batch.
+    """
+    x, y, z = (axes[:, :, k].T.unsqueeze(2) * vectors[:, k] for k in range(3))
+    return x + y + z
+
+
+def _directions(rig: str, count: int | None, elevation: float | None, seed: int | None, up: int) -> Tensor:
+    """(N, 3) unit vectors from the origin to the eyes."""
+    if rig not in RIGS:
+        raise cotan.CotanError(f"unknown rig {rig!r}: there are {', '.join(RIGS)}, or a list of eyes (x, y, z)")
+    if rig != "ring":
+        _unused(rig=rig, elevation=elevation)
+    if rig != "random":
+        _unused(rig=rig, seed=seed)
+    if rig == "dodecahedron":
+        _unused(rig=rig, count=count)
+        return _turned(_dodecahedron(), up)
+    count = 12 if count is None else count
+    if count < 1:
+        raise cotan.CotanError(f"count is a number of cameras from 1; got {count!r}")
+    if rig == "icosphere":
+        return _turned(_icosphere(count), up)
+    if rig == "random":
+        generator = torch.Generator().manual_seed(seed or 0)
+        return torch.nn.functional.normalize(torch.randn(count, 3, dtype=torch.float64, generator=generator), dim=1)
+    height = math.radians(30.0 if elevation is None else elevation)
+    angle = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+    flat = torch.stack((angle.cos(), angle.sin()), 1) * math.cos(height)
+    return _turned(torch.cat((flat, torch.full((count, 1), math.sin(height), dtype=torch.float64)), 1), up)
+
+
+def _turned(directions: Tensor, up: int) -> Tensor:
+    """What was made around z, around another axis (by a cyclic, hence proper, change of axes)."""
+    return directions.roll(up - 2, dims=1)
+
+
+def _dodecahedron() -> Tensor:
+    corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    for a in (-1 / GOLDEN, 1 / GOLDEN):
+        for b in (-GOLDEN, GOLDEN):
+            corners += [(0, a, b), (a, b, 0), (b, 0, a)]
+    return torch.nn.functional.normalize(torch.tensor(corners, dtype=torch.float64), dim=1)
+
+
+def _icosphere(count: int) -> Tensor:
+    """The icosahedron's 12 corners; each refinement adds the middle of every edge: 42, 162, 642 ..."""
+    points = torch.tensor(
+        [p for a in (-1, 1) for b in (-GOLDEN, GOLDEN) for p in ((0, a, b), (a, b, 0), (b, 0, a))], dtype=torch.float64
+    )
+    points = torch.nn.functional.normalize(points, dim=1)
+    while len(points) < count:
+        apart = torch.cdist(points, points).fill_diagonal_(torch.inf)
+        # The edges of an icosphere differ in length by less than a factor of 1.2; the next distance is 1.6 times as long.
+        i, j = (apart < 1.3 * apart.min()).triu().nonzero().T
+        points = torch.cat((points, torch.nn.functional.normalize(points[i] + points[j], dim=1)))
+    if len(points) != count:
+        raise cotan.CotanError(f"an icosphere has 12, 42, 162, 642 ... cameras; got count={count}")
+    return points
+
+
+def _given(eyes: Sequence[Sequence[float]]) -> Tensor:
+    eye = torch.as_tensor(eyes, dtype=torch.float64)
+    if eye.dim() != 2 or eye.shape[1] != 3 or len(eye) == 0:
+        raise cotan.CotanError(f"given eyes are a list of (x, y, z); got an array of shape {tuple(eye.shape)}")
+    if not eye.isfinite().all() or (eye.norm(dim=1) == 0).any():
+        raise cotan.CotanError("given eyes are finite, and none is at the origin, where the cameras look")
+    return eye
+
+
+def _look_at_origin(eye: Tensor, up: int) -> Tensor:
+    """(N, 3, 3) right, up and forward of a camera at each eye; seen from a pole, the next axis points up."""
+    forward = -torch.nn.functional.normalize(eye, dim=1)
+    axis = torch.full((len(eye),), up, device=eye.device)
+    axis = (axis + (forward[:, up].abs() > 1 - 1e-9).long()) % 3
+    upward = torch.eye(3, dtype=eye.dtype, device=eye.device)[axis]
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, upward), dim=1)
+    return torch.stack((right, torch.linalg.cross(right, forward), forward), 1)
+
+
+def _unused(rig: str, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise cotan.CotanError(f"the rig {rig!r} does not use {name}; got {name}={value!r}")

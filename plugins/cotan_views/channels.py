@@ -1,0 +1,92 @@
+"""The channels of a picture. Each function gives planes (pixels,), one a channel, background 0."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .cameras import turn
+from .contours import lines
+from .pictures import Pictures
+from .shading import face_normals, flat_normals, outward, phong, towards, vertex_normals
+from .soft import soft_silhouette
+
+Planes = Iterable[Tensor]
+
+
+class Style(NamedTuple):
+    """smooth: normals interpolated between vertices; softness: pixels over which the silhouette fades out."""
+
+    smooth: bool = False
+    softness: float = 0.0
+
+
+def depth(pictures: Pictures, style: Style) -> Planes:
+    """Distance before the eye, along the camera's axis."""
+    if pictures.seen.requires_grad:
+        return pictures.paint(pictures.mean(pictures.seen[2:]))
+    near, far = pictures.near, pictures.far
+    if pictures.scene.cameras.perspective:
+        return (near.reciprocal().nan_to_num_(posinf=0),)
+    value = (far.unsqueeze(1) - near.view(len(far), -1)).view(-1)
+    return (value.masked_fill_(near == 0, 0),)
+
+
+def normals(pictures: Pictures, style: Style) -> Planes:
+    """Unit normals: right, up and towards the viewer."""
+    if style.smooth:
+        return pictures.paint(_smooth_normals(pictures))
+    scene = pictures.scene
+    return pictures.paint_faces(flat_normals(scene.pos, scene.face, scene.cameras).flatten(1))
+
+
+def shaded(pictures: Pictures, style: Style) -> Planes:
+    """The light of a lamp behind the viewer on a grey surface."""
+    if style.smooth:
+        return pictures.paint(phong(_smooth_normals(pictures)).unsqueeze(0))
+    scene = pictures.scene
+    return pictures.paint_faces(phong(flat_normals(scene.pos, scene.face, scene.cameras)).view(1, -1))
+
+
+def silhouette(pictures: Pictures, style: Style) -> Planes:
+    """1 where the shape is."""
+    if style.softness:
+        return (soft_silhouette(pictures, style.softness),)
+    return ((pictures.near > 0).to(pictures.near.dtype),)
+
+
+def position(pictures: Pictures, style: Style) -> Planes:
+    """x, y, z of the point seen."""
+    return pictures.paint(pictures.mean(pictures.scene.pos.T))
+
+
+def color(pictures: Pictures, style: Style) -> Planes:
+    """The colour (or any signal) of the vertices."""
+    assert pictures.scene.color is not None
+    return pictures.paint(pictures.mean(pictures.scene.color.T))
+
+
+def contours(pictures: Pictures, style: Style) -> Planes:
+    """1 on the lines that a person would draw."""
+    with torch.no_grad():
+        n, size, cameras = len(pictures.far), pictures.size, pictures.scene.cameras
+        far, *normal = (plane.view(n, size, size) for plane in (*depth(pictures, style), *normals(pictures, style)))
+        return (lines(far, torch.stack(normal, 1), pictures.ray, cameras.perspective).flatten(),)
+
+
+CHANNELS: dict[str, Callable[[Pictures, Style], Planes]] = {
+    f.__name__: f for f in (depth, normals, shaded, silhouette, position, color, contours)
+}
+WIDTHS = {"depth": 1, "normals": 3, "shaded": 1, "silhouette": 1, "position": 3, "contours": 1}
+
+
+def _smooth_normals(pictures: Pictures) -> Tensor:
+    """(3, P) interpolated between the vertices, towards the viewer by the side of the face that is seen."""
+    scene = pictures.scene
+    of_vertices = turn(outward(scene.cameras), vertex_normals(scene.pos, scene.face))
+    normal = normalize(pictures.mean(of_vertices), dim=0, eps=1e-300)
+    pos = scene.pos.detach()
+    side = towards(face_normals(pos, scene.face), pos, scene.face, scene.cameras).view(-1)
+    return normal * side.index_select(0, pictures.hit)

@@ -1,0 +1,215 @@
+"""Pictures of many shapes from many cameras, a part at a time, so that memory stays bounded."""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+import cotan
+
+from .cameras import Cameras
+from .channels import CHANNELS, WIDTHS, Style
+from .pictures import Pictures, Scene
+
+BUDGET = {"cpu": 2**19, "cuda": 2**24}  # on a CPU the working set should stay in its cache
+
+
+class Raster(NamedTuple):
+    """What pixels see. face: (..., H, W), -1 for nothing; barycentric: (..., H, W, 3), depth: (..., H, W), 0 for it."""
+
+    face: Tensor
+    barycentric: Tensor
+    depth: Tensor
+
+
+class Part(NamedTuple):
+    """Some shapes and some cameras: their scene, where their pictures go, and the number of their first face."""
+
+    scene: Scene
+    shapes: slice
+    views: slice
+    first: int
+
+
+def render(
+    pos: Tensor,
+    face: Tensor,
+    cameras: Cameras,
+    *,
+    size: int = 224,
+    outputs: Sequence[str] = ("depth", "normals"),
+    batch: Tensor | None = None,
+    color: Tensor | None = None,
+    samples: int = 1,
+    smooth: bool = False,
+    softness: float = 0.0,
+    budget: int | None = None,
+) -> Tensor:
+    """Pictures (B, N, C, size, size) of B shapes from N cameras, channels in the order of `outputs`, background 0.
+
+    "depth": distance before the eye, along the camera's axis; "normals": right, up and towards the viewer;
+    "shaded": `phong`; "silhouette": 1 inside; "position": x, y, z of the point seen; "color": that of the vertices; "contours": 1 on the lines of a sketch.
+
+    pos: (V, 3), in the unit ball for cameras of a rig; face: (3, F); batch: (V,) each vertex's shape, as in PyG.
+    samples: a pixel is the mean of samples x samples; smooth: normals interpolated between the vertices;
+    softness: the pixels over which a silhouette fades out around the shape (see `soft_silhouette`), 0 for none.
+    budget: triangles and pixels worked on at once; the result does not depend on it.
+    """
+    width = _width(outputs, color)
+    grid = _positive("size", size) * _positive("samples", samples)
+    style = Style(smooth, _softness(softness, outputs) * samples)
+    budget = budget or BUDGET[pos.device.type]
+    parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget)
+    out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
+
+    def draw(part: Part) -> None:
+        pictures = Pictures(part.scene, grid, budget, pos.dtype)
+        target = out[part.shapes, part.views]
+        planes = (plane for name in outputs for plane in CHANNELS[name](pictures, style))
+        for channel, plane in enumerate(planes):
+            image = plane.view(*target.shape[:2], grid, grid)
+            target[:, :, channel] = avg_pool2d(image, samples) if samples > 1 else image
+
+    _each(draw, parts, out)
+    return out
+
+
+def raster(
+    pos: Tensor,
+    face: Tensor,
+    cameras: Cameras,
+    *,
+    size: int = 224,
+    batch: Tensor | None = None,
+    budget: int | None = None,
+) -> Raster:
+    """The face, the point in it and the depth at each pixel's centre, (B, N, size, size) of each.
+
+    It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
+    """
+    budget = budget or BUDGET[pos.device.type]
+    parts, shapes = _parts(pos, face, cameras, batch, None, _positive("size", size), budget)
+    shape = (shapes, len(cameras.eye), size, size)
+    out = Raster(face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape))
+    for part in parts:
+        pictures = Pictures(part.scene, size, budget)
+        where = part.shapes, part.views
+        target = out.face[where]
+        out.face[where] = pictures.paint(pictures.face.unsqueeze(0) + part.first, -1).view(target.shape)
+        out.barycentric[where] = pictures.paint(pictures.weight).T.view(*target.shape, 3)
+        out.depth[where] = pictures.paint(pictures.mean(pictures.seen[2:])).view(target.shape)
+    return out
+
+
+def _parts(
+    pos: Tensor, face: Tensor, cameras: Cameras, batch: Tensor | None, color: Tensor | None, size: int, budget: int
+) -> tuple[list[Part], int]:
+    """Shapes and cameras in parts of about `budget` triangles and pixels; the number of shapes."""
+    _check(pos, face, batch, color)
+    if batch is None:
+        batch = face.new_zeros(len(pos))
+    n = len(cameras.eye)
+    eye, axes = cameras.eye.to(pos.device), cameras.axes.to(pos.device)
+    vertices = batch.bincount().tolist()
+    faces = batch.index_select(0, face[0]).bincount(minlength=len(vertices)).tolist()
+    # Equal parts for all threads, but none so small that its many steps cost more than their work.
+    work, threads = n * (face.shape[1] + len(vertices) * size * size), _threads(pos)
+    budget = max(min(2**16, budget), math.ceil(work / (threads * math.ceil(work / (threads * budget)))))
+    pos = pos.double()
+    color = None if color is None else color.double()
+    parts = []
+    begin = v = f = 0
+    while begin < len(vertices):
+        stop, cost = begin, 0
+        while stop < len(vertices) and (stop == begin or cost + faces[stop] + size * size <= budget / n):
+            cost += faces[stop] + size * size
+            stop += 1
+        vs = slice(v, v + sum(vertices[begin:stop]))
+        fs = slice(f, f + sum(faces[begin:stop]))
+        views = min(n, max(1, budget // cost))
+        for first in range(0, n, views):
+            some = slice(first, min(first + views, n))
+            scene = Scene(
+                pos[vs],
+                face[:, fs] - v,
+                batch[vs] - begin,
+                None if color is None else color[vs],
+                stop - begin,
+                cameras._replace(eye=eye[some], axes=axes[some]),
+            )
+            parts.append(Part(scene, slice(begin, stop), some, f))
+        begin, v, f = stop, vs.stop, fs.stop
+    return parts, len(vertices)
+
+
+def _threads(pos: Tensor) -> int:
+    """How many parts to draw at once: a derivative is recorded by one thread, and on CUDA one is enough."""
+    return torch.get_num_threads() if pos.device.type == "cpu" and not pos.requires_grad else 1
+
+
+def _each(draw: Callable[[Part], None], parts: list[Part], out: Tensor) -> None:
+    """Draw the parts, on a CPU one on each of torch's threads: these are many small steps, best not split further."""
+    if out.device.type == "cpu":
+        # A block of this size, once freed (it is not even touched), tells glibc to keep freed memory up to 64 MB;
+        # otherwise each of the many arrays of a few MB comes from the system anew, page by page.
+        torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    threads = min(len(parts), _threads(parts[0].scene.pos))
+    if threads == 1:
+        for part in parts:
+            draw(part)
+        return
+    inference = torch.is_inference_mode_enabled()  # known to a thread only
+
+    def alone(part: Part) -> None:
+        with torch.inference_mode(inference):
+            draw(part)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(alone, parts))
+    torch.set_num_threads(before)
+
+
+def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None) -> None:
+    if pos.dim() != 2 or pos.shape[1] != 3 or not pos.is_floating_point() or not pos.isfinite().all():
+        raise cotan.CotanError(f"pos is (V, 3), real and finite; got {pos.dtype} of shape {tuple(pos.shape)}")
+    if face.dim() != 2 or face.shape[0] != 3 or face.dtype != torch.int64 or face.shape[1] == 0:
+        raise cotan.CotanError(f"face is (3, F), int64, of at least one; got {face.dtype} of shape {tuple(face.shape)}")
+    if int(face.min()) < 0 or int(face.max()) >= len(pos):
+        raise cotan.CotanError(f"faces are numbers of {len(pos)} vertices; got {int(face.min())} to {int(face.max())}")
+    if batch is not None:
+        of_face = batch[face[0]]
+        if batch.shape != pos.shape[:1] or (batch.diff() < 0).any() or (of_face.diff() < 0).any():
+            raise cotan.CotanError("batch is the number of each vertex's shape, and shapes, with their faces, ascend")
+    if color is not None and (color.dim() != 2 or len(color) != len(pos)):
+        raise cotan.CotanError(f"color is (V, K), V = {len(pos)}; got shape {tuple(color.shape)}")
+
+
+def _width(outputs: Sequence[str], color: Tensor | None) -> int:
+    """The number of channels."""
+    if isinstance(outputs, str) or not outputs:
+        raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
+    for name in outputs:
+        if name not in CHANNELS:
+            raise cotan.CotanError(f"unknown output {name!r}: there are {', '.join(CHANNELS)}")
+        if name == "color" and color is None:
+            raise cotan.CotanError("the output 'color' needs the vertices' colours, and there are none")
+    return sum(WIDTHS[name] if name != "color" or color is None else color.shape[1] for name in outputs)
+
+
+def _softness(softness: float, outputs: Sequence[str]) -> float:
+    if not softness >= 0 or not math.isfinite(softness):
+        raise cotan.CotanError(f"softness is a number of pixels from 0; got {softness!r}")
+    if softness and "silhouette" not in outputs:
+        raise cotan.CotanError(f"softness is that of the output 'silhouette', which is not in {tuple(outputs)}")
+    return softness
+
+
+def _positive(name: str, value: int) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise cotan.CotanError(f"{name} is a whole number from 1; got {value!r}")
+    return value

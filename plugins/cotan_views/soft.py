@@ -1,0 +1,95 @@
+"""A silhouette that fades out beyond its border, so that its gradient can pull the border either way."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .pictures import Pictures
+from .project import CUT
+from .rasterise import pieces, repeat
+
+Pairs = tuple[Tensor, Tensor, Tensor]  # pixel, edge, square of the distance between them
+
+
+def soft_silhouette(pictures: Pictures, softness: float) -> Tensor:
+    """(pixels,) h(d / softness), with d the distance of the pixel to the shape as seen, and h(t) = (1 - t)^2 (1 + 2 t).
+
+    It is 1 inside and 0 beyond `softness` pixels. Outside, the nearest edge is found first and differentiated then,
+    as with the nearest face. Edges that reach behind the eye have no soft border.
+    """
+    x, y, depth = _screen(pictures)
+    ends, image = _edges(pictures, depth)
+    size = pictures.size
+    with torch.no_grad():
+        nearest = torch.full_like(pictures.near, torch.inf)
+        for pixel, _, square in _pairs(x, y, ends, image, pictures, softness):
+            nearest.scatter_reduce_(0, pixel, square, "amin")
+        border = (nearest < softness**2).nonzero().squeeze(1)
+        edge = torch.full_like(pictures.label, ends.shape[1])
+        for pixel, number, square in _pairs(x, y, ends, image, pictures, softness):
+            mine = square == nearest.index_select(0, pixel)
+            edge.scatter_reduce_(0, pixel[mine], number[mine], "amin")
+    square = _square_distance(x, y, ends[:, edge[border]], border % size, border // size % size)
+    # The root has no slope at zero, where the border runs exactly through a pixel centre.
+    faded = (square.clamp(min=1e-24).sqrt() / softness).clamp(max=1)
+    inside = (pictures.near > 0).to(pictures.near.dtype)
+    return inside.index_put((border,), (1 - faded) ** 2 * (1 + 2 * faded))
+
+
+def _screen(pictures: Pictures) -> tuple[Tensor, Tensor, Tensor]:
+    """x and y in pixels, and depth, (N * V,) each."""
+    cameras = pictures.scene.cameras
+    right, up, depth = pictures.seen.flatten(1)
+    scale = cameras.focal * pictures.size / 2
+    by = scale / depth.clamp(min=CUT) if cameras.perspective else scale
+    middle = (pictures.size - 1) / 2
+    return middle + right * by, middle - up * by, depth
+
+
+def _edges(pictures: Pictures, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends (2, E * N) of each edge in each view, and the picture it is in."""
+    scene = pictures.scene
+    n, v = len(scene.cameras.eye), len(scene.pos)
+    a, b = scene.face.flatten(), scene.face.roll(1, 0).flatten()
+    edge = torch.unique(torch.minimum(a, b) * v + torch.maximum(a, b))
+    view = torch.arange(n, device=edge.device).unsqueeze(1)
+    ends = torch.stack((edge // v + view * v, edge % v + view * v)).flatten(1)
+    image = (scene.batch[edge // v] * n + view).flatten()
+    seen = (depth[ends] >= CUT).all(0)
+    return ends[:, seen], image[seen]
+
+
+def _pairs(x: Tensor, y: Tensor, ends: Tensor, image: Tensor, pictures: Pictures, softness: float) -> Iterator[Pairs]:
+    """Every empty pixel with every edge in whose box, widened by the softness, it lies."""
+    size = pictures.size
+    left, columns = _range(x[ends], softness, size)
+    top, rows = _range(y[ends], softness, size)
+    for some in pieces(rows * columns, pictures.budget):
+        count = (rows * columns)[some]
+        edge = repeat(count)
+        place = torch.arange(len(edge), device=edge.device) - (count.cumsum(0) - count)[edge]
+        edge += some.start
+        column, row = left[edge] + place % columns[edge], top[edge] + place // columns[edge]
+        pixel = (image[edge] * size + row) * size + column
+        empty = (pictures.near[pixel] == 0).nonzero().squeeze(1)
+        edge = edge[empty]
+        yield pixel[empty], edge, _square_distance(x, y, ends[:, edge], column[empty], row[empty])
+
+
+def _range(ends: Tensor, softness: float, size: int) -> tuple[Tensor, Tensor]:
+    """The first pixel of an edge's widened box along one axis, and how many there are."""
+    low, high = ends.amin(0), ends.amax(0)
+    first = (low - softness).ceil().clamp(0, size).long()
+    last = (high + softness).floor().clamp(-1, size - 1).long()
+    return first, (last - first + 1).clamp(min=0)
+
+
+def _square_distance(x: Tensor, y: Tensor, ends: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """From pixel centres to segments."""
+    (ax, bx), (ay, by) = x[ends], y[ends]
+    dx, dy = bx - ax, by - ay
+    length = dx * dx + dy * dy
+    along = ((column - ax) * dx + (row - ay) * dy) / length.clamp(min=1e-24)
+    along = along.clamp(0, 1)
+    return (ax + along * dx - column) ** 2 + (ay + along * dy - row) ** 2

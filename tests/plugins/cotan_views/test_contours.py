@@ -1,0 +1,56 @@
+import torch
+from cotan_views.cameras import cameras
+from cotan_views.render import render
+from shapes import sphere
+
+
+def contours(pos, face, c, size=41):
+    return render(pos, face, c, size=size, outputs=("contours", "silhouette", "depth"))[0]
+
+
+def cube(at=(0.0, 0.0, 0.0), half=0.5):
+    import trimesh
+    from shapes import tensors
+
+    pos, face = tensors(trimesh.creation.box((2 * half,) * 3))
+    return pos + torch.tensor(at, dtype=torch.float64), face
+
+
+def border(mask):
+    """Pixels of a mask (H, W) with a 4-neighbour outside."""
+    out = torch.nn.functional.pad(~mask, (1, 1, 1, 1), value=True)
+    return mask & (out[:-2, 1:-1] | out[2:, 1:-1] | out[1:-1, :-2] | out[1:-1, 2:])
+
+
+def test_a_sphere_is_a_circle():
+    for line, inside, _ in contours(*sphere(5), cameras()):
+        assert torch.equal(line > 0, border(inside > 0))
+
+
+def test_a_cube_shows_its_creases():
+    line, inside, _ = contours(*cube(), cameras([(2, 2, 2)]), 61)[0]
+    crease = (line > 0) & ~border(inside > 0)
+    # Three edges meet at the nearest corner, in the middle of the picture; they are drawn from either side.
+    assert crease.sum() > 3 * 10
+    assert crease[28:33, 28:33].any()
+    seen_straight, inside, _ = contours(*cube(), cameras([(0, 0, 3)], up="y"), 61)[0]
+    assert torch.equal(seen_straight > 0, border(inside > 0))
+
+
+def test_what_stands_before_something_else_is_outlined():
+    wall, box = cube((0, 0, -0.9), 0.8), cube((0, 0, 0.3), 0.2)
+    pos = torch.cat((wall[0], box[0]))
+    face = torch.cat((wall[1], box[1] + len(wall[0])), 1)
+    line, inside, depth = contours(pos, face, cameras([(0, 0, 3)], up="y", projection="orthographic"), 60)[0]
+    front = (depth > 0) & (depth < 2.7)
+    assert torch.equal(line > 0, border(inside > 0) | border(front))
+
+
+def test_a_slope_is_no_border():
+    # A plane seen at a flat angle falls by more than the threshold from pixel to pixel.
+    pos = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=torch.float64)
+    face = torch.tensor([[0, 0], [1, 2], [2, 3]])
+    line, inside, depth = contours(pos, face, cameras([(0, -3, 0.3)]), 41)[0]
+    fall = depth.diff(dim=0)[(inside[1:] > 0) & (inside[:-1] > 0)].abs()
+    assert fall.max() > 0.1
+    assert torch.equal(line > 0, border(inside > 0))

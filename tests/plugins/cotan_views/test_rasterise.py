@@ -1,0 +1,152 @@
+"""The z-buffer in pixel units, against exact integer arithmetic."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from cotan_views.rasterise import NOTHING, Triangles, nearest
+from hypothesis import given, settings
+
+SIZE = 12
+
+
+def draw(corners, near, *, size=SIZE, image=None, images=1, budget=10**6):
+    """corners: (M, 3, 2) in pixels; near: (M, 3)."""
+    corners, near = torch.as_tensor(corners, dtype=torch.float64), torch.as_tensor(near, dtype=torch.float64)
+    m = len(corners)
+    image = torch.zeros(m, dtype=torch.int64) if image is None else image
+    x, y = corners.reshape(-1, 2).T
+    triangles = Triangles(x, y, near.reshape(-1), torch.arange(3 * m).view(m, 3).T, torch.arange(m), image)
+    label, found = nearest(triangles, images, size, budget)
+    return label.view(images, size, size), found.view(images, size, size)
+
+
+def exact_owner(corners, level, size=SIZE):
+    """Corners in quarters of a pixel: integers, so containment is decided exactly. Nearest level, then lowest index."""
+    step = 4 * torch.arange(size)
+    px, py = step.repeat(size), step.repeat_interleave(size)
+    best = torch.full((size * size,), NOTHING)
+    height = torch.zeros(size * size, dtype=torch.int64)
+    for number, ((a, b, c), near) in enumerate(zip(corners.tolist(), level.tolist(), strict=True)):
+        sides = [(v[0] - u[0]) * (py - u[1]) - (v[1] - u[1]) * (px - u[0]) for u, v in ((a, b), (b, c), (c, a))]
+        inside = torch.stack(sides).ge(0).all(0) | torch.stack(sides).le(0).all(0)
+        if (b[0] - a[0]) * (c[1] - a[1]) == (b[1] - a[1]) * (c[0] - a[0]):
+            continue  # no area; where it might show is not specified
+        shown = inside & (near > height)
+        best[shown], height[shown] = number, near
+    return best.view(size, size)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(-12, 60), min_size=6, max_size=6), st.integers(1, 4)), min_size=1, max_size=12
+    )
+)
+def test_every_pixel_belongs_to_the_nearest_triangle_at_its_centre_and_ties_to_the_lowest_number(triangles):
+    corners = torch.tensor([c for c, _ in triangles]).view(-1, 3, 2)
+    level = torch.tensor([n for _, n in triangles])
+    area = torch.linalg.det(torch.cat((corners.double(), torch.ones(len(corners), 3, 1)), 2)).abs()
+    corners, level = corners[area > 0.5], level[area > 0.5]
+    if len(corners) == 0:
+        return
+    label, near = draw(corners.double() / 4, level.double()[:, None].expand(-1, 3))
+    expected = exact_owner(corners, level)
+    assert torch.equal(label[0], expected)
+    assert torch.equal(near[0] > 0, expected < NOTHING)
+
+
+def test_a_tilted_triangle_has_the_depth_of_its_plane():
+    corners = torch.tensor([[[-3.0, -2], [30, 1], [2, 25]]], dtype=torch.float64)
+    plane = lambda p: 2 + 0.03 * p[..., 0] - 0.02 * p[..., 1]  # noqa: E731
+    label, near = draw(corners, plane(corners))
+    row, column = (label[0] == 0).nonzero().T
+    assert len(row) > 100
+    torch.testing.assert_close(near[0, row, column], plane(torch.stack((column, row), 1).double()), rtol=1e-14, atol=0)
+
+
+def test_tilted_faces_in_one_plane_tie_although_their_rounding_differs():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(20, 3, 2, generator=generator, dtype=torch.float64) * 16 - 2
+    plane = lambda p: 0.3 + 0.00371 * p[..., 0] - 0.00213 * p[..., 1]  # noqa: E731
+    label, _ = draw(corners, plane(corners))
+    flat, _ = draw(corners, torch.ones(20, 3))
+    assert torch.equal(label, flat)
+
+
+def test_what_is_a_billionth_nearer_is_in_front():
+    corners = torch.tensor([[[0.0, 0], [11, 0], [0, 11]]]).repeat(2, 1, 1)
+    label, _ = draw(corners, torch.tensor([[1.0], [1 + 1e-9]], dtype=torch.float64).expand(2, 3))
+    assert (label[label < NOTHING] == 1).all()
+
+
+def test_the_thinnest_face_is_shown_where_it_passes_through_centres():
+    corners = torch.tensor([[[0, 5], [11, 5], [11, 5 + 1e-9]], [[3, 0], [3 + 1e-12, 11], [3, 11]]], dtype=torch.float64)
+    label, _ = draw(corners, torch.tensor([[1.0], [2.0]]).expand(2, 3))
+    assert label[0, 5].tolist() == [0, 0, 0, 1] + [0] * 8
+    assert (label[0, :, 3] == 1).all()
+
+
+def test_a_sliver_does_not_come_before_its_corners():
+    # Its plane is so steep that rounding decides the slope; what it shows must lie between its corners all the same.
+    generator = torch.Generator().manual_seed(1)
+    y = torch.rand(500, 3, generator=generator, dtype=torch.float64) * 11
+    x = 5 + torch.randint(-2, 3, (500, 3), generator=generator).double() * 1e-15
+    near = 1 + torch.rand(500, 3, generator=generator, dtype=torch.float64)
+    image = torch.arange(500)
+    label, found = draw(torch.stack((x, y), 2), near, image=image, images=500)
+    shown = label.flatten(1) < NOTHING
+    assert shown.sum() > 500
+    assert (found.flatten(1).amax(1) <= near.amax(1)).all()
+
+
+@pytest.mark.parametrize("scale", [0.37, 1.9, 5.3])
+def test_a_triangulation_has_no_cracks(scale):
+    """Delaunay triangles of random points, many of them on pixel centres: what the hull holds is covered."""
+    from scipy.spatial import Delaunay
+
+    generator = torch.Generator().manual_seed(2)
+    points = torch.rand(400, 2, generator=generator, dtype=torch.float64) * 40 * scale
+    points[::3] = points[::3].round()
+    points = torch.cat((points, torch.tensor([[0.0, 0], [40 * scale, 0], [0, 40 * scale], [40 * scale, 40 * scale]])))
+    triangles = torch.as_tensor(Delaunay(points).simplices).long()
+    size = int(40 * scale) + 1
+    label, _ = draw(points[triangles], torch.ones(len(triangles), 3), size=size)
+    assert (label < NOTHING).all()
+
+
+def random_soup(count, images, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randn(count, 3, 2, generator=generator, dtype=torch.float64) * 8 + 6
+    near = torch.rand(count, 3, generator=generator, dtype=torch.float64) + 0.1
+    return corners, near, torch.randint(images, (count,), generator=generator).sort().values
+
+
+@pytest.mark.parametrize("budget", [1, 7, 100, 1000])
+def test_the_budget_does_not_change_the_result(budget):
+    corners, near, image = random_soup(200, 5)
+    whole = draw(corners, near, image=image, images=5)
+    parts = draw(corners, near, image=image, images=5, budget=budget)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_the_order_of_triangles_only_renumbers_them():
+    corners, near, image = random_soup(200, 5)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(4))
+    label, depth = draw(corners, near, image=image, images=5)
+    shuffled, same_depth = draw(corners[order], near[order], image=image[order], images=5)
+    assert torch.equal(depth, same_depth)
+    seen = label < NOTHING
+    assert torch.equal(order[shuffled[seen]], label[seen])
+
+
+def test_no_triangle_inside_gives_an_empty_picture():
+    label, near = draw([[[20.0, 20], [30, 20], [20, 30]], [[3.1, 3.1], [3.4, 3.2], [3.3, 3.9]]], torch.ones(2, 3))
+    assert (label == NOTHING).all() and (near == 0).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_gives_the_same():
+    corners, near, image = random_soup(500, 5)
+    there = draw(corners.cuda(), near.cuda(), image=image.cuda(), images=5)
+    here = draw(corners, near, image=image, images=5)
+    assert torch.equal(here[0], there[0].cpu())

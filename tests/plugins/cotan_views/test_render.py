@@ -1,0 +1,262 @@
+import math
+
+import cotan
+import pytest
+import torch
+from cotan_views.cameras import cameras
+from cotan_views.channels import CHANNELS
+from cotan_views.render import raster, render
+from shapes import knot, soup, sphere
+
+PLAIN = ("depth", "normals", "shaded", "silhouette", "position", "contours")
+
+
+def grid(size, c):
+    """Where pixel centres lie on the plane one unit before the eye: right and up, (H, W)."""
+    at = ((torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1) / c.focal
+    down, right = torch.meshgrid(at, at, indexing="ij")
+    return right, -down
+
+
+def test_a_sphere_in_perspective_is_as_far_as_geometry_says():
+    c = cameras("icosphere", count=12)
+    picture = render(*sphere(5), c, size=50, outputs=("depth", "silhouette", "position"))[0]
+    right, up = grid(50, c)
+    # |t (right, up, 1) - (0, 0, d)| = 1, the smaller solution.
+    d, a = c.eye[0].norm(), right**2 + up**2 + 1
+    under = d**2 - a * (d**2 - 1)
+    expected = torch.where(under > 0, (d - under.clamp(min=0).sqrt()) / a, 0)
+    sure = under.abs() > 0.02  # not on the rim, where the facets show
+    for depth, silhouette, *position in picture:
+        torch.testing.assert_close(depth[sure], expected[sure], atol=2e-3, rtol=0)
+        assert torch.equal(silhouette, (depth > 0).double())
+        length = torch.stack(position).norm(dim=0)[depth > 0]
+        assert (length <= 1 + 1e-12).all() and (length > 0.998).all()
+
+
+def test_a_sphere_in_parallel_projection_and_its_smooth_normals():
+    c = cameras("ring", count=3, projection="orthographic")
+    picture = render(*sphere(4), c, size=41, outputs=("normals", "depth"), smooth=True)[0]
+    right, up = grid(41, c)
+    sure = right**2 + up**2 < 0.9
+    towards = (1 - right**2 - up**2).clamp(min=0).sqrt()
+    for nx, ny, nz, depth in picture:
+        torch.testing.assert_close(nx[sure], right[sure], atol=1e-2, rtol=0)
+        torch.testing.assert_close(ny[sure], up[sure], atol=1e-2, rtol=0)
+        torch.testing.assert_close(nz[sure], towards[sure], atol=2e-2, rtol=0)
+        torch.testing.assert_close(depth[sure], 2 - towards[sure], atol=1e-2, rtol=0)
+
+
+def test_one_triangle_by_hand():
+    # Seen from z = 2 under 90 degrees, a plane at z = 0 is 4 wide, and 8 pixels are 0.5 each.
+    pos = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [-1, 1, 0]], dtype=torch.float64)
+    c = cameras([(0, 0, 2)], fov=90.0, up="y")
+    seen = raster(pos, torch.tensor([[0], [1], [2]]), c, size=8)
+    # Columns 2 to 5 and rows 2 to 5 are the square, of which the triangle is the lower left, with the diagonal.
+    expected = torch.full((8, 8), -1)
+    expected[2:6, 2:6] = torch.ones(4, 4).tril().long() - 1
+    assert torch.equal(seen.face[0, 0], expected)
+    hit = expected == 0
+    torch.testing.assert_close(seen.depth[0, 0], 2.0 * hit.double())
+    torch.testing.assert_close(seen.barycentric[0, 0, 5, 2], torch.tensor([0.75, 0.125, 0.125], dtype=torch.float64))
+    torch.testing.assert_close(seen.barycentric[0, 0, 5, 5], torch.tensor([0, 0.875, 0.125], dtype=torch.float64))
+    assert (seen.barycentric[0, 0][~hit] == 0).all()
+
+
+def test_of_two_faces_in_the_same_place_the_first_is_seen():
+    pos, face = sphere(1)
+    double = torch.cat((face.flip(0), face), 1)
+    seen = raster(pos, double, cameras(), size=32).face
+    assert seen.max() < face.shape[1] and (seen >= 0).double().mean() > 0.3
+
+
+def test_normals_face_the_viewer_whatever_the_winding():
+    pos, face = knot()
+    c = cameras("dodecahedron")
+    flipped = face.clone()
+    flipped[:, ::2] = face.flip(0)[:, ::2]
+    a = render(pos, face, c, size=32, outputs=("normals", "shaded"))
+    b = render(pos, flipped, c, size=32, outputs=("normals", "shaded"))
+    torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+def test_shading_is_phongs():
+    pos, face = sphere(3)
+    nx, ny, nz, light = render(pos, face, cameras(count=1), size=32, outputs=("normals", "shaded"))[0, 0]
+    lit = light > 0
+    angle = nz[lit].clamp(0, 1).acos()
+    expected = 0.2 + 0.6 * angle.cos() + 0.2 * (2 * angle).cos().clamp(min=0) ** 16
+    torch.testing.assert_close(light[lit], expected)
+    assert light.max() <= 1
+
+
+def test_channels_come_in_the_order_asked_for():
+    pos, face = knot()
+    single = {name: render(pos, face, cameras(), size=16, outputs=(name,)) for name in PLAIN}
+    for order in (PLAIN, PLAIN[::-1], ("normals", "depth", "normals")):
+        together = render(pos, face, cameras(), size=16, outputs=order)
+        assert torch.equal(together, torch.cat([single[name] for name in order], 2))
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_supersampling_is_the_mean_of_a_larger_picture(samples):
+    pos, face = knot()
+    fine = render(pos, face, cameras(), size=16 * samples, outputs=PLAIN)
+    mean = fine.unflatten(-1, (16, samples)).unflatten(-3, (16, samples)).mean((-3, -1))
+    torch.testing.assert_close(render(pos, face, cameras(), size=16, outputs=PLAIN, samples=samples), mean)
+
+
+def test_colors_are_those_of_the_point():
+    pos, face = knot()
+    outputs = ("color", "position")
+    picture = render(pos, face, cameras(), size=20, outputs=outputs, color=torch.cat((pos, pos[:, :1] * 2), 1))
+    torch.testing.assert_close(picture[:, :, :3], picture[:, :, 4:])
+    torch.testing.assert_close(picture[:, :, 3], picture[:, :, 4] * 2)
+
+
+def batched(shapes):
+    count = torch.tensor([len(pos) for pos, _ in shapes])
+    offset = count.cumsum(0) - count
+    face = torch.cat([f + o for (_, f), o in zip(shapes, offset, strict=True)], 1)
+    return torch.cat([pos for pos, _ in shapes]), face, torch.repeat_interleave(count)
+
+
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+@pytest.mark.parametrize("budget", [None, 100, 3000])
+def test_a_shape_does_not_see_the_rest_of_its_batch(projection, budget):
+    shapes = [knot(), soup(), sphere(1), soup(3, seed=1), knot(30, 8)]
+    c = cameras(projection=projection, count=5)
+    pos, face, batch = batched(shapes)
+    together = render(pos, face, c, size=24, outputs=PLAIN, batch=batch, budget=budget)
+    assert together.shape == (5, 5, 10, 24, 24)
+    for shape, alone in zip(shapes, together, strict=True):
+        assert torch.equal(render(*shape, c, size=24, outputs=PLAIN)[0], alone)
+
+
+def test_raster_numbers_the_faces_of_a_batch():
+    shapes = [knot(), sphere(1)]
+    pos, face, batch = batched(shapes)
+    seen = raster(pos, face, cameras(), size=24, batch=batch)
+    alone = raster(*shapes[1], cameras(), size=24)
+    assert torch.equal(seen.face[1], torch.where(alone.face[0] < 0, -1, alone.face[0] + shapes[0][1].shape[1]))
+    assert torch.equal(seen.barycentric[1], alone.barycentric[0])
+
+
+def test_threads_do_not_change_the_result():
+    pos, face, batch = batched([knot(), soup(), sphere(2)])
+    before = torch.get_num_threads()
+    pictures = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            pictures.append(render(pos, face, cameras(), size=32, outputs=PLAIN, batch=batch, budget=10_000))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*pictures)
+
+
+def test_it_works_in_inference_mode_and_in_single_precision():
+    pos, face = knot()
+    expected = render(pos, face, cameras(), size=32)
+    with torch.inference_mode():
+        assert torch.equal(render(pos, face, cameras(), size=32, budget=2000), expected)
+    single = render(pos.float(), face, cameras(), size=32)
+    assert single.dtype == torch.float32
+    assert (single - expected).abs().gt(1e-4).double().mean() < 1e-3
+
+
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+@pytest.mark.parametrize("outputs", [("depth",), ("normals", "shaded"), ("position", "silhouette"), ("color",)])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_gradients_reach_the_vertices(projection, outputs, smooth):
+    pos, face = soup(6)
+    color = torch.rand(len(pos), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    c = cameras(projection=projection, count=2)
+
+    def picture(p, k):
+        return render(p, face, c, size=5, outputs=outputs, color=k, smooth=smooth, samples=2)
+
+    assert torch.autograd.gradcheck(picture, (pos.requires_grad_(), color))
+    if outputs != ("silhouette",):
+        gradient = torch.autograd.grad(picture(pos, color).square().sum(), pos)[0]
+        assert gradient.abs().sum() > 0
+
+
+def test_pictures_with_and_without_gradient_are_the_same():
+    pos, face = knot()
+    for projection in ("perspective", "orthographic"):
+        c = cameras(projection=projection)
+        plain = render(pos, face, c, size=24, outputs=PLAIN)
+        recorded = render(pos.clone().requires_grad_(), face, c, size=24, outputs=PLAIN)
+        torch.testing.assert_close(plain, recorded.detach(), atol=1e-11, rtol=0)
+
+
+def test_what_is_behind_the_eye_is_not_seen_and_what_reaches_past_it_is_cut():
+    # A floor from far before to far behind the eye: depth along the row of a pixel is height / slope of its ray.
+    pos = torch.tensor([[-9.0, -9, -0.5], [9, -9, -0.5], [9, 9, -0.5], [-9, 9, -0.5]], dtype=torch.float64)
+    c = cameras([(0.2, 0, 0)], fov=90.0)  # looks along -x, z is up
+    depth, silhouette = render(
+        pos, torch.tensor([[0, 0], [1, 2], [2, 3]]), c, size=64, outputs=("depth", "silhouette")
+    )[0, 0]
+    _, up = grid(64, c)
+    expected = 0.5 / -up
+    seen = (up < 0) & (expected < 9.2)
+    assert torch.equal(silhouette > 0, seen)
+    torch.testing.assert_close(depth[seen], expected[seen])
+
+
+def test_degenerate_faces_and_needles_leave_pictures_finite():
+    pos, face = sphere(1)
+    odd = torch.tensor([[0, 0, 0], [0, 1, 1], [0, 1, 2]])
+    thin = torch.cat((pos, pos[:1] + 1e-13, pos[1:2] + 1e-300))
+    needles = torch.tensor([[0, 3], [1, 4], [len(pos), len(pos) + 1]])
+    for smooth in (False, True):
+        picture = render(
+            thin, torch.cat((odd, face, needles), 1), cameras("dodecahedron"), size=48, outputs=PLAIN, smooth=smooth
+        )
+        assert picture.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outputs": ("dept",)}, "unknown output 'dept'.*depth, normals"),
+        ({"outputs": ()}, "one or more"),
+        ({"outputs": "depth"}, "list"),
+        ({"outputs": ("color",)}, "colours"),
+        ({"size": 0}, "size is a whole number"),
+        ({"samples": 1.5}, "samples is a whole number"),
+        ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
+        ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
+        ({"batch": torch.tensor([1, 0] * 21)}, "ascend"),
+        ({"color": torch.zeros(3, 2)}, "V = 42"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        render(*sphere(1), cameras(), **options)
+
+
+@pytest.mark.parametrize(
+    ("pos", "face", "message"),
+    [
+        (torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.int64), r"\(V, 3\)"),
+        (torch.full((3, 3), math.nan), torch.tensor([[0], [1], [2]]), "finite"),
+        (torch.rand(3, 3), torch.zeros(3, 0, dtype=torch.int64), "at least one"),
+        (torch.rand(3, 3), torch.tensor([[0], [1], [3]]), "3 vertices; got 0 to 3"),
+    ],
+)
+def test_wrong_shapes_are_refused(pos, face, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        render(pos, face, cameras())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", sorted(CHANNELS))
+def test_cuda_gives_the_same(name):
+    pos, face = knot()
+    options = {"size": 64, "outputs": (name,), "softness": 2.0 if name == "silhouette" else 0.0}
+    here = render(pos, face, cameras(), color=pos, **options)
+    there = render(pos.cuda(), face.cuda(), cameras(), color=pos.cuda(), **options).cpu()
+    assert ((here - there).abs() > 1e-6).double().mean() < 1e-4
