@@ -1,0 +1,22 @@
+"""The one exception that cotan raises for bad input, and the sentence it uses for unknown names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CotanError(ValueError):
+    """Bad input: the text says what was expected, what it got and what there is."""
+
+
+def unknown(what: str, name: object, available: Iterable[str], also_known: dict[str, str] | None = None) -> CotanError:
+    """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`; `also_known` maps the field's other names to ours."""
+    names = sorted(available)
+    alias = (also_known or {}).get(str(name).lower().replace("_", "-"))
+    if alias in names:
+        hint = f" Did you mean {alias!r} ({name})?"
+    else:
+        near = get_close_matches(str(name), names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+    return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")

@@ -1,0 +1,418 @@
+"""Names to plugins. Standard library only.
+
+A plugin is a package with one entry point in the group `cotan.plugins` and decorators inside it.
+Entry points are loaded at the first lookup; one that fails to import is remembered with its reason and stops nothing else.
+The shape of a definition is checked at its decorator, where the message can name plugin, object and parameter.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from .errors import CotanError, unknown
+
+KINDS = ("operator", "layer", "model", "dataset", "task")
+PER = ("vertex", "edge", "face", "shape")
+MOTIONS = ("permutation", "rigid", "isometry", "scale")
+SIGNALS = ("vertex", "image", "volume", "sequence")
+ALSO_KNOWN = {
+    "monet": "gaussian",
+    "gmm": "gaussian",
+    "gmmconv": "gaussian",
+    "chebnet": "chebyshev",
+    "cheb": "chebyshev",
+    "chebconv": "chebyshev",
+    "gcnconv": "gcn",
+    "graphsage": "sage",
+    "sageconv": "sage",
+    "gatconv": "gat",
+    "gatv2conv": "gatv2",
+    "ginconv": "gin",
+    "dgcnn": "edgeconv",
+    "diffusionnet": "diffusion",
+    "diffusion-net": "diffusion",
+    "mvcnn": "multiview",
+    "voxnet": "voxel",
+    "3dshapenets": "voxel-dbn",
+    "scnn": "spectral",
+    "spectral-cnn": "spectral",
+    "laplace": "laplacian",
+    "lbo": "laplacian",
+    "eigenbasis": "spectrum",
+    "eigenvectors": "spectrum",
+    "eigs": "spectrum",
+    "hks": "heat_kernel_signature",
+    "wks": "wave_kernel_signature",
+    "gps": "global_point_signature",
+    "classification": "classify",
+    "segmentation": "label",
+    "segment": "label",
+    "correspondence": "match",
+    "regression": "regress",
+}
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """One registered name (or one variant of an operator's name)."""
+
+    kind: str
+    name: str
+    target: Any
+    origin: str  # "module.qualname"
+    inputs: tuple[str, ...]  # operators: nodes needed; layers and models: nodes that `forward` needs
+    optional: tuple[str, ...]  # the inputs that have a default, and are left out where the data lacks them
+    options: Mapping[str, Any]  # keyword-only parameters with their defaults
+    open_options: bool  # takes **options of another definition
+    variant: Mapping[str, Any]
+    declared: Mapping[str, Any]  # what the decorator said: per=, index=, signal=, ...
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["declared"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def source(self) -> str:
+        """File and line of the definition, for people."""
+        try:
+            path, line = inspect.getsourcefile(self.target), inspect.getsourcelines(self.target)[1]
+        except (OSError, TypeError):
+            return self.origin
+        return f"{path}:{line}"
+
+
+@dataclass
+class _State:
+    definitions: dict[tuple[str, str], list[Definition]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # entry point -> reason
+    plugins: dict[str, str] = field(default_factory=dict)  # entry point -> distribution
+    loaded: bool = False
+    revision: int = 0  # raised by each registration, so that resolved plans know when they are stale
+
+
+_state = _State()
+
+
+# --- decorators -------------------------------------------------------------------------------------------------------
+
+
+def operator(
+    name: str | Callable[..., Any] | None = None,
+    *,
+    per: str | None = None,
+    index: str | None = None,
+    version: int = 1,
+    invariant_to: tuple[str, ...] = (),
+    covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
+    augments: str | None = None,
+    gives: tuple[str, ...] = (),
+    local: bool = False,
+    **variant: Any,
+) -> Any:
+    """Register a pure function whose positional parameters name the nodes it needs and whose keyword-only ones are options.
+
+    Arguments:
+        name: the node's name; the function's own by default. Keyword arguments not listed here select a variant of it.
+        per: vertex, edge, face or shape: how values of several shapes make a batch.
+        index: "vertex" where the values are vertex numbers, which a batch offsets.
+        version: raise it when results change; it is part of a stored value's address.
+        invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
+        covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
+        augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
+        gives: for an operator whose value is a `Data`: the sources in it.
+        local: the value of a part of a graph is that part of the whole's value.
+
+    >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
+    ... def mass(pos, face): ...
+    """
+    if callable(name):
+        return operator()(name)
+
+    def register(function: T) -> T:
+        own = name or function.__name__
+        origin = _origin(function)
+        where = f"operator {own!r} ({origin})"
+        if per is not None and per not in PER:
+            raise CotanError(f"{where}: per={per!r}, expected one of {', '.join(PER)}")
+        if index not in (None, "vertex"):
+            raise CotanError(f"{where}: index={index!r}, expected 'vertex'")
+        for motion in invariant_to:
+            if motion not in MOTIONS:
+                raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
+        if not own.isidentifier():
+            raise CotanError(f"{where}: an operator's name is a Python identifier, since it is used as a parameter name")
+        inputs, optional, options, loose = _signature(function, where)
+        if loose:
+            raise CotanError(f"{where}: an operator's options are named one by one, not **{loose}")
+        if own in inputs:
+            raise CotanError(f"{where}: parameter {own!r} is the node itself")
+        _add(
+            Definition(
+                "operator",
+                own,
+                function,
+                origin,
+                inputs,
+                optional,
+                options,
+                False,
+                dict(variant),
+                dict(
+                    per=per,
+                    index=index,
+                    version=version,
+                    invariant_to=_implied(invariant_to),
+                    covers=covers,
+                    augments=augments,
+                    gives=gives,
+                    local=local,
+                ),
+            )
+        )
+        return function
+
+    return register
+
+
+def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = ()) -> Callable[[T], T]:
+    """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, options)` and `forward(self, x, *nodes)`.
+
+    `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
+
+    >>> @cotan.layer("heat")
+    ... class Heat(nn.Module):
+    ...     def __init__(self, in_dim, out_dim): ...
+    ...     def forward(self, x, laplacian, mass): ...
+    """
+    return _module("layer", name, signal=signal, invariant_to=invariant_to)
+
+
+def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = None) -> Callable[[T], T]:
+    """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, task=..., options)`; `forward` as in a layer.
+
+    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default.
+    """
+    return _module("model", name, signal=signal, tasks=tasks)
+
+
+def dataset(name: str) -> Callable[[T], T]:
+    """Register a function of keyword-only options that gives an object with `.train`, `.val` and `.test` (lists of Data)."""
+
+    def register(function: T) -> T:
+        origin = _origin(function)
+        inputs, _, options, loose = _signature(function, f"dataset {name!r} ({origin})")
+        if inputs:
+            raise CotanError(f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default")
+        _add(Definition("dataset", name, function, origin, (), (), options, bool(loose), {}, {}))
+        return function
+
+    return register
+
+
+def task(name: str) -> Callable[[T], T]:
+    """Register a class with `per` ("shape" or "vertex"), `loss(output, target)` and `metrics(output, target)`."""
+
+    def register(cls: T) -> T:
+        origin = _origin(cls)
+        for attribute in ("per", "loss", "metrics"):
+            if not hasattr(cls, attribute):
+                raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
+        _add(Definition("task", name, cls, origin, (), (), {}, False, {}, {}))
+        return cls
+
+    return register
+
+
+def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
+    def register(cls: T) -> T:
+        origin = _origin(cls)
+        where = f"{kind} {name!r} ({origin})"
+        if declared["signal"] not in SIGNALS:
+            raise CotanError(f"{where}: signal={declared['signal']!r}, expected one of {', '.join(SIGNALS)}")
+        if not callable(getattr(cls, "forward", None)):
+            raise CotanError(f"{where} has no forward method")
+        dims, _, options, loose = _signature(cls.__init__, where, skip_self=True)  # type: ignore[misc]
+        if dims != ("in_dim", "out_dim"):
+            raise CotanError(
+                f"{where}: __init__ takes in_dim and out_dim, then keyword-only options; it has ({', '.join(dims)}"
+                f"{', *' if options else ''})"
+            )
+        inputs, optional, keyword_only, _ = _signature(cls.forward, where, skip_self=True)  # type: ignore[attr-defined]
+        if keyword_only:
+            raise CotanError(f"{where}: forward takes nodes only; {next(iter(keyword_only))!r} is keyword-only (an option?)")
+        if kind == "layer" and "x" not in inputs:
+            raise CotanError(f"{where}: forward has no parameter 'x', the signal")
+        if kind == "model" and "task" not in options and not loose:
+            raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
+        _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), {}, declared))
+        return cls
+
+    return register
+
+
+def _signature(
+    function: Callable[..., Any], where: str, skip_self: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any], str | None]:
+    """(node parameters, those of them that have a default, options with defaults, name of **rest or None)."""
+    inputs, optional, options, loose = [], [], {}, None
+    for parameter in list(inspect.signature(function).parameters.values())[int(skip_self) :]:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            raise CotanError(f"{where}: parameter *{parameter.name}: nodes are named one by one")
+        if parameter.kind is parameter.VAR_KEYWORD:
+            loose = parameter.name
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.default is parameter.empty:
+                raise CotanError(f"{where}: option {parameter.name!r} has no default")
+            options[parameter.name] = parameter.default
+        elif parameter.default is parameter.empty:
+            inputs.append(parameter.name)
+        elif parameter.default is None:
+            inputs.append(parameter.name)
+            optional.append(parameter.name)
+        else:
+            raise CotanError(
+                f"{where}: parameter {parameter.name!r} has a default, so it is an option: put a * before it "
+                "(a node that the data may lack has the default None)"
+            )
+    return tuple(inputs), tuple(optional), options, loose
+
+
+def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:
+    return (*motions, "rigid") if "isometry" in motions and "rigid" not in motions else motions
+
+
+def _origin(target: Any) -> str:
+    return f"{target.__module__}.{target.__qualname__}"
+
+
+def _add(new: Definition) -> None:
+    found = _state.definitions.setdefault((new.kind, new.name), [])
+    for i, old in enumerate(found):
+        if old.variant != new.variant:
+            continue
+        # A notebook cell run twice, or a module reloaded, defines the same thing again: the newer one stands.
+        if old.origin != new.origin:
+            variant = "".join(f", {key}={value!r}" for key, value in new.variant.items())
+            raise CotanError(f"{new.kind} {new.name!r}{variant} is defined twice: by {old.origin} and by {new.origin}")
+        found[i] = new
+        break
+    else:
+        found.append(new)
+    _state.revision += 1
+
+
+# --- lookup -----------------------------------------------------------------------------------------------------------
+
+
+def load() -> None:
+    """Import every plugin once. `COTAN_PLUGINS=off` leaves them out (for debugging a plugin that hangs)."""
+    if _state.loaded:
+        return
+    _state.loaded = True
+    from . import builtin  # noqa: F401  (the core's own operators and tasks)
+
+    if os.environ.get("COTAN_PLUGINS") == "off":
+        return
+    for entry in sorted(entry_points(group="cotan.plugins"), key=lambda e: (not e.value.startswith("cotan_"), e.name)):
+        name = entry.name
+        _state.plugins[name] = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
+        before = {key: list(found) for key, found in _state.definitions.items()}
+        try:
+            entry.load()
+        except Exception as reason:  # a stranger's module may raise anything at all
+            _state.definitions = before  # what it registered before it failed must not half-work
+            _state.failures[name] = f"{type(reason).__name__}: {reason}"
+
+
+def names(kind: str) -> list[str]:
+    """All registered names of a kind ("operator", "layer", "model", "dataset", "task"), sorted.
+
+    A layer's name is also a model's: the stack of it (see `create_model`).
+    """
+    _check_kind(kind)
+    load()
+    wanted = ("model", "layer") if kind == "model" else (kind,)
+    return sorted({name for found, name in _state.definitions if found in wanted and _state.definitions[found, name]})
+
+
+def lookup(kind: str, name: str) -> Definition:
+    """The definition of a layer, model, dataset or task."""
+    return variants(kind, name)[0]
+
+
+def variants(kind: str, name: str) -> list[Definition]:
+    """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
+    _check_kind(kind)
+    load()
+    found = _state.definitions.get((kind, name))
+    if not found:
+        error = unknown(kind, name, (n for k, n in _state.definitions if k == kind), ALSO_KNOWN)
+        raise CotanError(str(error) + _failures_text())
+    return found
+
+
+def has(kind: str, name: str) -> bool:
+    load()
+    return bool(_state.definitions.get((kind, name)))
+
+
+def definition_of(module: object) -> Definition | None:
+    """The definition by which an object's class is registered as a layer or a model, if it is."""
+    for found in _state.definitions.values():
+        for definition in found:
+            if definition.target is type(module):
+                return definition
+    return None
+
+
+def failures() -> dict[str, str]:
+    """Plugins that did not import, with the reason."""
+    load()
+    return dict(_state.failures)
+
+
+def plugins() -> dict[str, str]:
+    """Entry points of `cotan.plugins`, each with the distribution that brings it."""
+    load()
+    return dict(_state.plugins)
+
+
+def revision() -> int:
+    return _state.revision
+
+
+def all_definitions() -> list[Definition]:
+    load()
+    return [definition for found in _state.definitions.values() for definition in found]
+
+
+def _failures_text() -> str:
+    return "".join(f"\n(plugin {name!r} failed to import: {reason})" for name, reason in _state.failures.items())
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+
+
+def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
+    """Raise for an option that the definition does not take."""
+    if definition.open_options:
+        return
+    for name in options:
+        if name not in definition.options:
+            raise unknown(f"option of {definition.kind} {definition.name!r}", name, definition.options)
+
+
+if sys.version_info < (3, 11):  # pragma: no cover
+    raise ImportError("cotan needs Python 3.11 or newer")
