@@ -1,0 +1,1 @@
+"""cotan: geometric deep learning on one shared computational graph. Names are edges."""

@@ -1,0 +1,120 @@
+"""The eigenpairs of a shape as a value, and its ragged batch.
+
+In a batch the vectors are block-diagonal and the values follow each other, so code written for one shape,
+`spectrum.vectors @ (f(spectrum.values)[:, None] * (spectrum.vectors.T @ x))`, is right for a batch as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import CotanError
+
+
+class BlockDiagonal:
+    """B dense blocks (V_b, K_b) along a diagonal; knows `@`, `.T` and nothing else, so that no shape leaks into another.
+
+    `rows` (sum V_b, max K_b) holds the blocks under each other, padded with zero columns.
+    """
+
+    def __init__(self, rows: Tensor, heights: tuple[int, ...], widths: tuple[int, ...], transposed: bool = False):
+        self.rows, self.heights, self.widths, self.transposed = rows, heights, widths, transposed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        size = sum(self.heights), sum(self.widths)
+        return size[::-1] if self.transposed else size
+
+    @property
+    def T(self) -> BlockDiagonal:
+        return BlockDiagonal(self.rows, self.heights, self.widths, not self.transposed)
+
+    def blocks(self) -> list[Tensor]:
+        """The blocks (V_b, K_b), not transposed."""
+        cut = self.rows.split(self.heights)
+        return [block[:, :width] for block, width in zip(cut, self.widths, strict=True)]
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        if x.shape[0] != self.shape[1]:
+            raise CotanError(f"block-diagonal vectors of shape {self.shape} times a signal of {x.shape[0]} rows")
+        if len(set(self.heights)) == len(set(self.widths)) == 1:  # equal blocks: one batched product
+            dense = self.rows.view(len(self.heights), self.heights[0], self.widths[0])
+            dense = dense.mT if self.transposed else dense
+            return (dense @ x.reshape(len(self.heights), dense.shape[2], -1)).reshape(-1, *x.shape[1:])
+        blocks = self.blocks()
+        if self.transposed:
+            return torch.cat([b.T @ part for b, part in zip(blocks, x.split(self.heights), strict=True)])
+        return torch.cat([b @ part for b, part in zip(blocks, x.split(self.widths), strict=True)])
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> BlockDiagonal:
+        return BlockDiagonal(self.rows.to(device=device, dtype=dtype), self.heights, self.widths, self.transposed)
+
+
+class Spectrum:
+    """The K smallest eigenpairs of L phi = lambda M phi, ascending, phi^T M phi = I.
+
+    Attributes:
+        values (K,), vectors (V, K). In a batch: values (sum K_b,), vectors block-diagonal (sum V_b, sum K_b).
+        sizes: the number of pairs of each shape, (K,) for one.
+        index (sum K_b,): the place of each pair in its own shape's spectrum, 0 the smallest.
+    """
+
+    def __init__(self, values: Tensor, vectors: Tensor | BlockDiagonal, sizes: tuple[int, ...] | None = None):
+        self.values, self.vectors = values, vectors
+        self.sizes = sizes if sizes is not None else (len(values),)
+
+    @property
+    def index(self) -> Tensor:
+        if len(self.sizes) == 1:
+            return torch.arange(self.sizes[0], device=self.values.device)
+        return torch.cat([torch.arange(size, device=self.values.device) for size in self.sizes])
+
+    def first(self, k: int) -> Spectrum:
+        """The k smallest pairs of a single shape."""
+        if isinstance(self.vectors, BlockDiagonal):
+            raise CotanError("first(k) is for the spectrum of one shape, not of a batch")
+        return Spectrum(self.values[:k], self.vectors[:, :k].contiguous())
+
+    @classmethod
+    def block_diagonal(cls, spectra: Sequence[Spectrum]) -> Spectrum:
+        """The batch of several shapes' spectra. One is itself."""
+        if len(spectra) == 1:
+            return spectra[0]
+        if any(isinstance(s.vectors, BlockDiagonal) for s in spectra):
+            raise CotanError("a batch of batches: give the spectra of single shapes")
+        blocks: list[Any] = [s.vectors for s in spectra]
+        widths = tuple(block.shape[1] for block in blocks)
+        width = max(widths)
+        padded = [torch.nn.functional.pad(b, (0, width - b.shape[1])) if b.shape[1] < width else b for b in blocks]
+        vectors = BlockDiagonal(torch.cat(padded), tuple(len(b) for b in blocks), widths)
+        return cls(torch.cat([s.values for s in spectra]), vectors, widths)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:
+        return Spectrum(self.values.to(device=device, dtype=dtype), self.vectors.to(device=device, dtype=dtype), self.sizes)
+
+    def __repr__(self) -> str:
+        return f"Spectrum({len(self.values)} pairs, {self.vectors.shape[0]} vertices, {self.values.dtype})"
+
+
+def _flatten_blocks(b: BlockDiagonal) -> tuple[list[Any], Any]:
+    return [b.rows], (b.heights, b.widths, b.transposed)
+
+
+def _flatten(s: Spectrum) -> tuple[list[Any], Any]:
+    return [s.values, s.vectors], s.sizes
+
+
+_register = torch.utils._pytree.register_pytree_node
+_register(
+    BlockDiagonal,
+    _flatten_blocks,
+    lambda parts, context: BlockDiagonal(list(parts)[0], *context),
+    serialized_type_name="cotan.BlockDiagonal",
+)
+_register(
+    Spectrum, _flatten, lambda parts, sizes: Spectrum(*parts, sizes), serialized_type_name="cotan.Spectrum"
+)
