@@ -1,0 +1,1 @@
+"""Datasets for cotan: generated shapes and graphs, and readers of public formats."""

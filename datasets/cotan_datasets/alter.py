@@ -1,0 +1,77 @@
+"""Changes to a shape that keep its vertices, or most of them: each takes `Data` and a random generator."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .remesh import random_rotation, sheets
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+
+def rotated(data: "Data", rng: np.random.Generator) -> "Data":
+    """A uniform random rotation about the origin."""
+    return _moved(data, data.pos.double() @ torch.from_numpy(random_rotation(rng)).T)
+
+
+def scaled(data: "Data", rng: np.random.Generator) -> "Data":
+    """All of it larger or smaller by a factor between 1/2 and 2."""
+    return _moved(data, data.pos.double() * 2 ** rng.uniform(-1, 1))
+
+
+def noisy(data: "Data", rng: np.random.Generator, share: float = 0.12) -> "Data":
+    """Gaussian noise on each coordinate, `share` of the mean edge length wide."""
+    p = data.pos.double()
+    edge = (p[data.face] - p[data.face.roll(1, 0)]).norm(dim=-1).mean()
+    return _moved(data, p + share * edge * torch.from_numpy(rng.standard_normal(p.shape)))
+
+
+def holes(data: "Data", rng: np.random.Generator, number: int = 4, share: float = 0.03) -> "Data":
+    """Holes around `number` random vertices, each of `share` of all; what is cut off is gone, what is left a manifold."""
+    p, faces = data.pos.double().numpy(), data.face.numpy().T
+    corner = p[faces]
+    normal = np.zeros_like(p)
+    np.add.at(normal, faces, np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])[:, None])
+    normal /= np.sqrt((normal**2).sum(1, keepdims=True))
+    reach = np.ptp(p, axis=0).max() / 4  # of normals: a hole stays on one side of a limb instead of cutting it through
+    near = np.concatenate([p, reach * normal], 1)
+    gone = np.zeros(len(p), dtype=bool)
+    for centre in rng.choice(len(p), number, replace=False):
+        distance = ((near - near[centre]) ** 2).sum(1)
+        gone[np.argsort(distance)[: max(1, int(share * len(p)))]] = True
+    kept = faces[~gone[faces].any(1)]
+    while True:
+        fans, piece = sheets(kept, len(p))
+        good = (fans[kept] == 1).all(1) & (piece[kept[:, 0]] == np.bincount(piece[kept[:, 0]]).argmax())
+        if good.all():
+            break
+        kept = kept[good]
+    return _part_of(data, kept)
+
+
+ALTER: dict[str, Callable[["Data", np.random.Generator], "Data"]] = {
+    "rotated": rotated,
+    "noisy": noisy,
+    "holes": holes,
+    "scaled": scaled,
+}
+
+
+def _moved(data: "Data", pos: torch.Tensor) -> "Data":
+    data = data.clone()
+    data.pos = pos.to(data.pos.dtype)
+    return data
+
+
+def _part_of(data: "Data", faces: np.ndarray) -> "Data":
+    """The faces (F, 3) that are left, with only their vertices and all that belongs to these."""
+    data, n = data.clone(), len(data.pos)
+    used, new = np.unique(faces, return_inverse=True)
+    for name, value in data.to_dict().items():
+        if name != "face" and len(value) == n:
+            data[name] = value[torch.from_numpy(used)]
+    data.face = torch.from_numpy(np.ascontiguousarray(new.reshape(-1, 3).T))
+    return data

@@ -1,0 +1,148 @@
+"""`poses`: articulated creatures in random poses, every shape meshed anew, with stress variants of the test shapes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .alter import ALTER
+from .body import PARTS
+from .creatures import CLASSES
+from .generate import Seed, generate
+from .spread import spread
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+SPLITS = ("train", "val", "test")
+TASKS = ("classify", "label")
+STRESS = ("poses", "fine", "coarse", *ALTER)
+
+Job = dict[str, Any]
+
+
+@dataclass
+class Poses:
+    """Lists of `Data`; `stress` maps a variant's name to the test shapes in it; `classes` are the names of y's values."""
+
+    train: list["Data"]
+    val: list["Data"]
+    test: list["Data"]
+    stress: dict[str, list["Data"]]
+    classes: tuple[str, ...]
+    task: str
+
+
+def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -> "Data":
+    """One shape: `Data` with pos (V, 3), face (3, F), part (V,), body (V, 3) and y, the class or (V,) the parts.
+
+    `body` is the place of the vertex in the rest pose of its class. Options (`pose`, `mesh`, `vertices`, `bend`, `vary`,
+    `rotate`) are those of `generate`.
+    """
+    _check("creature", [name], CLASSES)
+    return _data(generate(name, seed, **options), CLASSES.index(name), task)
+
+
+def poses(
+    *,
+    vertices: int = 250,
+    per_class: int = 20,
+    seed: int = 0,
+    bend: float = 0.5,
+    rotate: bool = False,
+    task: str = "classify",
+    creatures: Sequence[str] = CLASSES,
+    stress: Sequence[str] = STRESS,
+    workers: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Poses:
+    """`per_class` shapes of `vertices` vertices from each class: a fifth each for val and test, the others for train.
+
+    Joints bend up to the share `bend` of their limits, in the stress variant "poses" from there to the limits.
+    y is the class of a shape ("classify") or the part of each vertex ("label").
+    `workers` processes make the shapes (default: one a processor) and change nothing in them;
+    `progress` is called with the numbers of shapes done and in all.
+    """
+    _check("task", [task], TASKS)
+    todo = jobs(
+        vertices=vertices, per_class=per_class, seed=seed, bend=bend, rotate=rotate, creatures=creatures, stress=stress
+    )
+    every = [job for some in todo.values() for job in some]
+    made = iter(spread(_make, every, workers=workers, progress=progress))
+    lists = {
+        name: [_data(next(made), list(creatures).index(job["name"]), task) for job in some]
+        for name, some in todo.items()
+    }
+    split = {name: lists.pop(name) for name in SPLITS}
+    for kind, change in enumerate(ALTER):
+        if change in stress:
+            lists[change] = [
+                ALTER[change](shape, np.random.default_rng([4, kind, seed, i])) for i, shape in enumerate(split["test"])
+            ]
+    classes = tuple(creatures) if task == "classify" else PARTS
+    return Poses(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
+
+
+def jobs(
+    *,
+    vertices: int,
+    per_class: int,
+    seed: int,
+    bend: float,
+    rotate: bool,
+    creatures: Sequence[str],
+    stress: Sequence[str],
+) -> dict[str, list[Job]]:
+    """What to generate, by split and stress variant: arguments of `generate` (JSON values), one dict a shape.
+
+    An individual's seed is (seed, split, number), so that more shapes leave those there are unchanged.
+    """
+    _check("creatures", creatures, CLASSES)
+    _check("stress", stress, STRESS)
+    if vertices < 100 or per_class < 3 or not 0 < bend < 1:
+        raise ValueError(
+            "poses: expected vertices >= 100, per_class >= 3 and 0 < bend < 1, "
+            f"got vertices={vertices}, per_class={per_class}, bend={bend}"
+        )
+    fifth = max(1, per_class // 5)
+    counts = {"train": per_class - 2 * fifth, "val": fifth, "test": fifth}
+    todo = {
+        split: [
+            {"name": name, "seed": [seed, number, i], "vertices": vertices, "bend": [0.0, bend], "rotate": rotate}
+            for name in creatures
+            for i in range(counts[split])
+        ]
+        for number, split in enumerate(SPLITS)
+    }
+    change: dict[str, Job] = {
+        "poses": {"pose": 1, "mesh": 1, "bend": [bend, 1.0]},
+        "fine": {"mesh": 2, "vertices": 4 * vertices},
+        "coarse": {"mesh": 3, "vertices": max(100, vertices // 2)},
+    }
+    return todo | {name: [job | change[name] for job in todo["test"]] for name in change if name in stress}
+
+
+def _make(job: Job) -> dict[str, Any]:
+    return generate(**job)
+
+
+def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
+    from torch_geometric.data import Data
+
+    _check("task", [task], TASKS)
+    part = torch.as_tensor(arrays["part"], dtype=torch.int64)
+    return Data(
+        pos=torch.as_tensor(arrays["pos"], dtype=torch.float32),
+        face=torch.as_tensor(np.ascontiguousarray(arrays["face"]), dtype=torch.int64),
+        y=torch.tensor([label]) if task == "classify" else part.clone(),
+        part=part,
+        body=torch.as_tensor(arrays["body"], dtype=torch.float32),
+    )
+
+
+def _check(what: str, got: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in got if name not in known]
+    if unknown or not got and what != "stress":
+        raise ValueError(f"poses: unknown {what} {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
