@@ -41,8 +41,9 @@ def cameras(
 ) -> Cameras:
     """The cameras of a rig, so far away that the unit ball just fills the picture.
 
-    rig: "ring" (`count` cameras, default 12, at `elevation` degrees, default 30: Su et al., 2015), "dodecahedron" (20),
-        "icosphere" (`count` 12, 42, 162 ...), "random" (`count`, default 12, by `seed`), or the eyes, one (x, y, z) each.
+    rig: "ring" (`count` cameras, 12 unless said, at `elevation` degrees, 30 unless said: Su et al., 2015),
+        "dodecahedron" (20), "icosphere" (`count` 12, 42, 162 ...), "random" (`count`, 12 unless said, by `seed`),
+        or the eyes, one (x, y, z) each.
     up: the axis that points up in the pictures (and around which the ring runs).
     projection: "perspective" (`fov` degrees from side to side) or "orthographic".
     """
@@ -118,7 +119,7 @@ def _icosphere(count: int) -> Tensor:
     points = torch.nn.functional.normalize(points, dim=1)
     while len(points) < count:
         apart = torch.cdist(points, points).fill_diagonal_(torch.inf)
-        # The edges of an icosphere differ in length by less than a factor of 1.2; the next distance is 1.6 times as long.
+        # Its edges differ in length by less than a factor of 1.2; the next distance is 1.6 times as long.
         i, j = (apart < 1.3 * apart.min()).triu().nonzero().T
         points = torch.cat((points, torch.nn.functional.normalize(points[i] + points[j], dim=1)))
     if len(points) != count:

@@ -1,6 +1,5 @@
 """The shape in the unit ball, where the cameras expect it."""
 
-import torch
 from torch import Tensor
 
 import cotan

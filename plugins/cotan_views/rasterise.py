@@ -1,8 +1,9 @@
 """Which triangle is nearest at each pixel: an exact z-buffer by scan conversion, in plain torch.
 
 On a row of pixel centres a triangle is the span between its long edge and one of the two short ones. An edge is always
-walked from its upper to its lower end, so two triangles that share it find the same crossing bit for bit: whatever the
-rounding, their spans meet without a gap, and they overlap at most in the crossing itself.
+walked from its upper to its lower end, so two triangles that share it find the same crossing up to rounding. A pixel
+centre within `EDGE` of it belongs to both: their spans meet without a gap, and depth and then the lowest number, not
+rounding, decide which of them is seen there.
 
 Units are pixels: the centre of the pixel in column i of row j is the point (i, j). `near` is positive, grows towards
 the camera and is affine on the screen along a plane (1/z in perspective, constant - z in parallel projection).
@@ -39,8 +40,10 @@ class Triangles(NamedTuple):
 class Slabs(NamedTuple):
     """Triangles that cross rows of pixels, corners from top to bottom.
 
-    x, y, near: (3 * m,) the top corners, then the middle ones, then the bottom ones; turn: (m,) the last row that ends
-    at the upper short edge; first, rows: (m,) the rows crossed; start, label: (m,) the picture's first pixel, and what to write.
+    x, y, near: (3 * m,) the top corners, then the middle ones, then the bottom ones;
+    turn: (m,) down to here the upper short edge bounds a row, below it the lower one;
+    first, rows: (m,) the first row crossed, and how many there are;
+    start, label: (m,) the picture's first pixel, and what to write.
     """
 
     x: Tensor
@@ -113,7 +116,7 @@ def _slabs(triangles: Triangles, size: int) -> Slabs:
 
 
 def _centres(a: Tensor, b: Tensor, c: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The first and the last pixel centre between the least and the greatest of three; last < first if there is none."""
+    """The first and the last pixel centre between the least and the greatest of three; if none, first > last."""
     first = torch.minimum(torch.minimum(a, b), c).sub_(EDGE).ceil_().clamp_(min=0)
     last = torch.maximum(torch.maximum(a, b), c).add_(EDGE).floor_().clamp_(max=size - 1)
     return first, last

@@ -52,7 +52,8 @@ def render(
     """Pictures (B, N, C, size, size) of B shapes from N cameras, channels in the order of `outputs`, background 0.
 
     "depth": distance before the eye, along the camera's axis; "normals": right, up and towards the viewer;
-    "shaded": `phong`; "silhouette": 1 inside; "position": x, y, z of the point seen; "color": that of the vertices; "contours": 1 on the lines of a sketch.
+    "shaded": `phong`; "silhouette": 1 inside; "position": x, y, z of the point seen; "color": that of the vertices;
+    "contours": 1 on the lines of a drawing.
 
     pos: (V, 3), in the unit ball for cameras of a rig; face: (3, F); batch: (V,) each vertex's shape, as in PyG.
     samples: a pixel is the mean of samples x samples; smooth: normals interpolated between the vertices;

@@ -1,8 +1,9 @@
 import math
 
-import cotan
 import pytest
 import torch
+
+import cotan
 from cotan_views.cameras import cameras
 
 

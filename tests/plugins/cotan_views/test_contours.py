@@ -1,7 +1,9 @@
 import torch
+
 from cotan_views.cameras import cameras
 from cotan_views.render import render
-from shapes import sphere
+
+from .shapes import sphere
 
 
 def contours(pos, face, c, size=41):
@@ -10,7 +12,8 @@ def contours(pos, face, c, size=41):
 
 def cube(at=(0.0, 0.0, 0.0), half=0.5):
     import trimesh
-    from shapes import tensors
+
+    from .shapes import tensors
 
     pos, face = tensors(trimesh.creation.box((2 * half,) * 3))
     return pos + torch.tensor(at, dtype=torch.float64), face

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+
 from cotan_views.cameras import cameras
 from cotan_views.normalise import normalise
 from cotan_views.render import raster
-from shapes import data, knot, load, soup, sphere
+
+from .shapes import data, knot, load, soup, sphere
 
 embreex = pytest.importorskip("embreex")
 

@@ -3,8 +3,9 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from cotan_views.rasterise import NOTHING, Triangles, nearest
 from hypothesis import given, settings
+
+from cotan_views.rasterise import NOTHING, Triangles, nearest
 
 SIZE = 12
 
@@ -57,7 +58,10 @@ def test_every_pixel_belongs_to_the_nearest_triangle_at_its_centre_and_ties_to_t
 
 def test_a_tilted_triangle_has_the_depth_of_its_plane():
     corners = torch.tensor([[[-3.0, -2], [30, 1], [2, 25]]], dtype=torch.float64)
-    plane = lambda p: 2 + 0.03 * p[..., 0] - 0.02 * p[..., 1]  # noqa: E731
+
+    def plane(p):
+        return 2 + 0.03 * p[..., 0] - 0.02 * p[..., 1]
+
     label, near = draw(corners, plane(corners))
     row, column = (label[0] == 0).nonzero().T
     assert len(row) > 100
@@ -67,7 +71,10 @@ def test_a_tilted_triangle_has_the_depth_of_its_plane():
 def test_tilted_faces_in_one_plane_tie_although_their_rounding_differs():
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(20, 3, 2, generator=generator, dtype=torch.float64) * 16 - 2
-    plane = lambda p: 0.3 + 0.00371 * p[..., 0] - 0.00213 * p[..., 1]  # noqa: E731
+
+    def plane(p):
+        return 0.3 + 0.00371 * p[..., 0] - 0.00213 * p[..., 1]
+
     label, _ = draw(corners, plane(corners))
     flat, _ = draw(corners, torch.ones(20, 3))
     assert torch.equal(label, flat)
@@ -141,7 +148,8 @@ def test_the_order_of_triangles_only_renumbers_them():
 
 def test_no_triangle_inside_gives_an_empty_picture():
     label, near = draw([[[20.0, 20], [30, 20], [20, 30]], [[3.1, 3.1], [3.4, 3.2], [3.3, 3.9]]], torch.ones(2, 3))
-    assert (label == NOTHING).all() and (near == 0).all()
+    assert (label == NOTHING).all()
+    assert (near == 0).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

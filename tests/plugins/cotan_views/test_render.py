@@ -1,12 +1,15 @@
 import math
 
-import cotan
 import pytest
 import torch
+
+import cotan
 from cotan_views.cameras import cameras
 from cotan_views.channels import CHANNELS
+from cotan_views.normalise import normalise
 from cotan_views.render import raster, render
-from shapes import knot, soup, sphere
+
+from .shapes import data, knot, load, soup, sphere
 
 PLAIN = ("depth", "normals", "shaded", "silhouette", "position", "contours")
 
@@ -31,7 +34,8 @@ def test_a_sphere_in_perspective_is_as_far_as_geometry_says():
         torch.testing.assert_close(depth[sure], expected[sure], atol=2e-3, rtol=0)
         assert torch.equal(silhouette, (depth > 0).double())
         length = torch.stack(position).norm(dim=0)[depth > 0]
-        assert (length <= 1 + 1e-12).all() and (length > 0.998).all()
+        assert (length <= 1 + 1e-12).all()
+        assert (length > 0.998).all()
 
 
 def test_a_sphere_in_parallel_projection_and_its_smooth_normals():
@@ -67,7 +71,8 @@ def test_of_two_faces_in_the_same_place_the_first_is_seen():
     pos, face = sphere(1)
     double = torch.cat((face.flip(0), face), 1)
     seen = raster(pos, double, cameras(), size=32).face
-    assert seen.max() < face.shape[1] and (seen >= 0).double().mean() > 0.3
+    assert seen.max() < face.shape[1]
+    assert (seen >= 0).double().mean() > 0.3
 
 
 def test_normals_face_the_viewer_whatever_the_winding():
@@ -82,7 +87,7 @@ def test_normals_face_the_viewer_whatever_the_winding():
 
 def test_shading_is_phongs():
     pos, face = sphere(3)
-    nx, ny, nz, light = render(pos, face, cameras(count=1), size=32, outputs=("normals", "shaded"))[0, 0]
+    _, _, nz, light = render(pos, face, cameras(count=1), size=32, outputs=("normals", "shaded"))[0, 0]
     lit = light > 0
     angle = nz[lit].clamp(0, 1).acos()
     expected = 0.2 + 0.6 * angle.cos() + 0.2 * (2 * angle).cos().clamp(min=0) ** 16
@@ -216,6 +221,21 @@ def test_degenerate_faces_and_needles_leave_pictures_finite():
             thin, torch.cat((odd, face, needles), 1), cameras("dodecahedron"), size=48, outputs=PLAIN, smooth=smooth
         )
         assert picture.isfinite().all()
+
+
+def test_real_meshes_give_a_result_or_one_clear_refusal():
+    refused = {}
+    for path in data("meshes/hard/*", "modelnet10_micro/*/test/*"):
+        pos, face = load(path)
+        try:
+            views = render(normalise(pos, face), face, cameras(), size=32, outputs=PLAIN)
+        except cotan.CotanError as error:
+            refused[path.name] = str(error)
+        else:
+            assert views.isfinite().all(), path.name
+            assert (views[0, :, 5] > 0).any(), path.name
+    assert set(refused) == {"degenerate_mesh.obj"}
+    assert "area zero" in refused["degenerate_mesh.obj"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import pytest
 import torch
+
 from cotan_views.cameras import cameras
 from cotan_views.render import render
-from shapes import soup, sphere
+
+from .shapes import soup, sphere
 
 SQUARE = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=torch.float64) * 0.45
 FACES = torch.tensor([[0, 0], [1, 2], [2, 3]])
@@ -27,7 +29,8 @@ def test_inside_and_far_outside_it_is_the_hard_silhouette():
     hard = render(pos * 0.5, face, cameras(), size=40, outputs=("silhouette",))[0, :, 0]
     picture = soft(pos * 0.5, face, cameras(), 4.0, 40)[0]
     assert (picture[hard > 0] == 1).all()
-    assert (picture >= hard).all() and (picture <= 1).all()
+    assert (picture >= hard).all()
+    assert (picture <= 1).all()
     assert picture.sum() > hard.sum() * 1.2
     grown = torch.nn.functional.max_pool2d(hard[:, None], 9, 1, 4)[:, 0]
     assert (picture[grown == 0] == 0).all()

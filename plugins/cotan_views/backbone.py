@@ -1,0 +1,97 @@
+"""Networks that turn a picture into a vector."""
+
+import importlib
+import importlib.util
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+
+class Block(nn.Module):
+    """y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), s a projection where the size or the channels change."""
+
+    def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_dim, out_dim, 3, stride=stride, padding=1, bias=False)
+        self.second = nn.Conv2d(out_dim, out_dim, 3, padding=1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(out_dim), nn.BatchNorm2d(out_dim)
+        same = in_dim == out_dim and stride == 1
+        self.skip = nn.Identity() if same else nn.Conv2d(in_dim, out_dim, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.skip(x) + self.norm2(self.second(self.norm1(self.first(x)).relu()))).relu()
+
+
+class Compact(nn.Sequential):
+    """Four stages that halve the picture and double the channels, then the mean over what is left of it."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        stages = [Block(width * 2**k, width * 2 ** (k + 1), 2) for k in range(3)]
+        super().__init__(
+            nn.BatchNorm2d(channels),  # depth and normals have different scales
+            nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            Block(width, width, 1),
+            *stages,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
+def backbone(name: str, channels: int, size: int, width: int, weights: str | None) -> tuple[nn.Module, int]:
+    """A network from pictures (M, channels, size, size) to (M, D), and D."""
+    if name == "compact":
+        if weights is not None:
+            raise cotan.CotanError("weights are those of a network of timm or torchvision; 'compact' has none to load")
+        return Compact(channels, width), 8 * width
+    network = nn.Sequential(nn.Conv2d(channels, 3, 1), _outside(name, weights), nn.Flatten())
+    with torch.no_grad():
+        features = network.eval()(torch.zeros(1, channels, size, size)).shape[1]
+    return network.train(), features
+
+
+def _outside(name: str, weights: str | None) -> nn.Module:
+    """A network of timm, or else of torchvision, without its last layer."""
+    for package, make in (("timm", _timm), ("torchvision", _torchvision)):
+        if importlib.util.find_spec(package) is not None:
+            network = make(name)
+            if network is not None:
+                return _headless(network, weights)
+    raise cotan.CotanError(
+        f"unknown cnn {name!r}: there is 'compact'; networks of timm and torchvision are there by their names "
+        "where one of these is installed"
+    )
+
+
+def _timm(name: str) -> nn.Module | None:
+    timm = importlib.import_module("timm")
+    return timm.create_model(name, pretrained=False) if timm.is_model(name) else None
+
+
+def _torchvision(name: str) -> nn.Module | None:
+    models = importlib.import_module("torchvision.models")
+    return models.get_model(name, weights=None) if name in models.list_models() else None
+
+
+def _headless(network: nn.Module, weights: str | None) -> nn.Module:
+    """The network with its state loaded and what comes after its features taken away."""
+    if weights is not None:
+        if weights.endswith(".safetensors"):
+            state = importlib.import_module("safetensors.torch").load_file(weights)
+        else:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise cotan.CotanError(f"the weights in {weights} are not those of this cnn: {error}") from error
+    if hasattr(network, "reset_classifier"):  # timm
+        network.reset_classifier(0)
+        return network
+    for head in ("fc", "classifier", "heads", "head"):
+        if isinstance(getattr(network, head, None), nn.Module):
+            setattr(network, head, nn.Identity())
+            return network
+    raise cotan.CotanError("this cnn has no fc, classifier, heads or head to take away")

@@ -1,0 +1,65 @@
+"""A network that looks at a shape from many sides."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+import cotan
+
+from .backbone import backbone
+from .cameras import Rig
+from .channels import WIDTHS
+
+
+class MultiView(nn.Module):
+    """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
+
+    - rig, count, up, size, outputs, samples: the views it asks for (see `views`).
+    - pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
+    - cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
+      (a file of its state, which the user has); channels are first mixed to the three that it expects.
+    - width: channels of the compact network's first stage, doubled in each of the following three.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        rig: Rig = "ring",
+        count: int | None = None,
+        up: str = "z",
+        size: int = 64,
+        outputs: Sequence[str] = ("depth", "normals"),
+        samples: int = 1,
+        pooling: str = "max",
+        cnn: str = "compact",
+        weights: str | None = None,
+        width: int = 16,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if task not in ("classify", "regress"):
+            raise cotan.CotanError(f"multiview can classify or regress whole shapes; got the task {task!r}")
+        if pooling not in ("max", "mean", "attention"):
+            raise cotan.CotanError(f"pooling is 'max', 'mean' or 'attention'; got {pooling!r}")
+        unknown = [name for name in outputs if name not in WIDTHS]
+        if unknown:
+            raise cotan.CotanError(f"unknown output {unknown[0]!r}: there are {', '.join(WIDTHS)}")
+        options = {"rig": rig, "count": count, "up": up, "size": size, "outputs": tuple(outputs), "samples": samples}
+        self.needs = {"views": cotan.node("views", **options)}
+        self.cnn, features = backbone(cnn, sum(WIDTHS[name] for name in outputs), size, width, weights)
+        self.pooling = pooling
+        self.score = nn.Linear(features, 1) if pooling == "attention" else None
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, out_dim))
+
+    def forward(self, views: Tensor) -> Tensor:
+        return self.head(self.descriptor(views))
+
+    def descriptor(self, views: Tensor) -> Tensor:
+        """(B, D) of shapes seen in views (B, N, C, H, W); N may be one, for a sketch."""
+        feature = self.cnn(views.flatten(0, 1)).view(*views.shape[:2], -1)  # (B, N, D)
+        if self.score is not None:
+            return (feature * self.score(feature).softmax(1)).sum(1)
+        return feature.amax(1) if self.pooling == "max" else feature.mean(1)

@@ -1,0 +1,71 @@
+"""The operators: what is seen of a shape from all sides. The shape is put into the unit ball first."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+import cotan
+
+from .cameras import Rig, cameras
+from .normalise import normalise
+from .render import Raster, render
+from .render import raster as rasterise
+
+
+@cotan.operator(per="shape")
+def raster(
+    pos: Tensor,
+    face: Tensor,
+    *,
+    rig: Rig = "ring",
+    count: int | None = None,
+    elevation: float | None = None,
+    seed: int | None = None,
+    up: str = "z",
+    projection: str = "perspective",
+    fov: float = 60.0,
+    size: int = 224,
+) -> Raster:
+    """Face (N, H, W), barycentric coordinates (N, H, W, 3) and depth (N, H, W) at the pixels' centres.
+
+    Cameras as in `cameras`; where nothing is seen the face is -1 and the rest 0.
+    """
+    seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
+    return Raster(*(value[0] for value in rasterise(normalise(pos, face), face, seen, size=size)))
+
+
+@cotan.operator(per="shape")
+def views(
+    pos: Tensor,
+    face: Tensor,
+    color: Tensor | None = None,
+    *,
+    rig: Rig = "ring",
+    count: int | None = None,
+    elevation: float | None = None,
+    seed: int | None = None,
+    up: str = "z",
+    projection: str = "perspective",
+    fov: float = 60.0,
+    size: int = 224,
+    outputs: Sequence[str] = ("depth", "normals"),
+    samples: int = 1,
+    smooth: bool = False,
+    softness: float = 0.0,
+) -> Tensor:
+    """Pictures (N, C, size, size) from N cameras, channels in the order of `outputs`, background 0.
+
+    Cameras as in `cameras`, channels and the other options as in `render`.
+    """
+    seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
+    return render(
+        normalise(pos, face),
+        face,
+        seen,
+        size=size,
+        outputs=outputs,
+        color=color if "color" in outputs else None,
+        samples=samples,
+        smooth=smooth,
+        softness=softness,
+    )[0]

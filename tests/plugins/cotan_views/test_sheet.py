@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+import cotan
+from cotan_views.cameras import cameras
+from cotan_views.render import render
+from cotan_views.sheet import GAP, contact_sheet
+
+from .shapes import knot
+
+OUTPUTS = ("depth", "normals", "shaded", "silhouette", "position", "contours")
+
+
+def test_a_sheet_holds_every_view_of_every_output(tmp_path):
+    from matplotlib.image import imread
+
+    views = render(*knot(), cameras(), size=20, outputs=OUTPUTS)[0]
+    contact_sheet(views, tmp_path / "sheet.png", outputs=OUTPUTS, columns=5)
+    image = torch.from_numpy(imread(tmp_path / "sheet.png")[..., :3].copy())
+    cell = 20 + GAP
+    assert image.shape == (6 * 3 * cell, 5 * cell, 3)
+    silhouettes = image[9 * cell : 12 * cell].unfold(0, cell, cell).unfold(1, cell, cell)[..., :20, :20]
+    torch.testing.assert_close(silhouettes.reshape(15, 3, 20, 20)[:12, 0], views[:, 5].float())
+    assert (silhouettes.reshape(15, -1)[12:] == 1).all()  # the places left over are white
+    nearest = views[0, 0].where(views[0, 0] > 0, 9).flatten().argmin()
+    assert image[:20, :20, 0].flatten()[nearest] == image[:20, :20, 0].max()
+
+
+def test_channels_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(cotan.CotanError, match=r"\(N, 4, H, W\).*got shape \(12, 3, 8, 8\)"):
+        contact_sheet(torch.zeros(12, 3, 8, 8), tmp_path / "sheet.png")
+
+
+def test_an_empty_view_is_drawn(tmp_path):
+    contact_sheet(torch.zeros(2, 4, 8, 8), tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 0
