@@ -1,0 +1,40 @@
+"""The smallest eigenpairs of L phi = lambda M phi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..registry import operator
+from ..sparse import Sparse
+from ..spectrum import Spectrum
+from .eigen import eigenpairs
+
+
+def first_pairs(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Callable[[Spectrum], Spectrum] | None:
+    """A stored spectrum answers a smaller k, and a tolerance that is no tighter than its own."""
+    k = int(wanted["k"])
+    if stored["k"] < k or stored["tolerance"] > wanted["tolerance"]:
+        return None
+    return lambda spectrum: spectrum.first(k)
+
+
+@operator(covers=first_pairs)
+def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float = 1e-6) -> Spectrum:
+    """L phi = lambda M phi, lambda_1 <= ... <= lambda_K, phi^T M phi = I: exactly K = min(k, V) pairs, none missed.
+
+    Every component of a shape has its own zero where L has constants in its kernel. Signs: in each vector, the entry of
+    largest absolute value is positive, the first of those within 1e-6 of it. A basis inside a multiple eigenvalue is
+    not fixed, and k may cut through one.
+
+    Values and vectors carry gradients of L and M. Inside a multiple eigenvalue the rotation, which is no function of
+    the input, is left out; so functions of the whole eigenspace (a heat kernel, say) have their exact gradient.
+
+    Arguments:
+        laplacian (V, V): symmetric, positive semi-definite. mass (V,): positive.
+        k: pairs wanted; a shape of fewer vertices gives V.
+        tolerance: bound on ||M^-1/2 (L phi - lambda M phi)|| / max(lambda, first non-zero lambda).
+    """
+    return Spectrum(*eigenpairs(laplacian, mass, k, tolerance))
