@@ -1,0 +1,20 @@
+"""Importing this registers the core's own operators and tasks. The first variant of a name wins by default."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+OPERATORS = (
+    "edge_index",
+    "laplacian",
+    "graph_laplacian",
+    "mass",
+    "normalized_pos",
+    "spectrum",
+    "fourier",
+)
+
+for _name in OPERATORS:
+    import_module(f".operators.{_name}", __package__)
+
+from . import tasks  # noqa: E402, F401

@@ -1,0 +1,54 @@
+"""Bad geometry, refused with one sentence. Each function gives back what it checked, in float64 and int64."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+
+
+def check_pos(pos: Tensor) -> Tensor:
+    """pos (V, 3): finite."""
+    if pos.ndim != 2 or pos.shape[1] != 3:
+        raise CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
+    if not len(pos):
+        raise CotanError("pos: a shape without vertices")
+    bad = ~torch.isfinite(pos.detach()).all(1)
+    if bad.any():
+        count, first = int(bad.sum()), int(bad.int().argmax())
+        raise CotanError(f"pos: {count} of {len(pos)} vertices are not finite, the first is number {first}")
+    return pos.double()
+
+
+def check_mesh(pos: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
+    """pos (V, 3) finite, face (3, F) with F > 0 and vertex numbers from 0 to V - 1."""
+    pos = check_pos(pos)
+    return pos, check_face(face, len(pos))
+
+
+def check_face(face: Tensor, num_nodes: int | None = None) -> Tensor:
+    """face (3, F) with F > 0 and, where `num_nodes` is known, vertex numbers below it."""
+    if face.ndim != 2 or face.shape[0] != 3:
+        raise CotanError(f"face: expected shape (3, F), got {tuple(face.shape)}")
+    if face.shape[1] == 0:
+        raise CotanError("a mesh without faces: face has shape (3, 0); a point cloud has no attribute face")
+    return _check_numbers("face", face, num_nodes)
+
+
+def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """edge_index (2, E) with vertex numbers from 0 to num_nodes - 1. E may be 0."""
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
+        raise CotanError(f"edge_index: expected shape (2, E), got {tuple(edge_index.shape)}")
+    return _check_numbers("edge_index", edge_index, num_nodes)
+
+
+def _check_numbers(name: str, index: Tensor, num_nodes: int | None) -> Tensor:
+    if index.is_floating_point() or index.dtype == torch.bool:
+        raise CotanError(f"{name}: expected integer vertex numbers, got {index.dtype}")
+    if index.numel():
+        low, high = (int(value) for value in index.aminmax())
+        if low < 0 or (num_nodes is not None and high >= num_nodes):
+            expected = "0 and up" if num_nodes is None else f"0 to {num_nodes - 1}"
+            raise CotanError(f"{name} index out of range: it has vertex numbers {low} to {high}, expected {expected}")
+    return index.long()

@@ -1,0 +1,29 @@
+"""The edges of a mesh as a graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..registry import operator
+from .checks import check_face
+
+
+@operator(per="edge", index="vertex", invariant_to=("isometry", "scale"))
+def edge_index(face: Tensor) -> Tensor:
+    """The sides of all faces, in both directions: (2, E), no self-loops, each once, sorted by source, then target.
+
+    Arguments:
+        face: (3, F).
+    """
+    face = check_face(face)
+    source, target = half_edges(face)
+    source, target = torch.cat([source, target]), torch.cat([target, source])
+    stride = face.max() + 1
+    key = torch.unique(source[source != target] * stride + target[source != target])
+    return torch.stack([key // stride, key % stride])
+
+
+def half_edges(face: Tensor) -> tuple[Tensor, Tensor]:
+    """Source and target (3F,) of each side; the side facing corner i of face f is at i * F + f."""
+    return face[[1, 2, 0]].reshape(-1), face[[2, 0, 1]].reshape(-1)

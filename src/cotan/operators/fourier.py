@@ -1,0 +1,27 @@
+"""The Fourier transform of a signal on a shape, there and back."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from ..spectrum import Spectrum
+
+
+@operator
+def fourier(x: Tensor, spectrum: Spectrum, mass: Tensor) -> Tensor:
+    """Phi^T M x: the coefficients of a signal in the eigenbasis. (K, C), or (K,) of a signal (V,).
+
+    Arguments:
+        x: (V, C) or (V,). spectrum: K pairs. mass: (V,).
+    """
+    if len(x) != len(mass):
+        raise CotanError(f"fourier: a signal of {len(x)} vertices on a shape of {len(mass)}")
+    weighted = x * mass.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+    return spectrum.vectors.T @ weighted
+
+
+def inverse_fourier(coefficients: Tensor, spectrum: Spectrum) -> Tensor:
+    """Phi c: the signal (V, C) with coefficients (K, C). Inverts `fourier` on signals within the K pairs."""
+    return spectrum.vectors @ coefficients

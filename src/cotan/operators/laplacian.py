@@ -1,0 +1,42 @@
+"""The cotangent Laplacian of a triangle mesh."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..registry import operator
+from ..sparse import Sparse
+from .checks import check_mesh
+from .edge_index import half_edges
+from .triangles import triangles
+
+
+@operator("laplacian", kind="cotan", invariant_to=("isometry", "scale"))
+def cotan_laplacian(pos: Tensor, face: Tensor) -> Sparse:
+    """L_ij = -(cot a_ij + cot b_ij) / 2, a and b the angles facing edge ij; L_ii = -sum_j L_ij (Pinkall and Polthier 1993).
+
+    Weak form, positive semi-definite, rows sum to zero; each row has its diagonal entry. Weights are finite on every
+    mesh (see `triangles`), sum over all faces of a non-manifold edge, and may be negative where a + b > pi.
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+    """
+    pos, face = check_mesh(pos, face)
+    source, target = half_edges(face)
+    weight = triangles(pos, face).cotangents.reshape(-1) / 2
+    return weighted_laplacian(source, target, weight, len(pos))
+
+
+def weighted_laplacian(source: Tensor, target: Tensor, weight: Tensor, num_nodes: int) -> Sparse:
+    """D - W of undirected edges, each given once: W_ij = W_ji = the sum of the weights between i and j."""
+    weight = torch.where(source == target, 0, weight)
+    diagonal = weight.new_zeros(num_nodes).index_add(0, source, weight).index_add(0, target, weight)
+    here = torch.arange(num_nodes, device=source.device)
+    return Sparse.from_coo(
+        torch.cat([source, target, here]),
+        torch.cat([target, source, here]),
+        torch.cat([-weight, -weight, diagonal]),
+        (num_nodes, num_nodes),
+        sum_duplicates=True,
+    )

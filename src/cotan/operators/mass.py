@@ -1,0 +1,78 @@
+"""The lumped mass of each vertex, (V,): positive everywhere, so that M^-1 exists."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from .checks import check_edges, check_mesh
+from .graph_laplacian import check_weights
+from .triangles import triangles
+
+LEAST = 1e-6
+
+
+@operator("mass", kind="barycentric", per="vertex", invariant_to=("isometry",))
+def barycentric_mass(pos: Tensor, face: Tensor) -> Tensor:
+    """m_i = a third of the area of the faces around vertex i. (V,); sums to the surface's area.
+
+    At least 1e-6 of the mean mass: that is what a vertex without faces gets.
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+    """
+    pos, face = check_mesh(pos, face)
+    third = triangles(pos, face).double_area / 6
+    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), third.repeat(3)))
+
+
+@operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",))
+def voronoi_mass(pos: Tensor, face: Tensor) -> Tensor:
+    """m_i = the mixed Voronoi area of vertex i (Meyer, Desbrun, Schroeder and Barr 2003). (V,); sums to the surface's area.
+
+    A face without an obtuse angle gives corner i the part that is nearest to it, (|e_j|^2 cot_j + |e_k|^2 cot_k) / 8;
+    one with an obtuse angle gives half of its area to that corner and a quarter to the others.
+    At least 1e-6 of the mean mass: that is what a vertex without faces gets.
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+    """
+    pos, face = check_mesh(pos, face)
+    t = triangles(pos, face)
+    part = t.sides.square().sum(-1) * t.cotangents / 8  # (3, F)
+    nearest = part.sum(0) - part
+    obtuse = t.dots < 0
+    halves = torch.where(obtuse, t.double_area / 4, t.double_area / 8)
+    share = torch.where(obtuse.any(0), halves, nearest)
+    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)))
+
+
+@operator("mass", kind="ones", per="vertex", invariant_to=("isometry", "scale"))
+def unit_mass(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """m_i = 1: the mass of a graph's vertices. (V,)"""
+    return torch.ones(num_nodes, dtype=torch.float64, device=edge_index.device)
+
+
+@operator("mass", kind="degree", per="vertex", invariant_to=("isometry", "scale"))
+def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> Tensor:
+    """m_i = the sum of the weights of the edges at vertex i, as in the diagonal of the graph Laplacian; 1 if it has none.
+
+    With it, M^-1 L is the random-walk Laplacian. (V,)
+
+    Arguments:
+        edge_index: (2, E). edge_weight: (E,), ones by default.
+    """
+    edge_index = check_edges(edge_index, num_nodes)
+    weight = torch.where(edge_index[0] == edge_index[1], 0, check_weights(edge_weight, edge_index) / 2)
+    degree = weight.new_zeros(num_nodes).index_add(0, edge_index[0], weight).index_add(0, edge_index[1], weight)
+    return torch.where(degree > 0, degree, 1)
+
+
+def at_least(mass: Tensor) -> Tensor:
+    """The mass, raised to 1e-6 of its mean where it is less."""
+    mean = mass.mean()
+    if not float(mean.detach()) > 0:
+        raise CotanError("a shape without area: all vertices of each face are at one point")
+    return torch.maximum(mass, LEAST * mean)

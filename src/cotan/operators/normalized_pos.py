@@ -1,0 +1,46 @@
+"""Positions without place and size: a model's first signal where the data has none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import unknown
+from ..registry import operator
+from .checks import check_mesh, check_pos
+from .triangles import triangles
+
+SCALES = ("radius", "area")
+
+
+@operator(per="vertex", invariant_to=("scale",))
+def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "radius") -> Tensor:
+    """(x - c) / s: c the centre of the surface, s its largest distance from c, or the root of its area. (V, 3)
+
+    With faces, c is the area-weighted mean of the vertices and vertices without a face do not count;
+    without, c is the mean of the vertices. A shape that is a point stays at the origin.
+
+    Arguments:
+        pos: (V, 3). face: (3, F), if it is a mesh.
+        scale: "radius" (the farthest vertex at distance 1) or "area" (surface of area 1; without faces, radius).
+    """
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES)
+    if face is None or face.numel() == 0:
+        pos = check_pos(pos)
+        centred = pos - pos.mean(0)
+        size = torch.linalg.vector_norm(centred, dim=1).amax()
+        return centred / torch.where(size > 0, size, 1)
+    pos, face = check_mesh(pos, face)
+    area = triangles(pos, face).double_area / 2
+    total = area.sum()
+    corners = pos[face]
+    centre = torch.where(
+        total > 0, (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1), corners.mean((0, 1))
+    )
+    centred = pos - centre
+    if scale == "area":
+        size = total.where(total > 0, 1).sqrt()
+    else:
+        size = torch.linalg.vector_norm(centred[face], dim=-1).amax()
+    return centred / torch.where(size > 0, size, 1)

@@ -1,0 +1,46 @@
+"""Sides, corners and areas of triangles, finite also where a triangle has no area.
+
+A triangle's area is taken as at least `FLAT` times the sum of its squared sides. That changes nothing on triangles with
+angles above some 1e-5 degrees. On flatter ones it multiplies all three cotangents by the same factor below one, so that
+the Laplacian stays positive semi-definite, and its limit is the right one: a vertex on the side of a cap is held at the
+linear interpolation of the side's ends. A triangle that is a point has area and weights zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FLAT = 1e-6
+
+
+class Triangles(NamedTuple):
+    """Of F triangles. Side i faces corner i and runs from corner i + 1 to corner i + 2.
+
+    Attributes:
+        sides (3, F, 3): vectors along the sides. normal (F, 3): cross product of two sides, not normalised.
+        double_area (F,): twice the area, with the floor above. dots (3, F): product of the two sides leaving a corner.
+    """
+
+    sides: Tensor
+    normal: Tensor
+    double_area: Tensor
+    dots: Tensor
+
+    @property
+    def cotangents(self) -> Tensor:
+        """(3, F) the cotangent of the angle at each corner; zero on a triangle that is a point."""
+        return self.dots / torch.where(self.double_area > 0, self.double_area, 1)
+
+
+def triangles(pos: Tensor, face: Tensor) -> Triangles:
+    """pos (V, 3), face (3, F)."""
+    corners = pos[face]  # (3, F, 3)
+    sides = corners[[2, 0, 1]] - corners[[1, 2, 0]]
+    normal = torch.linalg.cross(sides[0], sides[1])
+    squares = (sides * sides).sum((0, 2))
+    double_area = torch.maximum(torch.linalg.vector_norm(normal, dim=1), 2 * FLAT * squares)
+    dots = -(sides[[1, 2, 0]] * sides[[2, 0, 1]]).sum(-1)
+    return Triangles(sides, normal, double_area, dots)
