@@ -1,1 +1,79 @@
-"""cotan: geometric deep learning on one shared computational graph. Names are edges."""
+"""cotan: geometric deep learning on one shared computational graph. Names are edges.
+
+>>> d = cotan.read("bunny.off")
+>>> cotan.compute(d, "spectrum", k=64)
+>>> model = cotan.create_model("spectral", in_dim=3, out_dim=8)
+>>> cotan.apply(model, d)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names come on first use, so that `import cotan` and `cotan --help` do not wait for torch.
+_HOME = {
+    "registry": ("operator", "layer", "model", "dataset", "task", "names"),
+    "errors": ("CotanError",),
+    "nodes": ("node", "source", "Node"),
+    "plan": ("compute", "counts", "make_plan", "Plan"),
+    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs"),
+    "stack": ("Readout", "pool"),
+    "sparse": ("Sparse",),
+    "spectrum": ("Spectrum", "BlockDiagonal"),
+    "files": ("read", "write"),
+    "datasets": ("load_dataset", "Splits"),
+    "training": ("fit", "evaluate", "predict", "Recipe", "Run"),
+    "benchmark": ("bench", "Suite", "Table"),
+}
+_MODULES = ("autodiff", "testing", "sparse", "spectrum")
+_WHERE = {name: module for module, found in _HOME.items() for name in found}
+
+__all__ = sorted({*_WHERE, "autodiff", "testing"})  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from . import autodiff as autodiff
+    from . import testing as testing
+    from .errors import CotanError as CotanError
+    from .files import read as read
+    from .files import write as write
+    from .network import Network as Network
+    from .network import apply as apply
+    from .network import create_layer as create_layer
+    from .network import create_model as create_model
+    from .network import inputs as inputs
+    from .network import needs as needs
+    from .nodes import Node as Node
+    from .nodes import node as node
+    from .nodes import source as source
+    from .plan import Plan as Plan
+    from .plan import compute as compute
+    from .plan import counts as counts
+    from .plan import make_plan as make_plan
+    from .registry import dataset as dataset
+    from .registry import layer as layer
+    from .registry import model as model
+    from .registry import names as names
+    from .registry import operator as operator
+    from .registry import task as task
+    from .sparse import Sparse as Sparse
+    from .spectrum import BlockDiagonal as BlockDiagonal
+    from .spectrum import Spectrum as Spectrum
+    from .stack import Readout as Readout
+    from .stack import pool as pool
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"cotan.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'cotan' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"cotan.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -94,6 +94,7 @@ class Definition:
 @dataclass
 class _State:
     definitions: dict[tuple[str, str], list[Definition]] = field(default_factory=dict)
+    by_class: dict[type, Definition] = field(default_factory=dict)  # of layers and models
     failures: dict[str, str] = field(default_factory=dict)  # entry point -> reason
     plugins: dict[str, str] = field(default_factory=dict)  # entry point -> distribution
     loaded: bool = False
@@ -308,6 +309,8 @@ def _add(new: Definition) -> None:
         break
     else:
         found.append(new)
+    if new.kind in ("layer", "model"):
+        _state.by_class[new.target] = new
     _state.revision += 1
 
 
@@ -368,11 +371,7 @@ def has(kind: str, name: str) -> bool:
 
 def definition_of(module: object) -> Definition | None:
     """The definition by which an object's class is registered as a layer or a model, if it is."""
-    for found in _state.definitions.values():
-        for definition in found:
-            if definition.target is type(module):
-                return definition
-    return None
+    return _state.by_class.get(type(module))
 
 
 def failures() -> dict[str, str]:

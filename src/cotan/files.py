@@ -1,0 +1,135 @@
+"""Files to `Data` and back: meshes by trimesh, graphs by networkx and scipy."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import CotanError, unknown
+
+MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf")
+GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
+
+
+def read(path: str | os.PathLike[str], *, weld: bool = True, dtype: torch.dtype = torch.float32) -> Any:
+    """A mesh or a graph from a file, as `torch_geometric.data.Data`.
+
+    Arguments:
+        path: a mesh (.off .obj .ply .stl .glb .3mf) or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx).
+        weld: merge vertices at the same place, as seams of texture and normals leave them.
+        dtype: of `pos`; `torch.float64` keeps the file's digits.
+
+    Gives:
+        a mesh as pos (V, 3) and face (3, F), with no face a point cloud; a graph as edge_index (2, E), both directions of
+        an undirected edge, edge_weight (E,) where there are weights, and num_nodes.
+
+    >>> cotan.read("bunny.off")
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CotanError(f"no file {path}")
+    if path.is_dir():
+        raise CotanError(f"{path} is a folder; expected a mesh or a graph file")
+    if path.stat().st_size == 0:
+        raise CotanError(f"{path} is empty")
+    suffix = path.suffix.lower()
+    if suffix in MESHES:
+        data = _read_mesh(path, weld, dtype)
+    elif suffix in GRAPHS:
+        data = _read_graph(path, suffix)
+    else:
+        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *GRAPHS))
+    return data
+
+
+def _read_mesh(path: Path, weld: bool, dtype: torch.dtype) -> Any:
+    import trimesh
+    from torch_geometric.data import Data
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mesh = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
+            if isinstance(mesh, trimesh.Scene):
+                mesh = mesh.to_mesh() if mesh.geometry else None
+    except Exception as reason:  # parsers of broken files raise anything
+        raise CotanError(f"{path} cannot be read as a mesh: {type(reason).__name__}: {reason}") from reason
+    if mesh is None or len(mesh.vertices) == 0:
+        raise CotanError(f"{path} has no vertices")
+    pos = torch.tensor(mesh.vertices, dtype=torch.float64)
+    face = torch.tensor(getattr(mesh, "faces", torch.zeros(0, 3)), dtype=torch.long).reshape(-1, 3).T.contiguous()
+    if not torch.isfinite(pos).all():
+        bad = int((~torch.isfinite(pos)).any(1).sum())
+        raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
+    if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
+        raise CotanError(f"{path} has a face with vertex {int(face.max())}, of {len(pos)} vertices")
+    if weld and face.numel():
+        pos, face = _weld(pos, face)
+    return Data(pos=pos.to(dtype), face=face) if face.numel() else Data(pos=pos.to(dtype))
+
+
+def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vertices at exactly the same place become one, in the order of their first appearance."""
+    places, inverse = torch.unique(pos, dim=0, return_inverse=True)
+    if len(places) == len(pos):
+        return pos, face
+    first = torch.full((len(places),), len(pos)).scatter_reduce(0, inverse, torch.arange(len(pos)), "amin")
+    order = torch.argsort(first)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    return pos[first[order]], rank[inverse][face]
+
+
+def _read_graph(path: Path, suffix: str) -> Any:
+    import networkx
+    import scipy.io
+    import scipy.sparse
+    from torch_geometric.data import Data
+
+    try:
+        if suffix == ".npz":
+            matrix = scipy.sparse.load_npz(path)
+        elif suffix == ".mtx":
+            matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
+        else:
+            reader = {".graphml": networkx.read_graphml, ".gml": networkx.read_gml, ".edgelist": networkx.read_edgelist}
+            graph = reader[suffix](path)
+            if graph.number_of_nodes() == 0:
+                raise CotanError(f"{path} has no nodes")
+            matrix = networkx.to_scipy_sparse_array(graph, dtype=float)
+    except CotanError:
+        raise
+    except Exception as reason:
+        raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
+    coo = matrix.tocoo()
+    if coo.shape[0] != coo.shape[1]:
+        raise CotanError(f"{path} holds a {coo.shape[0]} x {coo.shape[1]} matrix; a graph's is square")
+    edge_index = torch.stack([torch.as_tensor(coo.row).long(), torch.as_tensor(coo.col).long()])
+    weight = torch.as_tensor(coo.data).to(torch.float32)
+    data = Data(edge_index=edge_index, num_nodes=coo.shape[0])
+    if len(weight) and not bool((weight == 1).all()):
+        data.edge_weight = weight
+    return data
+
+
+def write(data: Any, path: str | os.PathLike[str], *, colors: torch.Tensor | None = None) -> None:
+    """A mesh to a file, with colours (V, 3) in [0, 1] if given (.ply, .off, .obj); written whole or not at all."""
+    import trimesh
+
+    path = Path(path)
+    if path.suffix.lower() not in MESHES:
+        raise unknown(f"kind of file ({path})", path.suffix.lower(), MESHES)
+    face = data.face.T.cpu().numpy() if data.get("face") is not None else None
+    shades = None if colors is None else (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
+    content = mesh.export(file_type=path.suffix.lower()[1:])
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,281 @@
+"""Learned modules on the graph: what a module needs, networks of layers, creation by name, application to data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import registry
+from .errors import CotanError, unknown
+from .nodes import Node, Request, as_node, sources_of
+from .plan import Evaluation, Plan, Step, make_plan, number_of_vertices
+from .values import collate, move
+
+FEATURE = "features {}"  # the names under which a model's first signal stands in a plan
+
+
+class Network(nn.Module):
+    """A module made of layers: it needs what they need, and hands each its own.
+
+    A subclass takes `**nodes` in `forward` and passes them on; parameters before it are nodes of its own.
+
+    >>> class Two(cotan.Network):
+    ...     def __init__(self, in_dim, out_dim):
+    ...         super().__init__()
+    ...         self.first = cotan.create_layer("spectral", in_dim, 64)
+    ...         self.second = cotan.create_layer("spectral", 64, out_dim)
+    ...
+    ...     def forward(self, x, **nodes):
+    ...         return self.feed(self.second, self.feed(self.first, x, nodes).relu(), nodes)
+    """
+
+    def feed(self, layer: nn.Module, x: Tensor, nodes: Mapping[str, Any]) -> Any:
+        """`layer(x, ...)` with those of `nodes` that it needs."""
+        wires = getattr(layer, "_wires", None)
+        if wires is None:
+            wires = _wire(layer)
+        return layer(x, **{parameter: nodes[key] for parameter, key in wires.items() if key in nodes})
+
+
+def needs(module: nn.Module) -> dict[str, Node]:
+    """The nodes that a layer, model or network asks for, by the names its `forward` takes them under.
+
+    A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another.
+    """
+    given = dict(module.__dict__.get("needs", {}))
+    definition = registry.definition_of(module)
+    if definition is not None:
+        names, optional = definition.inputs, definition.optional
+    else:
+        where = type(module).__qualname__
+        names, optional, _, _ = registry._signature(type(module).forward, where, skip_self=True)
+    out = {}
+    for name in names:
+        if name != "x":
+            wanted = as_node(given.pop(name, name))
+            out[name] = Node(wanted.name, wanted.settings, wanted.on, name in optional)
+    if given:
+        what = f"parameter of {type(module).__qualname__}.forward named in needs"
+        raise unknown(what, next(iter(given)), [n for n in names if n != "x"])
+    if isinstance(module, Network):
+        for child in _members(module):
+            for wanted in needs(child).values():
+                known = out.get(wanted.key)
+                if known is None or known.optional:
+                    out[wanted.key] = wanted
+            child._wires = _wire(child)  # type: ignore[assignment]
+    return out
+
+
+def _wire(layer: nn.Module) -> dict[str, str]:
+    return {parameter: wanted.key for parameter, wanted in needs(layer).items()}
+
+
+def _members(module: nn.Module) -> Iterable[nn.Module]:
+    """The registered layers and networks directly inside, also within containers."""
+    for child in module.children():
+        if isinstance(child, Network) or registry.definition_of(child) is not None:
+            yield child
+        else:
+            yield from _members(child)
+
+
+# --- by name ----------------------------------------------------------------------------------------------------------
+
+
+def create_layer(name: str, in_dim: int, out_dim: int, **options: Any) -> nn.Module:
+    """A registered layer.
+
+    >>> cotan.create_layer("spectral", 3, 64, k=32)
+    """
+    definition = registry.lookup("layer", name)
+    return _create(definition, in_dim, out_dim, options)
+
+
+def create_model(
+    name: str, in_dim: int, out_dim: int, *, task: str = "classify", features: Any = None, **options: Any
+) -> nn.Module:
+    """A registered model; a layer's name gives the `stack` of it.
+
+    Arguments:
+        in_dim, out_dim: channels of the first signal, and of the output (classes, for `classify` and `label`).
+        task: see `cotan.names("task")`.
+        features: the node (name, request, or a list that is concatenated) of the first signal; the data's `x` by default,
+            else the normalised positions.
+        options: of the model, and for a stack, of its layer.
+
+    >>> cotan.create_model("spectral", in_dim=3, out_dim=8, task="label", width=32, k=64)
+    """
+    registry.lookup("task", task)
+    if not registry.has("model", name) and registry.has("layer", name):
+        name, options = "stack", {"layer": name, **options}
+    definition = registry.lookup("model", name)
+    if definition.tasks is not None and task not in definition.tasks:
+        raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
+    model = _create(definition, in_dim, out_dim, {"task": task, **options})
+    wanted = [] if features is None else [features] if isinstance(features, str | Node) else list(features)
+    model.features = [as_node(request) for request in wanted]  # type: ignore[assignment]
+    model.recipe = {  # type: ignore[assignment]
+        "name": name,
+        "in_dim": in_dim,
+        "out_dim": out_dim,
+        "task": task,
+        "features": wanted,
+        "options": options,
+    }
+    needs(model)  # wires the layers inside, so that a compiled forward sees no registry
+    return model
+
+
+def _create(definition: registry.Definition, in_dim: int, out_dim: int, options: Mapping[str, Any]) -> nn.Module:
+    for what, dim in (("in_dim", in_dim), ("out_dim", out_dim)):
+        if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
+            raise CotanError(f"{definition.kind} {definition.name!r}: {what}={dim!r}, expected a positive whole number")
+    registry.check_options(definition, options)
+    module: nn.Module = definition.target(in_dim, out_dim, **options)
+    return module
+
+
+# --- on data ----------------------------------------------------------------------------------------------------------
+
+
+def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
+    """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
+    requests = needs(model)
+    if takes_signal(model):
+        for i, request in enumerate(first_signal(model, have)):
+            requests[FEATURE.format(i)] = request
+    return requests
+
+
+def takes_signal(model: nn.Module) -> bool:
+    definition = registry.definition_of(model)
+    return "x" in (definition.inputs if definition else inspect.signature(type(model).forward).parameters)
+
+
+def signal_of(model: nn.Module) -> str:
+    """What the model's x is: vertex, image, volume or sequence."""
+    own = getattr(model, "signal", None)
+    definition = registry.definition_of(model)
+    return own or (definition.signal if definition else "vertex")
+
+
+def first_signal(model: nn.Module, have: Iterable[str]) -> list[Node]:
+    given = getattr(model, "features", None)
+    if given:
+        return [as_node(request) for request in given]
+    signal = signal_of(model)
+    if signal != "vertex":
+        return [as_node(signal)]
+    return [as_node("x" if "x" in have else "normalized_pos")]
+
+
+class Sample(dict[str, Any]):
+    """The values that a plan gives for one shape, by root; `vertices` holds V of each domain."""
+
+    vertices: dict[str | None, int]
+
+
+def evaluate_plan(plan: Plan, data: Any, dtype: torch.dtype = torch.float32, evaluation: Evaluation | None = None) -> Sample:
+    """The roots of a plan on one shape."""
+    evaluation = evaluation or Evaluation(data)
+    sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
+    sample.vertices = {None: number_of_vertices(data)}
+    for step in plan.roots.values():
+        if step.vertices_of is not None:
+            domain = evaluation.value(step.vertices_of)
+            sample.vertices[step.vertices_of.identity] = number_of_vertices(domain)
+    return sample
+
+
+def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
+    """One batch of several shapes' samples."""
+
+    def vertices(step: Step) -> list[int]:
+        domain = step.vertices_of.identity if step.vertices_of else None
+        return [sample.vertices[domain] for sample in samples]
+
+    return {
+        name: collate(
+            [sample[name] for sample in samples], per=step.per, index=step.index, vertices=vertices(step), name=step.label
+        )
+        for name, step in plan.roots.items()
+    }
+
+
+def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
+    """The model on a batch's values, the first signal among them."""
+    features = [values[name] for name in sorted(values) if name.startswith("features ")]
+    rest = {name: value for name, value in values.items() if not name.startswith("features ")}
+    if not takes_signal(model):
+        return model(**rest)
+    return model(join_features(features, signal_of(model)), **rest)
+
+
+def join_features(features: Sequence[Tensor], signal: str = "vertex") -> Tensor:
+    """The first signal: features side by side, along the channels."""
+    features = [f[:, None] if f.ndim == 1 else f for f in features]
+    return features[0] if len(features) == 1 else torch.cat(list(features), dim=-1 if signal == "vertex" else 1)
+
+
+def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
+    """The nodes that a layer or model needs, for one shape or a list of shapes: `layer(x, **cotan.inputs(layer, data))`."""
+    shapes = _shapes(data)
+    plan = make_plan(needs(module), _common_sources(shapes))
+    dtype, device = _place(module)
+    samples = [evaluate_plan(plan, shape, dtype) for shape in shapes]
+    return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
+
+
+def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:
+    """Plan, nodes and forward in one call, for one shape or a list of shapes (a batch). `on` puts augmentations before it.
+
+    >>> cotan.apply(model, cotan.read("bunny.off"))
+    """
+    shapes = _shapes(data)
+    have = _common_sources(shapes)
+    plan = make_plan(model_requests(model, have), have, on=on)
+    dtype, device = _place(model)
+    samples = [evaluate_plan(plan, shape, dtype) for shape in shapes]
+    values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
+    check_width(model, values)
+    return forward(model, values)
+
+
+def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
+    """Raise where the first signal has another number of channels than the model was made for."""
+    expected = getattr(model, "recipe", {}).get("in_dim")
+    features = [values[name] for name in sorted(values) if name.startswith("features ")]
+    if features and expected is not None and signal_of(model) == "vertex":
+        got = join_features(features).shape[-1]
+        if got != expected and join_features(features).ndim == 2:
+            raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
+
+
+def _shapes(data: Any) -> list[Any]:
+    shapes = list(data) if isinstance(data, list | tuple) else [data]
+    if not shapes:
+        raise CotanError("no shape given: expected a Data or a list of them")
+    for shape in shapes:
+        if not hasattr(shape, "keys") or not hasattr(shape, "num_nodes"):
+            raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
+    return shapes
+
+
+def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
+    return frozenset.intersection(*(sources_of(shape) for shape in shapes))
+
+
+def _place(module: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """The one dtype and device of a module's parameters."""
+    parameters = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
+    for what in ("dtype", "device"):
+        kinds = {getattr(p, what): name for name, p in parameters.items()}
+        if len(kinds) > 1:
+            raise CotanError(f"the model's parameters are on several {what}s: " + ", ".join(f"{n}: {k}" for k, n in kinds.items()))
+    first = next(iter(parameters.values()), None)
+    return (first.dtype, first.device) if first is not None else (torch.float32, torch.device("cpu"))

@@ -1,0 +1,125 @@
+"""Requests: a node's name with its options, and the sources where the graph begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import CotanError
+from .registry import PER
+
+
+@dataclass(frozen=True)
+class Node:
+    """A request for a node. Made by `cotan.node`; two equal requests are one node.
+
+    Attributes:
+        settings: options, and requests that stand in for inputs, by name, sorted.
+        on: the node whose value, a `Data`, gives the sources.
+        key: the request in writing, `spectrum(k=64)`.
+        optional: whoever asks can do without, where the data lacks its sources.
+    """
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    on: Node | None = None
+    optional: bool = field(default=False, compare=False)
+    key: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        inside = ", ".join(f"{k}={v.key if isinstance(v, Node) else repr(v)}" for k, v in self.settings)
+        key = f"{self.name}({inside})" if inside else self.name
+        object.__setattr__(self, "key", f"{key}@{self.on.key}" if self.on else key)
+
+    def __repr__(self) -> str:
+        return f"<node {self.key}>"
+
+
+Request = str | Node
+
+
+def node(name: Request, *, on: Request | None = None, **settings: Any) -> Node:
+    """A request for node `name` with options, or with another node in place of an input.
+
+    >>> cotan.node("spectrum", k=64)
+    >>> cotan.node("spectrum", laplacian=cotan.node("laplacian", kind="robust"))
+    >>> cotan.node("laplacian", on=cotan.node("coarsen", level=1))
+    """
+    if isinstance(name, Node):
+        name, settings, on = name.name, {**dict(name.settings), **settings}, on or name.on
+    if not isinstance(name, str):
+        raise CotanError(f"expected a node's name or cotan.node(...), got {type(name).__name__}")
+    frozen = tuple(sorted((key, _freeze(name, key, value)) for key, value in settings.items()))
+    return Node(name, frozen, None if on is None else as_node(on))
+
+
+def as_node(request: Request) -> Node:
+    return request if isinstance(request, Node) else node(request)
+
+
+def _freeze(name: str, key: str, value: Any) -> Any:
+    """An option as a hashable value that JSON can say."""
+    if value is None or isinstance(value, bool | int | float | str | Node):
+        return value
+    if hasattr(value, "tolist"):  # a tensor or an array
+        value = value.tolist()
+        if not isinstance(value, list):
+            return value
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(name, key, item) for item in value)
+    raise CotanError(
+        f"option {key!r} of node {name!r}: expected numbers, text, a node, or a list of these, got {type(value).__name__}"
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """An attribute of `Data`: how a batch is made of it, and whether it holds vertex numbers."""
+
+    name: str
+    per: str
+    index: str | None = None
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source("pos", "vertex"),
+        Source("x", "vertex"),
+        Source("normal", "vertex"),
+        Source("face", "face", "vertex"),
+        Source("edge_index", "edge", "vertex"),
+        Source("edge_attr", "edge"),
+        Source("edge_weight", "edge"),
+        Source("image", "shape"),
+        Source("volume", "shape"),
+        Source("sequence", "shape"),
+        Source("num_nodes", "shape"),
+        Source("batch", "vertex", "shape"),  # the shape of each vertex
+        Source("ptr", "shape"),  # (B + 1,) where each shape begins
+    )
+}
+
+
+# What every Data answers, from the number of its vertices alone.
+COUNTED = frozenset({"num_nodes", "batch", "ptr"})
+
+
+def source(name: str, *, per: str, index: str | None = None) -> None:
+    """Declare an attribute of your own data, so that nodes and layers can ask for it by name.
+
+    >>> cotan.source("temperature", per="vertex")
+    """
+    if per not in PER:
+        raise CotanError(f"source {name!r}: per={per!r}, expected one of {', '.join(PER)}")
+    declared = Source(name, per, index)
+    if SOURCES.get(name, declared) != declared:
+        raise CotanError(f"source {name!r} is declared already: {SOURCES[name]}")
+    SOURCES[name] = declared
+
+
+def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
+    """The names that a `Data` can answer by itself."""
+    given = {name for name in data.keys() if data[name] is not None}
+    return frozenset(given | COUNTED)

@@ -1,0 +1,153 @@
+"""The stack: any registered layer as a full model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import registry
+from .errors import CotanError, unknown
+from .network import Network, create_layer
+from .registry import model
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}
+READOUTS = ("mean", "sum", "max", "attention")
+
+
+@model("stack")
+class Stack(Network):
+    """lift, then `depth` blocks x + dropout(activation(norm(layer(x)))), then the readout of the task.
+
+    Arguments:
+        layer: a registered layer's name; options that the stack does not have are the layer's.
+        width, depth: channels and number of blocks.
+        norm: "layer", "batch" or "none". activation: relu, gelu, elu, tanh, sigmoid or none.
+        residual: add each block's input to its output.
+        readout: how vertices become a shape, for tasks per shape: mean, sum, max or attention.
+        lift: a linear map to `width` before the first block; without it the first layer does that.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        layer: str = "linear",
+        width: int = 64,
+        depth: int = 4,
+        norm: str = "layer",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        residual: bool = True,
+        readout: str = "mean",
+        lift: bool = True,
+        **options: Any,
+    ):
+        super().__init__()
+        definition = registry.lookup("layer", layer)
+        if not definition.open_options:
+            for name in options:
+                if name not in definition.options:
+                    own = registry.lookup("model", "stack").options
+                    raise unknown(f"option of a stack of {layer!r}", name, [*own, *definition.options])
+        if activation not in ACTIVATIONS:
+            raise unknown("activation", activation, ACTIVATIONS)
+        if norm not in ("layer", "batch", "none"):
+            raise unknown("norm", norm, ("layer", "batch", "none"))
+        if not isinstance(depth, int) or depth < 1:
+            raise CotanError(f"depth={depth!r}, expected a positive whole number")
+        self.signal = definition.signal
+        self.residual = residual
+        widths = [width if lift else in_dim] + [width] * depth
+        self.lift = _pointwise(self.signal, in_dim, width) if lift else nn.Identity()
+        self.layers = nn.ModuleList(create_layer(layer, a, b, **options) for a, b in zip(widths, widths[1:]))
+        self.after = nn.ModuleList(
+            nn.Sequential(_norm(norm, self.signal, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
+            for _ in range(depth)
+        )
+        per = registry.lookup("task", task).target.per
+        if per == "vertex" and self.signal != "vertex":
+            raise CotanError(f"layer {layer!r} works on a {self.signal}; task {task!r} wants a value per vertex")
+        self.readout = Readout(width, out_dim, per=per, kind=readout, signal=self.signal)
+
+    def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
+        nodes |= {"batch": batch, "ptr": ptr}
+        x = self.lift(x)
+        for i, (layer, after) in enumerate(zip(self.layers, self.after)):
+            out = after(self.feed(layer, x, nodes))
+            x = x + out if self.residual and out.shape == x.shape else out
+            if self.signal != "vertex" and i + 1 < len(self.layers):
+                x = _halve(x, self.signal)
+        return self.readout(x, batch, len(ptr) - 1)
+
+
+class Readout(nn.Module):
+    """The output of a task: linear per vertex, or of the pooled shape.
+
+    Shape: x (V, C) with batch (V,) of `shapes` shapes, or (B, C, ...) -> (V, out_dim) or (B, out_dim).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, per: str = "shape", kind: str = "mean", signal: str = "vertex"):
+        super().__init__()
+        if kind not in READOUTS:
+            raise unknown("readout", kind, READOUTS)
+        self.per, self.kind, self.signal = per, kind, signal
+        self.score = nn.Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
+        self.linear = nn.Linear(in_dim, out_dim)
+
+    def forward(self, x: Tensor, batch: Tensor, shapes: int) -> Tensor:
+        if self.signal != "vertex":
+            x = x.flatten(2)
+            x = x.amax(2) if self.kind == "max" else x.sum(2) if self.kind == "sum" else x.mean(2)
+        elif self.per == "shape":
+            x = pool(x, batch, shapes, self.kind, self.score(x) if self.score is not None else None)
+        out: Tensor = self.linear(x)
+        return out
+
+
+def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
+    """(V, C) to (shapes, C): each shape's mean, sum, max, or mean weighted by the softmax of a score (V, 1)."""
+    index = batch[:, None].expand_as(x)
+    empty = x.new_zeros(shapes, x.shape[1])
+    if kind == "max":
+        return empty.scatter_reduce(0, index, x, "amax", include_self=False)
+    if kind == "attention":
+        assert score is not None
+        top = score.new_zeros(shapes, 1).scatter_reduce(0, batch[:, None], score.detach(), "amax", include_self=False)
+        weight = (score - top[batch]).exp()
+        total = weight.new_zeros(shapes, 1).index_add(0, batch, weight)
+        return empty.index_add(0, batch, x * (weight / total[batch]))
+    total = empty.index_add(0, batch, x)
+    if kind == "sum":
+        return total
+    count = x.new_zeros(shapes).index_add(0, batch, x.new_ones(len(x)))
+    return total / count[:, None].clamp(min=1)
+
+
+_CONV = {"sequence": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}
+_DIMS = {"sequence": 1, "image": 2, "volume": 3}
+
+
+def _pointwise(signal: str, in_dim: int, out_dim: int) -> nn.Module:
+    return nn.Linear(in_dim, out_dim) if signal == "vertex" else _CONV[signal](in_dim, out_dim, 1)
+
+
+def _norm(kind: str, signal: str, width: int) -> nn.Module:
+    if kind == "none":
+        return nn.Identity()
+    if signal == "vertex":
+        return nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width)
+    if kind == "layer":
+        return nn.GroupNorm(1, width)
+    return {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[_DIMS[signal]](width)
+
+
+def _halve(x: Tensor, signal: str) -> Tensor:
+    if min(x.shape[2:]) < 2:
+        return x
+    pooling = {1: torch.nn.functional.max_pool1d, 2: torch.nn.functional.max_pool2d, 3: torch.nn.functional.max_pool3d}
+    out: Tensor = pooling[_DIMS[signal]](x, 2)
+    return out

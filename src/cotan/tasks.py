@@ -1,0 +1,54 @@
+"""What a model is trained for: whether its output is per shape or per vertex, its loss and its metrics."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .registry import task
+
+
+@task("classify")
+class Classify:
+    """One class a shape. Output (B, classes), target (B,) int64."""
+
+    per = "shape"
+    categorical = True
+
+    @staticmethod
+    def loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return functional.cross_entropy(output, target, weight)
+
+    @staticmethod
+    def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
+        return {"accuracy": (output.argmax(-1) == target).double().mean().item()}
+
+
+@task("label")
+class Label(Classify):
+    """One class a vertex. Output (V, classes), target (V,) int64."""
+
+    per = "vertex"
+
+
+@task("match")
+class Match(Label):
+    """A vertex of the template for each vertex. Output (V, vertices of the template), target (V,) int64."""
+
+
+@task("regress")
+class Regress:
+    """Numbers a shape. Output (B, D), target (B, D) or (B,)."""
+
+    per = "shape"
+    categorical = False
+
+    @staticmethod
+    def loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return functional.mse_loss(output, target.reshape(output.shape).to(output.dtype))
+
+    @staticmethod
+    def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
+        error = (output - target.reshape(output.shape)).double()
+        return {"mean_absolute_error": error.abs().mean().item(), "root_mean_square_error": torch.sqrt((error**2).mean()).item()}

@@ -1,0 +1,262 @@
+"""What may cross an edge of the graph, and what is done to all of it alike: cast, move, digest, collate, take apart.
+
+A value is a Tensor, `Sparse`, `Spectrum`, a NamedTuple of values, a `Data`, or a record that JSON can say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import CotanError
+from .sparse import Pattern, Sparse
+from .spectrum import BlockDiagonal, Spectrum
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The value with `function` applied to each tensor in it."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Sparse):
+        return value.map(function) if hasattr(value, "map") else torch.utils._pytree.tree_map(function, value)
+    if isinstance(value, Spectrum | BlockDiagonal):
+        return torch.utils._pytree.tree_map(function, value)
+    if _is_named_tuple(value):
+        return type(value)(*(map_tensors(function, part) for part in value))
+    if _is_data(value):
+        copy = type(value)()
+        for name in value.keys():
+            copy[name] = map_tensors(function, value[name])
+        return copy
+    return value
+
+
+def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
+    """The value on a device, its floating-point tensors in a dtype."""
+    return map_tensors(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None), value)
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """The value with its floating-point tensors in a dtype."""
+    return map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t, value)
+
+
+def is_live(value: Any) -> bool:
+    """Whether derivatives are being taken with respect to the value, so that it has no address."""
+    if not isinstance(value, Tensor):
+        return False
+    if value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return True
+    return torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
+
+
+def digest(value: Any) -> str:
+    """A digest of the content: dtype, shape and bytes."""
+    state = hashlib.blake2b(digest_size=16)
+    _feed(state, value)
+    return state.hexdigest()
+
+
+def _feed(state: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        state.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        state.update(array.reshape(-1).view(torch.uint8).numpy() if array.numel() else b"")
+    elif hasattr(value, "__array_interface__"):
+        _feed(state, torch.as_tensor(value))
+    elif _is_data(value):
+        for name in sorted(value.keys()):
+            state.update(name.encode())
+            _feed(state, value[name])
+    elif isinstance(value, list | tuple):
+        state.update(f"[{len(value)}".encode())
+        for item in value:
+            _feed(state, item)
+    else:
+        try:
+            state.update(json.dumps(value, sort_keys=True).encode())
+        except TypeError:
+            raise CotanError(
+                f"a source of type {type(value).__name__}: expected a tensor, an array, a Data, numbers or text"
+            ) from None
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def collate(
+    values: Sequence[Any], *, per: str | None, index: str | None = None, vertices: Sequence[int] = (), name: str = "value"
+) -> Any:
+    """One value for a batch of shapes. A batch of one vertex, edge or face value is the value itself.
+
+    Arguments:
+        values: one a shape.
+        per: tensors per vertex, edge or face follow each other; per shape they are stacked, (B, ...).
+        index: "vertex" for vertex numbers, which are offset by the shapes before; "shape" for shape numbers.
+        vertices: V of each shape.
+        name: of the node, for messages.
+    """
+    first = values[0]
+    if name == "ptr":
+        return torch.cat([first[:1], torch.stack([v[1] for v in values]).cumsum(0)])
+    if isinstance(first, Sparse):
+        return Sparse.block_diagonal(values)
+    if isinstance(first, Spectrum):
+        return Spectrum.block_diagonal(values)
+    if _is_named_tuple(first):
+        parts = [collate(part, per=per, index=index, vertices=vertices, name=name) for part in zip(*values, strict=True)]
+        return type(first)(*parts)
+    if isinstance(first, Tensor):
+        return _collate_tensors(values, per, index, vertices, name)
+    if name == "num_nodes":
+        return sum(values)
+    if isinstance(first, bool | int | float):
+        return torch.tensor(values)
+    if _is_data(first):
+        return _collate_data(values)
+    return list(values)
+
+
+def _collate_tensors(
+    values: Sequence[Tensor], per: str | None, index: str | None, vertices: Sequence[int], name: str
+) -> Tensor:
+    if per is None:
+        raise CotanError(f"node {name!r} gives a tensor, so its operator says per='vertex', 'edge', 'face' or 'shape'")
+    if per == "shape":
+        shapes = {tuple(v.shape) for v in values}
+        if len(shapes) > 1:
+            raise CotanError(f"node {name!r} has another shape on each shape of the batch: {sorted(shapes)}")
+        return torch.stack(list(values))
+    if index is not None and len(values) > 1:
+        shifts = range(len(values))
+        if index == "vertex":
+            total = [0]
+            for size in vertices:
+                total.append(total[-1] + size)
+            shifts = total  # type: ignore[assignment]
+        values = [v + shift for v, shift in zip(values, shifts)]
+    # As in PyG, vertex numbers per edge or face are laid out (n, E); all else leads with its element.
+    dim = -1 if index == "vertex" and per in ("edge", "face") else 0
+    return values[0] if len(values) == 1 else torch.cat(list(values), dim=dim)
+
+
+def _collate_data(values: Sequence[Any]) -> Any:
+    from .nodes import SOURCES
+    from .plan import number_of_vertices
+
+    batch = type(values[0])()
+    vertices = [number_of_vertices(v) for v in values]
+    for name in values[0].keys():
+        known = SOURCES.get(name)
+        parts = [v[name] for v in values]
+        batch[name] = collate(
+            parts, per=known.per if known else "vertex", index=known.index if known else None, vertices=vertices, name=name
+        )
+    return batch
+
+
+def uncollate(value: Any, vertices: Sequence[int], *, per: str | None = "vertex") -> list[Any]:
+    """A batch's value cut back into one a shape: tensors per vertex or per shape, matrices, spectra."""
+    if isinstance(value, Sparse):
+        return _cut_sparse(value, vertices)
+    if isinstance(value, Spectrum):
+        if isinstance(value.vectors, Tensor):
+            return [value]
+        cut = zip(value.values.split(value.sizes), value.vectors.blocks(), strict=True)
+        return [Spectrum(values, vectors) for values, vectors in cut]
+    if _is_named_tuple(value):
+        parts = [uncollate(part, vertices, per=per) for part in value]
+        return [type(value)(*shape) for shape in zip(*parts, strict=True)]
+    if per == "shape":
+        return list(value.unbind(0))
+    if per == "vertex":
+        return list(value.split(list(vertices)))
+    raise CotanError(f"values per {per} do not say where a shape begins; cut the values per vertex or per shape")
+
+
+def _cut_sparse(matrix: Sparse, vertices: Sequence[int]) -> list[Sparse]:
+    out, start = [], 0
+    rows_each = [v * (matrix.shape[0] // max(sum(vertices), 1)) for v in vertices]
+    cols_each = [v * (matrix.shape[1] // max(sum(vertices), 1)) for v in vertices]
+    column = 0
+    for rows, cols in zip(rows_each, cols_each):
+        low, high = (int(matrix.pattern.rowptr[i]) for i in (start, start + rows))
+        pattern = Pattern(matrix.pattern.rowptr[start : start + rows + 1] - low, matrix.col[low:high] - column, (rows, cols))
+        out.append(Sparse(pattern, matrix.values[low:high]))
+        start, column = start + rows, column + cols
+    return out
+
+
+# --- to and from flat tensors (the store) -----------------------------------------------------------------------------
+
+
+def take_apart(value: Any, tensors: list[Tensor]) -> Any:
+    """A description that JSON can say; the tensors go to the list, in order."""
+    if isinstance(value, Tensor):
+        tensors.append(value.detach().cpu().contiguous())
+        return {"tensor": len(tensors) - 1}
+    if isinstance(value, Sparse):
+        p = value.pattern
+        return {
+            "sparse": [take_apart(part, tensors) for part in (p.rowptr, p.col, p.t_perm, value.values)],
+            "shape": list(p.shape),
+        }
+    if isinstance(value, Spectrum):
+        return {"spectrum": [take_apart(part, tensors) for part in (value.values, value.vectors)]}
+    if _is_named_tuple(value):
+        where = f"{type(value).__module__}:{type(value).__qualname__}"
+        return {"tuple": where, "parts": [take_apart(part, tensors) for part in value]}
+    if _is_data(value):
+        return {"data": {name: take_apart(value[name], tensors) for name in value.keys()}}
+    json.dumps(value)
+    return {"record": value}
+
+
+def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> Any:
+    """The value that `take_apart` described."""
+    match description:
+        case {"tensor": number}:
+            return tensors[number]
+        case {"sparse": parts, "shape": shape}:
+            rowptr, col, t_perm, values = (put_together(part, tensors) for part in parts)
+            counts = torch.bincount(col, minlength=shape[1])
+            t_rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+            row = torch.repeat_interleave(torch.arange(shape[0]), rowptr[1:] - rowptr[:-1], output_size=len(col))
+            return Sparse(Pattern(rowptr, col, (shape[0], shape[1]), t_rowptr, row[t_perm], t_perm, row), values)
+        case {"spectrum": parts}:
+            return Spectrum(*(put_together(part, tensors) for part in parts))
+        case {"tuple": where, "parts": parts}:
+            return _tuple_class(where)(*(put_together(part, tensors) for part in parts))
+        case {"data": content}:
+            from torch_geometric.data import Data
+
+            return Data(**{name: put_together(part, tensors) for name, part in content.items()})
+        case {"record": record}:
+            return record
+    raise ValueError(f"unknown description {description!r}")
+
+
+def _tuple_class(where: str) -> Any:
+    """A NamedTuple of a module that is imported already: a file never says what to import."""
+    module, _, name = where.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields")):
+        raise ValueError(f"{where} is not a NamedTuple of a loaded module")
+    return found
+
+
+def _is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _is_data(value: Any) -> bool:
+    module = sys.modules.get("torch_geometric.data")
+    return module is not None and isinstance(value, module.Data)
