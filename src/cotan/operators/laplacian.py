@@ -14,7 +14,7 @@ from .triangles import triangles
 
 @operator("laplacian", kind="cotan", invariant_to=("isometry", "scale"))
 def cotan_laplacian(pos: Tensor, face: Tensor) -> Sparse:
-    """L_ij = -(cot a_ij + cot b_ij) / 2, a and b the angles facing edge ij; L_ii = -sum_j L_ij (Pinkall and Polthier 1993).
+    """L_ij = -(cot a + cot b) / 2, a and b the angles facing edge ij; L_ii = -sum_j L_ij (Pinkall and Polthier 1993).
 
     Weak form, positive semi-definite, rows sum to zero; each row has its diagonal entry. Weights are finite on every
     mesh (see `triangles`), sum over all faces of a non-manifold edge, and may be negative where a + b > pi.

@@ -30,7 +30,7 @@ def barycentric_mass(pos: Tensor, face: Tensor) -> Tensor:
 
 @operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",))
 def voronoi_mass(pos: Tensor, face: Tensor) -> Tensor:
-    """m_i = the mixed Voronoi area of vertex i (Meyer, Desbrun, Schroeder and Barr 2003). (V,); sums to the surface's area.
+    """m_i = the mixed Voronoi area of vertex i (Meyer et al. 2003). (V,); sums to the surface's area.
 
     A face without an obtuse angle gives corner i the part that is nearest to it, (|e_j|^2 cot_j + |e_k|^2 cot_k) / 8;
     one with an obtuse angle gives half of its area to that corner and a quarter to the others.
@@ -57,7 +57,7 @@ def unit_mass(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 @operator("mass", kind="degree", per="vertex", invariant_to=("isometry", "scale"))
 def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> Tensor:
-    """m_i = the sum of the weights of the edges at vertex i, as in the diagonal of the graph Laplacian; 1 if it has none.
+    """m_i = the weights of the edges at vertex i summed, the diagonal of the graph Laplacian; 1 if it has none.
 
     With it, M^-1 L is the random-walk Laplacian. (V,)
 
