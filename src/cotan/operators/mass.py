@@ -9,7 +9,7 @@ from ..errors import CotanError
 from ..registry import operator
 from .checks import check_edges, check_mesh
 from .graph_laplacian import check_weights
-from .triangles import triangles
+from .triangles import Triangles, triangles
 
 LEAST = 1e-6
 
@@ -24,8 +24,8 @@ def barycentric_mass(pos: Tensor, face: Tensor) -> Tensor:
         pos: (V, 3). face: (3, F).
     """
     pos, face = check_mesh(pos, face)
-    third = triangles(pos, face).double_area / 6
-    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), third.repeat(3)))
+    area = measurable(triangles(pos, face)).area
+    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), area.repeat(3) / 3))
 
 
 @operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",))
@@ -40,11 +40,11 @@ def voronoi_mass(pos: Tensor, face: Tensor) -> Tensor:
         pos: (V, 3). face: (3, F).
     """
     pos, face = check_mesh(pos, face)
-    t = triangles(pos, face)
+    t = measurable(triangles(pos, face))
     part = t.sides.square().sum(-1) * t.cotangents / 8  # (3, F)
     nearest = part.sum(0) - part
     obtuse = t.dots < 0
-    halves = torch.where(obtuse, t.double_area / 4, t.double_area / 8)
+    halves = torch.where(obtuse, t.area / 2, t.area / 4)
     share = torch.where(obtuse.any(0), halves, nearest)
     return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)))
 
@@ -72,7 +72,11 @@ def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None =
 
 def at_least(mass: Tensor) -> Tensor:
     """The mass, raised to 1e-6 of its mean where it is less."""
-    mean = mass.mean()
-    if not float(mean.detach()) > 0:
-        raise CotanError("a shape without area: all vertices of each face are at one point")
-    return torch.maximum(mass, LEAST * mean)
+    return torch.maximum(mass, LEAST * mass.mean())
+
+
+def measurable(t: Triangles) -> Triangles:
+    """The triangles, refused if all of them are flat."""
+    if not (t.area > 0).logical_and(t.area == t.floored).any():
+        raise CotanError(f"a mesh without area: all of its {len(t.area)} faces are points or lines")
+    return t

@@ -32,7 +32,7 @@ def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "rad
         size = torch.linalg.vector_norm(centred, dim=1).amax()
         return centred / torch.where(size > 0, size, 1)
     pos, face = check_mesh(pos, face)
-    area = triangles(pos, face).double_area / 2
+    area = triangles(pos, face).area
     total = area.sum()
     corners = pos[face]
     centre = torch.where(

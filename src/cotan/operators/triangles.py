@@ -1,9 +1,9 @@
 """Sides, corners and areas of triangles, finite also where a triangle has no area.
 
-A triangle's area is taken as at least `FLAT` times the sum of its squared sides. That changes nothing on triangles with
-angles above some 1e-5 degrees. On flatter ones it multiplies all three cotangents by the same factor below one, so that
-the Laplacian stays positive semi-definite, and its limit is the right one: a vertex on the side of a cap is held at the
-linear interpolation of the side's ends. A triangle that is a point has area and weights zero.
+In the weights, a triangle's area is at least `FLAT` times the sum of its squared sides. That changes nothing on
+triangles with angles above some 1e-3 degrees. On flatter ones it multiplies all three cotangents by the same factor
+below one, so that the Laplacian stays positive semi-definite, and its limit is the right one: a vertex on the side of a
+cap is held at the linear interpolation of the side's ends. A triangle that is a point has area and weights zero.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ class Triangles(NamedTuple):
 
     Attributes:
         sides (3, F, 3): vectors along the sides. normal (F, 3): cross product of two sides, not normalised.
-        double_area (F,): twice the area, with the floor above. dots (3, F): product of the two sides leaving a corner.
+        area (F,). floored (F,): the area with the floor above. dots (3, F): product of the two sides leaving a corner.
     """
 
     sides: Tensor
     normal: Tensor
-    double_area: Tensor
+    area: Tensor
+    floored: Tensor
     dots: Tensor
 
     @property
     def cotangents(self) -> Tensor:
         """(3, F) the cotangent of the angle at each corner; zero on a triangle that is a point."""
-        return self.dots / torch.where(self.double_area > 0, self.double_area, 1)
+        return self.dots / torch.where(self.floored > 0, 2 * self.floored, 1)
 
 
 def triangles(pos: Tensor, face: Tensor) -> Triangles:
@@ -41,6 +42,6 @@ def triangles(pos: Tensor, face: Tensor) -> Triangles:
     sides = corners[[2, 0, 1]] - corners[[1, 2, 0]]
     normal = torch.linalg.cross(sides[0], sides[1])
     squares = (sides * sides).sum((0, 2))
-    double_area = torch.maximum(torch.linalg.vector_norm(normal, dim=1), 2 * FLAT * squares)
+    area = torch.linalg.vector_norm(normal, dim=1) / 2
     dots = -(sides[[1, 2, 0]] * sides[[2, 0, 1]]).sum(-1)
-    return Triangles(sides, normal, double_area, dots)
+    return Triangles(sides, normal, area, torch.maximum(area, FLAT * squares), dots)

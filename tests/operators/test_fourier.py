@@ -1,0 +1,35 @@
+import torch
+
+from cotan.operators.fourier import fourier, inverse_fourier
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.spectrum import Spectrum
+
+
+def basis(pos, face):
+    mass = barycentric_mass(pos, face)
+    root = mass.rsqrt()
+    values, vectors = torch.linalg.eigh(root[:, None] * cotan_laplacian(pos, face).to_dense() * root)
+    return Spectrum(values, root[:, None] * vectors), mass
+
+
+def test_there_and_back(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    x = torch.randn(len(mass), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(inverse_fourier(fourier(x, spectrum, mass), spectrum), x)
+    torch.testing.assert_close(inverse_fourier(fourier(x[:, 0], spectrum, mass), spectrum), x[:, 0])
+
+
+def test_parseval(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    x = torch.randn(len(mass), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(fourier(x, spectrum, mass).square().sum(), (mass * x * x).sum())
+
+
+def test_projection_is_idempotent(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    few = spectrum.first(7)
+    x = torch.randn(len(mass), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    once = inverse_fourier(fourier(x, few, mass), few)
+    torch.testing.assert_close(inverse_fourier(fourier(once, few, mass), few), once)
+    assert (once - x).norm() > 0.1

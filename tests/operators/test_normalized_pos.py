@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from cotan.operators.normalized_pos import normalized_pos
+from cotan.operators.triangles import triangles
+
+
+def test_scale_and_translation(bumpy):
+    pos, face = bumpy()
+    moved = 3 * pos + torch.tensor([5.0, -2, 1])
+    torch.testing.assert_close(normalized_pos(moved, face), normalized_pos(pos, face))
+    torch.testing.assert_close(normalized_pos(moved), normalized_pos(pos))
+
+
+def test_radius_and_area(bumpy):
+    pos, face = bumpy()
+    assert normalized_pos(pos, face).norm(dim=1).max().item() == pytest.approx(1)
+    assert normalized_pos(pos).norm(dim=1).max().item() == pytest.approx(1)
+    assert triangles(normalized_pos(pos, face, scale="area"), face).area.sum().item() == pytest.approx(1)
+
+
+def test_centre_does_not_follow_the_sampling(square):
+    pos, face = square(9)
+    crowded = pos.clone()
+    crowded[:, 0] = pos[:, 0] ** 2
+    torch.testing.assert_close(normalized_pos(crowded, face).amax(0), normalized_pos(pos, face).amax(0))
+
+
+def test_loose_vertices_do_not_count(bumpy):
+    pos, face = bumpy()
+    far = torch.cat([pos, 1e6 * pos[:1]])
+    torch.testing.assert_close(normalized_pos(far, face)[:-1], normalized_pos(pos, face))
+
+
+def test_hard(hard):
+    assert torch.isfinite(normalized_pos(*hard)).all()
+
+
+def test_a_point_stays_finite():
+    assert normalized_pos(torch.ones(4, 3)).abs().max() == 0
+    assert normalized_pos(torch.ones(3, 3), torch.tensor([[0], [1], [2]])).abs().max() == 0
+
+
+def test_gradient(bumpy):
+    pos, face = bumpy(0)
+    assert torch.autograd.gradcheck(lambda p: normalized_pos(p, face), pos.clone().requires_grad_())
