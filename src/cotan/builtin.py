@@ -17,4 +17,4 @@ OPERATORS = (
 for _name in OPERATORS:
     import_module(f".operators.{_name}", __package__)
 
-from . import tasks  # noqa: E402, F401
+from . import augment, stack, tasks  # noqa: E402, F401

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .traceable import Traceable
 
 
 class Pattern:
@@ -63,7 +64,7 @@ class Pattern:
         return Pattern(rowptr, col, self.shape, t_rowptr, t_col, t_perm, row)
 
 
-class Sparse:
+class Sparse(Traceable):
     """An immutable sparse matrix: a `Pattern` and its values (E,), or (E, J) for J matrices on one pattern.
 
     `A @ x` multiplies with x of shape (C,) or (C, channels); `A.T` is the transpose.
@@ -169,13 +170,17 @@ class Sparse:
         pattern = self.pattern if device is None else self.pattern.to(device)
         return Sparse(pattern, self.values.to(device=device, dtype=dtype))
 
-    def __matmul__(self, x: Tensor) -> Tensor:
+    def times(self, x: Tensor) -> Tensor:
         if x.shape[0] != self.shape[1]:
             raise CotanError(f"a sparse matrix of shape {self.shape} times a signal of {x.shape[0]} rows")
         return multiply(self, x)
 
-    def __mul__(self, factor: Tensor | float) -> Sparse:
+    def scaled(self, factor: Tensor | float) -> Sparse:
+        """The matrix times a number."""
         return Sparse(self.pattern, self.values * factor)
+
+    def __mul__(self, factor: Tensor | float) -> Sparse:
+        return self.scaled(factor)
 
     __rmul__ = __mul__
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .traceable import Traceable
 
 
-class BlockDiagonal:
+class BlockDiagonal(Traceable):
     """B dense blocks (V_b, K_b) along a diagonal; knows `@`, `.T` and nothing else, so that no shape leaks into another.
 
     `rows` (sum V_b, max K_b) holds the blocks under each other, padded with zero columns.
@@ -38,7 +39,7 @@ class BlockDiagonal:
         cut = self.rows.split(self.heights)
         return [block[:, :width] for block, width in zip(cut, self.widths, strict=True)]
 
-    def __matmul__(self, x: Tensor) -> Tensor:
+    def times(self, x: Tensor) -> Tensor:
         if x.shape[0] != self.shape[1]:
             raise CotanError(f"block-diagonal vectors of shape {self.shape} times a signal of {x.shape[0]} rows")
         if len(set(self.heights)) == len(set(self.widths)) == 1:  # equal blocks: one batched product

@@ -1,0 +1,65 @@
+"""Augmentations: nodes between the sources and the operators that give a moved copy of the shape.
+
+An operator that declares itself invariant to the motion keeps its stored value; the others follow the moved vertices.
+Each shape moves in its own way: the generator is seeded with `seed` and with the shape's vertices.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .registry import operator
+
+
+@operator(augments="rigid", gives=("pos",))
+def random_rotation(pos: Tensor, *, seed: int = 0, axis: str = "any") -> Any:
+    """The shape turned about the origin: by a random rotation, or by a random angle about one `axis` (x, y or z)."""
+    generator = _generator(pos, seed)
+    if axis == "any":
+        q = torch.nn.functional.normalize(torch.randn(4, generator=generator, dtype=torch.float64), dim=0)
+    else:
+        angle = torch.rand((), generator=generator, dtype=torch.float64) * torch.pi  # half of a full turn's
+        q = torch.zeros(4, dtype=torch.float64)
+        q[0], q[1 + "xyz".index(axis)] = angle.cos(), angle.sin()
+    return _moved(pos @ _rotation(q).to(pos).T)
+
+
+@operator(augments="scale", gives=("pos",))
+def random_scale(pos: Tensor, *, seed: int = 0, low: float = 0.8, high: float = 1.25) -> Any:
+    """The shape times one random factor, log-uniform in [low, high]."""
+    t = torch.rand((), generator=_generator(pos, seed), dtype=torch.float64)
+    return _moved(pos * (low * (high / low) ** float(t)))
+
+
+@operator(augments="jitter", gives=("pos",))
+def random_jitter(pos: Tensor, *, seed: int = 0, size: float = 0.01) -> Any:
+    """Each vertex moved by Gaussian noise of `size` times the shape's extent."""
+    extent = (pos.amax(0) - pos.amin(0)).norm().detach()
+    noise = torch.randn(pos.shape, generator=_generator(pos, seed), dtype=torch.float64)
+    return _moved(pos + size * extent * noise.to(pos))
+
+
+def _generator(pos: Tensor, seed: int) -> torch.Generator:
+    own = zlib.crc32(pos.detach().cpu().numpy().tobytes())
+    return torch.Generator().manual_seed((seed << 32) + own)
+
+
+def _rotation(q: Tensor) -> Tensor:
+    """The rotation matrix of a unit quaternion (w, x, y, z)."""
+    w, x, y, z = q
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def _moved(pos: Tensor) -> Any:
+    from torch_geometric.data import Data
+
+    return Data(pos=pos)
