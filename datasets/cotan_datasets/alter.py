@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .remesh import random_rotation, sheets
+from .remesh import Ints, random_rotation, sheets
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -29,8 +29,8 @@ def noisy(data: "Data", rng: np.random.Generator, share: float = 0.12) -> "Data"
     return _moved(data, p + share * edge * torch.from_numpy(rng.standard_normal(p.shape)))
 
 
-def holes(data: "Data", rng: np.random.Generator, number: int = 4, share: float = 0.03) -> "Data":
-    """Holes around `number` random vertices, each of `share` of all; what is cut off is gone, what is left a manifold."""
+def holes(data: "Data", rng: np.random.Generator, number: int = 3, share: float = 0.015) -> "Data":
+    """Holes around `number` random vertices, each of `share` of all; the largest piece stays, as a manifold."""
     p, faces = data.pos.double().numpy(), data.face.numpy().T
     corner = p[faces]
     normal = np.zeros_like(p)
@@ -66,7 +66,7 @@ def _moved(data: "Data", pos: torch.Tensor) -> "Data":
     return data
 
 
-def _part_of(data: "Data", faces: np.ndarray) -> "Data":
+def _part_of(data: "Data", faces: Ints) -> "Data":
     """The faces (F, 3) that are left, with only their vertices and all that belongs to these."""
     data, n = data.clone(), len(data.pos)
     used, new = np.unique(faces, return_inverse=True)

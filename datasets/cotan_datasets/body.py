@@ -27,11 +27,11 @@ PARTS = ("torso", "head", "neck", "arm", "leg", "tail", "wing", "fin")
 class Limb(NamedTuple):
     """A chain of bones through `points`, with the radius `radii` at each; y is up, z ahead, x to the left.
 
-    `turn` and `fold` hold, for each bone, the largest angles (bend, sway, twist) at its joint: bend about the level axis
-    across the bone, sway about the axis across both, twist about the bone. `turn` goes both ways, `fold` one way (a knee).
-    `on` names the bone that carries the limb ("spine1": the second bone of the limb "spine"; "" for the root).
-    `mirror` adds the limb of the other side. `flat` = (x, y, z) makes fins and wings: the skin is thinner by its length
-    along its direction.
+    `turn` and `fold` hold, for each bone, the largest angles (bend, sway, twist) at its joint: bend about the level
+    axis across the bone, sway about the axis across both, twist about the bone. `turn` goes both ways, `fold` one way
+    (a knee). `on` names the bone that carries the limb ("spine1": the second bone of the limb "spine"; "": none).
+    `mirror` adds the limb of the other side. `flat` makes fins and wings: along this vector the skin is thinner by
+    the vector's length.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Body:
     def distances(self, p: Array) -> tuple[Array, Array, Array, Array]:
         """d (N, B) from points to each bone's tapered capsule; with the offset's length, t along the bone, flatness."""
         along = p @ self.axis.T - (self.start * self.axis).sum(1)
-        square = (p**2).sum(1)[:, None] - 2 * (p @ self.start.T) + (self.start**2).sum(1)
+        square = np.einsum("ij,ij->i", p, p)[:, None] - 2 * (p @ self.start.T) + (self.start**2).sum(1)
         across = p @ self.flat.T - (self.start * self.flat).sum(1)
         return *_capsule(along, square, across, self.length2, self.radius.T), across
 
@@ -99,26 +99,19 @@ class Body:
     def grid(self, rotation: Array, low: Array, step: float, shape: tuple[int, int, int]) -> Array:
         """f on a grid along the rotation's rows. A bone counts only in its own box: beyond, exp(-d / k) is nothing."""
         total = np.full(shape, np.exp(-20.0))
+        ticks = [step * np.arange(n) for n in shape]
         start, axis, flat = self.start @ rotation.T - low, self.axis @ rotation.T, self.flat @ rotation.T
         for b, (at, to) in enumerate(zip(start, start + axis, strict=True)):
             reach = self.radius[b].max() + 7 * self.blend
             first = np.maximum(np.floor((np.minimum(at, to) - reach) / step), 0).astype(int)
             last = np.ceil((np.maximum(at, to) + reach) / step).astype(int)
             box = tuple(slice(i, j) for i, j in zip(first, last, strict=True))
-            x, y, z = (
-                c * step - o
-                for c, o in zip(
-                    np.ogrid[tuple(slice(*s.indices(n)) for s, n in zip(box, shape, strict=True))], at, strict=True
-                )
-            )
+            x, y, z = np.ix_(*(tick[some] - o for tick, some, o in zip(ticks, box, at, strict=True)))
             along, across = (x * v[0] + y * v[1] + z * v[2] for v in (axis[b], flat[b]))
             d, _, _ = _capsule(along, x**2 + y**2 + z**2, across, self.length2[b], self.radius[b])
             total[box] += np.exp(-d / self.blend)
-        return -self.blend * np.log(total)
-
-    def field(self, p: Array) -> Array:
-        """f (N,), negative inside."""
-        return self._soft(self.distances(p)[0])[0]
+        field: Array = -self.blend * np.log(total)
+        return field
 
     def weights(self, p: Array) -> Array:
         """Skinning weights w (N, B)."""
@@ -144,11 +137,11 @@ class Body:
         """Newton steps towards the skin: points (N, 3) and unit outward normals (N, 3)."""
         for _ in range(steps):
             f, g = self.gradient(p)
-            step = f[:, None] * g / np.maximum((g**2).sum(1, keepdims=True), 0.1)
-            length = np.sqrt((step**2).sum(1, keepdims=True))
-            p = p - step * np.minimum(1, 0.03 / np.maximum(length, 1e-9))  # f is no distance where flat or blended
+            step = f[:, None] * g / np.maximum(_length(g) ** 2, 0.1)
+            short = np.minimum(1, 0.03 / np.maximum(_length(step), 1e-9))  # f is no distance where flat or blended
+            p = p - short * step
         g = self.gradient(p)[1]
-        return p, g / np.maximum(np.sqrt((g**2).sum(1, keepdims=True)), 1e-9)
+        return p, g / np.maximum(_length(g), 1e-9)
 
     def bend(self, p: Array, w: Array, angles: Array, scale: Array) -> Array:
         """Points (N, 3) with weights w (N, B) under joint rotation vectors `angles` (B, 3) and sizes `scale` (B,)."""
@@ -174,18 +167,26 @@ class Body:
 
         def gaps(q: Array) -> Array:
             square = (q**2).sum(1)
-            return np.sqrt(np.maximum(square[:, None] + square - 2 * q @ q.T, 0)) - r[:, None] - r
+            gap: Array = np.sqrt(np.maximum(square[:, None] + square - 2 * q @ q.T, 0)) - r[:, None] - r
+            return gap
 
         at_rest, posed = (self.bend(p, np.eye(len(self.parent))[bone], a, scale) for a in (0 * angles, angles))
         touch = (gaps(posed) < 0.01) & (gaps(at_rest) > 0.05)
-        return touch.reshape(len(self.parent), -1).any(1)
+        touching: NDArray[np.bool_] = touch.reshape(len(self.parent), -1).sum(1) > 0
+        return touching
 
 
 def _capsule(along: Array, square: Array, across: Array, length2: Array, radius: Array) -> tuple[Array, Array, Array]:
-    """d, length of the offset from the bone and t, from (p - start) . axis, |p - start|^2 and the share added by flatness."""
+    """d, length of the offset from the bone and t, from (p - start) . axis, |p - start|^2 and the flat offset."""
     t = np.clip(along / length2, 0, 1)
     offset = np.sqrt(np.maximum(square + t * (t * length2 - 2 * along) + across**2, 1e-12))
     return offset - radius[0] - t * (radius[1] - radius[0]), offset, t
+
+
+def _length(v: Array) -> Array:
+    """(N, 1)."""
+    length: Array = np.sqrt(np.einsum("ij,ij->i", v, v))[:, None]
+    return length
 
 
 def _mirror(v: Sequence[float], x: float) -> Array:
@@ -198,7 +199,8 @@ def _flat(limb: Limb, axis: Array, x: float) -> Array:
     n = _mirror(limb.flat, x)
     thinner = np.sqrt((n**2).sum())
     n = n - axis * (n @ axis) / (axis @ axis)
-    return n / np.sqrt((n**2).sum()) * np.sqrt(thinner**2 - 1)
+    flat: Array = n / np.sqrt((n**2).sum()) * np.sqrt(thinner**2 - 1)
+    return flat
 
 
 def _angles(limb: Limb, limits: Sequence[tuple[float, float, float]], i: int, x: float) -> Array:
@@ -211,4 +213,5 @@ def _angles(limb: Limb, limits: Sequence[tuple[float, float, float]], i: int, x:
     level = level - e * (level @ e)
     level = level / np.sqrt((level**2).sum())
     frame = np.stack([level, np.cross(e, level), e])
-    return frame * np.array(limits[i])[:, None] * np.array([1, x, x])
+    angles: Array = frame * np.array(limits[i])[:, None] * np.array([1, x, x])
+    return angles

@@ -15,12 +15,14 @@ def _ray(angle: float, reach: float, height: float, z: float = 0.0) -> Point:
     return reach * cos(radians(angle)), height, z + reach * sin(radians(angle))
 
 
+# The rest poses are tables.
+# fmt: off
 def _human() -> list[Limb]:
     return [
         Limb("spine", "torso", "", [(0, 0, 0), (0, 0.17, 0), (0, 0.33, 0)], [0.1, 0.09, 0.115],
              [STILL, (0.5, 0.35, 0.5)], flat=(0, 0, 1.25)),
-        Limb("neck", "neck", "spine1", [(0, 0.36, 0), (0, 0.49, 0.0)], [0.05, 0.045], [(0.3, 0.3, 0.3)]),
-        Limb("head", "head", "neck0", [(0, 0.52, 0.0), (0, 0.59, 0.02)], [0.085, 0.09], [(0.4, 0.3, 0.5)]),
+        Limb("neck", "neck", "spine1", [(0, 0.38, 0), (0, 0.53, 0.0)], [0.05, 0.045], [(0.3, 0.3, 0.3)]),
+        Limb("head", "head", "neck0", [(0, 0.58, 0.01), (0, 0.64, 0.02)], [0.085, 0.09], [(0.4, 0.3, 0.5)]),
         Limb("arm", "arm", "spine1", [(0.13, 0.35, 0), (0.36, 0.28, 0), (0.57, 0.2, 0.03), (0.66, 0.17, 0.045)],
              [0.055, 0.045, 0.036, 0.042], [(0.9, 0.8, 0.5), (0.1, 0.1, 0.5), (0.4, 0.2, 0)],
              [STILL, (0, -1.7, 0), STILL], mirror=True),
@@ -89,13 +91,13 @@ def _bird() -> list[Limb]:
 def _spider() -> list[Limb]:
     legs = [
         Limb(f"leg{i}", "leg", "thorax0",
-             [_ray(a, 0.1, 0, 0.05), _ray(a, 0.36, 0.2, 0.05), _ray(a, 0.6, 0.06, 0.05), _ray(a, 0.78, -0.2, 0.05)],
-             [0.036, 0.034, 0.032, 0.028], [(0.5, 0.35, 0), (0.6, 0.15, 0), (0.6, 0, 0)], mirror=True)
-        for i, a in enumerate((56, 20, -16, -52))
-    ]  # fmt: skip
+             [_ray(a, 0.1, 0, 0.05), _ray(a, 0.35, 0.18, 0.05), _ray(a, 0.56, 0.06, 0.05), _ray(a, 0.72, -0.18, 0.05)],
+             [0.042, 0.04, 0.037, 0.033], [(0.5, 0.35, 0), (0.6, 0.15, 0), (0.6, 0, 0)], mirror=True)
+        for i, a in enumerate((58, 24, -8, -40))
+    ]
     return [
-        Limb("thorax", "torso", "", [(0, 0, 0.0), (0, 0, 0.1)], [0.1, 0.095], [STILL]),
-        Limb("abdomen", "torso", "thorax0", [(0, 0.03, -0.22), (0, 0.07, -0.34)], [0.13, 0.16], [(0.6, 0.5, 0.2)]),
+        Limb("thorax", "torso", "", [(0, 0, -0.02), (0, 0, 0.1)], [0.1, 0.095], [STILL]),
+        Limb("abdomen", "torso", "thorax0", [(0, 0.03, -0.25), (0, 0.08, -0.4)], [0.115, 0.165], [(0.6, 0.5, 0.2)]),
         Limb("head", "head", "thorax0", [(0, 0.02, 0.2), (0, 0.02, 0.24)], [0.07, 0.065], [(0.3, 0.3, 0.2)]),
         *legs,
     ]
@@ -107,7 +109,7 @@ def _octopus() -> list[Limb]:
              [_ray(a, 0.1, 0.06), _ray(a, 0.3, 0.0), _ray(a, 0.5, -0.03), _ray(a, 0.68, -0.02), _ray(a, 0.84, 0.02)],
              [0.055, 0.048, 0.042, 0.036, 0.03], [(0.5, 0.25, 0)] + 3 * [(0.7, 0.6, 0)], mirror=True)
         for i, a in enumerate((67.5, 22.5, -22.5, -67.5))
-    ]  # fmt: skip
+    ]
     return [
         Limb("head", "head", "", [(0, 0.1, 0), (0, 0.17, 0)], [0.13, 0.12], [STILL]),
         Limb("mantle", "torso", "head0", [(0, 0.33, -0.04), (0, 0.46, -0.1)], [0.17, 0.15], [(0.5, 0.5, 0.3)]),
@@ -118,7 +120,7 @@ def _octopus() -> list[Limb]:
 def _lizard() -> list[Limb]:
     def leg(name: str, on: str, z: float, step: float) -> Limb:
         return Limb(name, "leg", on, [(0.07, -0.02, z), (0.22, 0.02, z + step), (0.33, -0.1, z + 2 * step)],
-                    [0.045, 0.038, 0.036], [(0.4, 0.6, 0.4), (0.5, 0.6, 0)], mirror=True)  # fmt: skip
+                    [0.045, 0.038, 0.036], [(0.4, 0.6, 0.4), (0.5, 0.6, 0)], mirror=True)
 
     tail = [(0.0, 0.0, -0.3), (0.0, -0.01, -0.47), (0.0, -0.02, -0.64), (0.0, -0.02, -0.81), (0.0, 0.0, -0.97)]
     return [
@@ -146,16 +148,15 @@ def _shark() -> list[Limb]:
              flat=(2.5, 0, 0)),
         Limb("side", "fin", "spine0", [(0.12, -0.05, 0.14), (0.44, -0.13, -0.02)], [0.1, 0.06], [(0.7, 0.5, 0.5)],
              mirror=True, flat=(0, 2.5, 0)),
-    ]  # fmt: skip
+    ]
 
 
 def _crab() -> list[Limb]:
     legs = [
-        Limb(f"leg{i}", "leg", "shell0",
-             [_ray(a, 0.24, -0.02), _ray(a, 0.46, 0.1), _ray(a, 0.64, -0.14)],
+        Limb(f"leg{i}", "leg", "shell0", [_ray(a, 0.24, -0.02), _ray(a, 0.46, 0.1), _ray(a, 0.64, -0.14)],
              [0.04, 0.036, 0.028], [(0.45, 0.3, 0), (0.6, 0.2, 0)], mirror=True)
         for i, a in enumerate((8, -22, -52))
-    ]  # fmt: skip
+    ]
     return [
         Limb("shell", "torso", "", [(-0.1, 0, 0), (0.1, 0, 0)], [0.19, 0.19], [STILL], flat=(0, 1.7, 0)),
         Limb("eye", "head", "shell0", [(0.06, 0.07, 0.14), (0.08, 0.19, 0.19)], [0.04, 0.042], [(0.4, 0.4, 0)],
@@ -175,7 +176,7 @@ def _elephant() -> list[Limb]:
     return [
         Limb("spine", "torso", "", [(0, 0.48, -0.22), (0, 0.5, 0.0), (0, 0.5, 0.16)], [0.2, 0.21, 0.19],
              [STILL, (0.2, 0.3, 0.15)]),
-        Limb("head", "head", "spine1", [(0, 0.63, 0.36), (0, 0.62, 0.4)], [0.14, 0.13], [(0.35, 0.4, 0.3)]),
+        Limb("head", "head", "spine1", [(0, 0.63, 0.36), (0, 0.62, 0.4)], [0.14, 0.13], [(0.25, 0.3, 0.25)]),
         Limb("trunk", "head", "head0", trunk, [0.075, 0.06, 0.05, 0.042], 3 * [(0.7, 0.6, 0)]),
         Limb("ear", "head", "head0", [(0.14, 0.66, 0.34), (0.31, 0.6, 0.26)], [0.1, 0.13], [(0.2, 0.5, 0.2)],
              mirror=True, flat=(1.5, 0, 3)),
@@ -185,13 +186,14 @@ def _elephant() -> list[Limb]:
                        [0.095, 0.08, 0.082], 1.0),
         _quadruped_leg("hind", "spine0", [(0.13, 0.36, -0.24), (0.14, 0.2, -0.22), (0.145, 0.02, -0.25)],
                        [0.1, 0.08, 0.082], 1.0),
-    ]  # fmt: skip
+    ]
 
 
 _LIMBS = {
     "human": _human, "dog": _dog, "giraffe": _giraffe, "elephant": _elephant, "lizard": _lizard,
     "bird": _bird, "shark": _shark, "spider": _spider, "crab": _crab, "octopus": _octopus,
-}  # fmt: skip
+}
+# fmt: on
 
 CLASSES = tuple(_LIMBS)
 

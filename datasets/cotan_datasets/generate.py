@@ -1,6 +1,7 @@
 """One shape from a class and a seed, as arrays; numpy only, so that worker processes start fast."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def generate(
     kind, key = body(name), [CLASSES.index(name), *([seed] if isinstance(seed, int) else seed)]
     scale = np.exp(vary * np.random.default_rng([0, *key]).uniform(-1, 1, len(kind.parent)))[kind.twin]
     angles = _angles(kind, scale, bend, np.random.default_rng([1, pose, *key]))
-    at, faces = _mesh(kind, vertices, [2, mesh, *key])
+    at, faces = _mesh(kind, vertices, [mesh, *key])
     weights = kind.weights(at)
     pos = kind.bend(at, weights, angles, scale)
     if rotate:
@@ -38,9 +39,14 @@ def generate(
     return {"pos": pos, "face": faces.T, "part": kind.part[weights.argmax(1)], "body": at}
 
 
+def make(job: dict[str, Any]) -> dict[str, Array | Ints]:
+    """`generate(**job)`, by a name that worker processes find."""
+    return generate(**job)
+
+
 def _angles(kind: Body, scale: Array, bend: tuple[float, float], rng: np.random.Generator) -> Array:
     """Joint rotation vectors (B, 3) of a pose in which no two limbs touch."""
-    angles, redraw = np.zeros((len(kind.parent), 3)), np.ones(len(kind.parent), dtype=bool)
+    angles, redraw = np.zeros((len(kind.parent), 3)), np.full(len(kind.parent), True)
     for _ in range(1000):
         size = rng.uniform(*bend, (len(kind.parent), 3, 1))
         sign = rng.choice([-1.0, 1.0], size.shape)
@@ -48,14 +54,14 @@ def _angles(kind: Body, scale: Array, bend: tuple[float, float], rng: np.random.
         touching = kind.touching(angles, scale)
         if not touching.any():
             return angles
-        redraw = (kind.below & touching).any(1)  # the joints that can part them
+        redraw = kind.below @ touching  # the joints that can part them
     raise RuntimeError(f"no pose with bend={bend} found in which no two limbs touch")
 
 
 def _mesh(kind: Body, vertices: int, key: list[int]) -> tuple[Array, Ints]:
     for attempt in range(12):
         try:
-            rng = np.random.default_rng([attempt, *key])
+            rng = np.random.default_rng([2, attempt, *key])
             return triangulate(kind, vertices, rng, step=1.2 * 0.88**attempt * kind.thinnest)
         except MeshError:
             continue  # a grid too coarse for the thinnest limb at this angle

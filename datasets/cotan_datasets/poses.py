@@ -10,7 +10,7 @@ import torch
 from .alter import ALTER
 from .body import PARTS
 from .creatures import CLASSES
-from .generate import Seed, generate
+from .generate import Seed, generate, make
 from .spread import spread
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Job = dict[str, Any]
 
 @dataclass
 class Poses:
-    """Lists of `Data`; `stress` maps a variant's name to the test shapes in it; `classes` are the names of y's values."""
+    """Lists of `Data`; `stress` maps a variant's name to the test shapes in it; `classes` names the values of y."""
 
     train: list["Data"]
     val: list["Data"]
@@ -38,8 +38,8 @@ class Poses:
 def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -> "Data":
     """One shape: `Data` with pos (V, 3), face (3, F), part (V,), body (V, 3) and y, the class or (V,) the parts.
 
-    `body` is the place of the vertex in the rest pose of its class. Options (`pose`, `mesh`, `vertices`, `bend`, `vary`,
-    `rotate`) are those of `generate`.
+    `body` is the place of the vertex in the rest pose of its class. The options (`pose`, `mesh`, `vertices`, `bend`,
+    `vary`, `rotate`) are those of `generate`.
     """
     _check("creature", [name], CLASSES)
     return _data(generate(name, seed, **options), CLASSES.index(name), task)
@@ -70,7 +70,7 @@ def poses(
         vertices=vertices, per_class=per_class, seed=seed, bend=bend, rotate=rotate, creatures=creatures, stress=stress
     )
     every = [job for some in todo.values() for job in some]
-    made = iter(spread(_make, every, workers=workers, progress=progress))
+    made = iter(spread(make, every, workers=workers, progress=progress))
     lists = {
         name: [_data(next(made), list(creatures).index(job["name"]), task) for job in some]
         for name, some in todo.items()
@@ -124,10 +124,6 @@ def jobs(
     return todo | {name: [job | change[name] for job in todo["test"]] for name in change if name in stress}
 
 
-def _make(job: Job) -> dict[str, Any]:
-    return generate(**job)
-
-
 def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
     from torch_geometric.data import Data
 
@@ -144,5 +140,5 @@ def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
 
 def _check(what: str, got: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in got if name not in known]
-    if unknown or not got and what != "stress":
+    if unknown or (not got and what != "stress"):
         raise ValueError(f"poses: unknown {what} {', '.join(map(repr, unknown))}; there are {', '.join(known)}")

@@ -84,13 +84,13 @@ def marching_cubes(surface: Surface, rotation: Array, step: float, offset: Array
 
 
 def area(p: Array, faces: Ints) -> float:
-    a, b, c = p[faces[:, 0]], p[faces[:, 1]], p[faces[:, 2]]
-    return float(np.sqrt((np.cross(b - a, c - a) ** 2).sum(1)).sum() / 2)
+    n = _face_normals(p, faces)
+    return float(np.sqrt(_dot(n, n)).sum() / 2)
 
 
 def volume(p: Array, faces: Ints) -> float:
     """Signed volume, positive when faces look outward."""
-    return float(np.einsum("fi,fi->", p[faces[:, 0]], np.cross(p[faces[:, 1]], p[faces[:, 2]])) / 6)
+    return float(_dot(p[faces[:, 0]], _face_normals(p, faces)).sum() / 6)
 
 
 def sheets(faces: Ints, n: int) -> tuple[Ints, Ints]:
@@ -132,7 +132,7 @@ def _half_edges(faces: Ints) -> tuple[Ints, Ints]:
 
 
 def _edges(faces: Ints, n: int) -> tuple[Ints, Ints, Ints]:
-    """Of E edges: ends (E, 2), the two faces (E, 2), the corners opposite (E, 2); the first face runs end 0 to end 1."""
+    """Of E edges: ends, faces and opposite corners, each (E, 2); the first face runs from end 0 to end 1."""
     (tail, head), opposite = _half_edges(faces), faces[:, [2, 0, 1]].T.ravel()
     order = np.argsort(np.minimum(tail, head) * n + np.maximum(tail, head)).reshape(-1, 2)
     swap = tail[order[:, 0]] > head[order[:, 0]]
@@ -148,16 +148,29 @@ def _neighbours(edge: Ints, n: int) -> tuple[Ints, Ints]:
     return np.concatenate([[0], np.cumsum(np.bincount(both[:, 0], minlength=n))]), both[order, 1]
 
 
+def _dot(a: Array, b: Array) -> Array:
+    dot: Array = np.einsum("ij,ij->i", a, b)
+    return dot
+
+
 def _face_normals(p: Array, faces: Ints) -> Array:
-    a = p[faces[:, 0]]
-    return np.cross(p[faces[:, 1]] - a, p[faces[:, 2]] - a)
+    """(F, 3), twice the area long. Several times faster than numpy.cross on few faces."""
+    a, b, c = p[faces[:, 0]], p[faces[:, 1]], p[faces[:, 2]]
+    (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
+    return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)
+
+
+def _collapsed(faces: Ints) -> NDArray[np.bool_]:
+    a, b, c = faces.T
+    collapsed: NDArray[np.bool_] = (a == b) | (b == c) | (c == a)
+    return collapsed
 
 
 def _upright(p: Array, normal: Array, faces: Ints) -> NDArray[np.bool_]:
     """Faces that look along the surface's normal at their corners."""
     n = _face_normals(p, faces)
-    along = np.einsum("fi,fi->f", n, normal[faces].sum(1))
-    return along > 0.3 * np.sqrt((n**2).sum(1))  # the three unit normals sum to at most 3
+    along = _dot(n, normal[faces[:, 0]] + normal[faces[:, 1]] + normal[faces[:, 2]])
+    return along > 0.3 * np.sqrt(_dot(n, n))  # the three unit normals sum to at most 3
 
 
 def _collapse(
@@ -167,39 +180,40 @@ def _collapse(
     n = len(p)
     edge, _, opposite = _edges(faces, n)
     q = np.concatenate([p, tau * normal], 1)
-    cost = ((q[edge[:, 0]] - q[edge[:, 1]]) ** 2).sum(1)
+    (u, v), (a, b) = edge.T, opposite.T
+    span = q[u] - q[v]
+    cost = _dot(span, span)
     start, row = _neighbours(edge, n)
     valence = np.diff(start)
-    may = (valence[opposite].min(1) > 3) & (valence[edge].sum(1) <= 14)
+    may = (np.minimum(valence[a], valence[b]) > 3) & (valence[u] + valence[v] <= 14)
     pool = np.argsort(np.where(may, cost, np.inf))[: min(int(may.sum()), max(len(edge) // 3, 30))]
 
     s, neighbour, pairs = start.tolist(), row.tolist(), edge[pool].tolist()
     taken, chosen = bytearray(n), []
-    for i, (u, v) in enumerate(pairs):
-        if taken[u] or taken[v]:
+    for i, (x, y) in enumerate(pairs):
+        if taken[x] or taken[y]:
             continue
-        around_u, around_v = neighbour[s[u] : s[u + 1]], neighbour[s[v] : s[v + 1]]
-        if len(set(around_u).intersection(around_v)) != 2:  # the link condition: a collapse would pinch the surface
+        around_x, around_y = neighbour[s[x] : s[x + 1]], neighbour[s[y] : s[y + 1]]
+        if len(set(around_x).intersection(around_y)) != 2:  # the link condition: a collapse would pinch the surface
             continue
         chosen.append(i)
-        for x in around_u + around_v:
-            taken[x] = 1
+        for z in around_x + around_y:
+            taken[z] = 1
     u, v = edge[pool[chosen]].T
-    middle, up = surface.project((p[u] + p[v]) / 2, 2)
+    middle, up = surface.project((p[u] + p[v]) / 2)
     moved, turned = p.copy(), normal.copy()
     moved[u], turned[u] = middle, up
     into = np.arange(n)
     into[v] = u
     merged = into[faces]
-    stays = (merged != np.roll(merged, 1, axis=1)).all(1)
     bad = np.zeros(n, dtype=bool)
-    bad[merged[stays & ~_upright(moved, turned, merged)]] = True
+    bad[merged[~_collapsed(merged) & ~_upright(moved, turned, merged)]] = True
     bad = bad[u]  # each face sees one collapse at most, so one that is taken back leaves the others as they are
     bad |= np.cumsum(~bad) > n - target
     moved[u[bad]], turned[u[bad]] = p[u[bad]], normal[u[bad]]
     into[v[bad]] = v[bad]
     merged = into[faces]
-    merged = merged[(merged != np.roll(merged, 1, axis=1)).all(1)]
+    merged = merged[~_collapsed(merged)]
     keep = np.ones(n, dtype=bool)
     keep[v[~bad]] = False
     number = np.cumsum(keep) - 1
@@ -212,9 +226,9 @@ def _flip(p: Array, normal: Array, faces: Ints, tau: float, rounds: int = 6) -> 
     q = np.concatenate([p, tau * normal], 1)
 
     def cotangent(x: Ints, y: Ints, apex: Ints) -> Array:
-        a, b = q[x] - q[apex], q[y] - q[apex]
-        dot = (a * b).sum(1)
-        return dot / np.sqrt(np.maximum((a**2).sum(1) * (b**2).sum(1) - dot**2, 1e-20))
+        one, two = q[x] - q[apex], q[y] - q[apex]
+        dot = _dot(one, two)
+        return dot / np.sqrt(np.maximum(_dot(one, one) * _dot(two, two) - dot**2, 1e-20))
 
     for _ in range(rounds):
         edge, side, opposite = _edges(faces, n)
@@ -223,7 +237,7 @@ def _flip(p: Array, normal: Array, faces: Ints, tau: float, rounds: int = 6) -> 
         valence = np.bincount(edge.ravel(), minlength=n)
         known = np.minimum(u, v) * n + np.maximum(u, v)
         fresh = ~np.isin(np.minimum(a, b) * n + np.maximum(a, b), known)
-        wish = np.flatnonzero((weight < -1e-3) & (valence[edge].min(1) > 3) & fresh & (a != b))
+        wish = np.flatnonzero((weight < -1e-3) & (np.minimum(valence[u], valence[v]) > 3) & fresh & (a != b))
         one, two = np.stack([a, b, v], 1)[wish], np.stack([b, a, u], 1)[wish]
         wish = wish[_upright(p, normal, one) & _upright(p, normal, two)]
         taken, chosen = bytearray(n), []
@@ -249,7 +263,7 @@ def _relax(surface: Surface, p: Array, normal: Array, faces: Ints) -> tuple[Arra
     np.add.at(mean, edge[:, 1], p[edge[:, 0]])
     mean /= np.bincount(edge.ravel(), minlength=len(p))[:, None]
     step = (mean - p) / 2
-    step -= (step * normal).sum(1, keepdims=True) * normal
+    step -= _dot(step, normal)[:, None] * normal
     moved, turned = surface.project(p + step, 1)
     for _ in range(3):
         bad = np.unique(faces[~_upright(moved, turned, faces)])

@@ -54,15 +54,16 @@ def contact_sheet(
                 paint = (value - value.min(0)) / np.maximum(np.ptp(value, axis=0), 1e-12)
             else:
                 paint = palette[value % len(palette)]
-            light = 0.45 + 0.55 * np.clip(normal @ [0.3, 0.6, 0.74], 0, 1)
+            light = np.where(normal[:, 2] > 0, 0.45 + 0.55 * np.clip(normal @ [0.3, 0.6, 0.74], 0, 1), 0.25)
             shade = np.clip(paint[faces].mean(1) * light[:, None], 0, 1)
-            front = np.flatnonzero(normal[:, 2] > 0)
-            front = front[np.argsort(p[faces[front], 2].mean(1))]  # painter's order: far faces first
-            tiles = PolyCollection(p[faces[front], :2], facecolors=shade[front], edgecolors=shade[front] * 0.85)
+            order = np.argsort(p[faces, 2].mean(1))  # painter's order: far faces first
+            tiles = PolyCollection(p[faces[order], :2], facecolors=shade[order], edgecolors=shade[order] * 0.85)
             tiles.set_linewidth(0.15)
             axes[i, j].add_collection(tiles)
-            axes[i, j].autoscale_view()
+            middle, half = (p.max(0) + p.min(0)) / 2, np.ptp(p[:, :2], axis=0).max() / 2
+            axes[i, j].set_xlim(middle[0] - half, middle[0] + half)
+            axes[i, j].set_ylim(middle[1] - half, middle[1] + half)
         if names:
-            axes[i, 0].set_title(names[i], fontsize=8, loc="left")
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, 0.02, 0.08)
+            axes[i, 0].text(0, 0.97, names[i], fontsize=8, transform=axes[i, 0].transAxes)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, 0.04, 0.04)
     figure.savefig(path)

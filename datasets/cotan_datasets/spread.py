@@ -37,9 +37,7 @@ def spread(
             raise
 
 
-def _collect(
-    results: Iterator[Result], total: int, progress: Callable[[int, int], object] | None
-) -> list[Result]:
+def _collect(results: Iterator[Result], total: int, progress: Callable[[int, int], object] | None) -> list[Result]:
     done = []
     for result in results:
         done.append(result)
