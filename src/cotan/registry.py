@@ -118,6 +118,7 @@ def operator(
     augments: str | None = None,
     gives: tuple[str, ...] = (),
     local: bool = False,
+    observable: Callable[[Any], Any] | None = None,
     **variant: Any,
 ) -> Any:
     """Register a pure function whose positional parameters name the nodes it needs and whose keyword-only ones are options.
@@ -132,6 +133,7 @@ def operator(
         augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
         gives: for an operator whose value is a `Data`: the sources in it.
         local: the value of a part of a graph is that part of the whole's value.
+        observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
 
     >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
     ... def mass(pos, face): ...
@@ -177,6 +179,7 @@ def operator(
                     augments=augments,
                     gives=gives,
                     local=local,
+                    observable=observable,
                 ),
             )
         )

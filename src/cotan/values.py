@@ -53,7 +53,7 @@ def is_live(value: Any) -> bool:
         return False
     if value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
         return True
-    return torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
+    return torch.autograd.forward_ad.unpack_dual(value).tangent is not None
 
 
 def digest(value: Any) -> str:

@@ -1,0 +1,606 @@
+"""The test kit: certify an operator, a layer or a model, of cotan's or of your own.
+
+>>> cotan.testing.check_layer("my-layer")        # in a test; raises AssertionError with what failed
+
+Each check is a property: what must hold when vertices are renumbered, shapes batched, coordinates turned, dtypes changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import autodiff, registry
+from .errors import CotanError
+from .network import (
+    Sample,
+    collate_samples,
+    create_layer,
+    create_model,
+    evaluate_plan,
+    first_signal,
+    forward,
+    model_requests,
+    needs,
+    signal_of,
+    takes_signal,
+)
+from .nodes import Node, Request, node, sources_of
+from .plan import Evaluation, Plan, make_plan
+from .sparse import Sparse
+from .spectrum import BlockDiagonal, Spectrum
+from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate
+
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
+
+
+@dataclass
+class Report:
+    """What was checked; `skipped` says what was not, and why."""
+
+    name: str
+    passed: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {len(self.passed)} checks passed", *(f"  {name}" for name in self.passed)]
+        return "\n".join(lines + [f"  not checked: {name} ({reason})" for name, reason in self.skipped.items()])
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def _shape(name: str) -> Any:
+    from torch_geometric.data import Data
+
+    g = torch.Generator().manual_seed(7)
+    if name in ("mesh", "other-mesh"):  # closed, without symmetry
+        import trimesh
+
+        ball = trimesh.creation.icosphere(subdivisions=1 if name == "other-mesh" else 2)
+        pos = torch.tensor(ball.vertices) * torch.tensor([1.0, 1.3, 0.7 if name == "mesh" else 0.8])
+        for _ in range(4):
+            a, b = torch.randn(3, generator=g, dtype=torch.float64), torch.randn(3, generator=g, dtype=torch.float64)
+            pos = pos + 0.12 * torch.sin(2 * pos @ a)[:, None] * b
+        return Data(pos=pos, face=torch.tensor(ball.faces).T.contiguous())
+    if name in ("sheet", "bent-sheet"):  # folded only along its columns, so that each triangle stays rigid
+        columns, rows = 9, 7
+        u = torch.linspace(0, 2, columns, dtype=torch.float64) + 0.03 * torch.rand(columns, generator=g, dtype=torch.float64)
+        v = torch.linspace(0, 1, rows, dtype=torch.float64)[None] + 0.05 * torch.rand(
+            columns, rows, generator=g, dtype=torch.float64
+        )
+        turn = torch.linspace(0, 1, columns - 1, dtype=torch.float64) * (2.5 if name == "bent-sheet" else 0)
+        step = (u[1:] - u[:-1])[:, None] * torch.stack([turn.cos(), turn.sin()], 1)
+        xz = torch.cat([step.new_zeros(1, 2), step.cumsum(0)])
+        pos = torch.stack([xz[:, :1].expand(columns, rows), v, xz[:, 1:].expand(columns, rows)], -1).reshape(-1, 3)
+        i = (torch.arange(columns - 1)[:, None] * rows + torch.arange(rows - 1)).reshape(-1)
+        face = torch.cat([torch.stack([i, i + rows, i + 1]), torch.stack([i + 1, i + rows, i + rows + 1])], 1)
+        return Data(pos=pos, face=face)
+    if name in ("graph", "other-graph"):  # an isolated vertex, no symmetry
+        size = 24 if name == "graph" else 17
+        pairs = torch.triu_indices(size - 1, size - 1, 1)
+        pairs = pairs[:, torch.rand(pairs.shape[1], generator=g) < 0.25]
+        return Data(edge_index=torch.cat([pairs, pairs.flip(0)], 1), num_nodes=size)
+    if name == "edgeless":
+        return Data(edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=5)
+    raise KeyError(name)
+
+
+_DOMAINS = (("mesh", "other-mesh"), ("graph", "other-graph"), ("edgeless", "graph"))
+
+
+def _renumbered(data: Any, seed: int = 3) -> tuple[Any, Tensor]:
+    """The same shape with vertices in another order: vertex i of it is vertex order[i] of the given one."""
+    order = torch.randperm(data.num_nodes, generator=torch.Generator().manual_seed(seed))
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    out = data.clone()
+    for name in ("face", "edge_index"):
+        if data.get(name) is not None:
+            out[name] = place[data[name]]
+    for name in ("pos", "x"):
+        if data.get(name) is not None:
+            out[name] = data[name][order]
+    return out, order
+
+
+def _with_signal(data: Any) -> Any:
+    """With an x of three channels, for operators on signals."""
+    out = data.clone()
+    g = torch.Generator().manual_seed(13)
+    out.x = torch.randn(data.num_nodes, 3, generator=g, dtype=torch.float64)
+    return out
+
+
+def _turned(data: Any) -> Any:
+    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64))
+    q = q * torch.sign(torch.det(q))
+    out = data.clone()
+    out.pos = data.pos @ q.T.to(data.pos) + torch.tensor([0.3, -2.0, 1.1]).to(data.pos)
+    return out
+
+
+class _Forget:
+    """A store that keeps nothing, so that each check computes anew."""
+
+    def get(self, *_: Any) -> None:
+        return None
+
+    def put(self, *_: Any) -> None:
+        return None
+
+    def family(self, *_: Any) -> list[Any]:
+        return []
+
+
+def _evaluation(data: Any) -> Evaluation:
+    return Evaluation(data, keep=_Forget())  # type: ignore[arg-type]
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+
+def check_operator(request: Request, **options: Any) -> Report:
+    """Check a registered operator, with options or as a request.
+
+    On each kind of shape that has its sources: finite values, the same in each evaluation, equivariant to the renumbering of
+    vertices, equal in a batch, equal after the store, declared invariances held, derivatives right where it has any.
+    """
+    wanted = node(request, **options)
+    report = Report(f"operator {wanted.key}")
+    definitions = registry.variants("operator", wanted.name)
+    tried = 0
+    for first, second in _DOMAINS:
+        data = _with_signal(_shape(first))
+        try:
+            plan = make_plan({"value": wanted}, sources_of(data))
+            step = plan.roots["value"]
+            value = _evaluation(data).value(step)
+        except CotanError as reason:
+            report.skipped[f"on a {first}"] = str(reason).splitlines()[0]
+            continue
+        if step.definition is None:
+            report.skipped[f"on a {first}"] = "a source there"
+            continue
+        tried += 1
+        _check_finite(value, f"on a {first}", report)
+        again = _evaluation(data).value(step)
+        _same(_bits(value), _bits(again), 0.0, f"determinism on a {first}", report)
+        tensors: list[Tensor] = []
+        stored = put_together(take_apart(value, tensors), tensors)
+        _same(_bits(value), _bits(stored), 0.0, f"storing on a {first}", report)
+        if not step.transient:
+            moved, order = _renumbered(data)
+            other = _evaluation(moved).value(step)
+            view = step.definition.observable
+            _same(
+                _observe(value, step.per, order=order, index=step.index, view=view, data=data),
+                _observe(other, step.per, index=step.index, view=view, data=moved),
+                1e-7,
+                f"permutation of the vertices of a {first}",
+                report,
+            )
+        _check_operator_batch(step, value, data, _with_signal(_shape(second)), report)
+        if torch.cuda.is_available():
+            on_device = _evaluation(map_tensors(lambda t: t.cuda(), data)).value(step)
+            if not step.transient:
+                _same(_observe(value, step.per), _observe(move(on_device, "cpu"), step.per), 1e-6, f"cuda on a {first}", report)
+        else:
+            report.skipped["device move"] = "no CUDA device"
+    if not tried:
+        raise AssertionError(f"{wanted.key} runs on none of the test shapes: {report.skipped}")
+    for definition in definitions:
+        variant = node(wanted, **definition.variant)
+        _check_motions(variant, definition, report)
+        _check_derivative(variant, report)
+    return report
+
+
+def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report: Report) -> None:
+    try:
+        other_plan = make_plan({"value": _request_of(step)}, sources_of(second))
+        other = _evaluation(second).value(other_plan.roots["value"])
+    except CotanError as reason:
+        report.skipped["batch"] = str(reason)
+        return
+    if not isinstance(value, Tensor | Sparse | Spectrum | tuple):
+        return
+    vertices = [data.num_nodes, second.num_nodes]
+    domain = step.vertices_of
+    if domain is not None:
+        report.skipped["batch"] = "values on another domain"
+        return
+    try:
+        batch = collate([value, other], per=step.per, index=step.index, vertices=vertices, name=step.name)
+    except CotanError as reason:
+        if step.per == "shape" and "another shape" in str(reason):
+            report.skipped["batch"] = "of its own size on each shape"
+            return
+        raise AssertionError(f"{step.label}: {reason}") from reason
+    if step.index is None and step.per in ("vertex", "shape", None):
+        first, last = uncollate(batch, vertices, per=step.per)
+        _same(_bits(first), _bits(value), 0.0, "slicing the first shape out of a batch", report)
+        _same(_bits(last), _bits(other), 0.0, "slicing the last shape out of a batch", report)
+
+
+def _request_of(step: Any) -> Node:
+    return node(step.name, **{**step.options, **step.definition.variant})
+
+
+def _check_motions(wanted: Node, definition: Any, report: Report) -> None:
+    """Declared invariances are really held."""
+    pairs: list[tuple[str, Any, Any]] = []
+    mesh = _shape("mesh")
+    larger = mesh.clone()
+    larger.pos = 1.7 * mesh.pos
+    pairs.append(("rigid", mesh, _turned(mesh)))
+    pairs.append(("scale", mesh, larger))
+    pairs.append(("isometry", _shape("sheet"), _turned(_shape("bent-sheet"))))
+    for motion, a, b in pairs:
+        if motion not in definition.invariant_to:
+            continue
+        try:
+            step = make_plan({"value": wanted}, sources_of(a)).roots["value"]
+        except CotanError as reason:
+            report.skipped[f"invariance to {motion}"] = str(reason).splitlines()[0]
+            continue
+        first, second = _evaluation(a).value(step), _evaluation(b).value(step)
+        view = definition.observable
+        _same(
+            _observe(first, step.per, view=view, data=a),
+            _observe(second, step.per, view=view, data=b),
+            1e-6,
+            f"declared invariance to {motion} of {step.label}",
+            report,
+        )
+
+
+def _check_derivative(wanted: Node, report: Report) -> None:
+    """Where the value carries a gradient to `pos`: reverse mode against central differences, forward against reverse."""
+    data = _shape("other-mesh")
+    try:
+        step = make_plan({"value": wanted}, sources_of(data)).roots["value"]
+    except CotanError as reason:
+        report.skipped[f"derivative of {wanted.key}"] = str(reason).splitlines()[0]
+        return
+    if "pos" not in step.reaches or step.transient:
+        return
+    g = torch.Generator().manual_seed(1)
+
+    def scalar(pos: Tensor) -> Tensor:
+        moved = data.clone()
+        moved.pos = pos
+        seen = _observe(_evaluation(moved).value(step), step.per, view=step.definition.observable, data=moved)  # type: ignore[union-attr]
+        g.manual_seed(1)
+        parts = [t for t in seen if t.is_floating_point()]
+        return sum((t * torch.randn(t.shape, generator=g, dtype=t.dtype)).sum() for t in parts) + 0 * pos.detach().sum()
+
+    try:
+        value, gradient = autodiff.reverse(scalar, data.pos)
+    except (CotanError, RuntimeError) as reason:
+        report.skipped[f"derivative of {wanted.key}"] = str(reason).splitlines()[0]
+        return
+    if not bool(gradient.any()):
+        report.skipped[f"derivative of {wanted.key}"] = "it gives none"
+        return
+    direction = torch.randn(data.pos.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    h = 1e-6
+    difference = (scalar(data.pos + h * direction) - scalar(data.pos - h * direction)) / (2 * h)
+    scale = max(1.0, float(difference.abs()))
+    _same([(gradient * direction).sum() / scale], [difference.detach() / scale], 1e-4, f"gradient of {wanted.key}", report)
+
+
+def _observe(
+    value: Any,
+    per: str | None,
+    *,
+    order: Tensor | None = None,
+    index: str | None = None,
+    view: Callable[[Any], Any] | None = None,
+    data: Any = None,
+) -> list[Tensor]:
+    """What of a value does not depend on arbitrary choices, with vertices in a given order.
+
+    Spectra by values and projectors; values per edge or face, whose order is their own, by sorted sums; `view` is the
+    operator's own (`observable=`).
+    """
+    if view is not None:
+        return _observe(view(value), per, order=order, index=index)
+    if isinstance(value, Sparse):
+        dense = value.to_dense()
+        if order is not None and dense.shape[0] == dense.shape[1] == len(order):
+            dense = dense[order][:, order]
+        return [dense]
+    if isinstance(value, Spectrum):
+        vectors = value.vectors if order is None else value.vectors[order]  # type: ignore[index]
+        gap = 1 / (1 + value.values)
+        return [value.values, (vectors * gap) @ vectors.T]  # type: ignore[operator]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [t for part in value for t in _observe(part, per, order=order, index=index)]
+    if isinstance(value, Tensor):
+        if index is not None:
+            return [torch.tensor(float(value.shape[-1]))]  # vertex numbers: only how many there are
+        if per == "vertex":
+            return [value if order is None else value[order]]
+        if per in ("edge", "face"):
+            flat = value.reshape(len(value), -1)
+            return [flat.sort(0).values]
+        return [value]
+    if isinstance(value, Mapping):
+        numbers = [float(v) for v in value.values() if isinstance(v, bool | int | float)]
+        return [torch.tensor(numbers, dtype=torch.float64)]
+    if isinstance(value, int | float):
+        return [torch.tensor(float(value))]
+    return []
+
+
+# --- layers and models ------------------------------------------------------------------------------------------------
+
+
+def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool = True, **options: Any) -> Report:
+    """Check a registered layer on meshes and graphs that have its nodes (or on random images, volumes, sequences)."""
+    definition = registry.lookup("layer", name)
+    report = Report(f"layer {name}")
+
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return create_layer(name, in_dim, out_dim, **options).double().eval()
+
+    _check_module(make, in_dim, out_dim, definition.signal, per="vertex", layer=True, compiled=compile, report=report)
+    return report
+
+
+def check_model(
+    name: str, in_dim: int = 3, out_dim: int = 5, *, task: str | None = None, compile: bool = False, **options: Any
+) -> Report:
+    """Check a registered model, or a layer's stack, for a task (the first that it does)."""
+    tasks = registry.lookup("model", name).tasks if registry.has("model", name) else None
+    task = task or (tasks[0] if tasks else "classify")
+    report = Report(f"model {name} ({task})")
+    per = registry.lookup("task", task).target.per
+
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return create_model(name, in_dim, out_dim, task=task, **options).double().eval()
+
+    signal = signal_of(make())
+    _check_module(make, in_dim, out_dim, signal, per=per, layer=False, compiled=compile, report=report)
+    return report
+
+
+def _check_module(
+    make: Callable[[], nn.Module],
+    in_dim: int,
+    out_dim: int,
+    signal: str,
+    *,
+    per: str,
+    layer: bool,
+    compiled: bool,
+    report: Report,
+) -> None:
+    module = make()
+    domains = _DOMAINS if signal == "vertex" else (("grid", "grid"),)
+    tried = 0
+    for first, second in domains:
+        case = _case(module, first, in_dim, signal, layer, 0)
+        if isinstance(case, CotanError):
+            report.skipped[f"on a {first}"] = str(case).splitlines()[0]
+            continue
+        tried += 1
+        _check_on(make, module, case, first, second, in_dim, out_dim, signal, per, layer, report)
+        if tried == 1:
+            _check_calculus(make, case, report)
+            if compiled:
+                _check_compiled(module, case, report)
+    if not tried:
+        raise AssertionError(f"{report.name} runs on none of the test shapes: {report.skipped}")
+
+
+@dataclass
+class _Case:
+    """A module's inputs on one test shape."""
+
+    data: Any
+    plan: Plan
+    sample: Sample
+    x: Tensor | None  # the layer's signal; None for a model that makes its own
+
+    def values(self, *others: _Case, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        cases = (self, *others)
+        values = collate_samples(self.plan, [c.sample for c in cases])
+        if self.x is not None:
+            values["x"] = torch.cat([c.x for c in cases if c.x is not None])
+        return {name: cast(value, dtype) for name, value in values.items()}
+
+
+def _case(module: nn.Module, shape: str, in_dim: int, signal: str, layer: bool, seed: int, data: Any = None) -> _Case | CotanError:
+    """The module's inputs on a test shape, or the reason why it has none."""
+    g = torch.Generator().manual_seed(11 + seed)
+    x = None
+    if signal != "vertex":
+        size = {"sequence": (12,), "image": (12, 12), "volume": (8, 8, 8)}[signal]
+        from torch_geometric.data import Data
+
+        data = Data(num_nodes=1, **{signal: torch.randn(in_dim, *size, generator=g, dtype=torch.float64)})
+        x = data[signal][None]
+    elif data is None:
+        data = _shape(shape).clone()
+    if not layer and signal == "vertex" and data.get("x") is None and takes_signal(module):
+        data.x = torch.randn(data.num_nodes, in_dim, generator=g, dtype=torch.float64)
+    if layer and signal == "vertex":
+        x = torch.randn(data.num_nodes, in_dim, generator=g, dtype=torch.float64)
+    try:
+        have = sources_of(data)
+        plan = make_plan(needs(module) if layer else model_requests(module, have), have)
+        sample = evaluate_plan(plan, data, torch.float64, _evaluation(data))
+    except CotanError as reason:
+        return reason
+    return _Case(data, plan, sample, x if layer else None)
+
+
+def _run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
+    if "x" in values:
+        out = module(values["x"], **{name: v for name, v in values.items() if name != "x"})
+    else:
+        out = forward(module, values)
+    if not isinstance(out, Tensor):
+        raise AssertionError(f"{type(module).__qualname__}.forward gives a {type(out).__name__}, expected a tensor")
+    return out
+
+
+def _check_on(
+    make: Callable[[], nn.Module],
+    module: nn.Module,
+    case: _Case,
+    first: str,
+    second: str,
+    in_dim: int,
+    out_dim: int,
+    signal: str,
+    per: str,
+    layer: bool,
+    report: Report,
+) -> None:
+    values = case.values()
+    with torch.no_grad():
+        out = _run(module, values)
+        rows = case.data.num_nodes if per == "vertex" and signal == "vertex" else 1
+        if out.shape[0] != rows or out.shape[1] != out_dim:
+            raise AssertionError(f"{report.name} on a {first}: output {tuple(out.shape)}, expected ({rows}, {out_dim}, ...)")
+        _check_finite(out, f"output on a {first}", report)
+        _same([_run(module, case.values())], [out], 0.0, f"determinism on a {first}", report)
+        single = copy.deepcopy(module).float()
+        near = _run(single, case.values(dtype=torch.float32))
+        if near.dtype != torch.float32:
+            raise AssertionError(f"{report.name}: float32 parameters and inputs give {near.dtype}")
+        _same([near.double()], [out], TOLERANCE[torch.float32], f"float32 against float64 on a {first}", report)
+        fresh = make()
+        for parameter in fresh.parameters():
+            parameter.add_(1.0)
+        fresh.load_state_dict(module.state_dict())
+        _same([_run(fresh, case.values())], [out], 0.0, "state_dict round trip", report)
+        other = _case(module, second, in_dim, signal, layer, 1)
+        if isinstance(other, _Case):
+            together = _run(module, case.values(other))
+            alone = torch.cat([out, _run(module, other.values())])
+            _same([together], [alone], TOLERANCE[torch.float64], f"batch independence, {first} and {second}", report)
+        if signal == "vertex":
+            moved, order = _renumbered(case.data)
+            if case.data.get("x") is not None:
+                moved.x = case.data.x[order]
+            again = _case(module, first, in_dim, signal, layer, 0, data=moved)
+            assert isinstance(again, _Case)
+            if case.x is not None:
+                again.x = case.x[order]
+            permuted = _run(module, again.values())
+            expected = out[order] if per == "vertex" else out
+            _same([permuted], [expected], 1e-6, f"permutation of the vertices of a {first}", report)
+        if torch.cuda.is_available():
+            on_device = {name: move(value, "cuda") for name, value in case.values().items()}
+            _same([_run(copy.deepcopy(module).cuda(), on_device).cpu()], [out], 1e-6, f"cuda on a {first}", report)
+        else:
+            report.skipped["device move"] = "no CUDA device"
+
+
+def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) -> None:
+    """Reverse mode against central differences, for the signal and for each parameter; forward against reverse."""
+    module = make()
+    values = case.values()
+    name = next((n for n in ("x", *sorted(values)) if n in values and _is_signal(n, values[n])), None)
+    g = torch.Generator().manual_seed(4)
+    parameters = list(module.parameters())
+    with torch.no_grad():
+        u = torch.randn(_run(module, values).shape, generator=g, dtype=torch.float64)
+
+    def scalar(at: Tensor | None = None) -> Tensor:
+        return (_run(module, values if at is None else {**values, name: at}) * u).sum()  # type: ignore[dict-item]
+
+    h = 1e-6
+    if name is not None:
+        x = values[name]
+        v = torch.randn(x.shape, generator=g, dtype=torch.float64)
+        _, gradient = autodiff.reverse(scalar, x)
+        difference = (scalar(x + h * v) - scalar(x - h * v)).detach() / (2 * h)
+        _near((gradient * v).sum(), difference, 1e-4, "gradient of the signal", report)
+        _, change = autodiff.forward(scalar, x, v)
+        _near(change, (gradient * v).sum(), 1e-8, "jvp against vjp", report)
+    if parameters:
+        gradients = torch.autograd.grad(scalar(), parameters, allow_unused=True)
+        for (label, parameter), slope in zip(module.named_parameters(), gradients):
+            v = torch.randn(parameter.shape, generator=g, dtype=torch.float64)
+            with torch.no_grad():
+                parameter.add_(h * v)
+                above = scalar()
+                parameter.sub_(2 * h * v)
+                below = scalar()
+                parameter.add_(h * v)
+            expected = (above - below) / (2 * h)
+            got = torch.zeros_like(expected) if slope is None else (slope * v).sum()
+            _near(got, expected, 1e-4, f"gradient of {label}", report)
+
+
+def _is_signal(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and (name == "x" or name.startswith("features "))
+
+
+def _check_compiled(module: nn.Module, case: _Case, report: Report) -> None:
+    """One graph, and the same numbers."""
+    torch._dynamo.reset()
+    with torch.no_grad():
+        expected = _run(module, case.values())
+        values = case.values()
+        x = values.pop("x", None)
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+        try:
+            got = compiled(x, **values) if x is not None else forward(compiled, values)
+        except Exception as reason:
+            raise AssertionError(f"{report.name} does not compile in one graph: {reason}") from reason
+    _same([got], [expected], 1e-8, "torch.compile(fullgraph=True)", report)
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def _bits(value: Any) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    take_apart(value, tensors)
+    return tensors
+
+
+def _check_finite(value: Any, what: str, report: Report) -> None:
+    for tensor in _bits(value):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise AssertionError(f"{report.name}: {what}: NaN or infinite values")
+    report.passed.append(f"finite {what}")
+
+
+def _near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Report) -> None:
+    scale = max(1.0, float(expected.abs()))
+    _same([got / scale], [expected / scale], tolerance, what, report)
+
+
+def _same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str, report: Report) -> None:
+    if len(got) != len(expected):
+        raise AssertionError(f"{report.name}: {what}: {len(got)} tensors, expected {len(expected)}")
+    for a, b in zip(got, expected):
+        if a.shape != b.shape:
+            raise AssertionError(f"{report.name}: {what}: shape {tuple(a.shape)}, expected {tuple(b.shape)}")
+        if not a.numel():
+            continue
+        if not a.is_floating_point():
+            if not bool((a == b).all()):
+                raise AssertionError(f"{report.name}: {what}: integer values differ")
+            continue
+        scale = max(1.0, float(b.detach().abs().max()))
+        error = float((a.detach().double() - b.detach().double()).abs().max()) / scale
+        if not error <= tolerance:
+            raise AssertionError(f"{report.name}: {what}: off by {error:.3g} of {scale:.3g}, allowed {tolerance:.3g}")
+    report.passed.append(what)
