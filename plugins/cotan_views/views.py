@@ -11,8 +11,10 @@ from .normalise import normalise
 from .render import Raster, render
 from .render import raster as rasterise
 
+cotan.source("color", per="vertex")
 
-@cotan.operator(per="shape")
+
+@cotan.operator(per="shape", invariant_to=("scale",))
 def raster(
     pos: Tensor,
     face: Tensor,
@@ -34,7 +36,7 @@ def raster(
     return Raster(*(value[0] for value in rasterise(normalise(pos, face), face, seen, size=size)))
 
 
-@cotan.operator(per="shape")
+@cotan.operator(per="shape", invariant_to=("scale",))
 def views(
     pos: Tensor,
     face: Tensor,
