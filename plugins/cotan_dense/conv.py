@@ -1,0 +1,72 @@
+"""Convolutions on grids of one, two and three dimensions."""
+
+from torch import Tensor, nn
+
+import cotan
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+PADDINGS = ("zeros", "circular", "reflect", "replicate", "none")
+
+
+class Conv(nn.Module):
+    """y = norm(w * x + b), and P x added to it if it is residual.
+
+    The same filter everywhere: a shift of x is the same shift of y, exactly so with padding "circular".
+
+    Arguments:
+        kernel_size: odd, so that the output has the grid of the input.
+        padding: what is beyond the border: zeros, circular, reflect or replicate; "none" shrinks the grid.
+        norm: batch normalisation after the convolution.
+        residual: add P x, P the identity where the widths agree and learned where not. Not with padding "none".
+
+    Shape: x (B, in_dim, ...) -> (B, out_dim, ...).
+    """
+
+    dims = 2
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        kernel_size: int = 3,
+        padding: str = "zeros",
+        norm: bool = False,
+        residual: bool = False,
+    ):
+        super().__init__()
+        if padding not in PADDINGS:
+            raise cotan.CotanError(f"unknown padding {padding!r}. There is: {', '.join(PADDINGS)}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise cotan.CotanError(f"kernel_size={kernel_size}, expected an odd number")
+        if residual and padding == "none" and kernel_size > 1:
+            raise cotan.CotanError("residual=True needs a padding: without one the output has a smaller grid")
+        mode = {"padding": 0} if padding == "none" else {"padding": kernel_size // 2, "padding_mode": padding}
+        self.conv = CONV[self.dims](in_dim, out_dim, kernel_size, bias=not norm, **mode)
+        self.norm = NORM[self.dims](out_dim) if norm else nn.Identity()
+        self.residual = residual
+        widths_agree = in_dim == out_dim or not residual
+        self.shortcut = nn.Identity() if widths_agree else CONV[self.dims](in_dim, out_dim, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        return self.shortcut(x) + y if self.residual else y
+
+
+@cotan.layer("conv1d", signal="sequence")
+class Conv1d(Conv):
+    __doc__ = Conv.__doc__
+    dims = 1
+
+
+@cotan.layer("conv2d", signal="image")
+class Conv2d(Conv):
+    __doc__ = Conv.__doc__
+    dims = 2
+
+
+@cotan.layer("conv3d", signal="volume")
+class Conv3d(Conv):
+    __doc__ = Conv.__doc__
+    dims = 3

@@ -1,0 +1,34 @@
+"""A block whose layers see the outputs of all layers before them."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+from .activations import activation as activation_named
+
+
+@cotan.layer("dense-block", invariant_to=("isometry", "scale"))
+class DenseBlock(nn.Module):
+    """h_l = sigma(W_l [x, h_1, ..., h_{l-1}] + b_l), y = W [x, h_1, ..., h_L] + b (Huang et al. 2017).
+
+    Arguments:
+        depth: L. growth: channels of each h_l; `out_dim` by default.
+        activation: sigma.
+
+    Shape: x (V, in_dim) -> (V, out_dim).
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, depth: int = 2, growth: int | None = None, activation: str = "relu"
+    ):
+        super().__init__()
+        self.activation = activation_named(activation)
+        growth = growth or out_dim
+        self.layers = nn.ModuleList(nn.Linear(in_dim + i * growth, growth) for i in range(depth))
+        self.transition = nn.Linear(in_dim + depth * growth, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.cat([x, self.activation(layer(x))], -1)
+        return self.transition(x)

@@ -1,0 +1,20 @@
+"""Ridge functions: constant along all directions but one."""
+
+import cotan
+
+from .linear import Linear
+
+
+@cotan.layer("ridge", invariant_to=("isometry", "scale"))
+class Ridge(Linear):
+    """y_j = sigma(<w_j, x> + b_j): a neuron, which varies only along w_j. Linear combinations of them are dense in the
+    continuous functions on a compact set (Cybenko 1989); `shallow` is such a combination.
+
+    Arguments:
+        activation: sigma; relu, sigmoid, tanh, step, softmax or linear.
+
+    Shape: x (V, in_dim) -> (V, out_dim); any leading dimensions.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, activation: str = "relu"):
+        super().__init__(in_dim, out_dim, activation=activation)

@@ -1,0 +1,39 @@
+"""One hidden layer."""
+
+from torch import Tensor, nn
+
+import cotan
+
+from .head import Head, flatten
+from .ridge import Ridge
+
+
+@cotan.model("shallow")
+class Shallow(nn.Module):
+    """y = V sigma(W x + b) + c: a linear combination of `width` ridge functions. Enough for any continuous function,
+    if it is wide enough (Cybenko 1989).
+
+    x is a signal on vertices (V, in_dim), or images (B, ...) of in_dim numbers each (with `features="image"`).
+
+    Arguments:
+        width: hidden units. activation: sigma.
+        readout: how vertices become a shape, for tasks per shape: mean, sum, max or attention.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        width: int = 64,
+        activation: str = "sigmoid",
+        readout: str = "mean",
+    ):
+        super().__init__()
+        self.hidden = Ridge(in_dim, width, activation=activation)
+        self.head = Head(width, out_dim, task, readout)
+
+    def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
+        x, flattened = flatten(x)
+        return self.head(self.hidden(x), batch, ptr, flattened)
