@@ -1,0 +1,15 @@
+"""The area of each face."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..registry import operator
+from .checks import check_mesh
+from .triangles import triangles
+
+
+@operator(per="face", invariant_to=("isometry",))
+def face_areas(pos: Tensor, face: Tensor) -> Tensor:
+    """|(x_1 - x_0) x (x_2 - x_0)| / 2. (F,)"""
+    return triangles(*check_mesh(pos, face)).area

@@ -1,0 +1,55 @@
+"""Unit normals of faces and vertices. They follow the orientation of the faces; where there is none to give, zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import unknown
+from ..registry import operator
+from .checks import check_mesh
+from .triangles import triangles
+
+WEIGHTS = ("area", "angle")
+
+
+@operator(per="face")
+def face_normals(pos: Tensor, face: Tensor) -> Tensor:
+    """n = (x_1 - x_0) x (x_2 - x_0), normalised; zero on a face without area. (F, 3)"""
+    return unit(triangles(*check_mesh(pos, face)).normal)
+
+
+@operator(per="vertex")
+def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor:
+    """n_i = the sum of w n over the faces around vertex i, normalised; zero without faces or where they cancel. (V, 3)
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+        weight: w, the "area" of the face, or its "angle" at the vertex (Thuermer and Wuethrich 1998), with which the
+            normal does not depend on how a flat part is triangulated.
+    """
+    if weight not in WEIGHTS:
+        raise unknown("weight of vertex_normals", weight, WEIGHTS)
+    pos, face = check_mesh(pos, face)
+    t = triangles(pos, face)
+    if weight == "area":
+        parts = t.normal.repeat(3, 1)
+    else:
+        parts = (angles(t.area, t.dots)[..., None] * unit(t.normal)).reshape(-1, 3)
+    return unit(torch.zeros_like(pos).index_add(0, face.reshape(-1), parts))
+
+
+def angles(area: Tensor, dots: Tensor) -> Tensor:
+    """The angle at each corner of triangles with areas (F,) and products (3, F) of the sides at a corner. (3, F)
+
+    Where the two sides' product and the area are zero the angle is not defined, and zero is given.
+    """
+    defined = (dots != 0) | (area != 0)
+    return torch.where(defined, torch.atan2(2 * area, torch.where(defined, dots, 1)), 0)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., 3) of length one; zero where they are zero. Safe for the very small and for derivatives at zero."""
+    size = vectors.detach().abs().amax(-1, keepdim=True)
+    scaled = vectors / size.where(size > 0, 1)
+    return scaled / torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(size > 0, 1)

@@ -1,0 +1,106 @@
+"""The Laplacian of the tufted cover and of point clouds (Sharp and Crane 2020), by the package robust-laplacian."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from ..sparse import Sparse
+from .checks import check_pos
+from .mass import at_least, measurable
+from .triangle_soup import refuse_derivatives, triangle_soup
+from .triangles import triangles
+
+
+class RobustMatrices(NamedTuple):
+    """laplacian (V, V), weak form; mass (V,), lumped."""
+
+    laplacian: Sparse
+    mass: Tensor
+
+
+@operator(per="vertex", invariant_to=("isometry",))
+def robust_matrices(pos: Tensor, face: Tensor, *, mollify: float = 1e-5) -> RobustMatrices:
+    """Laplacian with weights of at least zero and lumped mass, both of the same intrinsic triangulation.
+
+    Takes non-manifold and unoriented meshes. Sides are lengthened so that every face keeps the strict triangle
+    inequality. A vertex without faces has a zero row and 1e-6 of the mean mass. No derivative with respect to pos.
+
+    Arguments:
+        pos: (V, 3). face: (3, F). mollify: of the mean side, how far the triangle inequality is kept strict.
+    """
+    from robust_laplacian import mesh_laplacian
+
+    soup = triangle_soup(pos, face, "laplacian, kind='robust'")
+    measurable(triangles(pos.double(), face.long()))
+    try:
+        laplacian, mass = mesh_laplacian(soup.vertices, soup.faces, mollify_factor=mollify)
+    except RuntimeError as reason:
+        raise CotanError(f"laplacian, kind='robust': this mesh is refused by robust-laplacian: {reason}") from reason
+    coo = laplacian.tocoo()
+    row, col = (soup.used[torch.from_numpy(index).to(face.device).long()] for index in (coo.row, coo.col))
+    here = torch.arange(len(pos), device=pos.device)  # a diagonal entry in each row, also of loose vertices
+    values = torch.cat([torch.from_numpy(coo.data).to(pos.device), pos.new_zeros(len(pos), dtype=torch.float64)])
+    matrix = Sparse.from_coo(
+        torch.cat([row, here]), torch.cat([col, here]), values, (len(pos), len(pos)), sum_duplicates=True
+    )
+    lumped = pos.new_zeros(len(pos), dtype=torch.float64)
+    lumped[soup.used] = torch.from_numpy(mass.diagonal().copy()).to(pos.device)
+    return RobustMatrices(_finite(matrix), at_least(lumped))
+
+
+@operator(per="vertex", invariant_to=("rigid",))
+def cloud_matrices(pos: Tensor, *, neighbours: int = 30, mollify: float = 1e-5) -> RobustMatrices:
+    """Laplacian and lumped mass of a point cloud: of the local triangulations about each point, glued.
+
+    Arguments:
+        pos: (V, 3), at least 4 points. neighbours: of each point that are triangulated, fewer if there are fewer.
+    """
+    from robust_laplacian import point_cloud_laplacian
+
+    refuse_derivatives(pos, "laplacian, kind='cloud'")
+    pos = check_pos(pos)
+    if len(pos) < 4:
+        raise CotanError(f"laplacian, kind='cloud': expected at least 4 points, got {len(pos)}")
+    if bool((pos == pos[0]).all()):
+        raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
+    laplacian, mass = point_cloud_laplacian(
+        pos.cpu().numpy(), mollify_factor=mollify, n_neighbors=min(neighbours, len(pos) - 1)
+    )
+    lumped = torch.from_numpy(np.array(mass.diagonal())).to(pos.device)
+    return RobustMatrices(_finite(Sparse.from_scipy(laplacian)).to(pos.device), at_least(lumped))
+
+
+@operator("laplacian", kind="robust", invariant_to=("isometry", "scale"))
+def robust_laplacian(robust_matrices: RobustMatrices) -> Sparse:
+    """The Laplacian of `robust_matrices`."""
+    return robust_matrices.laplacian
+
+
+@operator("mass", kind="robust", per="vertex", invariant_to=("isometry",))
+def robust_mass(robust_matrices: RobustMatrices) -> Tensor:
+    """The mass of `robust_matrices`. (V,)"""
+    return robust_matrices.mass
+
+
+@operator("laplacian", kind="cloud", invariant_to=("rigid", "scale"))
+def cloud_laplacian(cloud_matrices: RobustMatrices) -> Sparse:
+    """The Laplacian of `cloud_matrices`."""
+    return cloud_matrices.laplacian
+
+
+@operator("mass", kind="cloud", per="vertex", invariant_to=("rigid",))
+def cloud_mass(cloud_matrices: RobustMatrices) -> Tensor:
+    """The mass of `cloud_matrices`. (V,)"""
+    return cloud_matrices.mass
+
+
+def _finite(laplacian: Sparse) -> Sparse:
+    if not torch.isfinite(laplacian.values).all():
+        raise CotanError("robust-laplacian gives weights that are not finite on this shape")
+    return laplacian

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from cotan.operators.edge_index import edge_index
+from cotan.operators.gradient import gradient
+from cotan.operators.normals import vertex_normals
+from cotan.operators.tangent_frames import tangent_frames
+
+
+def build(pos, face, **options):
+    edges = edge_index(face)
+    frames = tangent_frames(pos, edges, vertex_normals(pos, face))
+    return gradient(pos, edges, frames, **options), frames
+
+
+def vectors(g, frames, f):
+    """The gradient of f in space. (V, 3)"""
+    return (g.x @ f)[:, None] * frames[:, 0] + (g.y @ f)[:, None] * frames[:, 1]
+
+
+def test_linear_function_of_the_plane(square):
+    pos, face = square(6)
+    slope = torch.tensor([2.0, -3.0, 0.0], dtype=torch.float64)
+    found = vectors(*build(pos, face), pos @ slope + 7)
+    torch.testing.assert_close(found, slope.expand_as(pos), rtol=1e-8, atol=1e-8)
+
+
+def test_height_of_a_sphere(icosphere):
+    pos, face = icosphere(4)
+    found = vectors(*build(pos, face), pos[:, 2])
+    expected = torch.tensor([0.0, 0, 1]) - pos[:, 2:] * pos
+    assert (found - expected).norm(dim=1).max() < 0.02
+
+
+def test_against_a_fit_at_each_vertex(bumpy):
+    pos, face = bumpy(1)
+    (gx, gy), frames = build(pos, face)
+    gx, gy = gx.to_dense(), gy.to_dense()
+    edges = edge_index(face)
+    for i in range(len(pos)):
+        near = edges[1][edges[0] == i]
+        u = (pos[near] - pos[i]) @ frames[i, :2].T
+        fit = np.linalg.lstsq(u.numpy(), np.eye(len(near)), rcond=None)[0]
+        np.testing.assert_allclose(torch.stack([gx[i, near], gy[i, near]]), fit, rtol=1e-7, atol=1e-7)
+        assert abs(gx[i, i] + gx[i, near].sum()) < 1e-9
+
+
+def test_against_published_operators():
+    import os
+    from pathlib import Path
+
+    if "COTAN_DATA" not in os.environ:
+        pytest.skip("COTAN_DATA is not set")
+    ref = np.load(Path(os.environ["COTAN_DATA"]) / "diffusion_net" / "reference_xyz.npz")
+    pos, face = torch.from_numpy(ref["pos"]).double(), torch.from_numpy(ref["face"]).T.contiguous()
+    g = gradient(pos, edge_index(face), torch.from_numpy(ref["frames"]).double(), ridge=1e-5)
+    for ours, index, values in ((g.x, "grad_index", "grad_x"), (g.y, "grad_y_index", "grad_y")):
+        row, col = torch.from_numpy(ref[index])
+        theirs = torch.zeros(ours.shape, dtype=torch.float64)
+        theirs[row, col] = torch.from_numpy(ref[values]).double()
+        assert (ours.to_dense() - theirs).abs().max() < 1e-4 * theirs.abs().max()
+
+
+def test_hard(hard):
+    g, _ = build(*hard)
+    for part in g:
+        assert torch.isfinite(part.values).all()
+        assert part.sum_rows().abs().max() <= 1e-9 * max(part.values.abs().max().item(), 1)
+
+
+def test_rigid_motion_and_scale(bumpy, rotation):
+    pos, face = bumpy()
+    g, _ = build(pos, face)
+    moved, _ = build(4 * (pos @ rotation[0].T + rotation[1]), face)
+    torch.testing.assert_close(moved.x.values, g.x.values / 4, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(moved.y.values, g.y.values / 4, rtol=1e-7, atol=1e-9)
+
+
+def test_derivative(bumpy):
+    pos, face = bumpy(0)
+    assert torch.autograd.gradcheck(lambda p: build(p, face)[0].x.values, pos.clone().requires_grad_())

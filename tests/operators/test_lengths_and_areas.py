@@ -1,0 +1,33 @@
+import torch
+
+from cotan.operators.edge_index import edge_index
+from cotan.operators.edge_lengths import edge_lengths
+from cotan.operators.face_areas import face_areas
+
+POS = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 4, 0]])
+FACE = torch.tensor([[0], [1], [2]])
+
+
+def test_three_four_five():
+    assert edge_lengths(POS, edge_index(FACE)).tolist() == [3, 4, 3, 5, 4, 5]
+    assert face_areas(POS, FACE).tolist() == [6]
+
+
+def test_hard(hard, finite_or_refused):
+    pos, face = hard
+    assert (finite_or_refused(face_areas, pos, face) >= 0).all()
+    finite_or_refused(edge_lengths, pos, edge_index(face))
+
+
+def test_scale(bumpy, rotation):
+    pos, face = bumpy()
+    moved = 3 * (pos @ rotation[0].T + rotation[1])
+    torch.testing.assert_close(face_areas(moved, face), 9 * face_areas(pos, face))
+    edges = edge_index(face)
+    torch.testing.assert_close(edge_lengths(moved, edges), 3 * edge_lengths(pos, edges))
+
+
+def test_derivative_of_no_length_is_finite():
+    pos = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    (edge_lengths(pos, edge_index(FACE)).sum() + face_areas(pos, FACE).sum()).backward()
+    assert torch.isfinite(pos.grad).all()

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import robust_laplacian as outside
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.robust_laplacian import cloud_matrices, robust_matrices
+
+
+def test_hard(hard, finite_or_refused):
+    value = finite_or_refused(robust_matrices, *hard)
+    if value is None:
+        return
+    L, mass = value
+    size = L.values.abs().max()
+    assert (mass > 0).all()
+    assert L.sum_rows().abs().max() <= 1e-10 * size
+    assert (L.values[L.row != L.col] <= 1e-8 * size).all()  # then it is positive semi-definite
+
+
+def test_is_the_cotangent_laplacian_on_a_delaunay_mesh(icosphere):
+    pos, face = icosphere(2)
+    L, mass = robust_matrices(pos, face)
+    torch.testing.assert_close(L.to_dense(), cotan_laplacian(pos, face).to_dense(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(mass, barycentric_mass(pos, face), rtol=1e-3, atol=1e-6)
+
+
+def test_against_robust_laplacian(real):
+    pos, face = real
+    L, mass = robust_matrices(pos, face)
+    theirs, their_mass = outside.mesh_laplacian(pos.numpy(), face.T.numpy())
+    used = torch.unique(face).numpy()  # a loose vertex has 1 on the diagonal there
+    theirs, ours = theirs.tocsr()[used][:, used], L.to_scipy()[used][:, used]
+    assert abs(ours - theirs).max() <= 1e-6 * abs(theirs).max()
+    np.testing.assert_allclose(mass.numpy()[used], their_mass.diagonal()[used], rtol=1e-6)
+
+
+def test_loose_vertices(icosphere):
+    pos, face = icosphere(1)
+    loose = robust_matrices(torch.cat([pos[:1] * 9, pos]), face + 1)
+    torch.testing.assert_close(loose.laplacian.to_dense()[1:, 1:], robust_matrices(pos, face).laplacian.to_dense())
+    assert loose.laplacian.to_dense()[0].abs().max() == 0
+    assert 0 < loose.mass[0] < 1e-5 * loose.mass[1]
+
+
+def test_cloud_of_a_sphere(icosphere):
+    pos, _ = icosphere(3)
+    L, mass = cloud_matrices(pos)
+    assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
+    z = pos[:, 2]
+    assert ((z @ (L @ z)) / (mass * z * z).sum()).item() == pytest.approx(2, rel=0.02)
+
+
+def test_refusals(icosphere):
+    pos, face = icosphere(0)
+    with pytest.raises(CotanError, match="no derivative"):
+        robust_matrices(pos.clone().requires_grad_(), face)
+    with pytest.raises(CotanError, match="at least 4 points, got 3"):
+        cloud_matrices(pos[:3])
+    with pytest.raises(CotanError, match="at one place"):
+        cloud_matrices(torch.ones(9, 3))
