@@ -28,7 +28,7 @@ _HOME = {
     "training": ("fit", "evaluate", "predict", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
 }
-_MODULES = ("autodiff", "testing", "sparse", "spectrum")
+_MODULES = ("autodiff", "testing", "sparse", "spectrum", "registry", "errors")
 _WHERE = {name: module for module, found in _HOME.items() for name in found}
 
 __all__ = sorted({*_WHERE, "autodiff", "testing"})  # noqa: PLE0605

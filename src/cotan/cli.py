@@ -1,0 +1,240 @@
+"""The command line. Nothing heavy is imported before a command runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="cotan",
+    help="Geometric deep learning on one shared computational graph.\n\nStart with: cotan list",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the node, model or dataset; repeat for more."),
+]
+
+
+def main() -> None:
+    """Run the command line: one clear message and exit status 2 for bad input."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)  # type: ignore[assignment]
+    try:
+        app()
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except ValueError as reason:
+        from .errors import CotanError
+
+        if not isinstance(reason, CotanError):
+            raise
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as reason:
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command("list", epilog="Example: cotan list layer")
+def list_names(kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all")] = "all") -> None:
+    """List what is registered, with a line on each."""
+    from . import registry
+
+    kinds = registry.KINDS if kind == "all" else (kind.removesuffix("s"),)
+    for each in kinds:
+        found = registry.names(each)
+        width = max(map(len, found), default=0)
+        print(f"{each}s")
+        for name in found:
+            stacked = each == "model" and not registry.has("model", name)
+            definition = registry.lookup("layer" if stacked else each, name)
+            line = "a stack of the layer" if stacked else _first_line(definition.target)
+            print(f"  {name:<{width}}  {line}".rstrip())
+    for name, reason in registry.failures().items():
+        print(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
+
+
+def _first_line(target: Any) -> str:
+    return (target.__doc__ or "").strip().split("\n")[0]
+
+
+@app.command(epilog="Example: cotan show spectral mlp --out plan.svg")
+def show(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models (or layers, stacked); see: cotan list model")],
+    out: Annotated[Path, typer.Option(help="The picture (SVG).")] = Path("plan.svg"),
+    data: Annotated[Path | None, typer.Option(help="A mesh or graph file; a small sphere by default.")] = None,
+    task: Annotated[str, typer.Option(help="classify, label, ...")] = "classify",
+    option: Options = None,
+) -> None:
+    """Draw the plan of models: what each needs, what they share, what it costs."""
+    from .files import read
+    from .show import show as draw
+
+    shape = read(data) if data else None
+    print(draw(models, str(out), shape, task=task, options=_options(option)))
+    print(f"\npicture: {out}")
+
+
+@app.command(epilog="Example: cotan compute bunny.off spectrum -o k=64 --out spectrum.npz")
+def compute(
+    file: Annotated[Path, typer.Argument(help="A mesh or graph file.")],
+    node: Annotated[str, typer.Argument(help="A node; see: cotan list operator")],
+    option: Options = None,
+    out: Annotated[Path | None, typer.Option(help="Write the numbers here (.npz).")] = None,
+    double: Annotated[bool, typer.Option(help="Give float64, as computed.")] = False,
+) -> None:
+    """Compute a node on a shape, and print what came out."""
+    import torch
+
+    from .files import read
+    from .plan import compute as evaluate
+    from .plan import counts
+    from .show import shape_of
+
+    data = read(file)
+    if node in data:
+        from .errors import CotanError
+
+        raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
+    value = evaluate(data, node, dtype=torch.float64 if double else torch.float32, **_options(option))
+    count = counts().get(node)
+    how = "from the store" if count and count.hits else f"computed in {count.seconds:.3g} s" if count else "computed"
+    print(f"{node}: {shape_of(value)} ({how})")
+    _print_value(value)
+    if out:
+        _write_numbers(value, out)
+        print(f"written: {out}")
+
+
+def _print_value(value: Any) -> None:
+    import json
+
+    import torch
+
+    from .values import map_tensors
+
+    if isinstance(value, dict):
+        print(json.dumps(value, indent=2))
+        return
+
+    def line(t: Any) -> Any:
+        if t.is_floating_point() and t.numel():
+            numbers = ", ".join(f"{v:.6g}" for v in t.reshape(-1)[:8].tolist())
+            print(f"  {' x '.join(map(str, t.shape))}  in [{t.min():.6g}, {t.max():.6g}]  starts {numbers}")
+        return t
+
+    with torch.no_grad():
+        map_tensors(line, value)
+
+
+def _write_numbers(value: Any, path: Path) -> None:
+    import numpy
+
+    from .errors import CotanError
+    from .sparse import Sparse
+    from .spectrum import Spectrum
+
+    if path.suffix != ".npz":
+        raise CotanError(f"--out {path}: expected a file ending in .npz")
+    if isinstance(value, Sparse):
+        import scipy.sparse
+
+        scipy.sparse.save_npz(path, value.to_scipy())
+        return
+    if isinstance(value, Spectrum):
+        arrays = {"values": value.values, "vectors": value.vectors}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        arrays = value._asdict()
+    else:
+        arrays = {"value": value}
+    numpy.savez(path, **{name: numpy.asarray(v) for name, v in arrays.items()})
+
+
+@app.command(epilog="Example: cotan cache --prune --node spectrum")
+def cache(
+    prune: Annotated[bool, typer.Option("--prune", help="Remove entries: all, or as --node and --keep say.")] = False,
+    node: Annotated[str | None, typer.Option(help="Only this node's.")] = None,
+    keep: Annotated[float, typer.Option(help="Gigabytes of the most recently used to keep.")] = 0.0,
+) -> None:
+    """Show what the store holds, by node; prune it."""
+    from .store import store
+
+    kept = store()
+    if prune:
+        count, size = kept.prune(int(keep * 2**30), node)
+        print(f"removed {count} entries, {_size(size)}")
+    rows = kept.summary()
+    total = sum(size for _, size in rows.values())
+    print(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")
+    width = max(map(len, rows), default=0)
+    for name, (count, size) in rows.items():
+        print(f"  {name:<{width}}  {count:>7} entries  {_size(size):>10}")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"
+
+
+@app.command(epilog="Example: cotan doctor")
+def doctor() -> None:
+    """Say what works here: versions, device, store, plugins, and which of them failed to import and why."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from . import __version__, registry
+    from .store import store
+
+    print(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    for name in ("torch", "torch-geometric", "scipy", "trimesh", "robust-laplacian", "potpourri3d", "cholespy", "safetensors"):
+        try:
+            print(f"  {name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"  {name} is not installed")
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; everything runs on the CPU"
+    print(f"CUDA device: {device}")
+    kept = store()
+    print(f"store: {kept.folder}, at most {_size(kept.limit)}")
+    failures = registry.failures()
+    print("plugins:")
+    for name, origin in registry.plugins().items():
+        print(f"  {name} ({origin}): " + (f"FAILED to import: {failures[name]}" if name in failures else "ok"))
+    counted = ", ".join(f"{len(registry.names(kind))} {kind}s" for kind in registry.KINDS)
+    print(f"registered: {counted}")
+    if failures:
+        sys.exit(1)
+
+
+def _options(pairs: list[str] | None) -> dict[str, Any]:
+    """`k=64` and `kind=robust` as Python values: numbers, true and false, lists in brackets, else text."""
+    import json
+
+    from .errors import CotanError
+
+    out: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise CotanError(f"option {pair!r}: expected NAME=VALUE")
+        try:
+            out[name.replace("-", "_")] = json.loads(text)
+        except ValueError:
+            out[name.replace("-", "_")] = text
+    return out
