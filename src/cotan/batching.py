@@ -1,0 +1,207 @@
+"""From shapes to batches: plan once, evaluate each shape through the store, collate on the model's device.
+
+Preparation ends before the first epoch. Each distinct node is evaluated once a shape, however many models ask for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import registry
+from .datasets import target
+from .errors import CotanError
+from .network import Sample, _common_sources, _place, collate_samples, evaluate_plan, model_requests
+from .nodes import Request
+from .plan import Evaluation, Plan, make_plan
+from .values import move
+from .warming import warm
+
+TRIED = 3  # shapes after which it is known whether other processes pay
+
+
+class Batch:
+    """What a training step sees. A class of its own, which Fabric hands through without looking inside.
+
+    Attributes:
+        values: the roots of the plan. target: (B,) or (V,).
+        rows: (n,) the places of the output that count; None for all of them. count: how many these are.
+    """
+
+    def __init__(self, values: dict[str, Any], target: Tensor, rows: Tensor | None, count: int):
+        self.values, self.target, self.rows, self.count = values, target, rows, count
+
+    def counted(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Those rows of the output and of the target that count."""
+        if self.rows is None:
+            return output, self.target
+        return output.index_select(0, self.rows), self.target.index_select(0, self.rows)
+
+
+@dataclass
+class Prepared:
+    """Shapes evaluated for a model: samples of its plan, with targets and masks, on a device."""
+
+    plan: Plan
+    samples: list[Sample]
+    targets: list[Tensor]
+    masks: list[Tensor] | None
+    seconds: float = 0.0  # that the operators of this plan took
+    hits: int = 0  # values that the store had
+    nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def to(self, device: torch.device | str) -> Prepared:
+        """The same, with samples on a device, where they are collated."""
+        if torch.device(device).type == "cpu":
+            return self
+        samples = []
+        for sample in self.samples:
+            moved = Sample({name: move(value, device) for name, value in sample.items()})
+            moved.vertices = sample.vertices
+            samples.append(moved)
+        targets = [t.to(device) for t in self.targets]
+        masks = None if self.masks is None else [m.to(device) for m in self.masks]
+        return Prepared(self.plan, samples, targets, masks, self.seconds, self.hits, self.nodes)
+
+    def values(self, places: Sequence[int]) -> dict[str, Any]:
+        """The roots of the plan for a batch of the samples at some places."""
+        return collate_samples(self.plan, [self.samples[i] for i in places])
+
+    def collate(self, places: Sequence[int]) -> Batch:
+        """One batch of the samples at some places."""
+        y = torch.cat([self.targets[i] for i in places])
+        rows = None
+        if self.masks is not None:
+            rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0]
+        return Batch(self.values(places), y, rows, len(y) if rows is None else len(rows))
+
+    def batches(self, size: int, order: Sequence[int] | None = None) -> list[Batch]:
+        """All samples in ceil(n / size) batches of nearly one size, so that the last is no crumb; empty masks are left out."""
+        places = list(range(len(self))) if order is None else list(order)
+        number = -(-len(places) // size)
+        cuts = [round(i * len(places) / number) for i in range(number + 1)]
+        made = (self.collate(places[a:b]) for a, b in zip(cuts, cuts[1:]))
+        return [batch for batch in made if batch.count]
+
+
+def prepare(
+    models: nn.Module | Mapping[str, nn.Module],
+    shapes: Sequence[Any],
+    *,
+    per: str | None = "shape",
+    on: Request | Iterable[Request] = (),
+    progress: Callable[[int, int], object] | None = None,
+) -> Any:
+    """`Prepared` for a model, or one for each of several models, which share what they both need.
+
+    Arguments:
+        per: of the task, "shape" or "vertex", for the targets; None where there are none.
+        on: augmentations before the plan.
+        progress: called with the numbers of shapes done and in all.
+    """
+    several = models if isinstance(models, Mapping) else {"": models}
+    dtypes = {_place(model)[0] for model in several.values()}
+    if len(dtypes) > 1:
+        raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
+    dtype = dtypes.pop()
+    have = _common_sources(shapes)
+    plans = {name: make_plan(model_requests(model, have), have, on=on) for name, model in several.items()}
+    union = Plan({f"{name}\n{key}": step for name, plan in plans.items() for key, step in plan.roots.items()})
+    out = {
+        name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
+        for name, plan in plans.items()
+    }
+    elsewhere: dict[int, dict[str, float]] = {}
+    start = time.perf_counter()
+    for number, shape in enumerate(shapes):
+        if number == TRIED and not any(step.transient for step in union.steps):
+            each = (time.perf_counter() - start) / TRIED
+            elsewhere = warm(several, shapes, TRIED, dtype, each, progress)
+        evaluation = Evaluation(shape)
+        evaluation.costs.update(elsewhere.get(number, {}))
+        try:
+            sample = evaluate_plan(union, shape, dtype, evaluation)
+        except CotanError as reason:
+            raise CotanError(f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}") from reason
+        for name, prepared in out.items():
+            _add(prepared, name, sample, shape, per, evaluation)
+        if progress is not None:
+            progress(number + 1, len(shapes))
+    return out if isinstance(models, Mapping) else out[""]
+
+
+def _add(prepared: Prepared, name: str, sample: Sample, shape: Any, per: str | None, evaluation: Evaluation) -> None:
+    own = Sample({key: sample[f"{name}\n{key}"] for key in prepared.plan.roots})
+    own.vertices = sample.vertices
+    prepared.samples.append(own)
+    if per is not None:
+        prepared.targets.append(target(shape, per))
+    if prepared.masks is not None:
+        mask = shape.get("mask")
+        prepared.masks.append(torch.ones(own.vertices[None], dtype=torch.bool) if mask is None else mask)
+    for step in prepared.plan.steps:
+        if step.definition is None:
+            continue
+        seconds = evaluation.costs.get(step.identity)
+        if seconds is not None:
+            prepared.seconds += seconds
+            prepared.nodes[step.label] = prepared.nodes.get(step.label, 0.0) + seconds
+        elif (step.identity, torch.float32) in evaluation.cut or (step.identity, torch.float64) in evaluation.cut:
+            prepared.hits += 1
+
+
+def _any_mask(shapes: Sequence[Any]) -> bool:
+    return any(shape.get("mask") is not None for shape in shapes)
+
+
+def _file_of(shape: Any) -> str:
+    path = shape.get("path")
+    return f" ({path})" if path else ""
+
+
+class Augmented:
+    """Training shapes that move anew each epoch: what the motion does not change is kept, the rest is evaluated again."""
+
+    def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
+        self.model, self.augment, self.per = model, augment, per
+        self.shapes = shapes
+        self.have = _common_sources(shapes)
+        self.dtype = _place(model)[0]
+        self.evaluations = [Evaluation(shape) for shape in shapes]
+
+    def epoch(self, seed: int) -> Prepared:
+        """The samples of one epoch."""
+        from .nodes import node
+
+        on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
+        plan = make_plan(model_requests(self.model, self.have), self.have, on=on)
+        prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
+        for shape, evaluation in zip(self.shapes, self.evaluations, strict=True):
+            sample = evaluate_plan(plan, shape, self.dtype, evaluation)
+            sample = _named("", sample)
+            _add(prepared, "", sample, shape, self.per, evaluation)
+            for step in plan.steps:
+                if step.transient:
+                    evaluation.full.pop(step.identity, None)
+        return prepared
+
+
+def _named(name: str, sample: Sample) -> Sample:
+    out = Sample({f"{name}\n{key}": value for key, value in sample.items()})
+    out.vertices = sample.vertices
+    return out
+
+
+def per_of(model: nn.Module) -> str:
+    """Whether a model's task wants a target per shape or per vertex."""
+    task = getattr(model, "recipe", {}).get("task", "classify")
+    per: str = registry.lookup("task", task).target.per
+    return per

@@ -1,0 +1,272 @@
+"""Datasets: lists of shapes in splits, by name or from the caller's own lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import registry
+from .errors import CotanError, unknown
+from .values import digest
+
+SPLITS = ("train", "val", "test")
+SPREAD = ("workers", "progress")  # options of a dataset that say how it is made, not what it is
+
+
+@dataclass
+class Splits:
+    """A dataset: lists of `Data`, each with its target `y`, and with a boolean `mask` (V,) where only some vertices count.
+
+    Attributes:
+        classes: names of the values of y, for tasks with classes.
+        stress: variants of the test shapes, by name.
+        skipped: files that could not be read, with the reason.
+        task: what it is for.
+        name, options: how `load_dataset` made it.
+    """
+
+    train: list[Any]
+    val: list[Any] = field(default_factory=list)
+    test: list[Any] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    stress: dict[str, list[Any]] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    task: str = "classify"
+    name: str = "own data"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what every split holds: two results with one digest are about the same shapes."""
+        content = {name: [digest(shape) for shape in shapes] for name, shapes in self.lists().items()}
+        return digest(content)
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Everything there is, by name: train, val, test, and `stress_NAME`."""
+        plain = {name: getattr(self, name) for name in SPLITS}
+        return {**plain, **{f"stress_{name}": shapes for name, shapes in self.stress.items()}}
+
+    def split(self, name: str) -> list[Any]:
+        """One list, by `train`, `val`, `test` or the name of a stress variant."""
+        if name in SPLITS:
+            return list(getattr(self, name))
+        if name not in self.stress:
+            raise unknown(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
+        return self.stress[name]
+
+    def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:
+        """This, with a val: the share of each class in train that a permutation by `seed` puts first."""
+        if self.val:
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        if len(self.train) == 1 and self.train[0].y.numel() > 1:
+            own = self.train[0]
+            among = _mask(own).nonzero()[:, 0]
+            chosen = torch.zeros_like(_mask(own))
+            chosen[among[_share(own.y[among], share, generator)]] = True
+            train, val = _masked(own, _mask(own) & ~chosen), _masked(own, chosen)
+            return replace(self, train=[train], val=[val])
+        first = torch.stack([torch.as_tensor(shape.y).reshape(-1)[0] for shape in self.train])
+        labels = first if self.task == "classify" else torch.zeros(len(first))
+        picked = set(_share(labels, share, generator).tolist())
+        if not picked:
+            raise CotanError(
+                f"dataset {self.name!r} has no val, and its {len(self.train)} training shapes are too few to cut one"
+            )
+        train = [shape for i, shape in enumerate(self.train) if i not in picked]
+        return replace(self, train=train, val=[shape for i, shape in enumerate(self.train) if i in picked])
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())
+        return f"Splits({self.name!r}: {sizes}; {len(self.classes)} classes)"
+
+
+def load_dataset(
+    name: str, *, split: str | None = None, progress: Callable[[int, int], object] | None = None, **options: Any
+) -> Any:
+    """A registered dataset as `Splits`, or one of its lists.
+
+    Arguments:
+        split: train, val, test, or the name of a stress variant; all of them by default.
+        progress: called with the numbers of shapes done and in all, by datasets that take long.
+        options: of the dataset, see `cotan show NAME`.
+
+    >>> cotan.load_dataset("poses", per_class=10).train[0]
+    """
+    definition = registry.lookup("dataset", name)
+    registry.check_options(definition, options)
+    version = getattr(definition.target, "version", None)
+    key = None
+    if version is not None:
+        settings = {**definition.options, **options}
+        key = digest([name, version, {k: v for k, v in sorted(settings.items()) if k not in SPREAD}])
+    found = _stored(key) if key is not None else None
+    if found is None:
+        extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
+        try:
+            found = as_splits(definition.target(**options, **extra), name)
+        except CotanError:
+            raise
+        except (ValueError, OSError) as reason:
+            raise CotanError(f"dataset {name!r}: {reason}") from reason
+        if key is not None:
+            _keep(key, found)
+    found.name, found.options = name, {k: v for k, v in options.items() if k not in SPREAD}
+    if not found.train and not found.test:
+        raise CotanError(
+            f"dataset {name!r} is empty" + (f" ({len(found.skipped)} files were skipped)" if found.skipped else "")
+        )
+    return found if split is None else found.split(split)
+
+
+def as_splits(dataset: Any, name: str | None = None) -> Splits:
+    """`Splits` from a name, from an object with .train .val .test, or from a mapping of lists."""
+    if isinstance(dataset, Splits):
+        return dataset
+    if isinstance(dataset, str):
+        found: Splits = load_dataset(dataset)
+        return found
+    get = dataset.get if isinstance(dataset, Mapping) else lambda key, default: getattr(dataset, key, default)
+    if get("train", None) is None:
+        raise CotanError(
+            f"expected a dataset's name or an object with .train, .val and .test (lists of Data), got {type(dataset).__name__}"
+        )
+    lists = {key: list(get(key, None) or []) for key in SPLITS}
+    return Splits(
+        **lists,
+        classes=tuple(str(c) for c in get("classes", None) or ()),
+        stress={str(key): list(shapes) for key, shapes in (get("stress", None) or {}).items()},
+        skipped=list(get("skipped", None) or []),
+        task=get("task", None) or "classify",
+        name=name or get("name", None) or "own data",
+    )
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def target(shape: Any, per: str) -> Tensor:
+    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) for tasks per vertex."""
+    y = torch.as_tensor(shape.y)
+    if per == "vertex":
+        return y.reshape(-1)
+    return y.reshape(1) if y.numel() == 1 else y.reshape(1, -1)
+
+
+def width(splits: Splits, task: str) -> int:
+    """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
+    if not registry.lookup("task", task).target.categorical:
+        return target(_first(splits), "shape")[0].numel()
+    if splits.classes:
+        return len(splits.classes)
+    return 1 + max(int(torch.as_tensor(shape.y).max()) for shapes in splits.lists().values() for shape in shapes)
+
+
+def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
+    """Raise where a split's targets are not what the task and the width of the model's output want; to `train` takes two classes."""
+    from .plan import number_of_vertices
+
+    definition = registry.lookup("task", task).target
+    if not splits.train:
+        raise CotanError(f"dataset {splits.name!r} has no training shapes")
+    for name, shapes in splits.lists().items():
+        for i, shape in enumerate(shapes):
+            where = f"dataset {splits.name!r}, {name}[{i}]"
+            if shape.get("y") is None:
+                raise CotanError(f"{where} has no y, the target of task {task!r}")
+            y = torch.as_tensor(shape.y)
+            if definition.per == "vertex" and y.numel() != number_of_vertices(shape):
+                raise CotanError(
+                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; y has {y.numel()}"
+                )
+            if definition.categorical and definition.per == "shape" and y.numel() != 1:
+                raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
+            if definition.categorical:
+                _check_labels(y if shape.get("mask") is None else y[shape.mask], where, out_dim)
+    if definition.categorical and train:
+        there = torch.cat(
+            [target(s, definition.per)[_mask(s) if definition.per == "vertex" else slice(None)] for s in splits.train]
+        )
+        if len(there.unique()) < 2:
+            raise CotanError(
+                f"dataset {splits.name!r}: all training targets are class {int(there[0])}; expected at least two classes"
+            )
+
+
+def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
+    if y.is_floating_point():
+        raise CotanError(f"{where}: y holds {y.dtype}, expected class numbers (int64)")
+    if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
+        raise CotanError(
+            f"{where}: labels {int(y.min())} to {int(y.max())}, but the model has {out_dim} classes (0 to {out_dim - 1})"
+        )
+
+
+def _first(splits: Splits) -> Any:
+    return next(shape for shapes in splits.lists().values() for shape in shapes)
+
+
+def _mask(shape: Any) -> Tensor:
+    mask = shape.get("mask")
+    return torch.ones(torch.as_tensor(shape.y).numel(), dtype=torch.bool) if mask is None else mask
+
+
+def _masked(shape: Any, mask: Tensor) -> Any:
+    other = type(shape)()
+    for name in shape.keys():
+        other[name] = shape[name]
+    other.mask = mask
+    return other
+
+
+def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Places of a share of each class, never all of it."""
+    picked = [torch.zeros(0, dtype=torch.long)]
+    for label in labels.unique():
+        places = (labels == label).nonzero()[:, 0]
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        picked.append(places[torch.randperm(len(places), generator=generator)[:count]])
+    return torch.cat(picked).sort().values
+
+
+# --- generated datasets, kept in the store ----------------------------------------------------------------------------
+
+
+def _keep(key: str, splits: Splits) -> None:
+    """One entry for the whole: a `Data` of all shapes, whose order the record says."""
+    from torch_geometric.data import Data
+
+    from .store import Entry, store
+
+    record = {
+        "classes": list(splits.classes),
+        "task": splits.task,
+        "sizes": {n: len(s) for n, s in splits.lists().items()},
+    }
+    content = {f"{name}.{i}": shape for name, shapes in splits.lists().items() for i, shape in enumerate(shapes)}
+    store().put(
+        f"{key}-dataset", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0)
+    )
+
+
+def _stored(key: str) -> Splits | None:
+    import torch_geometric.data  # noqa: F401  (stored shapes are its Data)
+
+    from .store import store
+
+    found = store().get(f"{key}-dataset", "dataset")
+    if found is None:
+        return None
+    record = json.loads(found["record"])
+    lists: dict[str, Sequence[Any]] = {
+        n: [found[f"{n}.{i}"] for i in range(size)] for n, size in record["sizes"].items()
+    }
+    plain = {name: list(lists.pop(name)) for name in SPLITS}
+    stress = {name.removeprefix("stress_"): list(shapes) for name, shapes in lists.items()}
+    return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"])

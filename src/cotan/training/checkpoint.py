@@ -1,0 +1,104 @@
+"""Checkpoints: safetensors with a JSON record in the header, and the same record beside it for people.
+
+The header is what is read back, so tensors and record are of one moment even if the process dies between two files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CotanError
+
+
+def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """`name`.safetensors and `name`.json in a folder, each whole or not at all."""
+    from safetensors.torch import save as encode
+
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    text = json.dumps(record, sort_keys=True)
+    write(folder / f"{name}.safetensors", encode(own or {"none": torch.zeros(0)}, {"cotan": text}))
+    write(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
+
+
+def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save` wrote: tensors and record; None where there is no such file."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            record = json.loads(file.metadata()["cotan"])
+            return {key: file.get_tensor(key) for key in file.keys()}, record
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as reason:
+        raise CotanError(f"checkpoint {path} cannot be read: {reason}") from reason
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file, whole or not at all; a full disk is said, and what was there before stays."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as reason:
+        raise CotanError(
+            f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"
+        ) from reason
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def state_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a model and its optimizer under flat names, and what of the optimizer is no tensor."""
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise CotanError(f"the model's state {name!r} is a {type(value).__name__}; a checkpoint holds tensors only")
+        tensors[f"model.{name}"] = value
+    if optimizer is None:
+        return tensors, {}
+    state = optimizer.state_dict()
+    plain: dict[str, Any] = {}
+    for number, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{number}.{name}"] = value
+            else:
+                plain[f"{number}.{name}"] = value
+    return tensors, {"groups": state["param_groups"], "plain": plain}
+
+
+def load_model(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as reason:
+        raise CotanError(f"{where} does not fit the model: {reason}") from reason
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = tensor
+    for name, value in record["plain"].items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})

@@ -1,0 +1,59 @@
+"""Loss and metrics of a model on shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import registry
+from ..batching import Batch, per_of, prepare
+from ..datasets import as_splits, check
+from ..network import _place, forward
+
+
+def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int = 16) -> dict[str, float]:
+    """Loss and the task's metrics of a model (or a run's) on a list of shapes, or on a split of a dataset.
+
+    >>> cotan.evaluate(run.model, cotan.load_dataset("poses"), split="rotated")
+    {'loss': 0.31, 'accuracy': 0.92}
+    """
+    model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
+    shapes = dataset if isinstance(dataset, list) else as_splits(dataset).split(split)
+    recipe = getattr(model, "recipe", {"task": "classify"})
+    if "out_dim" in recipe:
+        from ..datasets import Splits
+
+        check(Splits(train=shapes), recipe["task"], recipe["out_dim"], train=False)
+    prepared = prepare(model, shapes, per=per_of(model)).to(_place(model)[1])
+    training = model.training
+    try:
+        return score(model.eval(), registry.lookup("task", recipe["task"]).target, prepared.batches(batch_size))
+    finally:
+        model.train(training)
+
+
+def score(model: nn.Module, task: Any, batches: Iterable[Batch], step: nn.Module | None = None) -> dict[str, float]:
+    """Loss and metrics over all that counts in some batches. `step` is a wrapped `Step` of the model, with its precision."""
+    outputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    with torch.no_grad():
+        for batch in batches:
+            output, target = batch.counted(step(batch) if step is not None else forward(model, batch.values))
+            outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
+            targets.append(target)
+        output, target = torch.cat(outputs), torch.cat(targets)
+        return {"loss": task.loss(output, target).item(), **task.metrics(output, target)}
+
+
+class Step(nn.Module):
+    """The model as Fabric wraps it: a batch in, the output out."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Any:
+        return forward(self.model, batch.values)

@@ -1,0 +1,97 @@
+"""The files of a run's folder beside its checkpoints: metrics.jsonl and run.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import CotanError
+from . import checkpoint
+from .make import describe
+from .run import Run
+
+FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
+MAY_DIFFER = ("epochs", "patience", "device")
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """One line more of a .jsonl file, on the disk before this returns; a line that a kill cut short is ended first."""
+    text = json.dumps(line) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    rest = path.read_bytes()
+                    file.truncate(rest.rfind(b"\n") + 1)
+            file.write(text.encode())
+    except OSError as reason:
+        raise CotanError(
+            f"{path} cannot be written: {reason.strerror or reason}. The lines before are whole"
+        ) from reason
+
+
+def rewrite(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    checkpoint.write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def write_run(run: Run) -> None:
+    """run.json: all of a run but its weights."""
+    assert run.path is not None
+    record = {
+        "status": run.status,
+        "model": describe(run.model),
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "dataset": run.dataset,
+        "classes": list(run.classes),
+        "recipe": run.recipe.record(),
+        "epochs": len(run.history),
+        "best_epoch": run.best_epoch,
+        "metrics": run.metrics,
+        "costs": run.costs,
+        "versions": run.versions,
+    }
+    checkpoint.write(run.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+
+def put_aside(path: Path) -> Path | None:
+    """Moves an earlier run's files into a folder of their own: no finished result is overwritten."""
+    there = [path / name for name in FILES if (path / name).exists()]
+    if not there:
+        return None
+    number = 1
+    while (path / f"earlier-{number}").exists():
+        number += 1
+    aside = path / f"earlier-{number}"
+    try:
+        aside.mkdir(parents=True)
+        for file in there:
+            file.rename(aside / file.name)
+    except OSError as reason:
+        raise CotanError(f"the run in {path} cannot be put aside: {reason}") from reason
+    return aside
+
+
+def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise where a run to be resumed was another one: model, recipe, data and plan must be the same."""
+    for what in ("model", "recipe", "dataset", "plan"):
+        a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
+        for key in sorted(a.keys() | b.keys()):
+            if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
+                raise CotanError(
+                    f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. "
+                    "Without resume, it is put aside and training starts afresh"
+                )
+
+
+def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(record, Mapping):
+        return {prefix or "description": record}
+    out: dict[str, Any] = {}
+    for key, value in record.items():
+        inner = f"{prefix}.{key}" if prefix else str(key)
+        out.update(_flat(value, inner) if isinstance(value, Mapping) and value else {inner: value})
+    return out

@@ -1,0 +1,314 @@
+"""`fit`: train on train, select on val, touch test once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import registry
+from ..batching import Augmented, Batch, Prepared, per_of, prepare
+from ..datasets import Splits, as_splits, check
+from ..errors import CotanError
+from ..network import _place, check_width
+from . import checkpoint, folder
+from .evaluate import Step, score
+from .make import describe, model_for
+from .progress import Progress
+from .recipe import Recipe
+from .run import Run, read_lines, versions
+
+
+def fit(
+    model: nn.Module | str,
+    dataset: Any,
+    recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: str = "auto",
+    prepared: Mapping[str, Prepared] | None = None,
+    **overrides: Any,
+) -> Run:
+    """Trains a model; gives it with the weights of the epoch that is best on val.
+
+    Arguments:
+        model: a module, or the name of a model or layer, made for the dataset with its default options.
+        dataset: a name, `Splits`, or an object with .train .val .test. A val that is not there is cut from train by the seed.
+        recipe: a `Recipe`, a mapping, or a TOML file; `overrides` replace some of its values.
+        out: the run's folder; without it, nothing is written.
+        resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
+        progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
+        prepared: what `cotan.batching.prepare` gave for this model, by split.
+
+    >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
+    """
+    chosen = Recipe.of(recipe, **overrides)
+    show = Progress(progress)
+    splits = as_splits(dataset).with_val(chosen.seed)
+    if isinstance(model, str):
+        model = model_for(model, splits, seed=chosen.seed)
+    task = getattr(model, "recipe", {}).get("task", splits.task)
+    check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
+    lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
+    if prepared is None:
+        prepared = {
+            n: prepare(model, s, per=per_of(model), progress=show.counter(f"prepare {n}")) for n, s in lists.items()
+        }
+    check_width(model, prepared["train"].values([0]))
+    run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
+    run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
+    run.costs = _costs(prepared)
+    with _own_randomness():
+        _Fit(run, task, splits, prepared, show).run_all(resume)
+    return run
+
+
+class _Fit:
+    """One call of `fit`: the model on its device, its optimizer, and where it is."""
+
+    def __init__(self, run: Run, task: str, splits: Splits, prepared: Mapping[str, Prepared], show: Progress):
+        self.run, self.recipe, self.splits, self.show = run, run.recipe, splits, show
+        self.task: Any = registry.lookup("task", task).target
+        self.fabric = make_fabric(self.recipe)
+        run.model.to(self.fabric.device)
+        optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
+        self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
+        device = self.fabric.device
+        self.prepared = {name: p.to(device) for name, p in prepared.items()}
+        self.fixed = {n: p.batches(self.recipe.batch_size) for n, p in self.prepared.items() if n != "train"}
+        self.weight = self._class_weights() if self.recipe.class_balance else None
+        self.augmented = None
+        if self.recipe.augment:
+            self.augmented = Augmented(run.model, splits.train, self.recipe.augment, self.task.per)
+        self.epoch = 0  # finished ones
+        self.best: tuple[float, ...] | None = None
+        self.best_state: dict[str, Tensor] = {}
+
+    def run_all(self, resume: bool) -> None:
+        if self.run.path is not None:
+            self._open(self.run.path, resume)
+        self.show.start(f"{self._title()}", self.recipe.epochs, self.epoch)
+        try:
+            while self.epoch < self.recipe.epochs and not self._tired():
+                self._one_epoch()
+            self.run.status = "finished"
+        except KeyboardInterrupt:
+            self.run.status = "stopped"
+        finally:
+            self.show.stop()
+        self._finish()
+
+    def _one_epoch(self) -> None:
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch)  # each epoch its own: a resumed one needs no state
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.epoch)
+        train = (
+            self.prepared["train"]
+            if self.augmented is None
+            else self.augmented.epoch(self._seed()).to(self.fabric.device)
+        )
+        start = time.perf_counter()
+        loss = self._train(self._shuffled(train))
+        seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        self.run.model.eval()
+        val = score(self.run.model, self.task, self.fixed["val"], self.step)
+        line = {"epoch": self.epoch + 1, "lr": self.recipe.rate(self.epoch), "train_loss": loss}
+        line |= {f"val_{name}": value for name, value in val.items()}
+        line |= {"train_seconds": seconds, "val_seconds": time.perf_counter() - start}
+        if not torch.isfinite(torch.tensor([loss, val["loss"]])).all():
+            raise CotanError(
+                f"the loss is not finite in epoch {self.epoch + 1} (train {loss}, val {val['loss']}): "
+                f"a smaller lr than {self.recipe.lr} may help"
+            )
+        self.epoch += 1
+        self.run.history.append(line)
+        self._keep(line, val)
+        self.show.step(self.epoch, _facts(line))
+
+    def _train(self, batches: Iterable[Batch]) -> float:
+        """One pass; the mean loss. Nothing in it waits for the device."""
+        self.run.model.train()
+        total: Any = 0.0
+        count = 0
+        for batch in batches:
+            self.optimizer.zero_grad(set_to_none=True)
+            output, target = batch.counted(self.step(batch))
+            loss = self.task.loss(output, target, self.weight)
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            total = total + loss.detach() * batch.count
+            count += batch.count
+        return float(total) / max(count, 1)
+
+    def _shuffled(self, train: Prepared) -> list[Batch]:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self._seed()))
+        return train.batches(self.recipe.batch_size, order.tolist())
+
+    def _seed(self) -> int:
+        return self.recipe.seed * 1_000_003 + self.epoch
+
+    def _keep(self, line: dict[str, Any], val: dict[str, float]) -> None:
+        """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
+        rank = (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],)
+        better = self.best is None or rank > self.best
+        if better:
+            self.best = rank
+            self.run.best_epoch = self.epoch
+            self.run.metrics = {f"val_{name}": value for name, value in val.items()}
+            self.best_state = {name: v.detach().clone() for name, v in checkpoint.state_of(self.run.model)[0].items()}
+        if self.run.path is not None:
+            folder.append(self.run.path / "metrics.jsonl", line)
+            if better:
+                checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics))
+            tensors, extra = checkpoint.state_of(self.run.model, _bare(self.optimizer))
+            record = {
+                **self._record(line),
+                "optimizer": extra,
+                "best": {"epoch": self.run.best_epoch, "rank": self.best},
+            }
+            checkpoint.save(self.run.path, "last", tensors, record)
+
+    def _record(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "metrics": {k: v for k, v in metrics.items() if not k.endswith("_seconds")},
+            "model": describe(self.run.model),
+            "recipe": self.recipe.record(),
+            "dataset": self.run.dataset,
+            "classes": list(self.run.classes),
+            "plan": {label: step.identity for label, step in self.prepared["train"].plan.roots.items()},
+            "versions": self.run.versions,
+        }
+
+    def _open(self, path: Path, resume: bool) -> None:
+        """The folder, empty or as the run to be resumed left it."""
+        found = checkpoint.load(path, "last") if resume else None
+        if found is None:
+            aside = folder.put_aside(path)
+            if resume:
+                self.show.say(f"{path} has no checkpoint to resume: starting afresh")
+            if aside:
+                self.show.say(f"{path} held a run; it is now in {aside}")
+            folder.write_run(self.run)
+            return
+        tensors, record = found
+        folder.check_same(path, record, self._record({}))
+        checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
+        checkpoint.load_optimizer(_bare(self.optimizer), tensors, record["optimizer"])
+        best = checkpoint.load(path, "best")
+        assert best is not None
+        self.epoch, self.run.best_epoch = record["epoch"], record["best"]["epoch"]
+        self.best = tuple(record["best"]["rank"])
+        self.run.history = [line for line in read_lines(path / "metrics.jsonl") if line["epoch"] <= self.epoch]
+        # A kill between the two checkpoints leaves a best that is newer than last: its epoch is done again, to the same end.
+        self.best_state, self.run.metrics = best[0], best[1]["metrics"]
+        folder.rewrite(path / "metrics.jsonl", self.run.history)
+        self.show.say(f"resuming {path} after epoch {self.epoch} of {self.recipe.epochs}")
+
+    def _tired(self) -> bool:
+        since = self.epoch - (self.run.best_epoch or 0)
+        return bool(self.recipe.patience) and self.run.best_epoch is not None and since >= self.recipe.patience
+
+    def _finish(self) -> None:
+        """The best weights back in the model; test, if training came to its end."""
+        if self.best_state:
+            checkpoint.load_model(self.run.model, self.best_state, "the best epoch")
+        self.run.model.eval()
+        if self.run.status == "finished":
+            for name in self.fixed:
+                if name != "val":
+                    found = score(self.run.model, self.task, self.fixed[name], self.step)
+                    self.run.metrics |= {f"{name}_{metric}": value for metric, value in found.items()}
+        if self.run.path is not None:
+            folder.write_run(self.run)
+        self.show.say(self._last_words())
+
+    def _last_words(self) -> str:
+        where = "" if self.run.path is None else f", in {self.run.path}"
+        best = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4g}" for name, value in self.run.metrics.items() if "stress" not in name
+        )
+        if self.run.best_epoch is None:
+            return f"{self._title()}: stopped before the first epoch was finished; nothing is kept"
+        text = f"{self._title()}: {self.run.status} after epoch {self.epoch}; best epoch {self.run.best_epoch}: {best}{where}"
+        if self.run.status == "stopped" and self.run.path is not None:
+            text += f"\nbest.safetensors and last.safetensors are there; resume goes on from epoch {self.epoch}"
+        return text
+
+    def _title(self) -> str:
+        description = describe(self.run.model)
+        if description is None:
+            return type(self.run.model).__name__
+        layer = description["options"].get("layer")
+        return str(layer or description["name"])
+
+    def _class_weights(self) -> Tensor | None:
+        """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
+        if not self.task.categorical:
+            raise CotanError("class_balance is for tasks with classes")
+        train = self.prepared["train"]
+        y = torch.cat([t if train.masks is None else t[train.masks[i]] for i, t in enumerate(train.targets)])
+        size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
+        counts = torch.bincount(y, minlength=size).double()
+        weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
+        return weight.to(_place(self.run.model)[0])
+
+
+def make_fabric(recipe: Recipe) -> Any:
+    """Fabric for a recipe's device and precision."""
+    from lightning_fabric import Fabric
+
+    kind, _, number = recipe.device.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
+    precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """The caller's generators are as they were afterwards; on CUDA, sums are taken in one order, so that numbers repeat."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if torch.cuda.is_available():
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
+def _bare(optimizer: Any) -> torch.optim.Optimizer:
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner
+
+
+def _facts(line: Mapping[str, Any]) -> str:
+    shown = {"loss": line["train_loss"], "val loss": line["val_loss"]}
+    shown |= {
+        k.replace("_", " "): v for k, v in line.items() if k.startswith("val_") and k not in ("val_loss", "val_seconds")
+    }
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items()) + f"  {line['train_seconds']:.3g} s/epoch"
+
+
+def _costs(prepared: Mapping[str, Prepared]) -> dict[str, Any]:
+    nodes: dict[str, float] = {}
+    for one in prepared.values():
+        for label, seconds in one.nodes.items():
+            nodes[label] = nodes.get(label, 0.0) + seconds
+    return {
+        "prepare_seconds": sum(one.seconds for one in prepared.values()),
+        "hits": sum(one.hits for one in prepared.values()),
+        "node_seconds": nodes,
+    }

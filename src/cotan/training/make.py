@@ -1,0 +1,82 @@
+"""A model for a dataset: the two dimensions are read off the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import registry
+from ..datasets import Splits, as_splits, width
+from ..errors import CotanError
+from ..network import FEATURE, create_model, evaluate_plan, first_signal, join_features
+from ..nodes import Node
+from ..plan import make_plan, sources_of
+from .recipe import node_of, record_of
+
+
+def model_for(
+    name: str, dataset: Any, *, task: str | None = None, features: Any = None, seed: int | None = None, **options: Any
+) -> nn.Module:
+    """`cotan.create_model` with in_dim and out_dim of a dataset: the width of the first signal, and of the task's output.
+
+    Arguments:
+        task: the dataset's own by default.
+        features: as in `create_model`.
+        seed: of the initial weights; the generator of torch as it is by default.
+
+    >>> model_for("spectral", cotan.load_dataset("poses"), k=32)
+    """
+    splits = as_splits(dataset)
+    task = task or splits.task
+    definition = _definition(name)
+    in_dim = (
+        _in_dim(definition, splits, features, options) if "x" in definition.inputs or definition.kind == "layer" else 1
+    )
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return create_model(name, in_dim, width(splits, task), task=task, features=features, **options)
+
+
+def _definition(name: str) -> registry.Definition:
+    if not registry.has("model", name) and registry.has("layer", name):
+        return registry.lookup("layer", name)
+    return registry.lookup("model", name)
+
+
+def _in_dim(definition: registry.Definition, splits: Splits, features: Any, options: Mapping[str, Any]) -> int:
+    if definition.name == "stack" and definition.kind == "model":
+        definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
+    stand_in = nn.Module()
+    stand_in.signal = definition.signal
+    stand_in.features = [features] if isinstance(features, str | Node) else features  # type: ignore[assignment]
+    shape = next(shape for shapes in splits.lists().values() for shape in shapes)
+    have = sources_of(shape)
+    requests = {FEATURE.format(i): request for i, request in enumerate(first_signal(stand_in, have))}
+    sample = evaluate_plan(make_plan(requests, have), shape)
+    for key, value in sample.items():
+        if not isinstance(value, torch.Tensor):
+            raise CotanError(
+                f"features: {requests[key].key} is a {type(value).__name__}, expected a tensor per {definition.signal}"
+            )
+    if definition.signal == "vertex":
+        return join_features([sample[key] for key in sorted(sample)]).shape[-1]
+    return sum(sample[key].shape[0] for key in sample)
+
+
+def describe(model: nn.Module) -> dict[str, Any] | None:
+    """How `create_model` made a model, as JSON can say it; None for a module of the caller's own."""
+    recipe = getattr(model, "recipe", None)
+    if not isinstance(recipe, Mapping):
+        return None
+    return {**recipe, "features": [record_of(f) for f in recipe["features"]]}
+
+
+def rebuild(description: Mapping[str, Any]) -> nn.Module:
+    """The model of a description, with fresh weights."""
+    rest = {key: description[key] for key in ("name", "in_dim", "out_dim", "task")}
+    features = [node_of(f) for f in description["features"]] or None
+    return create_model(**rest, features=features, **description["options"])

@@ -1,0 +1,83 @@
+"""What a trained model says of a shape."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .. import registry
+from ..batching import per_of, prepare
+from ..errors import CotanError
+from ..files import read
+from ..network import _place, check_width, forward
+from ..values import uncollate
+from .run import Run
+
+
+class Prediction(NamedTuple):
+    """For one shape. Per shape: label and probability are numbers, `name` its class. Per vertex: tensors (V,), and `name` is None.
+
+    `probabilities` is (classes,) or (V, classes); for `regress`, label is the output (D,) and the others are None.
+    """
+
+    label: Any
+    name: str | None
+    probability: Any
+    probabilities: Tensor | None
+    classes: tuple[str, ...]
+
+
+def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
+    """Labels with probabilities of one shape, or a list of them for a list.
+
+    Arguments:
+        model: a model, a `Run`, or a run's folder.
+        data: a `Data`, a file, or a list of these.
+
+    >>> cotan.predict("runs/spectral", "mesh.off").name
+    'dog'
+    """
+    if isinstance(model, str | os.PathLike):
+        model = Run.load(model)
+    classes: tuple[str, ...] = ()
+    if isinstance(model, Run):
+        model, classes = model.model, model.classes
+    if not isinstance(model, nn.Module):
+        raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    several = isinstance(data, list | tuple)
+    shapes = [read(d) if isinstance(d, str | Path) else d for d in (data if several else [data])]
+    if not shapes:
+        return []
+    task = registry.lookup("task", getattr(model, "recipe", {}).get("task", "classify")).target
+    training, device = model.training, _place(model)[1]
+    model.eval()
+    try:
+        prepared = prepare(model, shapes, per=None).to(device)
+        out: list[Prediction] = []
+        for start in range(0, len(shapes), batch_size):
+            places = range(start, min(start + batch_size, len(shapes)))
+            values = prepared.values(places)
+            check_width(model, values)
+            with torch.no_grad():
+                output = forward(model, values).float().cpu()
+            vertices = [prepared.samples[i].vertices[None] for i in places]
+            each = uncollate(output, vertices, per=per_of(model))
+            out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
+    finally:
+        model.train(training)
+    return out if several else out[0]
+
+
+def _prediction(output: Tensor, categorical: bool, per: str, classes: tuple[str, ...]) -> Prediction:
+    if not categorical:
+        return Prediction(output, None, None, None, ())
+    names = classes if len(classes) == output.shape[-1] else tuple(map(str, range(output.shape[-1])))
+    probabilities = output.softmax(-1)
+    probability, label = probabilities.max(-1)
+    if per == "vertex":
+        return Prediction(label, None, probability, probabilities, names)
+    return Prediction(int(label), names[int(label)], float(probability), probabilities, names)

@@ -1,0 +1,80 @@
+"""What a person sees while waiting: a bar on a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ..errors import unknown
+
+STYLES = ("auto", "bar", "lines", "none")
+
+
+class Progress:
+    """One of: a bar ("bar"), a line every tenth ("lines"), nothing ("none"); "auto" is a bar on a terminal, else lines."""
+
+    def __init__(self, style: str = "auto"):
+        if style not in STYLES:
+            raise unknown("progress", style, STYLES)
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() else "lines"
+        self.style = style
+        self.bar: Any = None
+        self.task: Any = None
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.style == "none":
+            return
+        if self.bar is not None:
+            self.bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        self.title, self.total, self.said = title, total, time.monotonic()
+        if self.style != "bar":
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+        )
+        self.bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self.bar.start()
+        self.task = self.bar.add_task(title, total=total, completed=done, facts="")
+
+    def step(self, done: int, facts: str = "") -> None:
+        """`done` of the total, with a few words about it."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, facts=facts)
+        elif self.style == "lines" and facts and (done == self.total or done % max(1, self.total // 10) == 0):
+            print(f"{self.title} {done}/{self.total}  {facts}", file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        self.bar = None
+
+    def counter(self, title: str) -> Any:
+        """A `progress(done, total)` for the preparation of a dataset; it stops by itself at the end."""
+
+        def count(done: int, total: int) -> None:
+            if self.style == "bar":
+                if self.bar is None and done < total:
+                    self.start(title, total)
+                self.step(done)
+                if done == total:
+                    self.stop()
+            elif self.style == "lines" and time.monotonic() - getattr(self, "counted", count_from) > 10:
+                self.counted = time.monotonic()
+                print(f"{title} {done}/{total}", file=sys.stderr, flush=True)
+
+        count_from = time.monotonic()
+        return count

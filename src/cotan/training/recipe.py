@@ -1,0 +1,151 @@
+"""The recipe: every number that training depends on, beside the model and the data."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import CotanError, unknown
+from ..nodes import Node, node
+
+CHOICES = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "schedule": ("none", "cosine", "step"),
+    "precision": ("32", "bf16"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        epochs, batch_size: passes over the training shapes, and shapes a step.
+        lr, weight_decay, optimizer: "adam", "adamw", or "sgd" with `momentum`.
+        schedule: of the learning rate: "none", "cosine" (to zero), "step" (times `gamma` every `step_size` epochs).
+        seed: of weights, order, dropout, augmentation, and of the val that is cut where a dataset has none.
+        precision: "32" or "bf16" (mixed). device: "auto", "cpu", "cuda"...
+        class_balance: weigh each class by the inverse of its share of the training targets.
+        augment: requests for augmentations of the training shapes, drawn anew each epoch: "random_rotation".
+        patience: epochs without a better val after which it stops; 0 for never.
+
+    >>> Recipe(epochs=100, lr=1e-2, augment=("random_rotation",))
+    """
+
+    epochs: int = 50
+    batch_size: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    schedule: str = "none"
+    step_size: int = 20
+    gamma: float = 0.5
+    seed: int = 0
+    precision: str = "32"
+    device: str = "auto"
+    class_balance: bool = False
+    augment: tuple[Any, ...] = ()
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if str(getattr(self, name)) not in choices:
+                raise unknown(f"{name} of a recipe", getattr(self, name), choices)
+        object.__setattr__(self, "precision", str(self.precision))
+        given = [self.augment] if isinstance(self.augment, str | Node | Mapping) else self.augment
+        object.__setattr__(self, "augment", tuple(_request(a) for a in given))
+        for field in fields(self):
+            if field.type in _NUMBERS:
+                self._check_number(field.name, *_NUMBERS[str(field.type)])
+
+    def _check_number(self, name: str, kind: Any, words: str) -> None:
+        value = getattr(self, name)
+        low = 0 if name in ("seed", "patience", "weight_decay", "momentum") else None
+        right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and math.isfinite(value)
+        if not right or (kind is not bool and (value < 0 if low == 0 else value <= 0)):
+            bound = "" if kind is bool else ", zero or more" if low == 0 else ", more than zero"
+            raise CotanError(f"recipe: {name}={value!r}, expected {words}{bound}")
+
+    @classmethod
+    def of(cls, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None, **overrides: Any) -> Recipe:
+        """A recipe from another, a mapping, or a TOML file (its table `recipe`, or its top level), with some values replaced."""
+        if isinstance(recipe, str | os.PathLike):
+            recipe = _read(Path(recipe))
+        known = [field.name for field in fields(cls)]
+        for name in [*(recipe if isinstance(recipe, Mapping) else ()), *overrides]:
+            if name not in known:
+                raise unknown("key of a recipe", name, known)
+        if isinstance(recipe, Mapping):
+            return cls(**{**recipe, **overrides})
+        if recipe is not None and not isinstance(recipe, Recipe):
+            raise CotanError(f"recipe: expected a Recipe, a mapping or a TOML file, got {type(recipe).__name__}")
+        return replace(recipe or cls(), **overrides)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON can say it."""
+        return {**asdict(replace(self, augment=())), "augment": [record_of(a) for a in self.augment]}
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        if self.schedule == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        if self.schedule == "step":
+            return self.lr * self.gamma ** (epoch // self.step_size)
+        return self.lr
+
+    def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        kind = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
+        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+
+_NUMBERS = {"int": (int, "a whole number"), "float": ((int, float), "a number"), "bool": (bool, "true or false")}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as reason:
+        raise CotanError(f"recipe {path} cannot be read: {reason}") from reason
+    except tomllib.TOMLDecodeError as reason:
+        raise CotanError(f"recipe {path} is not TOML: {reason}") from reason
+    table: Mapping[str, Any] = content.get("recipe", content)
+    return table
+
+
+def _request(given: Any) -> Node:
+    """A request from a name, a node, or a table {name = "random_scale", low = 0.5}."""
+    if isinstance(given, Mapping):
+        return node_of(given)
+    return node(given)
+
+
+def record_of(request: Node | str) -> Any:
+    """A request as JSON: its name, or {name, options, on}."""
+    if isinstance(request, str):
+        return request
+    out: dict[str, Any] = {name: record_of(v) if isinstance(v, Node) else v for name, v in request.settings}
+    if request.on is not None:
+        out["on"] = record_of(request.on)
+    return {"name": request.name, **out} if out else request.name
+
+
+def node_of(record: Any) -> Node:
+    """The request that `record_of` wrote."""
+    if isinstance(record, str):
+        return node(record)
+    if not isinstance(record, Mapping) or "name" not in record:
+        raise CotanError(f"a node is written as its name or as a table with a name, got {record!r}")
+    options = {
+        key: node_of(v) if isinstance(v, Mapping) else v for key, v in record.items() if key not in ("name", "on")
+    }
+    return node(record["name"], on=node_of(record["on"]) if "on" in record else None, **options)

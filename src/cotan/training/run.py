@@ -1,0 +1,119 @@
+"""What training leaves behind: the model, its history, its metrics, and how all of it came about."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import CotanError
+from . import checkpoint
+from .make import rebuild
+from .recipe import Recipe
+
+
+@dataclass
+class Run:
+    """A trained model with its record.
+
+    Attributes:
+        model: with the weights of the best epoch.
+        history: one dict an epoch, as in metrics.jsonl.
+        metrics: of the best epoch on val, then on test and on each stress variant (`test_accuracy`, `stress_rotated_accuracy`).
+        status: "finished", or "stopped" by Ctrl-C, and then test was not touched; "running" of one that was killed.
+        costs: of the plan: nodes with their identities, seconds and store hits.
+        path: the run's folder, if it has one.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    history: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    status: str = "running"
+    best_epoch: int | None = None
+    classes: tuple[str, ...] = ()
+    dataset: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    @classmethod
+    def load(cls, path: Any, model: nn.Module | None = None) -> Run:
+        """The run in a folder, with its best weights. `model` is needed only for a module that `create_model` did not make.
+
+        >>> cotan.Run.load("runs/spectral").model
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise CotanError(f"no run folder {folder}")
+        found = checkpoint.load(folder, "best")
+        if found is None:
+            raise CotanError(f"{folder} has no best.safetensors: no epoch of a run was finished there")
+        tensors, record = found
+        if model is None:
+            if record["model"] is None:
+                raise CotanError(
+                    f"the model of {folder} was not made by create_model; give it: Run.load(path, model=...)"
+                )
+            model = rebuild(record["model"])
+        checkpoint.load_model(model, tensors, str(folder / "best.safetensors"))
+        final = read_json(folder / "run.json")
+        return cls(
+            model=model.eval(),
+            recipe=Recipe.of(record["recipe"]),
+            history=read_lines(folder / "metrics.jsonl"),
+            metrics=final.get("metrics", record["metrics"]),
+            status=final.get("status", "running"),
+            best_epoch=record["epoch"],
+            classes=tuple(record["classes"]),
+            dataset=record["dataset"],
+            costs=final.get("costs", {}),
+            versions=record["versions"],
+            path=folder,
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        return f"Run({self.status}, {len(self.history)} epochs, best {self.best_epoch}: {shown})"
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    out = {"python": platform.python_version()}
+    for name in ("cotan", "torch", "torch-geometric", "numpy", "scipy"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "?"
+    return out
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as reason:
+        raise CotanError(f"{path} cannot be read: {reason}") from reason
+    return content
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a .jsonl file; a last one that was cut short by a kill is left out."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    out = []
+    for number, line in enumerate(lines):
+        try:
+            out.append(json.loads(line))
+        except ValueError as reason:
+            if number < len(lines) - 1:
+                raise CotanError(f"{path}, line {number + 1}, is not JSON: {reason}") from reason
+    return out
