@@ -1,0 +1,71 @@
+"""Spectral convolution by polynomials of the Laplacian, without eigenvectors."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+
+@cotan.layer("chebyshev", invariant_to=("isometry", "scale"))
+class Chebyshev(nn.Module):
+    """y = sum_{k < order} T_k(L) x W_k + b, T_0 = 1, T_1 = L, T_k = 2 L T_{k-1} - T_{k-2} (Defferrard et al. 2016).
+
+    L is the rescaled Laplacian. A vertex sees those at most order - 1 edges away.
+
+    Arguments:
+        order: the number of terms. bias: add b.
+        kind: of `rescaled_laplacian`: "mesh" or "graph" (a mesh has both); by default what the data is.
+
+    Shape: x (V, in_dim) -> (V, out_dim); or (V, B, in_dim), B signals on one shape, -> (V, B, out_dim).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, order: int = 5, bias: bool = True, kind: str | None = None):
+        super().__init__()
+        if order < 1:
+            raise cotan.CotanError(f"chebyshev: order={order}, expected a positive whole number")
+        if kind is not None:
+            self.needs = {"rescaled_laplacian": cotan.node("rescaled_laplacian", kind=kind)}
+        self.weight = nn.Parameter(torch.empty(order, in_dim, out_dim))
+        bound = (6 / (in_dim + out_dim)) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
+
+    def forward(self, x: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
+        if self.weight.shape[1] < self.weight.shape[2]:
+            y = self.terms(x, rescaled_laplacian)
+        else:
+            y = self.clenshaw(x, rescaled_laplacian)
+        return y if self.bias is None else y + self.bias
+
+    def terms(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
+        """The sum term by term: products of L with in_dim channels."""
+        before, now = x, x
+        y = x @ self.weight[0]
+        for k, weight in enumerate(self.weight[1:]):
+            before, now = now, times(laplacian, now) if k == 0 else 2 * times(laplacian, now) - before
+            y = y + now @ weight
+        return y
+
+    def clenshaw(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
+        """The same sum from its end (Clenshaw 1955): products of L with out_dim channels, and nothing to keep but x.
+
+        b_k = x W_k + 2 L b_{k+1} - b_{k+2};  y = x W_0 + L b_1 - b_2.
+        """
+        after, last = None, x @ self.weight[-1]
+        for k in range(len(self.weight) - 2, -1, -1):
+            product = times(laplacian, last)
+            b = x @ self.weight[k] + (product if k == 0 else 2 * product)
+            after, last = last, b if after is None else b - after
+        return last
+
+    def multipliers(self, u: Tensor) -> Tensor:
+        """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues of the rescaled Laplacian in [-1, 1]."""
+        t = [torch.ones_like(u), u]
+        for _ in range(len(self.weight) - 2):
+            t.append(2 * u * t[-1] - t[-2])
+        return torch.einsum("kn,kio->nio", torch.stack(t[: len(self.weight)]), self.weight)
+
+
+def times(matrix: cotan.Sparse, x: Tensor) -> Tensor:
+    """A x for a signal with any number of trailing dimensions."""
+    return matrix @ x if x.ndim < 3 else (matrix @ x.flatten(1)).view(-1, *x.shape[1:])

@@ -1,0 +1,73 @@
+"""Laplacians with their eigenvalues moved into [-1, 1], where Chebyshev polynomials live."""
+
+import torch
+from torch import Tensor
+
+import cotan
+
+
+@cotan.operator("rescaled_laplacian", kind="mesh", invariant_to=("isometry", "scale"))
+def mesh_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, face: Tensor) -> cotan.Sparse:
+    """(2 / b) M^-1 L - I with b a bound of the eigenvalues of M^-1 L (see `bound`).
+
+    It acts on functions: on constants as -1. `face` says that this is a mesh.
+
+    Arguments:
+        laplacian (V, V), mass (V,), face (3, F).
+    """
+    strong = laplacian.with_values(laplacian.values / mass[laplacian.row])
+    largest = bound(strong)
+    values = strong.values * (2 / largest.where(largest > 0, 1))
+    return minus_identity(strong.row, strong.col, values, len(mass))
+
+
+@cotan.operator("rescaled_laplacian", kind="graph", invariant_to=("isometry", "scale"))
+def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> cotan.Sparse:
+    """-D^-1/2 A D^-1/2: the symmetric-normalised Laplacian, with eigenvalues from 0 to 2, less the identity.
+
+    Rows of isolated vertices are zero. As in PyG, each duplicate edge counts, self-loops do not; on a directed graph
+    row i gathers over the edges j -> i, and D holds the weights of the edges that leave a vertex.
+
+    Arguments:
+        edge_index: (2, E). edge_weight: (E,) not negative, ones by default.
+    """
+    source, target = edge_index
+    weight = torch.ones(len(source), dtype=torch.float64, device=source.device)
+    if edge_weight is not None:
+        weight = edge_weight.reshape(-1).double()
+        if len(weight) != len(source) or (len(weight) and not float(weight.detach().min()) >= 0):
+            raise cotan.CotanError(f"edge_weight: expected {len(source)} numbers of at least 0, one for each edge")
+    weight = torch.where(source == target, 0, weight)
+    degree = weight.new_zeros(num_nodes).index_add(0, source, weight)
+    root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
+    values = -root[source] * weight * root[target]
+    kept = source != target
+    return cotan.Sparse.from_coo(target[kept], source[kept], values[kept], (num_nodes, num_nodes), sum_duplicates=True)
+
+
+def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
+    """max_i (|A| d)_i / d_i: for every positive d a bound of A's eigenvalues (Collatz 1942, Wielandt 1950).
+
+    With d = 1 it is Gershgorin's bound, up to twice too large on meshes; after ten steps d <- |A| d, the excess is 0 to
+    4 percent there. A bound too large leaves a part of [-1, 1] unused; one too small would let T_k explode.
+    """
+    absolute = matrix.with_values(matrix.values.abs())
+    d = matrix.values.new_ones(matrix.shape[0])
+    for step in range(steps + 1):
+        product = absolute @ d
+        if step < steps:
+            largest = product.amax()
+            d = product / largest.where(largest > 0, 1) + 1e-12  # positive also at isolated vertices
+    return (product / d).amax()
+
+
+def minus_identity(row: Tensor, col: Tensor, values: Tensor, size: int) -> cotan.Sparse:
+    """The matrix of these entries, less the identity."""
+    here = torch.arange(size, device=row.device)
+    return cotan.Sparse.from_coo(
+        torch.cat([row, here]),
+        torch.cat([col, here]),
+        torch.cat([values, values.new_full((size,), -1.0)]),
+        (size, size),
+        sum_duplicates=True,
+    )

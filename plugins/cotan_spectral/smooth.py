@@ -1,0 +1,57 @@
+"""Spectral convolution with smooth multipliers."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+from .kernels import KERNELS
+from .spectral import to_basis
+
+
+@cotan.layer("smooth-spectral", invariant_to=("isometry", "scale"))
+class SmoothSpectral(nn.Module):
+    """y = Phi tau(Lambda) Phi^T M x with tau(lambda) = sum_j alpha_j beta_j(lambda / lambda_K).
+
+    Smooth multipliers decay fast in space, close eigenvalues have close multipliers, and the number of parameters,
+    rank * in_dim * out_dim, does not grow with the shape. lambda_K is the largest of the shape's own K eigenvalues:
+    neither its size nor the other shapes of a batch matter. A shape of fewer than k vertices has K = V.
+
+    Arguments:
+        k: eigenpairs. rank: r, the number of kernels.
+        kernels: beta_j; gaussian, bspline, polynomial, heat or wavelet (see `kernels`).
+
+    Shape: x (V, in_dim), spectrum of K pairs, mass (V,) -> (V, out_dim).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, k: int = 64, rank: int = 8, kernels: str = "gaussian"):
+        super().__init__()
+        if kernels not in KERNELS:
+            raise cotan.CotanError(f"unknown kernels {kernels!r}. There is: {', '.join(KERNELS)}")
+        for name, value in (("k", k), ("rank", rank)):
+            if value < 1:
+                raise cotan.CotanError(f"smooth-spectral: {name}={value}, expected a positive whole number")
+        self.needs = {"spectrum": cotan.node("spectrum", k=k)}
+        self.kernels = KERNELS[kernels](rank)
+        with torch.no_grad():  # so that at first the multipliers of an output have variance 1 / in_dim in the mean
+            power = self.kernels(torch.linspace(0, 1, 101)).square().sum(1).mean()
+        self.weight = nn.Parameter(torch.randn(rank, in_dim, out_dim) * (in_dim * power) ** -0.5)
+
+    def forward(self, x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:
+        c = to_basis(x, spectrum, mass)  # (K, in_dim)
+        beta = self.kernels(relative(spectrum))  # (K, rank)
+        c = (beta[:, :, None] * c[:, None, :]).flatten(1)  # (K, rank * in_dim)
+        return spectrum.vectors @ (c @ self.weight.flatten(0, 1))
+
+    def multipliers(self, u: Tensor) -> Tensor:
+        """tau (N, in_dim, out_dim) at relative eigenvalues u (N,)."""
+        return torch.einsum("nr,rio->nio", self.kernels(u), self.weight)
+
+
+def relative(spectrum: cotan.Spectrum) -> Tensor:
+    """Each eigenvalue over the largest of its own shape, (K,) in [0, 1]; zeros where that is zero."""
+    parts = []
+    for values in spectrum.values.split(spectrum.sizes):
+        top = values[-1:]
+        parts.append(values / top.where(top > 0, 1))
+    return torch.cat(parts)
