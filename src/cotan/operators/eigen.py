@@ -92,7 +92,7 @@ def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
     uneven = abs(L - L.T).max() if size else 0.0
     if uneven > 1e-5 * abs(L).max():
         raise CotanError(
-            f"spectrum: expected a symmetric matrix, got one with |L - L^T| up to {uneven:.3g}. For a random-walk Laplacian "
+            f"spectrum: expected a symmetric matrix, got one with |L - L^T| up to {uneven:.3g}. For a random walk "
             'take laplacian kind="graph" with mass=cotan.node("mass", kind="degree"): it has the same pairs'
         )
 

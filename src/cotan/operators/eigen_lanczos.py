@@ -1,0 +1,124 @@
+"""Block Lanczos with full reorthogonalisation: the largest pairs of an operator that is costly to apply.
+
+What costs is the passes over the basis, so the basis is kept in float32. The three-term recurrence runs in float64 on
+the last two blocks; against all the others only what rounding has let in, about 1e-8, is taken out, and float32 is
+enough for that. A basis orthogonal to the square root of the rounding unit gives the projected matrix to full precision
+(Simon 1984); the vectors made of it are good to 1e-7, and the caller's Rayleigh-Ritz step in float64 does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Apply = Callable[[Array], Array]  # (p, V) -> (p, V)
+
+
+def lanczos(
+    apply: Apply,
+    size: int,
+    k: int,
+    *,
+    tolerance: float,
+    locked: Array,
+    block: int = 8,
+    most: int | None = None,
+    dtype: Any = np.float32,
+    seed: int = 0,
+) -> tuple[Array, Array] | None:
+    """The k largest pairs of a symmetric operator off the rows of `locked`: values (k,) and orthonormal rows (k, V).
+
+    None where `most` dimensions (5 k + 128 by default) were not enough for ||B u - theta u|| <= tolerance theta.
+
+    An eigenvalue is found as often as it is multiple, up to `block` times.
+
+    Arguments: locked (l, V) orthonormal rows.
+    """
+    most = min(most or 5 * k + 128, size - len(locked) - block)
+    random = np.random.default_rng(seed)
+    start = len(locked)
+    basis = np.empty((start + most + block, size), dtype=dtype)
+    basis[:start] = locked
+    T = np.zeros((most + 2 * block, most + 2 * block))
+    previous, R = np.zeros((block, size)), np.zeros((block, block))
+    q = _fill(np.empty((0, size)), block, basis[:start], random)
+    done, check = 0, _first_check(k, block, most)
+    errors: list[tuple[int, float]] = []
+    while True:
+        basis[start + done : start + done + block] = q
+        W = apply(q)
+        W -= R @ previous
+        a = q @ W.T
+        W -= a.T @ q
+        T[done : done + block, done : done + block] = (a + a.T) / 2
+        done += block
+        previous = q
+        q, R = _next(W, basis[: start + done], random)
+        T[done : done + block, done - block : done] = R
+        T[done - block : done, done : done + block] = R.T
+        if done >= check:
+            theta, S = np.linalg.eigh(T[:done, :done])
+            theta, S = theta[::-1][:k], S[:, ::-1][:, :k]
+            error = float((np.linalg.norm(R @ S[-block:], axis=0) / np.abs(theta)).max())
+            if error <= tolerance:
+                return theta, S.T.astype(dtype) @ basis[start : start + done]
+            if done + block > most:
+                return None
+            errors.append((done, error))
+            check = min(_next_check(errors, tolerance, block), most // block * block)
+
+
+def _first_check(k: int, block: int, most: int) -> int:
+    return min(-(-int(2.75 * k) // block) * block, most // block * block)
+
+
+def _next_check(errors: list[tuple[int, float]], tolerance: float, block: int) -> int:
+    """When the error, falling ever faster on a logarithmic scale, may be small enough; each look costs."""
+    if len(errors) < 2 or errors[-1][1] >= errors[-2][1]:
+        return errors[-1][0] + 4 * block
+    (m0, e0), (m1, e1) = errors[-2:]
+    steps = np.log(e1 / tolerance) / (np.log(e0 / e1) / (m1 - m0)) / block
+    return int(m1 + block * np.clip(np.floor(0.8 * steps), 1, 8))
+
+
+def _next(W: Array, basis: Array, random: np.random.Generator) -> tuple[Array, Array]:
+    """Orthonormal rows q off the basis, and R with W = R^T q: q carries on where W leaves the basis."""
+    q, R = _orthonormal(W)
+    for _ in range(3):
+        q -= (q.astype(basis.dtype) @ basis.T) @ basis
+        left = np.einsum("pv,pv->p", q, q).min(initial=1)
+        q, R2 = _orthonormal(q)
+        R = R2 @ R
+        if left > 0.5:  # little was taken out, so what rounding has left of it is little
+            break
+    if len(q) < len(W):  # an invariant subspace: the recurrence goes on from new directions, uncoupled
+        R = np.concatenate([R, np.zeros((len(W) - len(q), len(W)))])
+        q = _fill(q, len(W), basis, random)
+    return q, R
+
+
+def _orthonormal(W: Array) -> tuple[Array, Array]:
+    """Rows q that span the rows of W, fewer where these are dependent, and R with W = R^T q."""
+    G = W @ W.T
+    scale = np.sqrt(np.maximum(G.diagonal(), np.finfo(float).tiny)) ** -1
+    e, U = np.linalg.eigh(scale[:, None] * G * scale)
+    good = e > 1e-11
+    X = (U[:, good] / np.sqrt(e[good])).T * scale
+    return X @ W, X @ G
+
+
+def _fill(q: Array, count: int, basis: Array, random: np.random.Generator) -> Array:
+    """q with random rows added, orthonormal and off the basis."""
+    for _ in range(3):
+        new = random.standard_normal((count - len(q), basis.shape[1]))
+        for _ in range(3):
+            new -= (new.astype(basis.dtype) @ basis.T) @ basis
+            new -= (new @ q.T) @ q
+            new = _orthonormal(new)[0]
+        q = np.concatenate([q, new])
+        if len(q) == count:
+            break
+    return q
