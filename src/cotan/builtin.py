@@ -17,6 +17,7 @@ OPERATORS = (
     "tangent_frames",
     "gradient",
     "face_gradient",
+    "mesh_report",
     "spectrum",
     "fourier",
 )

@@ -40,7 +40,8 @@ def divergence(pos: Tensor, face: Tensor) -> Sparse:
 
 def _hats(t: Triangles) -> Tensor:
     """n x e_i: (3, F, 3)."""
-    return torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
+    hats: Tensor = torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
+    return hats
 
 
 def _normals(t: Triangles) -> Tensor:
@@ -49,10 +50,10 @@ def _normals(t: Triangles) -> Tensor:
     each = torch.arange(squares.shape[1], device=squares.device)
     along = unit(t.sides[squares.argmax(0), each])
     short = unit(t.sides[squares.argmin(0), each])
-    height = project(unit(project(short, along)), along)
-    any_height = torch.linalg.cross(along, torch.eye(3).to(along)[along.detach().abs().argmin(1)])
-    height = torch.where((height.detach() == 0).all(1, keepdim=True), any_height, height)
-    normal = unit(torch.linalg.cross(along, height))
+    height = project(short, along)
+    axis = torch.eye(3).to(along)[along.detach().abs().argmin(1)]
+    height = torch.where((height.detach().abs() < 1e-12).all(1, keepdim=True), axis, height)
+    normal = unit(torch.linalg.cross(along, project(unit(height), along)))
     normal = torch.where((normal * t.normal).sum(-1, keepdim=True) < 0, -normal, normal)
     return torch.where((t.area < t.floored)[:, None], normal, unit(t.normal))
 

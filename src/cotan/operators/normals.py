@@ -52,4 +52,5 @@ def unit(vectors: Tensor) -> Tensor:
     """Vectors (..., 3) of length one; zero where they are zero. Safe for the very small and for derivatives at zero."""
     size = vectors.detach().abs().amax(-1, keepdim=True)
     scaled = vectors / size.where(size > 0, 1)
-    return scaled / torch.linalg.vector_norm(scaled, dim=-1, keepdim=True).where(size > 0, 1)
+    length: Tensor = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    return scaled / length.where(size > 0, 1)

@@ -1,0 +1,111 @@
+"""What is right and wrong with a mesh, in numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..registry import operator
+from .checks import check_face
+from .topology import Orientation, Topology, connected, orientation, same_rows, topology
+from .triangles import triangles
+
+
+@operator(per="shape", invariant_to=("rigid", "scale"))
+def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
+    """Counts, Euler number and genus of a mesh. A record.
+
+    vertices, faces, edges, components;
+    non_finite_vertices, unreferenced_vertices, duplicate_vertices (at the place of an earlier one);
+    degenerate_faces (naming a vertex twice), flat_faces (three vertices, no area to 1e-6 of the squared sides),
+    duplicate_faces (the vertices of an earlier one);
+    non_manifold_edges (more than two faces), non_manifold_vertices (more than one fan of faces, or at such an edge);
+    boundary_edges, boundary_loops; flipped_faces (the fewest to turn so that faces agree), orientable;
+    inside_out_patches (parts joined along edges: closed, of negative volume); closed (no boundary, faces agree), manifold;
+    euler = V - E + F over vertices with faces; genus of all components together, None unless manifold and orientable.
+
+    Topology is that of the faces with three different vertices; vertices are joined by number, not by place.
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+    """
+    pos, face = pos.detach().double().cpu(), check_face(face, len(pos)).cpu()
+    finite = torch.isfinite(pos).all(1)
+    proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+    known = face[:, proper & finite[face].all(0)]
+    shape = triangles(pos, known)
+    kept = face[:, proper]
+    t = topology(kept)
+    o = orientation(t)
+
+    fans_at = torch.zeros(len(pos), dtype=torch.long)
+    corners = kept.reshape(-1)
+    vertex_of_fan = torch.zeros(t.fans, dtype=torch.long).scatter(0, t.fan, corners)
+    fans_at.index_add_(0, vertex_of_fan, torch.ones_like(vertex_of_fan))
+    crowded = t.edges[:, t.faces_at > 2]
+    pinched = fans_at > 1
+    pinched[crowded.reshape(-1)] = True
+
+    edges, used = len(t.faces_at), len(torch.unique(kept))
+    rim = int((t.faces_at == 1).sum())
+    loops = boundary_loops(t)
+    manifold = not bool(pinched.any())
+    orientable = bool(o.orientable.all())
+    euler = used - edges + kept.shape[1]
+    return {
+        "vertices": len(pos),
+        "faces": face.shape[1],
+        "edges": edges,
+        "components": t.components,
+        "non_finite_vertices": int((~finite).sum()),
+        "unreferenced_vertices": len(pos) - len(torch.unique(face)),
+        "duplicate_vertices": int(finite.sum()) - len(torch.unique(same_rows(pos[finite]))),
+        "degenerate_faces": int((~proper).sum()),
+        "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
+        "duplicate_faces": int(repeats(kept).sum()),
+        "non_manifold_edges": crowded.shape[1],
+        "non_manifold_vertices": int(pinched.sum()),
+        "boundary_edges": rim,
+        "boundary_loops": loops,
+        "flipped_faces": int(o.flip.sum()),
+        "orientable": orientable,
+        "inside_out_patches": int(inside_out(pos.nan_to_num(), kept, t, o).sum()),
+        "closed": rim == 0 and manifold and not bool(o.flip.any()) and orientable,
+        "manifold": manifold,
+        "euler": euler,
+        "genus": t.components - (euler + loops) // 2 if manifold and orientable else None,
+    }
+
+
+def boundary_loops(t: Topology) -> int:
+    """The number of closed chains of sides that have one face; loops that touch at a vertex stay two."""
+    faces = len(t.component)
+    rim = (t.faces_at[t.edge] == 1).nonzero()[:, 0]
+    if not len(rim):
+        return 0
+    # Side s starts at corner s + F and ends at corner s + 2F: fans, not vertices, are the links of the chain.
+    ends = t.fan[torch.stack([rim + faces, rim + 2 * faces]) % (3 * faces)]
+    fans, number = torch.unique(ends, return_inverse=True)
+    return connected(len(fans), number[0], number[1])[0]
+
+
+def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor:
+    """Whether each patch, its faces turned to agree, is closed and has negative volume. (patches,)"""
+    turned = torch.where(o.flip, face.flip(0), face)
+    corners = pos[turned] - pos.mean(0)
+    volume = (corners[0] * torch.linalg.cross(corners[1], corners[2])).sum(-1)
+    total = torch.zeros(o.patches, dtype=pos.dtype).index_add(0, o.patch, volume)
+    closed = o.orientable.clone()
+    closed[o.patch[(t.faces_at != 2)[t.edge].view(3, -1).any(0)]] = False
+    return closed & (total < 0)
+
+
+def repeats(face: Tensor) -> Tensor:
+    """Whether a face has the three vertices of an earlier one. (F,)"""
+    which = same_rows(face.sort(0).values.T)
+    order = torch.argsort(which, stable=True)
+    again = torch.zeros(len(which), dtype=torch.bool)
+    again[order[1:]] = which[order[1:]] == which[order[:-1]]
+    return again

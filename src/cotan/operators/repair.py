@@ -1,0 +1,170 @@
+"""Merge, drop and turn what can be mended on a mesh, and say what was done."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from .checks import check_face
+from .mesh_report import inside_out, repeats
+from .topology import orientation, topology
+from .triangles import triangles
+
+
+class Repaired(NamedTuple):
+    """data: the mended mesh. done: what was done, a sentence each; empty if nothing had to be."""
+
+    data: Any
+    done: list[str]
+
+
+def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaired:
+    """A mesh without non-finite, duplicate and loose vertices, without degenerate, flat and duplicate faces, oriented.
+
+    In this order: vertices that are not finite go, with their faces; vertices at one place become one; faces that name
+    a vertex twice go; the longest side of a flat face is flipped into its neighbour (or the face goes, at a rim or a
+    non-manifold edge); repeated faces go, then loose vertices; faces are turned to agree, and closed parts outwards.
+    Non-manifold edges and vertices and holes stay: the operators take them.
+
+    Arguments:
+        data: pos (V, 3), face (3, F), and any attributes per vertex or face (recognised by their length), which follow.
+        tolerance: of the bounding box's diagonal, at which vertices are merged. 0 merges those at exactly one place.
+        orient: turn faces.
+
+    >>> mended, done = repair(data)
+    """
+    if getattr(data, "face", None) is None or getattr(data, "pos", None) is None:
+        raise CotanError("repair: expected a mesh, with pos and face")
+    if not tolerance >= 0:
+        raise CotanError(f"repair: tolerance={tolerance}, expected at least 0")
+    device, done = data.pos.device, []
+    pos, face = data.pos.detach().double().cpu(), check_face(data.face, len(data.pos)).cpu()
+    vertex, tag = torch.arange(len(pos)), torch.arange(face.shape[1])  # where each one left comes from
+
+    def keep(faces: Tensor, what: str) -> None:
+        nonlocal face, tag
+        if not faces.all():
+            done.append(f"dropped {int((~faces).sum())} {what}")
+            face, tag = face[:, faces], tag[faces]
+
+    finite = torch.isfinite(pos).all(1)
+    if not finite.all():
+        done.append(f"dropped {int((~finite).sum())} vertices that are not finite")
+        keep(finite[face].all(0), "faces at vertices that are not finite")
+    place = same_place(pos, finite, tolerance)
+    if (merged := int((place[finite] != vertex[finite]).sum())) > 0:
+        done.append(f"merged {merged} vertices at the place of another")
+        face = place[face]
+    keep((face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0]), "faces that name a vertex twice")
+    flips, flat = flip_flat(pos, face)
+    if flips:
+        done.append(f"flipped the longest side of {flips} faces without area")
+    keep(~flat, "faces without area")
+    keep(~repeats(face), "repeated faces")
+    if not face.shape[1]:
+        raise CotanError(f"repair: no face is left: {'; '.join(done)}")
+
+    used = torch.zeros(len(pos), dtype=torch.bool)
+    used[face] = True
+    if (loose := int((finite & (place == vertex) & ~used).sum())) > 0:
+        done.append(f"dropped {loose} vertices without a face")
+    vertex = used.nonzero()[:, 0]
+    number = used.long().cumsum(0) - 1
+    pos, face = pos[vertex], number[face]
+    if orient:
+        face = _orient(pos, face, done)
+    return Repaired(_carry(data, vertex.to(device), tag.to(device), face.to(device)), done)
+
+
+def same_place(pos: Tensor, finite: Tensor, tolerance: float) -> Tensor:
+    """For each vertex, the first vertex at its place; itself if it is not finite. (V,)"""
+    place = torch.arange(len(pos))
+    here = finite.nonzero()[:, 0]
+    if not len(here):
+        return place
+    if tolerance == 0:
+        group = torch.unique(pos[here] + 0.0, dim=0, return_inverse=True)[1]
+    else:
+        from scipy.spatial import cKDTree
+
+        from .topology import connected
+
+        box = pos[here].amax(0) - pos[here].amin(0)
+        tree = cKDTree(pos[here].numpy())
+        near = torch.from_numpy(tree.query_pairs(tolerance * float(box.norm()), output_type="ndarray")).long()
+        group = connected(len(here), near[:, 0], near[:, 1])[1]
+    first = torch.full((int(group.max()) + 1,), len(pos)).scatter_reduce(0, group, here, "amin")
+    place[here] = first[group]
+    return place
+
+
+def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
+    """Flip the longest side of each flat face where one other face is there and both new ones have area. In place.
+
+    Returns how many were flipped, and which faces are flat still. Flat faces are few, so one at a time.
+    """
+    flipped = 0
+    while True:
+        t = triangles(pos, face)
+        flat = (t.area < t.floored) | (t.floored == 0)
+        if not flat.any():
+            return flipped, flat
+        top = topology(face)
+        faces = face.shape[1]
+        pairs = top.pairs[:, top.faces_at[top.edge[top.pairs[0]]] == 2]
+        other = torch.full((3 * faces,), -1)
+        other[pairs[0]], other[pairs[1]] = pairs[1], pairs[0]
+        longest = t.sides.square().sum(-1).argmax(0)
+        todo = flat.nonzero()[:, 0]
+        side = longest[todo] * faces + todo
+        todo, side = todo[other[side] >= 0], side[other[side] >= 0]
+        touched: set[int] = set()
+        existing = {tuple(edge) for edge in top.edges.T.tolist()}
+        for f, s, o in zip(todo.tolist(), side.tolist(), other[side].tolist()):
+            g = o % faces
+            apex, far = int(face[s // faces, f]), int(face[o // faces, g])
+            if f in touched or g in touched or (min(apex, far), max(apex, far)) in existing:
+                continue
+            start, end = int(face[(s // faces + 1) % 3, f]), int(face[(s // faces + 2) % 3, f])
+            new = torch.tensor([[start, far, apex], [far, end, apex]]).T
+            after = triangles(pos, new)
+            if bool((after.area < after.floored).any()):
+                continue
+            face[:, [f, g]] = new
+            existing.add((min(apex, far), max(apex, far)))
+            touched |= {f, g}
+            flipped += 1
+        if not touched:
+            return flipped, flat
+
+
+def _orient(pos: Tensor, face: Tensor, done: list[str]) -> Tensor:
+    t = topology(face)
+    o = orientation(t)
+    if o.flip.any():
+        done.append(f"turned {int(o.flip.sum())} faces to agree with their neighbours")
+    wrong = inside_out(pos, face, t, o)
+    if wrong.any():
+        done.append(f"turned {int(wrong.sum())} closed parts outwards")
+    if not o.orientable.all():
+        done.append(f"left {int((~o.orientable).sum())} parts whose faces cannot agree")
+    return torch.where(o.flip != wrong[o.patch], face.flip(0), face)
+
+
+def _carry(data: Any, vertex: Tensor, tag: Tensor, face: Tensor) -> Any:
+    """A copy of the data with the vertices and faces that are left."""
+    vertices, faces = len(data.pos), data.face.shape[1]
+    copy = type(data)()
+    for name, value in data.to_dict().items():
+        if name in ("face", "num_nodes", "edge_index", "edge_weight", "edge_attr"):
+            continue  # edges are derived from the faces anew
+        if isinstance(value, Tensor) and value.ndim and len(value) == vertices:
+            value = value[vertex]
+        elif isinstance(value, Tensor) and value.ndim and len(value) == faces:
+            value = value[tag]
+        copy[name] = value
+    copy.face = face
+    return copy

@@ -1,0 +1,124 @@
+"""What is joined to what on a triangle mesh: edges, fans of faces about vertices, components, orientation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .edge_index import half_edges
+
+
+class Topology(NamedTuple):
+    """Of F faces that name three different vertices each; side s of 3F is numbered as in `half_edges`.
+
+    Attributes:
+        edges (2, E): vertices of each undirected edge, the lower first, sorted.
+        faces_at (E,): how many faces meet there.
+        edge (3F,): the edge of each side. forward (3F,): whether the side runs from the lower vertex to the higher.
+        pairs (2, P): sides that meet at the same edge, each with the next one there.
+        fan (3F,), fans: of faces about a vertex, joined along the edges at it. Corner i of face f is at i * F + f.
+        component (F,), components: of faces joined along edges or at vertices.
+    """
+
+    edges: Tensor
+    faces_at: Tensor
+    edge: Tensor
+    forward: Tensor
+    pairs: Tensor
+    fan: Tensor
+    fans: int
+    component: Tensor
+    components: int
+
+
+def topology(face: Tensor) -> Topology:
+    """face (3, F), no face naming a vertex twice. On the CPU."""
+    face = face.cpu()
+    faces = face.shape[1]
+    source, target = half_edges(face)
+    low, high = torch.minimum(source, target), torch.maximum(source, target)
+    stride = int(face.max()) + 1 if faces else 1
+    key, edge, faces_at = torch.unique(low * stride + high, return_inverse=True, return_counts=True)
+
+    order = torch.argsort(edge, stable=True)
+    same = edge[order[1:]] == edge[order[:-1]]
+    pairs = torch.stack([order[:-1][same], order[1:][same]])
+
+    # A side facing corner i starts at corner i + 1 and ends at corner i + 2 of its face.
+    side = torch.arange(3 * faces)
+    start, end = (side + faces) % max(3 * faces, 1), (side + 2 * faces) % max(3 * faces, 1)
+    forward = source < target
+    at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
+    fans, fan = connected(
+        3 * faces, torch.cat([at_low[pairs[0]], at_high[pairs[0]]]), torch.cat([at_low[pairs[1]], at_high[pairs[1]]])
+    )
+    used, number = torch.unique(face, return_inverse=True)
+    components, of_vertex = connected(len(used), number[[0, 0]].reshape(-1), number[[1, 2]].reshape(-1))
+    return Topology(
+        torch.stack([key // stride, key % stride]),
+        faces_at,
+        edge,
+        forward,
+        pairs,
+        fan,
+        fans,
+        of_vertex[number[0]],
+        components,
+    )
+
+
+def same_rows(rows: Tensor) -> Tensor:
+    """The number (N,) of each of the rows (N, C): equal rows have equal numbers, from 0 without gaps."""
+    number = torch.zeros(len(rows), dtype=torch.long)
+    for column in rows.cpu().unbind(1):
+        value = torch.unique(column, return_inverse=True)[1]
+        number = torch.unique(number * (len(rows) + 1) + value, return_inverse=True)[1]
+    return number
+
+
+def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
+    """Number of connected components of a graph, and the component of each of its `size` vertices."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if size == 0:
+        return 0, torch.zeros(0, dtype=torch.long)
+    ones = np.ones(len(source), dtype=np.int8)
+    graph = coo_array((ones, (source.numpy(), target.numpy())), shape=(size, size))
+    count, label = connected_components(graph, directed=False)
+    return int(count), torch.from_numpy(label.astype(np.int64))
+
+
+class Orientation(NamedTuple):
+    """flip (F,): the faces to turn, the fewest, so that faces agree across every edge of two faces.
+
+    patch (F,), patches: of faces joined across such edges. orientable (patches,): whether its faces can agree.
+    """
+
+    flip: Tensor
+    patch: Tensor
+    patches: int
+    orientable: Tensor
+
+
+def orientation(t: Topology) -> Orientation:
+    """Joins each face, and a turned copy of it, to those that agree: orientable patches keep the two apart."""
+    faces = len(t.component)
+    pairs = t.pairs[:, t.faces_at[t.edge[t.pairs[0]]] == 2]
+    first, second = (pairs % max(faces, 1)).unbind(0)
+    agree = t.forward[pairs[0]] != t.forward[pairs[1]]
+    patches, patch = connected(faces, first, second)
+    crossed = torch.where(agree, 0, faces)
+    _, sheet = connected(
+        2 * faces, torch.cat([first, first + faces]), torch.cat([second + crossed, second + faces - crossed])
+    )
+    as_is, turned = sheet[:faces], sheet[faces:]
+    orientable = torch.ones(patches, dtype=torch.bool)
+    orientable[patch[as_is == turned]] = False
+    # Of a patch's two sheets, each face is on one as it is: keep the sheet that most faces are on.
+    votes = torch.zeros(patches).index_add(0, patch, torch.where(as_is < turned, 1.0, -1.0))
+    flip = (as_is < turned) != (votes[patch] >= 0)
+    return Orientation(flip & orientable[patch], patch, patches, orientable)

@@ -1,0 +1,90 @@
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from cotan.errors import CotanError
+from cotan.operators.mesh_report import mesh_report
+from cotan.operators.repair import repair
+
+BAD = (
+    "non_finite_vertices",
+    "unreferenced_vertices",
+    "duplicate_vertices",
+    "degenerate_faces",
+    "flat_faces",
+    "duplicate_faces",
+    "inside_out_patches",
+    "flipped_faces",
+)
+
+
+def test_hard(hard):
+    pos, face = hard
+    try:
+        mended, done = repair(Data(pos=pos, face=face))
+    except CotanError as refusal:
+        assert str(refusal).startswith("repair: no face is left: merged 2 vertices")  # noqa: PT017
+        return
+    report = mesh_report(mended.pos, mended.face)
+    assert not any(report[key] for key in BAD), report
+    assert repair(mended).done == []
+    before = mesh_report(pos, face)
+    assert bool(done) == any(before[key] for key in BAD)
+
+
+def test_says_what_it_did(icosphere):
+    pos, face = icosphere(1)
+    pos = torch.cat([pos, pos[:2], torch.full((1, 3), float("nan"), dtype=torch.float64), pos[:1] + 9])
+    face = torch.cat([face.flip(0), torch.tensor([[0, 42, 0], [0, 1, 44], [7, 7, 8]]).T, face[:, :1]], 1)
+    face[face == 1] = 43
+    mended, done = repair(Data(pos=pos, face=face, x=torch.arange(len(pos)), part=torch.arange(face.shape[1])))
+    assert done == [
+        "dropped 1 vertices that are not finite",
+        "dropped 1 faces at vertices that are not finite",
+        "merged 2 vertices at the place of another",
+        "dropped 2 faces that name a vertex twice",
+        "dropped 1 repeated faces",
+        "dropped 1 vertices without a face",
+        "turned 1 closed parts outwards",
+    ]
+    sphere = icosphere(1)
+    assert torch.equal(mended.pos, sphere[0])
+    assert torch.equal(mended.face.sort(0).values, sphere[1].sort(0).values)
+    assert mended.x.tolist() == list(range(42))
+    assert mended.part.tolist() == list(range(80))
+    assert mesh_report(mended.pos, mended.face)["closed"]
+
+
+def test_a_cap_is_flipped_and_leaves_no_crack(square):
+    pos, face = square(2)  # vertices 0 1 / 2 3, split along 0-3
+    pos = torch.cat([pos, torch.tensor([[0.25, 0.25, 0.0]], dtype=torch.float64)])
+    face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T  # 4 lies on 0-3
+    mended, done = repair(Data(pos=pos, face=face))
+    assert done == ["flipped the longest side of 1 faces without area"]
+    report = mesh_report(mended.pos, mended.face)
+    assert (report["boundary_edges"], report["faces"], report["flipped_faces"]) == (4, 4, 0)
+
+
+def test_tolerance(icosphere):
+    pos, face = icosphere(1)
+    generator = torch.Generator().manual_seed(0)
+    soup = pos[face].transpose(0, 1).reshape(-1, 3)
+    soup = soup + 1e-6 * torch.rand(soup.shape, generator=generator, dtype=torch.float64)
+    data = Data(pos=soup, face=torch.arange(len(soup)).view(-1, 3).T)
+    assert len(repair(data).data.pos) == len(soup)
+    assert len(repair(data, tolerance=1e-5).data.pos) == len(pos)
+    assert mesh_report(repair(data, tolerance=1e-5).data.pos, repair(data, tolerance=1e-5).data.face)["closed"]
+
+
+def test_the_data_is_left_alone(icosphere):
+    pos, face = icosphere(0)
+    data = Data(pos=pos.clone(), face=face.flip(0))
+    repair(data)
+    assert torch.equal(data.face, face.flip(0))
+
+
+def test_refusals():
+    with pytest.raises(CotanError, match="expected a mesh"):
+        repair(Data(pos=torch.zeros(3, 3)))
+    with pytest.raises(CotanError, match="tolerance=-1"):
+        repair(Data(pos=torch.zeros(3, 3), face=torch.tensor([[0], [1], [2]])), tolerance=-1)
