@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+import cotan
+
 from .torus import Torus
 
 
@@ -26,6 +28,7 @@ class CircularBlock(nn.Module):
         return (x + y).relu()
 
 
+@cotan.model("toric", tasks=("classify", "regress", "label"))
 class Toric(nn.Module):
     """Signals pulled back to the torus, convolved there, and averaged over it or pushed back to the vertices.
 
@@ -53,9 +56,10 @@ class Toric(nn.Module):
     ) -> None:
         super().__init__()
         if task not in ("classify", "regress", "label"):
-            raise ValueError(f"toric can classify, regress or label, got task {task!r}")
+            raise cotan.CotanError(f"toric can classify, regress or label, got task {task!r}")
         options = {"maps": maps, "resolution": resolution, "weights": weights, "balance": balance, "seed": seed}
-        self.options, self.task = options, task
+        self.needs = {"torus": cotan.node("torus", **options)}
+        self.task, self.maps, self.resolution = task, maps, resolution
         self.lift = nn.Conv2d(in_dim, width, 1)
         # A dilation of half the torus or more would meet itself.
         dilations = [d for d in (1, 2, 4, 8) if 4 * d <= resolution]
@@ -63,27 +67,22 @@ class Toric(nn.Module):
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
 
     def forward(self, x: Tensor, torus: Torus, batch: Tensor) -> Tensor:
-        vertex, weight, uv, scale = torus
-        if self.training:
-            pick = torch.randint(vertex.shape[1], (len(vertex),), device=x.device)
-            shape = torch.arange(len(vertex), device=x.device)
-            vertex, weight = vertex[shape, pick][:, None], weight[shape, pick][:, None]
-            here = torch.arange(len(uv), device=x.device)
-            uv, scale = uv[here, pick[batch]][:, None], scale[here, pick[batch]][:, None]
-        maps = vertex.shape[1]
-        image = pull(x, vertex, weight).flatten(0, 1)  # (B M, C, R, R)
-        image = self.blocks(self.lift(image))
+        maps, r = self.maps, self.resolution
+        uv, scale = torus.uv, torus.scale
+        image = (torus.pull @ x).view(-1, maps, r, r, x.shape[1])  # (B, M, R, R, C)
+        if self.training and maps > 1:
+            pick = torch.randint(maps, (len(image),), device=x.device)
+            image = image[torch.arange(len(image), device=x.device), pick][:, None]
+            vertex = torch.arange(len(x), device=x.device)
+            uv, scale = uv[vertex, pick[batch]][:, None], scale[vertex, pick[batch]][:, None]
+            maps = 1
+        image = self.blocks(self.lift(image.flatten(0, 1).permute(0, 3, 1, 2)))  # (B M, C, R, R)
         if self.task != "label":
-            return self.head(image.mean((2, 3))).unflatten(0, (-1, maps)).mean(1)
+            return self.head(image.mean((2, 3)).view(-1, maps, image.shape[1])).mean(1)
         image = image.unflatten(0, (-1, maps))
         logits = self.head(torch.stack([push(image[:, m], uv[:, m], batch) for m in range(maps)], 1))  # (V, M, out)
         share = scale + torch.finfo(scale.dtype).tiny
         return (logits * (share / share.sum(1, keepdim=True))[..., None]).sum(1)
-
-
-def pull(x: Tensor, vertex: Tensor, weight: Tensor) -> Tensor:
-    """A signal on vertices (V, C) as images (B, M, C, R, R): y_p = sum_c weight_pc x[vertex_pc]."""
-    return (x[vertex] * weight[..., None]).sum(-2).movedim(-1, 2)
 
 
 def push(image: Tensor, uv: Tensor, batch: Tensor) -> Tensor:

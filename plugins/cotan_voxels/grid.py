@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+import cotan
+
 NORMALIZATIONS = ("box", "sphere", "none")
 
 
@@ -32,16 +34,16 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     Vertices that no face uses do not count.
     """
     if not 2 <= resolution <= 1024:
-        raise ValueError(f"voxels need a resolution from 2 to 1024, got {resolution}")
+        raise cotan.CotanError(f"voxels need a resolution from 2 to 1024, got {resolution}")
     if normalize not in NORMALIZATIONS:
-        raise ValueError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
+        raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
     if not 0 <= 2 * padding < resolution:
-        raise ValueError(f"padding must be from 0 to below half of the resolution {resolution}, got {padding}")
+        raise cotan.CotanError(f"padding must be from 0 to below half of the resolution {resolution}, got {padding}")
     if face.numel() == 0:
-        raise ValueError("voxels need a mesh with faces, got none")
+        raise cotan.CotanError("voxels need a mesh with faces, got none")
     triangles = pos.detach().double()[face.t()]  # (F, 3, 3)
     if not bool(torch.isfinite(triangles).all()):
-        raise ValueError("voxels need finite positions, got NaN or infinity")
+        raise cotan.CotanError("voxels need finite positions, got NaN or infinity")
     if normalize == "none":
         centre, radius = triangles.new_zeros(3), 1.0
     elif normalize == "box":
@@ -51,7 +53,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         centre = _centroid(triangles)
         radius = float((triangles - centre).norm(dim=-1).max())
     if radius == 0:
-        raise ValueError("voxels need a shape of some size, got one whose corners all lie in one point")
+        raise cotan.CotanError("voxels need a shape of some size, got one whose corners all lie in one point")
     pitch = 2 * radius / (resolution - 2 * padding)
     triangles = (triangles - centre) / pitch + resolution / 2
     return Grid(triangles, centre - pitch * resolution / 2, pitch)

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+import cotan
+
 from .closed import Edges, edges
 from .crossings import counts_above, snap
 from .distance import distance, pieces
@@ -18,6 +20,7 @@ FILLS = ("solid", "surface", "union", "tsdf")
 METHODS = ("auto", "parity", "winding", "flood")
 
 
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"))
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -45,11 +48,11 @@ def voxels(
     - padding: free voxels on each side.
     """
     if fill not in FILLS:
-        raise ValueError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
+        raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
     if method not in METHODS:
-        raise ValueError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
+        raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
     if not truncation > 0:
-        raise ValueError(f"truncation must be positive, got {truncation}")
+        raise cotan.CotanError(f"truncation must be positive, got {truncation}")
     grid = place(pos, face, resolution, normalize, padding)
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
@@ -67,6 +70,7 @@ def voxels(
     return solid.double()
 
 
+@cotan.operator(per="shape")
 def voxel_report(
     pos: Tensor,
     face: Tensor,

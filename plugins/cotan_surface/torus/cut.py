@@ -40,17 +40,31 @@ def edge_graph(sphere: Sphere):
 
 
 def extremities(sphere: Sphere, graph, count: int) -> list[int]:
-    """Vertices far from each other along edges: ends of limbs. The first two are nearly as far apart as any."""
+    """Vertices far from each other along edges: ends of limbs, whatever the pose. The first two are farthest apart."""
     from scipy.sparse.csgraph import dijkstra
 
-    away = sphere.pos - sphere.pos.mean(0)
-    start = int((away**2).sum(1).argmax())
-    first = int(dijkstra(graph, indices=start).argmax())
+    def farthest(distance: NDArray[np.float64]) -> int:
+        return int(np.round(distance / distance.max(), 9).argmax())  # of equals the first, in spite of rounding
+
+    first = _sharpest(sphere)
+    for _ in range(2):
+        first = farthest(dijkstra(graph, indices=first))
     chosen, near = [first], dijkstra(graph, indices=first)
     while len(chosen) < min(count, len(sphere.pos)):
-        chosen.append(int(near.argmax()))
+        chosen.append(farthest(near))
         near = np.minimum(near, dijkstra(graph, indices=chosen[-1]))
     return chosen
+
+
+def _sharpest(sphere: Sphere) -> int:
+    """The vertex with the smallest sum of angles."""
+    x = sphere.pos[sphere.face]
+    u = torch.nn.functional.normalize(x.roll(-1, 0) - x, dim=-1)
+    v = torch.nn.functional.normalize(x.roll(-2, 0) - x, dim=-1)
+    angle = (u * v).sum(-1).clamp(-1, 1).acos()
+    total = torch.zeros(len(sphere.pos), dtype=angle.dtype, device=angle.device)
+    total.index_add_(0, sphere.face.reshape(-1), angle.reshape(-1))
+    return int((total * 1e9).round().argmin())
 
 
 def triples(count: int, seed: int) -> list[tuple[int, int, int]]:

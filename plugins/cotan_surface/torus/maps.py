@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import cotan
+
 from .cut import EXTREMITIES, Disc, cut, edge_graph, extremities, triples
 from .embed import WEIGHTS, embed, flat_area, star
 from .image import draw
@@ -19,14 +21,13 @@ from .sphere import Sphere, sphere
 class Torus(NamedTuple):
     """M maps of a shape to the torus [0, 1)^2, each with four copies of the shape.
 
-    - vertex: (M, R, R, 3) the vertices about each pixel; weight: (M, R, R, 3) their shares. A signal x is pulled back
-      to the images sum_c weight_c x[vertex_c].
-    - uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus.
+    - pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel: ``pull @ x`` are the images of a
+      signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
+    - uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order.
     - scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
     """
 
-    vertex: Tensor
-    weight: Tensor
+    pull: cotan.Sparse
     uv: Tensor
     scale: Tensor
 
@@ -44,9 +45,9 @@ def charts(
 ) -> list[Chart]:
     """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points."""
     if weights not in WEIGHTS:
-        raise ValueError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
+        raise cotan.CotanError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
     if maps < 1 or balance < 0:
-        raise ValueError(f"the torus needs at least one map and no negative balance, got {maps} and {balance}")
+        raise cotan.CotanError(f"the torus needs at least one map and no negative balance, got {maps} and {balance}")
     ball = sphere(pos.detach().double(), face)
     graph = edge_graph(ball)
     points = extremities(ball, graph, EXTREMITIES)
@@ -56,7 +57,9 @@ def charts(
     for disc in itertools.islice(discs, maps):
         out.append(Chart(ball, disc, embed(corners, triangles, disc, weights, balance)))
     if len(out) < maps:
-        raise ValueError(f"this mesh of {len(ball.pos)} vertices has only {len(out)} different torus maps, got {maps=}")
+        raise cotan.CotanError(
+            f"this mesh of {len(ball.pos)} vertices has only {len(out)} different torus maps, got {maps=}"
+        )
     return out
 
 
@@ -69,6 +72,12 @@ def _cut(ball: Sphere, graph, cones: list[int]) -> Disc | None:
     return None
 
 
+def _observable(maps: Torus) -> Torus:
+    """What the test kit compares, by vertex: which of its four places comes first depends on the cut, and means nothing."""
+    return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
+
+
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -90,19 +99,21 @@ def torus(
     Every map is a bijection. A mesh that is no sphere is refused, with the reason.
     """
     if resolution < 4 or resolution & (resolution - 1) or resolution > 512:
-        raise ValueError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
+        raise cotan.CotanError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
     found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance)
     images = [image(chart, resolution) for chart in found]
-    spots = [spot(chart, len(pos)) for chart in found]
-    return Torus(*(torch.stack(t).to(pos.device) for t in zip(*images, strict=True)),
-                 *(torch.stack(t, 1).to(pos.device) for t in zip(*spots, strict=True)))  # fmt: skip
+    column, share = (torch.cat(part).reshape(-1).to(pos.device) for part in zip(*images, strict=True))
+    row = torch.repeat_interleave(torch.arange(maps * resolution**2, device=pos.device), 3)
+    pull = cotan.Sparse.from_coo(row, column, share, (maps * resolution**2, len(pos)))
+    places, scales = zip(*(spot(chart, len(pos)) for chart in found), strict=True)
+    return Torus(pull, torch.stack(places, 1).to(pos.device), torch.stack(scales, 1).to(pos.device))
 
 
 def image(chart: Chart, resolution: int) -> tuple[Tensor, Tensor]:
-    """The vertices of the mesh about each pixel of a map, and their shares."""
+    """The vertices of the mesh about each pixel of a map (R R, 3), and their shares."""
     under, share = draw(chart.value, chart.disc, resolution)
     corner = chart.sphere.vertex[chart.sphere.face].cpu()
-    return corner[:, under].permute(1, 2, 0).contiguous(), share
+    return corner[:, under.view(-1)].t(), share.view(-1, 3)
 
 
 def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+import cotan
+
 
 class Sphere(NamedTuple):
     """A closed triangulation of Euler number 2.
@@ -29,12 +31,12 @@ def sphere(pos: Tensor, face: Tensor) -> Sphere:
     several fans of faces meet becomes one vertex for each fan. What then has another Euler number than 2 is refused.
     """
     if face.numel() == 0:
-        raise ValueError("the torus map needs a mesh with faces, got none")
+        raise cotan.CotanError("the torus map needs a mesh with faces, got none")
     if not bool(torch.isfinite(pos[face]).all()):
-        raise ValueError("the torus map needs finite positions, got NaN or infinity")
+        raise cotan.CotanError("the torus map needs finite positions, got NaN or infinity")
     try:
         return _sphere(pos, face, torch.arange(len(pos), device=pos.device))
-    except ValueError:
+    except cotan.CotanError:
         place, number = torch.unique(pos, dim=0, return_inverse=True)
         if len(place) == len(pos):
             raise
@@ -47,7 +49,7 @@ def _sphere(pos: Tensor, face: Tensor, name: Tensor) -> Sphere:
     a, b, c = face
     kept = ((a != b) & (b != c) & (c != a)).nonzero().squeeze(1)
     if len(kept) == 0:
-        raise ValueError("the torus map needs a mesh with faces, got only faces collapsed to an edge or a point")
+        raise cotan.CotanError("the torus map needs a mesh with faces, got only faces collapsed to an edge or a point")
     face = _orient(face[:, kept])
     twin = twins(face)
     count = face.shape[1]
@@ -74,7 +76,7 @@ def _orient(face: Tensor) -> Tensor:
     wrong = int((uses != 2).sum())
     if wrong:
         once, more = int((uses == 1).sum()), int((uses > 2).sum())
-        raise ValueError(
+        raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
             f"{once} edges with one face and {more} with more. Fill its holes, or use another model"
         )
@@ -87,7 +89,7 @@ def _orient(face: Tensor) -> Tensor:
     side = components(2 * count, torch.cat([f, f + count]), torch.cat([g + count * same, g + count * ~same]))
     as_is, turned = side[:count], side[count:]
     if bool((as_is == turned).any()):
-        raise ValueError("the torus map needs a surface with two sides, got a mesh that cannot be oriented")
+        raise cotan.CotanError("the torus map needs a surface with two sides, got a mesh that cannot be oriented")
     return torch.where(as_is > turned, face.flip(0), face)
 
 
@@ -117,12 +119,12 @@ def _check(face: Tensor, twin: Tensor, pinched: int) -> None:
     parts = int(components(count, torch.arange(3 * count, device=face.device) % count, twin % count).max()) + 1
     repaired = f" (after {pinched} pinched vertices were split)" if pinched else ""
     if parts > 1:
-        raise ValueError(
+        raise cotan.CotanError(
             f"the torus map needs one surface, got {parts} that are not joined{repaired}. Keep the largest of them"
         )
     euler = int(face.max()) + 1 - count // 2
     if euler != 2:
-        raise ValueError(
+        raise cotan.CotanError(
             f"the torus map needs a surface like a sphere, of Euler number 2; this mesh has Euler number {euler}, "
             f"genus {1 - euler // 2}{repaired}. Close its handles, or use a model that takes any surface"
         )

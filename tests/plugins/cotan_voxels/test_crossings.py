@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 import torch
-from cotan_voxels.crossings import counts_above, snap
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cotan_voxels.crossings import counts_above, snap
 
 TETRAHEDRON = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 R = 8

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cotan_voxels.distance import distance, pieces
 
 

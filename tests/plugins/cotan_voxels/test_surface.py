@@ -1,8 +1,9 @@
 import pytest
 import torch
-from cotan_voxels.surface import surface
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cotan_voxels.surface import surface
 
 R = 5
 

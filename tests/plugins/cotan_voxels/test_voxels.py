@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+import cotan
 from cotan_voxels.voxels import voxel_report, voxels
 
 trimesh = pytest.importorskip("trimesh")
@@ -214,7 +216,7 @@ def test_unreferenced_vertices_do_not_count():
 )
 def test_refusals(change, message):
     pos, face = tensors(trimesh.creation.icosahedron())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(cotan.CotanError, match=message):
         voxels(**{"pos": pos, "face": face, **change})
 
 
@@ -224,7 +226,7 @@ def test_hard_meshes(fill):
         pos, face = tensors(trimesh.load(path, process=False, force="mesh"))
         try:
             found = voxels(pos, face, resolution=16, fill=fill)
-        except ValueError as error:
+        except cotan.CotanError as error:
             assert path.name == "degenerate_mesh.obj", path
             assert "one point" in str(error)
             continue

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from cotan_voxels.crossings import counts_above, snap
 from cotan_voxels.winding import winding_number
 
