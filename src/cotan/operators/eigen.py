@@ -66,11 +66,15 @@ def solve(L: Any, m: np.ndarray, k: int, tolerance: float) -> tuple[np.ndarray, 
 
 def solve_connected(L: Any, m: np.ndarray, k: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """One component, by whichever solver is quicker at its size."""
-    if len(m) <= DENSE or 4 * k > len(m):
-        values, vectors = dense_pairs(L, m, k)
-    else:
-        values, vectors = sparse_pairs(L, m, k, tolerance)
-    return np.maximum(values, 0), vectors
+    solver = dense_pairs if len(m) <= DENSE or 4 * k > len(m) else sparse_pairs
+    values, psi, residual = solver(L, m, k, tolerance)
+    if residual > tolerance:
+        strong = L.diagonal() / m
+        raise CotanError(
+            f"spectrum: expected residuals up to {tolerance:.0e}, got {residual:.0e}. The diagonal of M^-1 L goes from "
+            f"{strong.min():.0e} to {strong.max():.0e}: repair the mesh, or take a larger tolerance="
+        )
+    return np.maximum(values, 0), psi.T * (m**-0.5)[:, None]
 
 
 def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .eigen_lanczos import Apply, Array
+Array = np.ndarray[Any, Any]
+Apply = Callable[[Array], Array]  # (p, V) -> (p, V)
 
 
 def factorise(A: Any, shift: float) -> Apply:

@@ -8,13 +8,11 @@ enough for that. A basis orthogonal to the square root of the rounding unit give
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-Apply = Callable[[Array], Array]  # (p, V) -> (p, V)
+from .eigen_factor import Apply, Array
 
 
 def lanczos(
