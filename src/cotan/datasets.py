@@ -21,7 +21,7 @@ SPREAD = ("workers", "progress")  # options of a dataset that say how it is made
 
 @dataclass
 class Splits:
-    """A dataset: lists of `Data`, each with its target `y`, and with a boolean `mask` (V,) where only some vertices count.
+    """A dataset: lists of `Data`, each with its target `y`, and a boolean `mask` (V,) where only some vertices count.
 
     Attributes:
         classes: names of the values of y, for tasks with classes.
@@ -44,7 +44,7 @@ class Splits:
     @cached_property
     def digest(self) -> str:
         """Of what every split holds: two results with one digest are about the same shapes."""
-        content = {name: [digest(shape) for shape in shapes] for name, shapes in self.lists().items()}
+        content = {name: [_digest(shape) for shape in shapes] for name, shapes in self.lists().items()}
         return digest(content)
 
     def lists(self) -> dict[str, list[Any]]:
@@ -132,12 +132,16 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
     if isinstance(dataset, str):
         found: Splits = load_dataset(dataset)
         return found
-    get = dataset.get if isinstance(dataset, Mapping) else lambda key, default: getattr(dataset, key, default)
+
+    def get(key: str, default: Any = None) -> Any:
+        return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
+
     if get("train", None) is None:
         raise CotanError(
-            f"expected a dataset's name or an object with .train, .val and .test (lists of Data), got {type(dataset).__name__}"
+            "expected a dataset's name or an object with .train, .val and .test (lists of Data), "
+            f"got {type(dataset).__name__}"
         )
-    lists = {key: list(get(key, None) or []) for key in SPLITS}
+    lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(
         **lists,
         classes=tuple(str(c) for c in get("classes", None) or ()),
@@ -169,7 +173,7 @@ def width(splits: Splits, task: str) -> int:
 
 
 def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
-    """Raise where a split's targets are not what the task and the width of the model's output want; to `train` takes two classes."""
+    """Raise where targets are not what the task and the width of the output want; to `train` takes two classes."""
     from .plan import number_of_vertices
 
     definition = registry.lookup("task", task).target
@@ -183,7 +187,8 @@ def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> Non
             y = torch.as_tensor(shape.y)
             if definition.per == "vertex" and y.numel() != number_of_vertices(shape):
                 raise CotanError(
-                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; y has {y.numel()}"
+                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; "
+                    f"y has {y.numel()}"
                 )
             if definition.categorical and definition.per == "shape" and y.numel() != 1:
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
@@ -193,9 +198,9 @@ def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> Non
         there = torch.cat(
             [target(s, definition.per)[_mask(s) if definition.per == "vertex" else slice(None)] for s in splits.train]
         )
-        if len(there.unique()) < 2:
+        if len(set(there.tolist())) < 2:
             raise CotanError(
-                f"dataset {splits.name!r}: all training targets are class {int(there[0])}; expected at least two classes"
+                f"dataset {splits.name!r}: all training targets are class {int(there[0])}; expected two classes or more"
             )
 
 
@@ -204,8 +209,13 @@ def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
         raise CotanError(f"{where}: y holds {y.dtype}, expected class numbers (int64)")
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
         raise CotanError(
-            f"{where}: labels {int(y.min())} to {int(y.max())}, but the model has {out_dim} classes (0 to {out_dim - 1})"
+            f"{where}: labels {int(y.min())} to {int(y.max())}, but there are {out_dim} classes (0 to {out_dim - 1})"
         )
+
+
+def _digest(shape: Any) -> str:
+    """Of what a shape holds, but not of the file it is from."""
+    return digest({name: digest(shape[name]) for name in sorted(shape.keys()) if not isinstance(shape[name], str)})
 
 
 def _first(splits: Splits) -> Any:
@@ -219,7 +229,7 @@ def _mask(shape: Any) -> Tensor:
 
 def _masked(shape: Any, mask: Tensor) -> Any:
     other = type(shape)()
-    for name in shape.keys():
+    for name in list(shape.keys()):
         other[name] = shape[name]
     other.mask = mask
     return other
@@ -228,7 +238,7 @@ def _masked(shape: Any, mask: Tensor) -> Any:
 def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Places of a share of each class, never all of it."""
     picked = [torch.zeros(0, dtype=torch.long)]
-    for label in labels.unique():
+    for label in sorted(set(labels.tolist())):
         places = (labels == label).nonzero()[:, 0]
         count = min(max(1, round(share * len(places))), len(places) - 1)
         picked.append(places[torch.randperm(len(places), generator=generator)[:count]])
@@ -267,6 +277,6 @@ def _stored(key: str) -> Splits | None:
     lists: dict[str, Sequence[Any]] = {
         n: [found[f"{n}.{i}"] for i in range(size)] for n, size in record["sizes"].items()
     }
-    plain = {name: list(lists.pop(name)) for name in SPLITS}
+    plain: dict[str, Any] = {name: list(lists.pop(name)) for name in SPLITS}
     stress = {name.removeprefix("stress_"): list(shapes) for name, shapes in lists.items()}
     return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"])

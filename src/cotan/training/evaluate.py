@@ -36,7 +36,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
 
 
 def score(model: nn.Module, task: Any, batches: Iterable[Batch], step: nn.Module | None = None) -> dict[str, float]:
-    """Loss and metrics over all that counts in some batches. `step` is a wrapped `Step` of the model, with its precision."""
+    """Loss and metrics over all that counts in some batches. `step` is the model's `Step`, as Fabric wrapped it."""
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
     with torch.no_grad():

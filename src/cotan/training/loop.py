@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..datasets import Splits, as_splits, check
 from ..errors import CotanError
 from ..network import _place, check_width
 from . import checkpoint, folder
+from .device import make_fabric, own_randomness
 from .evaluate import Step, score
 from .make import describe, model_for
 from .progress import Progress
@@ -39,7 +39,7 @@ def fit(
 
     Arguments:
         model: a module, or the name of a model or layer, made for the dataset with its default options.
-        dataset: a name, `Splits`, or an object with .train .val .test. A val that is not there is cut from train by the seed.
+        dataset: a name, `Splits`, or an object with .train .val .test. Without a val, it is cut from train by the seed.
         recipe: a `Recipe`, a mapping, or a TOML file; `overrides` replace some of its values.
         out: the run's folder; without it, nothing is written.
         resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
@@ -64,7 +64,7 @@ def fit(
     run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
     run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
     run.costs = _costs(prepared)
-    with _own_randomness():
+    with own_randomness():
         _Fit(run, task, splits, prepared, show).run_all(resume)
     return run
 
@@ -81,7 +81,7 @@ class _Fit:
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
         device = self.fabric.device
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
-        self.fixed = {n: p.batches(self.recipe.batch_size) for n, p in self.prepared.items() if n != "train"}
+        self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
         self.weight = self._class_weights() if self.recipe.class_balance else None
         self.augmented = None
         if self.recipe.augment:
@@ -147,7 +147,7 @@ class _Fit:
             count += batch.count
         return float(total) / max(count, 1)
 
-    def _shuffled(self, train: Prepared) -> list[Batch]:
+    def _shuffled(self, train: Prepared) -> Iterator[Batch]:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self._seed()))
         return train.batches(self.recipe.batch_size, order.tolist())
 
@@ -207,7 +207,7 @@ class _Fit:
         self.epoch, self.run.best_epoch = record["epoch"], record["best"]["epoch"]
         self.best = tuple(record["best"]["rank"])
         self.run.history = [line for line in read_lines(path / "metrics.jsonl") if line["epoch"] <= self.epoch]
-        # A kill between the two checkpoints leaves a best that is newer than last: its epoch is done again, to the same end.
+        # A kill between the two checkpoints leaves a best newer than last: its epoch is done again, to the same end.
         self.best_state, self.run.metrics = best[0], best[1]["metrics"]
         folder.rewrite(path / "metrics.jsonl", self.run.history)
         self.show.say(f"resuming {path} after epoch {self.epoch} of {self.recipe.epochs}")
@@ -237,7 +237,8 @@ class _Fit:
         )
         if self.run.best_epoch is None:
             return f"{self._title()}: stopped before the first epoch was finished; nothing is kept"
-        text = f"{self._title()}: {self.run.status} after epoch {self.epoch}; best epoch {self.run.best_epoch}: {best}{where}"
+        text = f"{self._title()}: {self.run.status} after epoch {self.epoch}; "
+        text += f"best epoch {self.run.best_epoch}: {best}{where}"
         if self.run.status == "stopped" and self.run.path is not None:
             text += f"\nbest.safetensors and last.safetensors are there; resume goes on from epoch {self.epoch}"
         return text
@@ -259,34 +260,6 @@ class _Fit:
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(_place(self.run.model)[0])
-
-
-def make_fabric(recipe: Recipe) -> Any:
-    """Fabric for a recipe's device and precision."""
-    from lightning_fabric import Fabric
-
-    kind, _, number = recipe.device.partition(":")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
-    precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
-    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """The caller's generators are as they were afterwards; on CUDA, sums are taken in one order, so that numbers repeat."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=devices):
-        try:
-            if torch.cuda.is_available():
-                torch.use_deterministic_algorithms(True, warn_only=True)
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

@@ -12,15 +12,15 @@ from .. import registry
 from ..datasets import Splits, as_splits, width
 from ..errors import CotanError
 from ..network import FEATURE, create_model, evaluate_plan, first_signal, join_features
-from ..nodes import Node
-from ..plan import make_plan, sources_of
+from ..nodes import Node, sources_of
+from ..plan import make_plan
 from .recipe import node_of, record_of
 
 
 def model_for(
     name: str, dataset: Any, *, task: str | None = None, features: Any = None, seed: int | None = None, **options: Any
 ) -> nn.Module:
-    """`cotan.create_model` with in_dim and out_dim of a dataset: the width of the first signal, and of the task's output.
+    """`cotan.create_model` with the dimensions of a dataset: in_dim of the first signal, out_dim of the task.
 
     Arguments:
         task: the dataset's own by default.

@@ -19,7 +19,7 @@ from .run import Run
 
 
 class Prediction(NamedTuple):
-    """For one shape. Per shape: label and probability are numbers, `name` its class. Per vertex: tensors (V,), and `name` is None.
+    """For one shape. Label and probability are numbers, `name` its class; per vertex they are (V,), and `name` is None.
 
     `probabilities` is (classes,) or (V, classes); for `regress`, label is the output (D,) and the others are None.
     """

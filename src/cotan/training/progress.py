@@ -12,7 +12,7 @@ STYLES = ("auto", "bar", "lines", "none")
 
 
 class Progress:
-    """One of: a bar ("bar"), a line every tenth ("lines"), nothing ("none"); "auto" is a bar on a terminal, else lines."""
+    """A bar ("bar"), a line every tenth ("lines") or nothing ("none"); "auto" is a bar on a terminal, else lines."""
 
     def __init__(self, style: str = "auto"):
         if style not in STYLES:

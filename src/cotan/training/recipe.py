@@ -76,7 +76,7 @@ class Recipe:
 
     @classmethod
     def of(cls, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None, **overrides: Any) -> Recipe:
-        """A recipe from another, a mapping, or a TOML file (its table `recipe`, or its top level), with some values replaced."""
+        """A recipe from another, a mapping, or a TOML file (its table `recipe`, or all of it), some values replaced."""
         if isinstance(recipe, str | os.PathLike):
             recipe = _read(Path(recipe))
         known = [field.name for field in fields(cls)]

@@ -24,7 +24,7 @@ class Run:
     Attributes:
         model: with the weights of the best epoch.
         history: one dict an epoch, as in metrics.jsonl.
-        metrics: of the best epoch on val, then on test and on each stress variant (`test_accuracy`, `stress_rotated_accuracy`).
+        metrics: of the best epoch on val, then on test and each stress variant (`stress_rotated_accuracy`).
         status: "finished", or "stopped" by Ctrl-C, and then test was not touched; "running" of one that was killed.
         costs: of the plan: nodes with their identities, seconds and store hits.
         path: the run's folder, if it has one.
@@ -44,7 +44,7 @@ class Run:
 
     @classmethod
     def load(cls, path: Any, model: nn.Module | None = None) -> Run:
-        """The run in a folder, with its best weights. `model` is needed only for a module that `create_model` did not make.
+        """The run in a folder, with its best weights. `model` is needed for a module that `create_model` did not make.
 
         >>> cotan.Run.load("runs/spectral").model
         """

@@ -1,0 +1,76 @@
+"""A folder of meshes: ROOT/CLASS/SPLIT/*.off, or ROOT/CLASS/*.off with splits drawn by a seed."""
+
+import math
+from pathlib import Path
+
+import torch
+
+import cotan
+
+KINDS = (".obj", ".off", ".ply", ".stl")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@cotan.dataset("folder")
+def folder(*, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2, progress=None) -> cotan.Splits:
+    """Meshes (.obj, .off, .ply, .stl) in one folder a class; a file that cannot be read is listed in `skipped`.
+
+    Arguments:
+        root: the folder. Its folders are the classes; each has folders train, test and maybe val, or the files.
+        seed, val, test: where the files have no split: shares of each class, drawn by the seed.
+        progress: called with the numbers of files read and in all.
+    """
+    where = Path(root).expanduser()
+    if not root or not where.is_dir():
+        raise cotan.CotanError(
+            f"folder: root={root!r} is no folder; expected ROOT/CLASS/train/*.off or ROOT/CLASS/*.off"
+        )
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise cotan.CotanError(f"folder: val={val}, test={test}, expected shares that leave something to train on")
+    found = {path.name: _files(path, seed, val, test) for path in _folders(where)}
+    found = {name: files for name, files in found.items() if files}
+    if not found:
+        raise cotan.CotanError(
+            f"folder: no {', '.join(KINDS)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"
+        )
+    classes = tuple(found)
+    todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
+    splits = cotan.Splits([], [], [], classes=classes)
+    for number, (path, split, label) in enumerate(todo):
+        try:
+            data = cotan.read(path)
+            if data.get("face") is None or data.face.shape[1] == 0:
+                raise cotan.CotanError(f"{path} has no faces")
+            data.y, data.path = torch.tensor([label]), str(path)
+            getattr(splits, split).append(data)
+        except cotan.CotanError as reason:
+            splits.skipped.append((str(path), str(reason)))
+        if progress is not None:
+            progress(number + 1, len(todo))
+    return splits
+
+
+def _files(path: Path, seed: int, val: float, test: float) -> list[tuple[Path, str]]:
+    """(file, split) of one class."""
+    inner = [p for p in _folders(path) if p.name.lower() in SPLITS]
+    if inner:
+        return [(file, SPLITS[p.name.lower()]) for p in inner for file in _meshes(p)]
+    files = _meshes(path)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(files), generator=generator).tolist()
+    tests, vals = math.ceil(test * len(files)), math.ceil(val * len(files))
+    where = {place: "test" if i < tests else "val" if i < tests + vals else "train" for i, place in enumerate(order)}
+    return [(file, where[i]) for i, file in enumerate(files)]
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _meshes(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in KINDS and not p.name.startswith("."))
+
+
+def _listing(path: Path) -> str:
+    names = sorted(p.name for p in path.iterdir())
+    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"

@@ -1,0 +1,40 @@
+"""Where and how exactly training computes: device, precision, randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..errors import CotanError
+from .recipe import Recipe
+
+
+def make_fabric(recipe: Recipe) -> Any:
+    """Fabric for a recipe's device and precision."""
+    from lightning_fabric import Fabric
+
+    kind, _, number = recipe.device.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
+    precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
+
+
+@contextmanager
+def own_randomness() -> Iterator[None]:
+    """The caller's generators are left as they were; on CUDA, sums are taken in one order, so that numbers repeat."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if torch.cuda.is_available():
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
