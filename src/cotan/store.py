@@ -178,7 +178,7 @@ def _encode(value: Any, entry: Entry) -> bytes:
     from safetensors.torch import save
 
     tensors: list[torch.Tensor] = []
-    header = json.dumps({"value": take_apart(value, tensors), "entry": asdict(entry)}, sort_keys=True)
+    header = json.dumps({"value": take_apart(value, tensors), "entry": asdict(entry)})
     content: bytes = save({str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}, {"cotan": header})
     return hashlib.blake2b(content, digest_size=16).digest() + content
 
@@ -192,7 +192,9 @@ def _decode(content: bytes) -> tuple[Entry, Any]:
     length = int.from_bytes(body[:8], "little")
     header = json.loads(json.loads(body[8 : 8 + length])["__metadata__"]["cotan"])
     tensors = load(body)
-    return Entry(**header["entry"]), put_together(header["value"], [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))])
+    return Entry(**header["entry"]), put_together(
+        header["value"], [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))]
+    )
 
 
 def describe(path: Path) -> Entry:

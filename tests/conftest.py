@@ -1,0 +1,45 @@
+"""Each test process has a store of its own, so that no test sees what another left."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_store = tempfile.TemporaryDirectory(prefix="cotan-tests-")
+os.environ["COTAN_CACHE"] = _store.name
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data that COTAN_DATA names."""
+    if not os.environ.get("COTAN_DATA"):
+        pytest.skip("COTAN_DATA is not set")
+    return Path(os.environ["COTAN_DATA"])
+
+
+@pytest.fixture
+def fresh_store(tmp_path, monkeypatch):
+    """An empty store, for tests that look into it."""
+    import cotan
+    from cotan.store import store
+
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path / "store"))
+    cotan.counts(reset=True)
+    return store()
+
+
+@pytest.fixture
+def tetrahedron():
+    import torch
+    from torch_geometric.data import Data
+
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    return Data(pos=pos, face=torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]).T.contiguous())
+
+
+@pytest.fixture
+def sphere():
+    from cotan.show import sphere
+
+    return sphere()

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import nn
+
+import cotan
+
+
+class Two(cotan.Network):
+    def __init__(self):
+        super().__init__()
+        self.coarse = cotan.create_layer("spectral", 3, 5, k=4)
+        self.inner = nn.ModuleList([cotan.create_layer("spectral", 5, 2, k=9)])
+
+    def forward(self, x, **nodes):
+        return self.feed(self.inner[0], self.feed(self.coarse, x, nodes), nodes)
+
+
+def test_a_network_needs_what_its_layers_need_and_hands_each_its_own(sphere):
+    net = Two()
+    assert {"spectrum(k=4)", "spectrum(k=9)", "mass"} == set(cotan.needs(net))
+    x = torch.randn(642, 3)
+    out = net(x, **cotan.inputs(net, sphere))
+    by_hand = net.coarse(x, **cotan.inputs(net.coarse, sphere))
+    by_hand = net.inner[0](by_hand, **cotan.inputs(net.inner[0], sphere))
+    assert torch.equal(out, by_hand)
+
+
+def test_a_module_without_registration_states_its_needs_by_its_signature(tetrahedron):
+    class Plain(nn.Module):
+        def forward(self, x, laplacian):
+            return laplacian @ x
+
+    assert set(cotan.inputs(Plain(), tetrahedron)) == {"laplacian"}
+
+
+def test_needs_that_name_no_parameter_are_an_error():
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.needs = {"spectrm": cotan.node("spectrum")}
+
+        def forward(self, x, spectrum):
+            return x
+
+    with pytest.raises(cotan.CotanError, match=r"unknown parameter of .*Wrong.forward named in needs 'spectrm'. Did you mean"):
+        cotan.needs(Wrong())
+
+
+def test_the_first_signal_is_x_else_positions_else_as_asked(tetrahedron):
+    model = cotan.create_model("linear", in_dim=3, out_dim=2)
+    assert cotan.apply(model, tetrahedron).shape == (1, 2)
+    tetrahedron.x = torch.randn(4, 5)
+    with pytest.raises(cotan.CotanError, match=r"in_dim=3 channels; its features have 5"):
+        cotan.apply(model, tetrahedron)
+    both = cotan.create_model("linear", in_dim=4, out_dim=2, task="label", features=["normalized_pos", "mass"])
+    assert cotan.apply(both, [tetrahedron] * 3).shape == (12, 2)
+
+
+@pytest.mark.parametrize("readout", ["mean", "sum", "max", "attention"])
+def test_a_shape_does_not_depend_on_its_neighbours_in_the_batch(readout, sphere, tetrahedron):
+    model = cotan.create_model("spectral", in_dim=3, out_dim=4, width=8, depth=2, k=4, readout=readout).eval()
+    together = cotan.apply(model, [sphere, tetrahedron, sphere])
+    assert torch.allclose(together[1], cotan.apply(model, tetrahedron)[0], atol=1e-5)
+    assert torch.allclose(together[2], cotan.apply(model, sphere)[0], atol=1e-5)
+
+
+def test_pools_against_loops():
+    x, sizes = torch.randn(9, 2), (4, 5)
+    batch = torch.tensor([0] * 4 + [1] * 5)
+    parts = x.split(sizes)
+    assert torch.allclose(cotan.pool(x, batch, 2, "mean"), torch.stack([p.mean(0) for p in parts]))
+    assert torch.allclose(cotan.pool(x, batch, 2, "max"), torch.stack([p.amax(0) for p in parts]))
+    assert torch.allclose(cotan.pool(x, batch, 3, "sum"), torch.stack([p.sum(0) for p in parts] + [torch.zeros(2)]))
+    score = torch.randn(9, 1) * 50
+    by_hand = torch.stack([(p * s.softmax(0)).sum(0) for p, s in zip(parts, score.split(sizes))])
+    assert torch.allclose(cotan.pool(x, batch, 2, "attention", score), by_hand, atol=1e-6)
+
+
+def test_a_stack_says_which_option_it_does_not_know():
+    with pytest.raises(cotan.CotanError, match=r"unknown option of a stack of 'spectral' 'widht'. Did you mean 'width'"):
+        cotan.create_model("spectral", 3, 4, widht=3)
+    with pytest.raises(cotan.CotanError, match=r"in_dim=0, expected a positive whole number"):
+        cotan.create_model("spectral", 0, 4)
+    with pytest.raises(cotan.CotanError, match=r"unknown task 'segmentation'. Did you mean 'label' \(segmentation\)"):
+        cotan.create_model("spectral", 3, 4, task="segmentation")
+
+
+def test_a_compiled_model_sees_no_registry(sphere):
+    model = cotan.create_model("spectral", in_dim=3, out_dim=4, width=8, depth=2, k=6).eval()
+    values = cotan.inputs(model, [sphere, sphere])
+    x = torch.randn(2 * 642, 3)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
+
+
+def test_mixed_dtypes_are_named(tetrahedron):
+    model = cotan.create_model("linear", in_dim=3, out_dim=2)
+    model.lift.double()
+    with pytest.raises(cotan.CotanError, match=r"several dtypes: .*torch.float64"):
+        cotan.apply(model, tetrahedron)
+
+
+def test_a_model_in_double_gets_double(tetrahedron):
+    model = cotan.create_model("spectral", in_dim=3, out_dim=2, k=2).double()
+    assert cotan.apply(model, tetrahedron).dtype == torch.float64

@@ -1,0 +1,188 @@
+"""The shared graph: requests, variants, overrides, sharing, domains, augmentations."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan.nodes import sources_of
+from cotan.plan import make_plan
+
+
+def plan_of(*requests, data):
+    return make_plan({str(i): request for i, request in enumerate(requests)}, sources_of(data))
+
+
+def test_a_plan_is_the_smallest_part_that_is_needed(tetrahedron):
+    names = {step.name for step in plan_of("mass", data=tetrahedron).steps}
+    assert names == {"pos", "face", "mass"}
+
+
+def test_equal_requests_are_one_step(tetrahedron):
+    a, b = "spectrum", cotan.node("spectrum", k=128)  # 128 is the default
+    plan = plan_of(a, b, cotan.node("spectrum", k=3), data=tetrahedron)
+    assert plan.roots["0"] is plan.roots["1"]
+    assert plan.roots["0"] is not plan.roots["2"]
+    assert sum(step.name == "laplacian" for step in plan.steps) == 1
+
+
+def test_steps_come_after_their_inputs(tetrahedron):
+    steps = plan_of("spectrum", "normalized_pos", data=tetrahedron).steps
+    place = {step.identity: i for i, step in enumerate(steps)}
+    assert all(place[parent.identity] < place[step.identity] for step in steps for parent in step.parents)
+
+
+def test_variants_follow_the_sources_and_kind_selects(tetrahedron):
+    graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
+    assert plan_of("laplacian", data=tetrahedron).roots["0"].definition.variant == {"kind": "cotan"}
+    assert plan_of("laplacian", data=graph).roots["0"].definition.variant == {"kind": "graph"}
+    on_mesh = plan_of(cotan.node("laplacian", kind="graph"), data=tetrahedron)
+    assert {step.name for step in on_mesh.steps} >= {"edge_index", "laplacian"}
+    with pytest.raises(cotan.CotanError, match=r"no variant kind='magic'. There is: kind='cotan'"):
+        cotan.compute(tetrahedron, "laplacian", kind="magic")
+
+
+def test_an_input_is_replaced_by_another_request(tetrahedron):
+    other = cotan.node("spectrum", laplacian=cotan.node("laplacian", kind="graph"), k=4)
+    values = cotan.compute(tetrahedron, other, dtype=torch.float64).values
+    usual = cotan.compute(tetrahedron, "spectrum", k=4, dtype=torch.float64).values
+    L = cotan.compute(tetrahedron, "laplacian", kind="graph", dtype=torch.float64).to_dense()
+    m = cotan.compute(tetrahedron, "mass", dtype=torch.float64)
+    expected = torch.linalg.eigvals(L / m[:, None]).real.sort().values
+    assert torch.allclose(values, expected, atol=1e-9)
+    assert not torch.allclose(values, usual, atol=1e-3)
+
+
+def test_an_unknown_option_is_named_with_what_there_is(tetrahedron):
+    with pytest.raises(cotan.CotanError, match=r"unknown option or input of node 'spectrum' 'kk'. Did you mean 'k'"):
+        cotan.compute(tetrahedron, "spectrum", kk=3)
+
+
+def test_what_the_data_has_wins_over_an_operator(tetrahedron):
+    tetrahedron.mass = torch.full((4,), 7.0)
+    cotan.source("mass", per="vertex")
+    assert (cotan.compute(tetrahedron, "mass") == 7).all()
+
+
+def test_a_mesh_without_faces_says_what_it_lacks():
+    points = Data(pos=torch.randn(5, 3))
+    with pytest.raises(cotan.CotanError, match=r"needs 'face' .*which the data does not have. It has: pos"):
+        cotan.compute(points, cotan.node("laplacian", kind="cotan"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pos": torch.full((4, 3), float("nan"))}, r"pos has NaN or infinite values at 4 of 4 vertices"),
+        ({"face": torch.tensor([[0], [1], [9]])}, r"face out of range: vertex numbers 0 to 9, expected 0 to 3"),
+        ({"face": torch.tensor([[0, 1]])}, r"face has shape \(1, 2\), expected \(3, F\)"),
+        ({"edge_index": torch.tensor([[0], [-1]])}, r"edge_index out of range: vertex numbers -1 to 0, expected 0 to 3"),
+    ],
+)
+def test_bad_sources_are_refused_with_the_numbers(tetrahedron, change, message):
+    for name, value in change.items():
+        tetrahedron[name] = value
+    node = "edge_index" if "edge_index" in change else "laplacian"
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.compute(tetrahedron, cotan.node("laplacian", kind="graph") if node == "edge_index" else node)
+
+
+def test_moving_one_vertex_evaluates_again_and_the_second_call_does_not(sphere, fresh_store):
+    first = cotan.compute(sphere, "spectrum", k=16)
+    assert cotan.counts(reset=True)["spectrum"][:2] == (1, 0)
+    second = cotan.compute(sphere, "spectrum", k=16)
+    assert cotan.counts(reset=True)["spectrum"][:2] == (0, 1)
+    assert torch.equal(first.values, second.values)
+    assert torch.equal(first.vectors, second.vectors)
+    sphere.pos[5, 1] += 1e-6
+    cotan.compute(sphere, "spectrum", k=16)
+    assert cotan.counts(reset=True)["spectrum"][:2] == (1, 0)
+
+
+def test_a_larger_spectrum_answers_a_smaller_one(sphere, fresh_store):
+    large = cotan.compute(sphere, "spectrum", k=20)
+    cotan.counts(reset=True)
+    small = cotan.compute(sphere, "spectrum", k=7)
+    assert cotan.counts(reset=True)["spectrum"][:2] == (0, 1)
+    assert torch.equal(small.values, large.values[:7])
+
+
+def test_sources_that_are_not_reached_do_not_matter(tetrahedron, fresh_store):
+    cotan.compute(tetrahedron, "mass")
+    tetrahedron.x = torch.randn(4, 2)
+    cotan.counts(reset=True)
+    cotan.compute(tetrahedron, "mass")
+    assert cotan.counts(reset=True)["mass"].hits == 1
+
+
+def test_float64_is_what_was_computed(tetrahedron):
+    full = cotan.compute(tetrahedron, "mass", dtype=torch.float64)
+    assert full.dtype == torch.float64
+    assert torch.equal(cotan.compute(tetrahedron, "mass"), full.float())
+    with pytest.raises(cotan.CotanError, match=r"dtype torch.int64, expected one of torch.float32"):
+        cotan.compute(tetrahedron, "mass", dtype=torch.int64)
+
+
+def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):
+    model = cotan.create_model("spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature"))
+    cotan.apply(model, sphere)
+    cotan.counts(reset=True)
+    cotan.apply(model, sphere, on=cotan.node("random_rotation", seed=1))
+    assert all(count.evaluations == 0 for count in cotan.counts().values()), cotan.counts()
+
+
+@cotan.operator(per="vertex")
+def spectrum_signature(spectrum):
+    """An intrinsic first signal for the test above."""
+    values, vectors = spectrum.values[1:], spectrum.vectors[:, 1:]
+    times = torch.linspace(0.1, 2, 16, dtype=values.dtype)
+    return vectors.square() @ torch.exp(-values[:, None] * times)
+
+
+def test_what_sees_positions_follows_the_rotation(sphere, fresh_store):
+    turned = cotan.node("normalized_pos", on=cotan.node("random_rotation", seed=4))
+    a, b = cotan.compute(sphere, "normalized_pos"), cotan.compute(sphere, turned)
+    assert not torch.allclose(a, b, atol=1e-2)
+    assert torch.allclose(a @ a.T, b @ b.T, atol=1e-5)  # really a rotation
+    cotan.counts(reset=True)
+    cotan.compute(sphere, cotan.node("laplacian", on="random_rotation"))
+    cotan.compute(sphere, "laplacian")
+    counts = cotan.counts()["laplacian"]
+    assert (counts.evaluations, counts.hits) == (1, 1)
+
+
+def test_jitter_changes_even_the_laplacian_and_is_not_stored(sphere, fresh_store):
+    node = cotan.node("laplacian", on=cotan.node("random_jitter", seed=1))
+    for _ in range(2):
+        cotan.compute(sphere, node)
+    assert cotan.counts()["laplacian"][:2] == (2, 0)
+    assert fresh_store.summary() == {}
+
+
+def test_scale_keeps_the_laplacian_and_changes_the_mass(sphere, fresh_store):
+    on = cotan.node("random_scale", seed=3)
+    L, m = cotan.compute(sphere, "laplacian"), cotan.compute(sphere, "mass")
+    cotan.counts(reset=True)
+    scaled = cotan.compute(sphere, cotan.node("laplacian", on=on)), cotan.compute(sphere, cotan.node("mass", on=on))
+    assert cotan.counts()["laplacian"].evaluations == 0
+    assert torch.equal(scaled[0].values, L.values)
+    factor = float(scaled[1][0] / m[0])
+    assert abs(factor - 1) > 1e-3
+    assert torch.allclose(scaled[1], factor * m, rtol=1e-4)
+
+
+def test_a_domain_gives_its_own_sources(tetrahedron):
+    node = cotan.node("laplacian", on="test_half")
+    value = cotan.compute(tetrahedron, node)
+    assert value.shape == (2, 2)
+    with pytest.raises(cotan.CotanError, match=r"on=mass: 'mass' is no domain"):
+        cotan.compute(tetrahedron, cotan.node("laplacian", on="mass"))
+
+
+@cotan.operator(gives=("edge_index", "num_nodes"))
+def test_half(pos):
+    """A graph of half the vertices, as coarsening gives."""
+    return Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=len(pos) // 2)
+
+
+test_half.__test__ = False

@@ -1,0 +1,95 @@
+import pytest
+from torch import nn
+
+import cotan
+from cotan import registry
+
+
+@pytest.fixture
+def scratch():
+    """Definitions made in a test are gone after it."""
+    registry.load()
+    before = {key: list(found) for key, found in registry._state.definitions.items()}
+    yield
+    registry._state.definitions = before
+
+
+def test_unknown_names_suggest_the_nearest_and_list_what_there_is():
+    with pytest.raises(cotan.CotanError, match=r"unknown layer 'spectrall'. Did you mean 'spectral'\? There is: .*linear"):
+        cotan.create_layer("spectrall", 3, 4)
+    with pytest.raises(cotan.CotanError, match=r"Did you mean 'chebyshev' \(ChebNet\)"):
+        cotan.create_layer("ChebNet", 3, 4)
+    with pytest.raises(cotan.CotanError, match=r"unknown kind 'layers'. Did you mean 'layer'"):
+        cotan.names("layers")
+
+
+def test_the_shape_of_a_definition_is_checked_at_its_decorator(scratch):
+    with pytest.raises(cotan.CotanError, match=r"operator 'a' .*parameter 'k' has a default, so it is an option"):
+
+        @cotan.operator
+        def a(pos, k=3): ...
+
+    with pytest.raises(cotan.CotanError, match=r"operator 'b' .*option 'k' has no default"):
+
+        @cotan.operator
+        def b(pos, *, k): ...
+
+    with pytest.raises(cotan.CotanError, match=r"operator 'c' .*parameter 'c' is the node itself"):
+
+        @cotan.operator
+        def c(c): ...
+
+    with pytest.raises(cotan.CotanError, match=r"per='vertices', expected one of vertex, edge, face, shape"):
+        cotan.operator(per="vertices")(lambda pos: pos)
+
+    with pytest.raises(cotan.CotanError, match=r"layer 'd' .*takes in_dim and out_dim, .*it has \(width\)"):
+
+        @cotan.layer("d")
+        class D(nn.Module):
+            def __init__(self, width): ...
+
+            def forward(self, x): ...
+
+    with pytest.raises(cotan.CotanError, match=r"layer 'e' .*no parameter 'x'"):
+
+        @cotan.layer("e")
+        class E(nn.Module):
+            def __init__(self, in_dim, out_dim): ...
+
+            def forward(self, mass): ...
+
+    with pytest.raises(cotan.CotanError, match=r"task 'f' .*has no 'loss'"):
+
+        @cotan.task("f")
+        class F:
+            per = "shape"
+
+
+def test_a_name_defined_twice_names_both_origins(scratch):
+    def first(pos): ...
+
+    def second(pos): ...
+
+    cotan.operator("twice")(first)
+    cotan.operator("twice")(first)  # a notebook cell run again
+    with pytest.raises(cotan.CotanError, match=r"'twice' is defined twice: by .*first and by .*second"):
+        cotan.operator("twice")(second)
+
+
+def test_a_missing_node_is_named_with_the_path_that_led_there(scratch, tetrahedron):
+    @cotan.operator
+    def needs_magic(magic_field): ...
+
+    with pytest.raises(cotan.CotanError, match=r"'needs_magic' needs 'magic_field' \(needs_magic -> magic_field\)"):
+        cotan.compute(tetrahedron, "needs_magic")
+
+
+def test_a_cycle_is_named_with_its_path(scratch, tetrahedron):
+    @cotan.operator
+    def chicken(egg): ...
+
+    @cotan.operator
+    def egg(chicken): ...
+
+    with pytest.raises(cotan.CotanError, match=r"'chicken' depends on itself: chicken -> egg -> chicken"):
+        cotan.compute(tetrahedron, "chicken")

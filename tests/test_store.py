@@ -1,0 +1,179 @@
+"""The store under bad weather."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+import torch
+
+import cotan
+from cotan.store import Entry, Store, describe
+from cotan.values import cast
+
+ENTRY = Entry("mass", "mass", {"k": 3}, "family", 0.5)
+
+
+def only_file(store):
+    (path,) = [path for path, _ in store.entries()]
+    return path
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.randn(4, 3),
+        torch.zeros(0, 3, dtype=torch.long),
+        cotan.Sparse.from_coo(torch.tensor([2, 0]), torch.tensor([1, 1]), torch.tensor([1.0, 2.0]), (3, 2)),
+        cotan.Spectrum(torch.arange(3.0), torch.randn(5, 3)),
+        {"genus": 0, "parts": [1, 2], "closed": True},
+    ],
+    ids=["tensor", "empty", "sparse", "spectrum", "record"],
+)
+def test_values_come_back_as_they_went(value, tmp_path):
+    store = Store(tmp_path, 2**30)
+    store.put("key", value, ENTRY)
+    back = Store(tmp_path, 2**30).get("key", "mass")
+    a, b = (torch.utils._pytree.tree_leaves(v) for v in (value, back))
+    assert all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True))
+    assert describe(only_file(store)) == ENTRY
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_store, damage):
+    right = cotan.compute(tetrahedron, "mass")
+    path = only_file(fresh_store)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"flip": bytes(content), "truncate": bytes(content[:-3]), "empty": b""}[damage])
+    with pytest.warns(RuntimeWarning, match="is damaged .* computed again") as warned:
+        again = cotan.compute(tetrahedron, "mass")
+    assert len(warned) == 1
+    assert torch.equal(again, right)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(cotan.compute(tetrahedron, "mass"), right)
+
+
+def test_every_flipped_byte_is_found(tmp_path):
+    store = Store(tmp_path, 2**30)
+    store.put("key", torch.arange(6.0), ENTRY)
+    path = only_file(store)
+    content = path.read_bytes()
+    for i in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[i] ^= 0x10
+        path.write_bytes(bytes(damaged))
+        with pytest.warns(RuntimeWarning):
+            assert Store(tmp_path, 2**30).get("key", "mass") is None
+
+
+def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    store = Store(blocked, 2**30)
+    with pytest.warns(RuntimeWarning, match="cannot be written .* values stay in memory") as warned:
+        store.put("a", torch.ones(2), ENTRY)
+        store.put("b", torch.ones(3), ENTRY)
+    assert len(warned) == 1
+    assert store.get("a", "mass").shape == (2,)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
+    import tempfile
+
+    store = Store(tmp_path, 2**30)
+    real = tempfile.mkstemp
+
+    def full(**options):
+        handle, name = real(**options)
+        os.close(handle)
+        return os.open("/dev/full", os.O_WRONLY), name
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        store.put("a", torch.ones(2), ENTRY)
+    assert torch.equal(store.get("a", "mass"), torch.ones(2))
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_the_least_recently_used_go_first(tmp_path):
+    store = Store(tmp_path, 2**30)
+    for i, key in enumerate(("aa", "bb", "cc")):
+        store.put(key, torch.zeros(1000), ENTRY)
+        os.utime(store.path(key, "mass"), (i, i))
+    store.get("aa", "mass")  # now the youngest
+    size = store.path("aa", "mass").stat().st_size
+    assert store.prune(2 * size)[0] == 1
+    assert store.get("bb", "mass") is None
+    assert store.get("aa", "mass") is not None
+    assert store.prune(0, node="other") == (0, 0)
+    assert store.prune(0)[0] == 2
+
+
+def test_a_size_cap_is_kept(tmp_path):
+    store = Store(tmp_path, 100_000)
+    for i in range(60):
+        store.put(f"{i:03}", torch.zeros(1000), ENTRY)
+    assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
+
+
+def _compute(folder, results):
+    os.environ["COTAN_CACHE"] = folder
+    from cotan.show import sphere
+
+    results.put(cotan.compute(sphere(), "spectrum", k=12).values.tolist())
+
+
+def test_eight_processes_at_once_leave_one_right_entry(tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=_compute, args=(str(tmp_path), results)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    values = [results.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert all(v == values[0] for v in values)
+    store = Store(tmp_path, 2**30)
+    assert store.summary()["spectrum"][0] == 1
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
+def test_kill_during_a_write_leaves_no_half_entry(tmp_path):
+    script = (
+        "import sys, torch; from cotan.store import Entry, Store\n"
+        "s = Store(sys.argv[1], 2**40); print('ready', flush=True); i = 0\n"
+        "while True:\n"
+        "    s.put(f'{i:05}', torch.full((200_000,), float(i)), Entry('mass', 'mass', {}, '', 0.0)); i += 1\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.4)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    store = Store(tmp_path, 2**40)
+    keys = [path.stem for path, _ in store.entries()]
+    assert keys
+    for key in keys:  # a warning, which is an error here, would say that one is damaged
+        assert torch.equal(store.get(key, "mass"), torch.full((200_000,), float(key)))
+
+
+def test_a_value_that_carries_a_gradient_is_not_stored(tetrahedron, fresh_store):
+    tetrahedron.pos.requires_grad_()
+    area = cotan.compute(tetrahedron, "mass").sum()
+    (gradient,) = torch.autograd.grad(area, tetrahedron.pos)
+    assert gradient.abs().sum() > 0
+    assert fresh_store.summary() == {}
+
+
+def test_cast_keeps_integers():
+    assert cast(torch.tensor([1]), torch.float64).dtype == torch.int64

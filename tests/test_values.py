@@ -1,0 +1,104 @@
+"""Batches: one shape alone and the same shape among others are the same."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Data
+
+import cotan
+from cotan.values import collate, digest, move, uncollate
+
+
+class Pair(NamedTuple):
+    a: torch.Tensor
+    b: cotan.Sparse
+
+
+def random_spectrum(vertices, pairs):
+    return cotan.Spectrum(torch.rand(pairs).sort().values, torch.randn(vertices, pairs))
+
+
+def test_a_batch_of_one_is_the_value_itself():
+    for value in (torch.randn(4, 2), random_spectrum(5, 3)):
+        assert collate([value], per="vertex", vertices=[4]) is value
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=5))
+def test_spectra_of_any_sizes_act_as_their_blocks(sizes):
+    spectra = [random_spectrum(v, min(v, k)) for v, k in sizes]
+    batch = collate(spectra, per=None)
+    signals = [torch.randn(v, 2) for v, _ in sizes]
+    forth = batch.vectors.T @ torch.cat(signals)
+    expected = torch.cat([s.vectors.T @ x for s, x in zip(spectra, signals)])
+    assert torch.allclose(forth, expected, atol=1e-5)
+    back = batch.vectors @ (batch.values[:, None] * forth)
+    assert torch.allclose(back, torch.cat([s.vectors @ (s.values[:, None] * (s.vectors.T @ x)) for s, x in zip(spectra, signals)]), atol=1e-4)
+    assert batch.index.tolist() == [i for s in spectra for i in range(len(s.values))]
+    for one, other in zip(uncollate(batch, [v for v, _ in sizes]), spectra):
+        assert torch.equal(one.values, other.values)
+        assert torch.equal(one.vectors, other.vectors)
+
+
+def test_block_diagonal_vectors_refuse_what_would_mix_shapes():
+    batch = collate([random_spectrum(4, 2), random_spectrum(5, 2)], per=None)
+    with pytest.raises(TypeError):
+        batch.vectors**2
+    with pytest.raises(TypeError):
+        torch.randn(3, 9) @ batch.vectors
+    with pytest.raises(cotan.CotanError, match=r"shape \(9, 4\) times a signal of 3 rows"):
+        batch.vectors @ torch.randn(3, 1)
+
+
+def test_vertex_numbers_are_offset_and_laid_out_as_in_pyg():
+    from torch_geometric.data import Batch
+
+    graphs = [Data(edge_index=torch.tensor([[0, 1], [1, 2]]), num_nodes=n) for n in (3, 4)]
+    ours = collate([g.edge_index for g in graphs], per="edge", index="vertex", vertices=[3, 4])
+    assert torch.equal(ours, Batch.from_data_list(graphs).edge_index)
+    neighbours = collate([torch.tensor([[1], [0]]), torch.tensor([[0]])], per="vertex", index="vertex", vertices=[2, 1])
+    assert neighbours.tolist() == [[1], [0], [2]]
+
+
+def test_a_named_tuple_is_collated_field_by_field_and_cut_again():
+    values = [
+        Pair(torch.randn(n, 2), cotan.Sparse.from_coo(torch.arange(n), torch.arange(n), torch.rand(n), (n, n))) for n in (2, 3)
+    ]
+    batch = collate(values, per="vertex", vertices=[2, 3])
+    assert isinstance(batch, Pair)
+    assert batch.b.shape == (5, 5)
+    for one, other in zip(uncollate(batch, [2, 3]), values):
+        assert torch.equal(one.a, other.a)
+        assert torch.equal(one.b.to_dense(), other.b.to_dense())
+
+
+def test_a_tensor_without_per_is_refused_by_name():
+    with pytest.raises(cotan.CotanError, match=r"node 'thing' gives a tensor, so its operator says per="):
+        collate([torch.ones(2), torch.ones(2)], per=None, name="thing")
+
+
+def test_batch_and_ptr(tetrahedron):
+    layer = cotan.create_layer("linear", 3, 2)
+    layer.needs = {}
+    model = cotan.create_model("linear", 3, 2, depth=1)
+    values = cotan.inputs(model, [tetrahedron, tetrahedron])
+    assert values["batch"].tolist() == [0] * 4 + [1] * 4
+    assert values["ptr"].tolist() == [0, 4, 8]
+
+
+def test_digest_sees_dtype_shape_and_every_bit():
+    x = torch.zeros(2, 3)
+    other = [x.double(), x.reshape(3, 2), torch.nextafter(x, torch.ones(())), torch.zeros(2, 3, dtype=torch.int32)]
+    assert len({digest(v) for v in (x, *other)}) == 5
+    assert digest(x) == digest(x.clone())
+    assert digest(x.T.contiguous().T) == digest(x)
+
+
+def test_move_casts_floats_and_keeps_integers(sphere):
+    L = move(cotan.compute(sphere, "laplacian"), dtype=torch.float64)
+    assert L.values.dtype == torch.float64
+    assert L.col.dtype == torch.int64
+    assert move(Data(pos=torch.ones(1, 3), face=torch.zeros(3, 1, dtype=torch.long)), dtype=torch.float64).pos.dtype == torch.float64
