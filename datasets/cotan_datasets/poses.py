@@ -101,9 +101,9 @@ def jobs(
     """
     _check("creatures", creatures, CLASSES)
     _check("stress", stress, STRESS)
-    if vertices < 100 or per_class < 3 or not 0 < bend < 1:
+    if vertices < 125 or per_class < 3 or not 0 < bend < 1:
         raise ValueError(
-            "poses: expected vertices >= 100, per_class >= 3 and 0 < bend < 1, "
+            "poses: expected vertices >= 125, per_class >= 3 and 0 < bend < 1, "
             f"got vertices={vertices}, per_class={per_class}, bend={bend}"
         )
     fifth = max(1, per_class // 5)
@@ -119,7 +119,7 @@ def jobs(
     change: dict[str, Job] = {
         "poses": {"pose": 1, "mesh": 1, "bend": [bend, 1.0]},
         "fine": {"mesh": 2, "vertices": 4 * vertices},
-        "coarse": {"mesh": 3, "vertices": max(100, vertices // 2)},
+        "coarse": {"mesh": 3, "vertices": max(125, vertices // 2)},
     }
     return todo | {name: [job | change[name] for job in todo["test"]] for name in change if name in stress}
 

@@ -96,7 +96,7 @@ def test_stress_variants(small):
         variant = {name: shapes[i] for name, shapes in small.stress.items()}
         assert all(v.y.equal(shape.y) for v in variant.values())
         assert len(variant["fine"].pos) == 800
-        assert len(variant["coarse"].pos) == 100
+        assert len(variant["coarse"].pos) == 125
         for name in ("fine", "coarse"):  # the same pose: what is close in the body is close in space
             gap, nearest = cKDTree(variant[name].body).query(shape.body)
             assert ((shape.pos - variant[name].pos[nearest]).norm(dim=1).numpy() < 2 * gap).mean() > 0.95
@@ -135,7 +135,7 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
         ({"creatures": ("dog", "unicorn")}, "unknown creatures 'unicorn'; there are human, dog"),
         ({"stress": ("poses", "melted")}, "unknown stress 'melted'; there are poses, fine"),
         ({"task": "regress"}, "unknown task 'regress'; there are classify, label"),
-        ({"vertices": 50}, "expected vertices >= 100, .* got vertices=50"),
+        ({"vertices": 50}, "expected vertices >= 125, .* got vertices=50"),
         ({"per_class": 2}, "per_class >= 3.* got .*per_class=2"),
         ({"bend": 1.0}, "0 < bend < 1, got .*bend=1.0"),
     ],
