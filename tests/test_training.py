@@ -1,0 +1,388 @@
+"""Recipes, fit, resume, interruption, evaluate, predict."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+from cotan.batching import prepare
+from cotan.datasets import Splits
+from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
+
+QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
+
+
+def cloud(label: int, seed: int, points: int = 12) -> Data:
+    """Points on a segment (class 0) or on a circle (class 1)."""
+    g = torch.Generator().manual_seed(seed)
+    t = torch.rand(points, generator=g) * 6.28
+    pos = torch.stack([t.cos(), t.sin() * label, 0 * t], 1)
+    return Data(pos=pos, y=torch.tensor([label]))
+
+
+def clouds() -> Splits:
+    lists = [[cloud(i % 2, 100 * part + i, 10 + i % 3) for i in range(n)] for part, n in enumerate((12, 6, 6))]
+    return Splits(*lists, classes=("segment", "circle"), stress={"again": lists[2]}, name="clouds")
+
+
+def deterministic(history):
+    return [{k: v for k, v in line.items() if not k.endswith("_seconds")} for line in history]
+
+
+def test_a_run_learns_and_leaves_its_files(tmp_path):
+    run = fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 30})
+    assert run.status == "finished"
+    assert run.metrics["test_accuracy"] == 1
+    assert run.metrics["stress_again_accuracy"] == run.metrics["test_accuracy"]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines == run.history
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    assert all(isinstance(v, int | float) for line in lines for v in line.values())
+    there = {path.name for path in (tmp_path / "run").iterdir()}
+    assert there == {"metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json"}
+    final = json.loads((tmp_path / "run/run.json").read_text())
+    assert final["metrics"] == run.metrics
+    assert final["model"]["options"]["layer"] == "linear"
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not():
+    a, b, c = (fit("linear", clouds(), seed=seed, **QUICK) for seed in (3, 3, 4))
+    assert deterministic(a.history) == deterministic(b.history)
+    assert a.metrics == b.metrics
+    assert deterministic(a.history) != deterministic(c.history)
+
+
+def test_the_callers_generator_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit("linear", clouds(), **QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_resume_gives_the_numbers_of_an_uninterrupted_run(tmp_path, optimizer):
+    settings = {**QUICK, "epochs": 6, "optimizer": optimizer, "schedule": "step", "step_size": 2}
+    data = clouds()
+    whole = fit(model_for("linear", data, seed=0, dropout=0.3), data, out=tmp_path / "whole", **settings)
+    stopping = model_for("linear", data, seed=0, dropout=0.3)
+    calls = [0]
+
+    def stop(module, args):
+        calls[0] += module.training
+        if calls[0] == 3 * 3 + 2:  # in the middle of the fourth epoch of three batches
+            raise KeyboardInterrupt
+
+    handle = stopping.register_forward_pre_hook(stop)
+    part = fit(stopping, data, out=tmp_path / "part", **settings)
+    handle.remove()
+    assert part.status == "stopped"
+    assert len(part.history) == 3
+    assert "test_accuracy" not in part.metrics
+    assert Run.load(tmp_path / "part").best_epoch == part.best_epoch
+    rest = fit(model_for("linear", data, seed=9, dropout=0.3), data, out=tmp_path / "part", resume=True, **settings)
+    assert deterministic(rest.history) == deterministic(whole.history)
+    assert rest.metrics == whole.metrics
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, rest.model.state_dict()[name])
+
+
+def test_a_killed_process_resumes_to_the_same_metrics(tmp_path):
+    settings = {**QUICK, "epochs": 12}
+    script = (
+        "import sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_training as t\n"
+        "model = t.model_for('linear', t.clouds(), seed=0)\n"
+        "model.register_forward_pre_hook(lambda module, args: time.sleep(0.05))\n"
+        f"t.fit(model, t.clouds(), out={str(tmp_path / 'killed')!r}, **{settings!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    metrics = tmp_path / "killed/metrics.jsonl"
+    limit = time.monotonic() + 100
+    while time.monotonic() < limit and process.poll() is None:
+        if metrics.exists() and metrics.read_text().count("\n") >= 3:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 3 <= metrics.read_text().count("\n") < 12
+    fit("linear", clouds(), out=tmp_path / "killed", resume=True, **settings)
+    whole = fit("linear", clouds(), out=tmp_path / "whole", **settings)
+    again = Run.load(tmp_path / "killed")
+    assert again.status == "finished"
+    assert deterministic(again.history) == deterministic(whole.history)
+    assert again.metrics == whole.metrics
+
+
+def test_resume_without_a_checkpoint_starts_afresh_and_says_so(tmp_path, capsys):
+    run = fit("linear", clouds(), out=tmp_path / "new", resume=True, **{**QUICK, "progress": "lines"})
+    assert "no checkpoint to resume: starting afresh" in capsys.readouterr().err
+    assert len(run.history) == 4
+
+
+def test_resume_of_another_recipe_is_refused(tmp_path):
+    fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"recipe has lr=0.01, now it is 0.1"):
+        fit("linear", clouds(), out=tmp_path / "run", resume=True, **{**QUICK, "lr": 0.1})
+    longer = fit("linear", clouds(), out=tmp_path / "run", resume=True, **{**QUICK, "epochs": 5})
+    assert len(longer.history) == 5
+
+
+def test_an_earlier_run_is_put_aside(tmp_path):
+    first = fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 1})
+    assert Run.load(tmp_path / "run/earlier-1").history == first.history
+    assert len(Run.load(tmp_path / "run").history) == 1
+
+
+def test_a_loaded_run_predicts_the_same(tmp_path):
+    run = fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 20})
+    shapes = clouds().test
+    a, b = predict(run, shapes), predict(tmp_path / "run", shapes)
+    assert [p.name for p in a] == [p.name for p in b] == ["segment", "circle"] * 3
+    assert a[0].probability == b[0].probability == pytest.approx(float(a[0].probabilities.max()))
+    assert a[0].probabilities.sum().item() == pytest.approx(1)
+    one = predict(run, shapes[0])
+    assert one.label == 0
+    assert torch.allclose(one.probabilities, a[0].probabilities, atol=1e-5)
+
+
+def test_predict_reads_a_file(tmp_path):
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(subdivisions=1)
+    mesh.export(tmp_path / "ball.off")
+    model = cotan.create_model("linear", 3, 4, task="label")
+    found = predict(model, tmp_path / "ball.off")
+    assert found.label.shape == (42,)
+    assert found.probabilities.shape == (42, 4)
+    with pytest.raises(cotan.CotanError, match="no file"):
+        predict(model, tmp_path / "other.off")
+
+
+def test_evaluate_counts_only_the_mask():
+    data = cotan.load_dataset("blocks", nodes=120, labelled=5)
+    model = model_for("linear", data, seed=0)
+    got = evaluate(model, data)
+    shape = data.test[0]
+    output = cotan.apply(model.eval(), Data(x=shape.x, edge_index=shape.edge_index)).detach()[shape.mask]
+    expected = (output.argmax(1) == shape.y[shape.mask]).double().mean()
+    assert got["accuracy"] == pytest.approx(float(expected))
+    assert got["loss"] == pytest.approx(float(nn.functional.cross_entropy(output, shape.y[shape.mask])), rel=1e-5)
+
+
+def test_the_loss_of_masked_vertices_has_no_gradient_from_the_others():
+    data = cotan.load_dataset("blocks", nodes=120, labelled=5)
+    other = cotan.load_dataset("blocks", nodes=120, labelled=5)
+    for shape in other.train:
+        shape.y = torch.where(shape.mask, shape.y, (shape.y + 1) % 4)
+    a, b = (fit(model_for("linear", data, seed=0), d, **QUICK) for d in (data, other))
+    assert [x["train_loss"] for x in a.history] == [x["train_loss"] for x in b.history]
+
+
+def test_one_graph_without_val_cuts_the_mask():
+    data = cotan.load_dataset("blocks", nodes=120, labelled=10)
+    data.val = []
+    cut = data.with_val(seed=1)
+    train, val, before = cut.train[0].mask, cut.val[0].mask, data.train[0].mask
+    assert not (train & val).any()
+    assert torch.equal(train | val, before)
+    assert torch.bincount(cut.val[0].y[val]).tolist() == [2, 2, 2, 2]
+
+
+def test_val_is_cut_by_class_and_seed():
+    data = clouds()
+    data.val = []
+    cut, same, other = (data.with_val(seed) for seed in (0, 0, 1))
+    assert sorted(int(s.y) for s in cut.val) == [0, 1]
+    assert len(cut.train) + len(cut.val) == 12
+    assert cut.digest == same.digest != other.digest
+
+
+def test_class_balance_weighs_classes_equally():
+    data = clouds()
+    data.train = [s for i, s in enumerate(data.train) if int(s.y) == 0 or i < 4]  # six of class 0, two of class 1
+    model = cotan.create_model("linear", 3, 2)
+    with torch.no_grad():
+        model.readout.linear.weight.zero_()
+        model.readout.linear.bias.copy_(torch.tensor([1.0, 0.0]))
+    run = fit(model, data, class_balance=True, **{**QUICK, "epochs": 1, "lr": 1e-12, "batch_size": 8})
+    p = torch.tensor([1.0, 0.0]).log_softmax(0)
+    assert run.history[0]["train_loss"] == pytest.approx(-float(p.mean()), rel=1e-5)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_training():
+    data = clouds()
+    run = fit("linear", data, patience=2, **{**QUICK, "epochs": 200, "optimizer": "sgd", "lr": 1e-9, "momentum": 0.0})
+    assert len(run.history) < 200
+    ranks = [(line["val_accuracy"], -line["val_loss"]) for line in run.history]
+    assert run.best_epoch == ranks.index(max(ranks)) + 1
+    assert len(run.history) == run.best_epoch + 2
+    assert evaluate(run.model, data.val)["loss"] == pytest.approx(run.metrics["val_loss"])
+
+
+def test_augmentation_is_drawn_anew_each_epoch_and_repeats():
+    settings = {**QUICK, "augment": ("random_rotation",)}
+    plain = fit(model_for("linear", clouds(), seed=0), clouds(), **{**QUICK, "lr": 1e-12})
+    a, b = (fit(model_for("linear", clouds(), seed=0), clouds(), **{**settings, "lr": 1e-12}) for _ in range(2))
+    losses = [line["train_loss"] for line in a.history]
+    assert losses == [line["train_loss"] for line in b.history]
+    assert max(abs(x - y) for x, y in zip(losses, losses[1:])) > 1e-4  # turned each epoch
+    fixed = [line["train_loss"] for line in plain.history]
+    assert max(abs(x - y) for x, y in zip(fixed, fixed[1:])) < 1e-5
+    assert [line["val_loss"] for line in a.history] == pytest.approx([line["val_loss"] for line in plain.history])
+
+
+def test_a_module_of_ones_own(tmp_path):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x, batch, ptr):
+            return cotan.pool(self.linear(x) ** 2, batch, len(ptr) - 1)
+
+    run = fit(Own(), clouds(), out=tmp_path, **QUICK)
+    with pytest.raises(cotan.CotanError, match="not made by create_model"):
+        Run.load(tmp_path)
+    assert Run.load(tmp_path, model=Own()).metrics == run.metrics
+
+
+def test_bf16_trains():
+    run = fit("linear", clouds(), precision="bf16", **QUICK)
+    assert run.history[-1]["val_loss"] > 0
+    assert next(run.model.parameters()).dtype == torch.float32
+
+
+def test_several_models_share_what_they_both_need():
+    import trimesh
+
+    balls = []
+    for i in range(2):
+        mesh = trimesh.creation.icosphere(subdivisions=1, radius=1 + i)
+        pos, face = torch.tensor(mesh.vertices, dtype=torch.float32), torch.tensor(mesh.faces).T.contiguous()
+        balls.append(Data(pos=pos + torch.rand(1), face=face, y=torch.tensor([i])))
+    models = {str(k): cotan.create_model("spectral", 3, 2, k=k) for k in (8, 16)}
+    before = cotan.counts(reset=True)
+    out = prepare(models, balls)
+    assert cotan.counts()["laplacian"].evaluations <= len(balls)
+    assert out["8"].nodes["laplacian(kind=cotan)"] == out["16"].nodes["laplacian(kind=cotan)"]
+    assert len(out["8"]) == 2
+    assert before is not None
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_with_a_typo_names_the_nearest(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("[recipe]\nepochs = 3\nlearning_rat = 0.1\nschedul = 'cosine'\n")
+    with pytest.raises(cotan.CotanError, match="unknown key of a recipe 'learning_rat'"):
+        Recipe.of(path)
+    with pytest.raises(cotan.CotanError, match="Did you mean 'schedule'"):
+        Recipe.of(schedul="cosine")
+    with pytest.raises(cotan.CotanError, match="unknown schedule of a recipe 'cosin'. Did you mean 'cosine'"):
+        Recipe.of(schedule="cosin")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("lr", -1.0),
+        ("lr", "fast"),
+        ("class_balance", 1),
+        ("batch_size", True),
+        ("lr", float("nan")),
+    ],
+)
+def test_numbers_of_a_recipe_are_checked(name, value):
+    with pytest.raises(cotan.CotanError, match=f"recipe: {name}="):
+        Recipe(**{name: value})
+
+
+def test_a_recipe_survives_json_and_toml(tmp_path):
+    recipe = Recipe(epochs=3, augment=(cotan.node("random_scale", low=0.5), "random_rotation"), precision="bf16")
+    assert Recipe.of(json.loads(json.dumps(recipe.record()))) == recipe
+    path = tmp_path / "r.toml"
+    path.write_text(
+        'epochs = 3\nprecision = "bf16"\naugment = [{name = "random_scale", low = 0.5}, "random_rotation"]\n'
+    )
+    assert Recipe.of(path) == recipe
+    assert Recipe.of(path, epochs=7).epochs == 7
+
+
+@pytest.mark.parametrize("schedule", ["none", "cosine", "step"])
+def test_the_rate_agrees_with_torchs_schedulers(schedule):
+    recipe = Recipe(epochs=10, lr=0.5, schedule=schedule, step_size=3, gamma=0.1)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    other = {
+        "none": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10),
+        "step": lambda: torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.1),
+    }[schedule]()
+    for epoch in range(10):
+        assert recipe.rate(epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        other.step()
+
+
+def test_bad_targets_are_refused():
+    one = clouds()
+    one.train = [s for s in one.train if int(s.y) == 0]
+    with pytest.raises(cotan.CotanError, match="all training targets are class 0"):
+        fit("linear", one, **QUICK)
+    far = clouds()
+    far.test[0].y = torch.tensor([2])
+    with pytest.raises(cotan.CotanError, match=r"test\[0\]: labels 2 to 2, but there are 2 classes"):
+        fit("linear", far, **QUICK)
+    without = clouds()
+    del without.train[1].y
+    with pytest.raises(cotan.CotanError, match=r"train\[1\] has no y"):
+        fit("linear", without, **QUICK)
+    with pytest.raises(cotan.CotanError, match="wants a label for each of 10 vertices"):
+        fit(cotan.create_model("linear", 3, 2, task="label"), clouds(), **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"expected a dataset's name or an object with \.train"):
+        fit("linear", 7, **QUICK)
+
+
+def test_a_model_of_another_width_is_refused():
+    with pytest.raises(cotan.CotanError, match="in_dim=5"):
+        fit(cotan.create_model("linear", 5, 2), clouds(), **QUICK)
+
+
+def test_a_loss_that_is_not_finite_says_so():
+    with pytest.raises(cotan.CotanError, match="not finite in epoch"):
+        fit("linear", clouds(), **{**QUICK, "lr": 1e30, "epochs": 20, "optimizer": "sgd"})
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
+    fit("linear", clouds(), out=tmp_path, **{**QUICK, "epochs": 2})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cotan.training.checkpoint.os.replace", full)
+    with pytest.raises(cotan.CotanError, match="No space left on device"):
+        fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(cotan.CotanError, match="device 'tpux'"):
+        fit("linear", clouds(), **{**QUICK, "device": "tpux"})
+    if not torch.cuda.is_available():
+        with pytest.raises(cotan.CotanError, match="there is none"):
+            fit("linear", clouds(), **{**QUICK, "device": "cuda"})
