@@ -5,14 +5,24 @@ torch transposes a CSR matrix anew at each backward pass; here the transpose is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+import weakref
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .errors import CotanError
+from .kernels import collect as collect
+from .kernels import product, segment_sum
+from .kernels import sampled as sampled
+from .kernels import segment_max as segment_max
+from .kernels import segment_mean as segment_mean
+from .kernels import segment_min as segment_min
+from .kernels import segment_softmax as segment_softmax
+from .kernels import spread as spread
 from .traceable import Traceable
 
 
@@ -24,6 +34,9 @@ class Pattern:
         t_rowptr (C + 1,), t_col (E,): the rows of the transpose; `t_perm` (E,): entry i of it is entry t_perm[i] here.
         row (E,): the row of each entry.
     """
+
+    row: Tensor
+    t_perm: Tensor
 
     def __init__(
         self,
@@ -45,16 +58,35 @@ class Pattern:
             t_col = row[t_perm]
             t_rowptr = _pointer(col, shape[1])
         self.t_rowptr, self.t_col, self.t_perm = t_rowptr, t_col, t_perm
+        self._kept: dict[str, Any] = {}
 
-    @cached_property
+    @property
     def transposed(self) -> Pattern:
-        inverse = torch.empty_like(self.t_perm)
-        inverse[self.t_perm] = torch.arange(len(inverse), device=inverse.device)
-        other = Pattern(
-            self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, inverse, self.col[self.t_perm]
-        )
-        other.__dict__["transposed"] = self
-        return other
+        if is_compiling():
+            return _Transposed(self)
+        if "transposed" not in self._kept:
+            self._kept["transposed"] = _Transposed(self)
+        return cast(Pattern, self._kept["transposed"])
+
+    @property
+    def counts(self) -> Tensor:
+        """(R,) how many entries each row has."""
+        return self.rowptr[1:] - self.rowptr[:-1]
+
+    @property
+    def entries(self) -> Tensor:
+        """(E,) the numbers of the entries."""
+        return torch.arange(len(self.col), device=self.col.device)
+
+    def index(self, name: str) -> Tensor:
+        """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
+        if is_compiling() or max(len(self.col), *self.shape) >= 2**31:
+            return cast(Tensor, getattr(self, name))
+        if name not in self._kept:
+            # What is made in inference mode could not be used in training later.
+            with torch.inference_mode(False):
+                self._kept[name] = getattr(self, name).int()
+        return cast(Tensor, self._kept[name])
 
     def to(self, device: torch.device | str) -> Pattern:
         if self.col.device == torch.device(device):
@@ -63,38 +95,80 @@ class Pattern:
         rowptr, col, t_rowptr, t_col, t_perm, row = moved
         return Pattern(rowptr, col, self.shape, t_rowptr, t_col, t_perm, row)
 
+    def __reduce__(self) -> Any:
+        return Pattern, (self.rowptr, self.col, self.shape, self.t_rowptr, self.t_col, self.t_perm, self.row)
+
+
+class _Transposed(Pattern):
+    """The transpose of a pattern on the same tensors. What only second derivatives ask for is found when asked for."""
+
+    def __init__(self, base: Pattern):
+        self.shape = (base.shape[1], base.shape[0])
+        self.rowptr, self.col, self.t_rowptr, self.t_col = base.t_rowptr, base.t_col, base.rowptr, base.col
+        self._perm = base.t_perm
+        self._kept: dict[str, Any] = {}
+        if not is_compiling():
+            # A strong reference would be a cycle, and keep a batch on the device until the collector runs.
+            self._base = weakref.ref(base)
+
+    def _once(self, name: str, value: Callable[[], Tensor]) -> Tensor:
+        if is_compiling():
+            return value()
+        if f"64 {name}" not in self._kept:
+            with torch.inference_mode(False):
+                self._kept[f"64 {name}"] = value()
+        return cast(Tensor, self._kept[f"64 {name}"])
+
+    @property
+    def row(self) -> Tensor:  # type: ignore[override]
+        return self._once("row", lambda: self.t_col.index_select(0, self._perm))
+
+    @property
+    def t_perm(self) -> Tensor:  # type: ignore[override]
+        numbers = torch.arange(len(self._perm), device=self._perm.device)
+        return self._once("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+
+    @property
+    def transposed(self) -> Pattern:
+        base = None if is_compiling() else self._base()
+        if base is not None:
+            return base
+        return Pattern(self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, self._perm)
+
 
 class Sparse(Traceable):
     """An immutable sparse matrix: a `Pattern` and its values (E,), or (E, J) for J matrices on one pattern.
 
-    `A @ x` multiplies with x of shape (C,) or (C, channels); `A.T` is the transpose.
+    `A @ x` multiplies with x of shape (C,) or (C, channels) or more; with values (E, J) it gives the J products
+    (R, J, channels), and `multiply_sum` their sum. `A.T` is the transpose.
 
     >>> A = Sparse.from_coo(row, col, values, (3, 3))
     """
 
     def __init__(self, pattern: Pattern, values: Tensor):
         self.pattern, self.values = pattern, values
+        self._t_values: Tensor | None = None
+
+    def __reduce__(self) -> Any:
+        return Sparse, (self.pattern, self.values)
 
     @classmethod
     def from_coo(
         cls, row: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int], *, sum_duplicates: bool = False
     ) -> Sparse:
         """From entries in any order. Duplicates stay entries of their own unless `sum_duplicates`."""
-        for name, index, size in (("row", row, shape[0]), ("column", col, shape[1])):
-            if index.numel() and (int(index.min()) < 0 or int(index.max()) >= size):
-                raise CotanError(
-                    f"{name} index out of range: {int(index.min())} to {int(index.max())}, expected 0 to {size - 1}"
-                )
-        key = row * shape[1] + col
-        if sum_duplicates:
-            key, inverse = torch.unique(key, return_inverse=True)
-            values = values.new_zeros(key.shape + values.shape[1:]).index_add(0, inverse, values)
-        else:
-            key, order = torch.sort(key, stable=True)
-            values = values[order]
-        columns = max(shape[1], 1)
-        row, col = key // columns, key % columns
-        return cls(Pattern(_pointer(row, shape[0]), col, shape, row=row), values)
+        _check_range("row", row, shape[0])
+        _check_range("column", col, shape[1])
+        pattern, order = _sorted_pattern(row, col, shape)
+        if sum_duplicates and len(order):
+            first = torch.ones_like(order, dtype=torch.bool)
+            first[1:] = (pattern.row[1:] != pattern.row[:-1]) | (pattern.col[1:] != pattern.col[:-1])
+            summed = values.new_zeros((int(first.sum()), *values.shape[1:])).index_add(
+                0, first.cumsum(0) - 1, values[order]
+            )
+            row, col = pattern.row[first], pattern.col[first]
+            return cls(Pattern(_pointer(row, shape[0]), col, shape, row=row), summed)
+        return cls(pattern, values[order])
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> Sparse:
@@ -105,34 +179,40 @@ class Sparse(Traceable):
     @classmethod
     def block_diagonal(cls, blocks: Sequence[Sparse]) -> Sparse:
         """The matrix with the blocks along its diagonal: the batch of several shapes' matrices. One block is itself."""
+        if not blocks:
+            raise CotanError("a block-diagonal matrix of no blocks")
         if len(blocks) == 1:
             return blocks[0]
+        kinds = {(block.dtype, block.device, block.values.shape[1:]) for block in blocks}
+        if len(kinds) > 1:
+            raise CotanError(
+                f"blocks of one dtype, device and number of weight sets expected, got {sorted(map(str, kinds))}"
+            )
         patterns = [block.pattern for block in blocks]
+        rows, cols = zip(*(p.shape for p in patterns), strict=True)
+        entries = [len(p.col) for p in patterns]
+        device = patterns[0].col.device
+        starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
+        shift = torch.tensor([s[:-1] for s in starts], device=device)  # (3, B)
+        sizes = torch.tensor([rows, cols, entries], device=device)
+        by_entry = torch.repeat_interleave(shift, sizes[2], 1, output_size=starts[2][-1])  # (3, E)
 
-        def offsets(sizes: list[int]) -> list[int]:
-            total, out = 0, []
-            for size in sizes:
-                out.append(total)
-                total += size
-            return [*out, total]
+        def pointer(name: str, axis: int) -> Tensor:
+            ends = torch.cat([getattr(p, name)[1:] for p in patterns])
+            ends = ends + torch.repeat_interleave(shift[2], sizes[axis], output_size=starts[axis][-1])
+            return torch.cat([ends.new_zeros(1), ends])
 
-        rows, cols = offsets([p.shape[0] for p in patterns]), offsets([p.shape[1] for p in patterns])
-        entries = offsets([len(p.col) for p in patterns])
-
-        def joined(name: str, shift: list[int], pointer: bool = False) -> Tensor:
-            parts = [getattr(p, name) for p in patterns]
-            if pointer:
-                parts = [part if i == 0 else part[1:] for i, part in enumerate(parts)]
-            return torch.cat([part + by for part, by in zip(parts, shift, strict=False)])
+        def joined(name: str, axis: int) -> Tensor:
+            return torch.cat([getattr(p, name) for p in patterns]) + by_entry[axis]
 
         pattern = Pattern(
-            joined("rowptr", entries, True),
-            joined("col", cols),
-            (rows[-1], cols[-1]),
-            joined("t_rowptr", entries, True),
-            joined("t_col", rows),
-            joined("t_perm", entries),
-            joined("row", rows),
+            pointer("rowptr", 0),
+            joined("col", 1),
+            (starts[0][-1], starts[1][-1]),
+            pointer("t_rowptr", 1),
+            joined("t_col", 0),
+            joined("t_perm", 2),
+            joined("row", 0),
         )
         return cls(pattern, torch.cat([block.values for block in blocks]))
 
@@ -158,7 +238,22 @@ class Sparse(Traceable):
 
     @property
     def T(self) -> Sparse:
-        return Sparse(self.pattern.transposed, self.values[self.pattern.t_perm])
+        values = self._transposed_values()
+        out = Sparse(
+            self.pattern.transposed,
+            self.values.index_select(0, self.pattern.t_perm) if values is None else values,
+        )
+        if not is_compiling() and not self.values.requires_grad:
+            out._t_values = self.values
+        return out
+
+    def _transposed_values(self) -> Tensor | None:
+        """The values in the order of the transpose, found once; of values that learn, by each backward that asks."""
+        if is_compiling() or self.values.requires_grad or not torch.is_grad_enabled():
+            return self._t_values
+        if self._t_values is None:
+            self._t_values = self.values.index_select(0, self.pattern.t_perm)
+        return self._t_values
 
     def with_values(self, values: Tensor) -> Sparse:
         """The same pattern with other values, in the order of the sorted entries."""
@@ -171,8 +266,6 @@ class Sparse(Traceable):
         return Sparse(pattern, self.values.to(device=device, dtype=dtype))
 
     def times(self, x: Tensor) -> Tensor:
-        if x.shape[0] != self.shape[1]:
-            raise CotanError(f"a sparse matrix of shape {self.shape} times a signal of {x.shape[0]} rows")
         return multiply(self, x)
 
     def scaled(self, factor: Tensor | float) -> Sparse:
@@ -186,13 +279,12 @@ class Sparse(Traceable):
 
     def sum_rows(self) -> Tensor:
         """(R,) the sum of each row."""
-        return self.values.new_zeros((self.shape[0], *self.values.shape[1:])).index_add(0, self.row, self.values)
+        return segment_sum(self.values, self.pattern)
 
     def diagonal(self) -> Tensor:
         """(min(R, C),) the diagonal."""
-        here = self.row == self.col
-        out = self.values.new_zeros((min(self.shape), *self.values.shape[1:]))
-        return out.index_add(0, self.row[here], self.values[here])
+        here = (self.row == self.col).reshape(-1, *[1] * (self.values.ndim - 1))
+        return segment_sum(torch.where(here, self.values, 0), self.pattern)[: min(self.shape)]
 
     def to_dense(self) -> Tensor:
         out = self.values.new_zeros((*self.shape, *self.values.shape[1:]))
@@ -209,9 +301,78 @@ class Sparse(Traceable):
 
 
 def multiply(matrix: Sparse, x: Tensor) -> Tensor:
-    """A x: (R,) or (R, channels)."""
-    values = matrix.values if x.ndim == 1 else matrix.values[:, None]
-    return x.new_zeros((matrix.shape[0], *x.shape[1:])).index_add(0, matrix.row, values * x[matrix.col])
+    """A x: (R, ...) for x (C, ...). J weight sets (E, J) on one pattern: all A_j x, (R, J, ...).
+
+    No message of size E x channels is made, forward or backward.
+    """
+    values, x = _agreeing(matrix, x)
+    flat = x[:, None] if x.ndim == 1 else x.flatten(1)
+    t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
+    out = product(matrix.pattern, values, flat, t_values)
+    return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])
+
+
+def multiply_sum(matrix: Sparse, x: Tensor) -> Tensor:
+    """sum_j A_j x_j: (R, channels) for values (E, J) and x (C, J, channels), as one product."""
+    values, x = _agreeing(matrix, x)
+    if x.ndim != 3 or values.ndim != 2 or x.shape[1] != values.shape[1]:
+        raise CotanError(
+            "multiply_sum: expected values (E, J) and x (C, J, channels), "
+            f"got {tuple(values.shape)} and {tuple(x.shape)}"
+        )
+    return product(matrix.pattern, values, x)
+
+
+def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> tuple[Sparse, Tensor]:
+    """The matrix of a graph whose edges run source -> target, and the order (E,) in which its entries hold the edges.
+
+    Row = target = `edge_index[1]`, column = source = `edge_index[0]`: `A @ x` sums over the edges that come in.
+    Entry i is edge order[i], so `edge_attr[order]` goes with the entries. Without weights (E,) or (E, J) they are 1.
+    """
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
+        raise CotanError(f"expected edge_index (2, E) of integers, got {tuple(edge_index.shape)} of {edge_index.dtype}")
+    if weight is not None and len(weight) != edge_index.shape[1]:
+        raise CotanError(f"expected a weight for each of {edge_index.shape[1]} edges, got {len(weight)}")
+    _check_range("edge_index", edge_index, num_nodes)
+    source, target = edge_index.long()
+    pattern, order = _sorted_pattern(target, source, (num_nodes, num_nodes))
+    values = torch.ones(len(order), device=order.device) if weight is None else weight[order]
+    return Sparse(pattern, values), order
+
+
+def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and x, of one floating dtype on one device, or an error that says what is not."""
+    values = matrix.values
+    if x.ndim == 0 or x.shape[0] != matrix.shape[1]:
+        raise CotanError(f"a sparse matrix of shape {matrix.shape} times a signal of {len(x) if x.ndim else 'no'} rows")
+    if values.device != x.device or matrix.pattern.col.device != x.device:
+        raise CotanError(
+            f"a sparse matrix with values on {values.device}, pattern on {matrix.pattern.col.device}, "
+            f"times a signal on {x.device}: move one by .to(device)"
+        )
+    if values.dtype != x.dtype and torch.is_autocast_enabled(x.device.type):
+        both = torch.promote_types(values.dtype, x.dtype)
+        values, x = values.to(both), x.to(both)
+    if values.dtype != x.dtype or not x.is_floating_point():
+        raise CotanError(
+            f"a sparse matrix of {values.dtype} times a signal of {x.dtype}: expected one floating-point dtype, "
+            "use .to(dtype=...)"
+        )
+    return values, x
+
+
+def _check_range(name: str, index: Tensor, size: int) -> None:
+    if index.numel():
+        low, high = (int(bound) for bound in index.aminmax())
+        if low < 0 or high >= size:
+            raise CotanError(f"{name} index out of range: {low} to {high}, expected 0 to {size - 1}")
+
+
+def _sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
+    """Entries sorted by row, then column, those of one place in the order given; and the order that sorts them."""
+    order = torch.argsort(row * shape[1] + col, stable=True)
+    row, col = row[order], col[order]
+    return Pattern(_pointer(row, shape[0]), col, shape, row=row), order
 
 
 def _pointer(sorted_or_not: Tensor, size: int) -> Tensor:
