@@ -61,7 +61,7 @@ def _read_mesh(path: Path, weld: bool, dtype: torch.dtype) -> Any:
     if mesh is None or len(mesh.vertices) == 0:
         raise CotanError(f"{path} has no vertices")
     pos = torch.tensor(mesh.vertices, dtype=torch.float64)
-    face = torch.tensor(getattr(mesh, "faces", torch.zeros(0, 3)), dtype=torch.long).reshape(-1, 3).T.contiguous()
+    face = torch.tensor(getattr(mesh, "faces", []), dtype=torch.long).reshape(-1, 3).T.contiguous()
     if not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")

@@ -153,7 +153,9 @@ def operator(
             if motion not in MOTIONS:
                 raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
         if not own.isidentifier():
-            raise CotanError(f"{where}: an operator's name is a Python identifier, since it is used as a parameter name")
+            raise CotanError(
+                f"{where}: an operator's name is a Python identifier, since it is used as a parameter name"
+            )
         inputs, optional, options, loose = _signature(function, where)
         if loose:
             raise CotanError(f"{where}: an operator's options are named one by one, not **{loose}")
@@ -216,7 +218,9 @@ def dataset(name: str) -> Callable[[T], T]:
         origin = _origin(function)
         inputs, _, options, loose = _signature(function, f"dataset {name!r} ({origin})")
         if inputs:
-            raise CotanError(f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default")
+            raise CotanError(
+                f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default"
+            )
         _add(Definition("dataset", name, function, origin, (), (), options, bool(loose), {}, {}))
         return function
 
@@ -253,7 +257,9 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
             )
         inputs, optional, keyword_only, _ = _signature(cls.forward, where, skip_self=True)  # type: ignore[attr-defined]
         if keyword_only:
-            raise CotanError(f"{where}: forward takes nodes only; {next(iter(keyword_only))!r} is keyword-only (an option?)")
+            raise CotanError(
+                f"{where}: forward takes nodes only; {next(iter(keyword_only))!r} is keyword-only (an option?)"
+            )
         if kind == "layer" and "x" not in inputs:
             raise CotanError(f"{where}: forward has no parameter 'x', the signal")
         if kind == "model" and "task" not in options and not loose:
@@ -362,7 +368,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     load()
     found = _state.definitions.get((kind, name))
     if not found:
-        error = unknown(kind, name, (n for k, n in _state.definitions if k == kind), ALSO_KNOWN)
+        error = unknown(kind, name, names(kind), ALSO_KNOWN)
         raise CotanError(str(error) + _failures_text())
     return found
 

@@ -1,0 +1,126 @@
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from cotan.cli import main
+
+
+class Out(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cotan(monkeypatch, capsys):
+    """The command line in this process."""
+
+    def run(*arguments) -> Out:
+        monkeypatch.setattr(sys, "argv", ["cotan", *map(str, arguments)])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        with pytest.raises(SystemExit) as end:
+            main()
+            raise SystemExit(0)
+        return Out(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def test_the_module_is_the_command():
+    out = subprocess.run([sys.executable, "-m", "cotan", "--help"], capture_output=True, text=True)
+    assert out.returncode == 0
+    assert "Start with: cotan list" in out.stdout
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory) -> Path:
+    import trimesh
+
+    path = tmp_path_factory.mktemp("mesh") / "ball.off"
+    trimesh.creation.icosphere(subdivisions=2).export(path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["list", "show", "compute", "fit", "bench", "predict", "inspect", "cache", "doctor"])
+def test_help_has_an_example(cotan, command):
+    out = cotan(command, "--help")
+    assert out.returncode == 0
+    assert f"Example: cotan {command}" in out.stdout
+
+
+def test_compute_says_where_the_value_came_from(cotan, mesh, tmp_path):
+    import numpy
+
+    first = cotan("compute", mesh, "spectrum", "-o", "k=9", "--out", tmp_path / "s.npz", "--double")
+    assert "computed in" in first.stdout, first.stderr
+    assert "from the store" in cotan("compute", mesh, "spectrum", "-o", "k=9", "--double").stdout
+    values = numpy.load(tmp_path / "s.npz")["values"]
+    assert numpy.allclose(values, [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
+
+
+def test_show_writes_a_picture_in_which_shared_nodes_appear_once(cotan, tmp_path):
+    out = cotan("show", "spectral", "smooth-spectral", "mlp", "--out", tmp_path / "plan.svg")
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.count("operator  laplacian") == 1
+    assert "shared by mlp, smooth-spectral, spectral" in out.stdout
+    svg = (tmp_path / "plan.svg").read_text()
+    assert svg.count(">laplacian") >= 1
+    from xml.etree import ElementTree
+
+    ElementTree.fromstring(svg)
+
+
+def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
+    cotan("compute", mesh, "mass")
+    shown = cotan("cache")
+    assert "mass" in shown.stdout
+    assert "1 entries" in shown.stdout
+    assert "removed 1 entries" in cotan("cache", "--prune").stdout
+
+
+BAD = {
+    "empty.off": (b"", "is empty"),
+    "nothing.off": (b"OFF\n0 0 0\n", "no vertices"),
+    "nan.off": (b"OFF\n3 1 0\n0 0 0\nnan 0 0\n0 1 0\n3 0 1 2\n", "NaN or infinite"),
+    "far.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "range"),
+    "points.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "face"),
+    "noise.ply": (bytes(range(256)), "cannot be read"),
+    "words.txt": (b"hello", "unknown kind of file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_message_and_exit_2(cotan, name, tmp_path):
+    content, message = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    out = cotan("compute", path, "laplacian", "-o", "kind=cotan", "--out", tmp_path / "out.npz")
+    assert out.returncode == 2, out.stdout + out.stderr
+    assert out.stderr.startswith("error: ")
+    assert message in out.stderr
+    assert "Traceback" not in out.stderr
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compute", "MESH", "spectrm"], "Did you mean 'spectrum'"),
+        (["compute", "MESH", "spectrum", "-o", "kk=3"], "Did you mean 'k'"),
+        (["compute", "MESH", "spectrum", "-o", "k"], "expected NAME=VALUE"),
+        (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
+        (["show", "specral"], "Did you mean 'spectral'"),
+        (["list", "layrs"], "unknown kind"),
+    ],
+)
+def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = cotan(*[str(mesh) if a == "MESH" else a for a in arguments])
+    assert out.returncode == 2
+    assert message in out.stderr
+    assert "Traceback" not in out.stderr
+    assert list(tmp_path.iterdir()) == []

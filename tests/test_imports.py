@@ -1,0 +1,93 @@
+"""Imports only go down: the core never imports a plugin, and plugins only the public `cotan`."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cotan
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted((ROOT / "src" / "cotan").rglob("*.py"))
+OUTSIDE = sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "datasets").rglob("*.py")])
+PLUGINS = {path.name for folder in ("plugins", "datasets") for path in (ROOT / folder).iterdir() if path.is_dir()}
+# Lower layers do not import higher ones.
+ORDER = ["errors", "traceable", "registry", "nodes", "sparse", "spectrum", "values", "store", "plan", "network", "stack"]
+
+
+def imported(source: str, package: str = "") -> set[str]:
+    """Full names of all modules that a file imports, and of what it takes from `cotan`."""
+    out = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parts, base]).strip(".")
+            out |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return out
+
+
+def plugins_imported_by_core(source: str) -> set[str]:
+    return {name.split(".")[0] for name in imported(source, "cotan")} & PLUGINS
+
+
+def private_doors(source: str, own: str) -> set[str]:
+    """What a plugin takes from cotan besides the public names."""
+    public = {f"cotan.{name}" for name in cotan.__all__} | {"cotan"}
+    modules = {"cotan.sparse", "cotan.spectrum", "cotan.testing", "cotan.autodiff", "cotan.errors"}
+    taken = {name for name in imported(source, own) if name.split(".")[0] == "cotan"}
+    doors = {name for name in taken if name not in public | modules and name.rpartition(".")[0] not in modules}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cotan":
+            if node.attr not in (*cotan.__all__, *(m.split(".")[1] for m in modules)):
+                doors.add(f"cotan.{node.attr}")
+    return doors | {name for name in imported(source, own) if name.split(".")[0] in PLUGINS - {own}}
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT / "src")))
+def test_core_imports_no_plugin(path):
+    assert plugins_imported_by_core(path.read_text()) == set()
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_plugins_use_only_the_public_face(path):
+    own = path.relative_to(ROOT).parts[1]
+    assert private_doors(path.read_text(), own) == set()
+
+
+def test_these_tests_can_fail():
+    assert plugins_imported_by_core("def f():\n    import cotan_dense.mlp") == {"cotan_dense"}
+    assert private_doors("from cotan.plan import Evaluation", "cotan_dense")
+    assert private_doors("import cotan\ncotan._store()", "cotan_dense")
+    assert private_doors("import cotan_views", "cotan_dense") == {"cotan_views"}
+    assert private_doors("from . import mlp\nimport cotan\ncotan.node('mass')", "cotan_dense") == set()
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_lower_layers_do_not_import_higher_ones(module):
+    """At import; a function may ask upwards when it runs."""
+    tree = ast.parse((ROOT / "src" / "cotan" / f"{module}.py").read_text())
+    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    above = {f"cotan.{name}" for name in ORDER[ORDER.index(module) :]} - {f"cotan.{module}"}
+    assert imported(ast.unparse(top), "cotan") & above == set()
+
+
+def test_importing_cotan_imports_nothing_heavy():
+    code = "import sys, cotan, cotan.cli; print([m for m in ('torch', 'scipy', 'numpy', 'matplotlib') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_listing_imports_torch_and_nothing_slower():
+    code = (
+        "import sys; from cotan import registry; registry.load();"
+        "print([m for m in ('torch_geometric', 'matplotlib', 'trimesh', 'skimage', 'scipy.sparse.linalg', 'lightning_fabric')"
+        " if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
