@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor
 from ..errors import CotanError
 from ..sparse import Sparse
 from .eigen_dense import dense_pairs
+from .eigen_factor import Array
 from .eigen_gradient import attach
+from .eigen_refine import Found, has_constants, residual, zero
 from .eigen_sparse import sparse_pairs
 
 DENSE = 1024  # vertices up to which all pairs are found at once
@@ -29,52 +32,62 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
     return attach(matrix, mass, *found)
 
 
-def solve(L: Any, m: np.ndarray, k: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+def solve(L: Any, m: Array, k: int, tolerance: float) -> tuple[Array, Array]:
     """Component by component, since eigenvalues that components share are multiple as often as these are many."""
+    found = [(rows, *connected_pairs(part, m[rows], k, tolerance)) for rows, part in components(L, m, k)]
+    values, errors = (np.concatenate([pairs[i] for pairs in found]) for i in (1, 3))
+    order = np.argsort(values, kind="stable")
+    judge(L.diagonal() / m, values[order], errors[order[:k]], tolerance)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    vectors, start = np.zeros((len(m), k)), 0
+    for rows, own, phi, _ in found:
+        column = rank[start : start + len(own)]
+        vectors[np.ix_(rows, column[column < k])] = phi[:, column < k]
+        start += len(own)
+    return np.maximum(values[order[:k]], 0), vectors
+
+
+def components(L: Any, m: Array, k: int) -> Iterator[tuple[Array, Any]]:
+    """The vertices of each connected component and its matrix; of those of one vertex, the k that can matter."""
     from scipy.sparse.csgraph import connected_components
 
     count, label = connected_components(L, directed=False)
-    if count == 1:
-        return solve_connected(L, m, k, tolerance)
     order = np.argsort(label, kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=count))])
+    if count == 1:
+        yield order, L
+        return
     L = L[order][:, order]
-    values, parts = [], []
-    single = np.flatnonzero(np.diff(bounds) == 1)
-    at = bounds[single]
-    alone = L.diagonal()[at] / m[order[at]]
-    for i in np.argsort(alone, kind="stable")[:k]:
-        values.append(alone[i : i + 1])
-        parts.append((order[at[i : i + 1]], np.array([[m[order[at[i]]] ** -0.5]])))
-    for i in np.flatnonzero(np.diff(bounds) > 1):
-        part = slice(bounds[i], bounds[i + 1])
-        rows = order[part]
-        found, phi = solve_connected(L[part, part], m[rows], min(k, len(rows)), tolerance)
-        values.append(found)
-        parts.append((rows, phi))
-    column = np.argsort(np.concatenate(values), kind="stable")[:k]
-    rank = np.full(sum(map(len, values)), -1)
-    rank[column] = np.arange(k)
-    out = np.zeros((len(m), k))
-    start = 0
-    for found, (rows, phi) in zip(values, parts, strict=True):
-        here = rank[start : start + len(found)]
-        out[np.ix_(rows, here[here >= 0])] = phi[:, here >= 0]
-        start += len(found)
-    return np.concatenate(values)[column], out
+    ends = np.cumsum(np.bincount(label))
+    size = np.diff(ends, prepend=0)
+    single = (ends - 1)[size == 1]
+    lowest = single[np.argsort(L.diagonal()[single] / m[order[single]], kind="stable")[:k]]
+    for start, end in [(i, i + 1) for i in lowest] + [(e - s, e) for e, s in zip(ends, size, strict=True) if s > 1]:
+        yield order[start:end], L[start:end, start:end]
 
 
-def solve_connected(L: Any, m: np.ndarray, k: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """One component, by whichever solver is quicker at its size."""
+def connected_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
+    """One component, by whichever solver is quicker at its size: values, vectors phi (V, k), errors."""
+    if len(m) == 1:
+        return L.diagonal() / m, m[:, None] ** -0.5, np.zeros(1)
     solver = dense_pairs if len(m) <= DENSE or 4 * k > len(m) else sparse_pairs
-    values, psi, residual = solver(L, m, k, tolerance)
-    if residual > tolerance:
-        strong = L.diagonal() / m
+    values, U, errors = solver(L, m, min(k, len(m)), tolerance)
+    phi = U.T * (m**-0.5)[:, None]
+    if has_constants(L) and values[0] <= zero(
+        L.diagonal() / m
+    ):  # exactly: rounding would be magnified by large weights
+        phi[:, 0], values[0], errors[0] = m.sum() ** -0.5, 0, 0
+    return values, phi, errors
+
+
+def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> None:
+    """Refuse pairs whose residual is above the tolerance."""
+    worst = residual(values, errors, zero(diagonal))
+    if worst > tolerance:
         raise CotanError(
-            f"spectrum: expected residuals up to {tolerance:.0e}, got {residual:.0e}. The diagonal of M^-1 L goes from "
-            f"{strong.min():.0e} to {strong.max():.0e}: repair the mesh, or take a larger tolerance="
+            f"spectrum: expected residuals up to {tolerance:.0e}, got {worst:.0e}. The diagonal of M^-1 L goes from "
+            f"{diagonal.min():.0e} to {diagonal.max():.0e}: repair the mesh, or take a larger tolerance="
         )
-    return np.maximum(values, 0), psi.T * (m**-0.5)[:, None]
 
 
 def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
@@ -84,6 +97,8 @@ def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
         raise CotanError(
             f"spectrum: expected a matrix (V, V) and a mass (V,), got {matrix.shape} and {tuple(mass.shape)}"
         )
+    if size == 0:
+        raise CotanError("spectrum: expected a shape with vertices, got none")
     if k < 1 or not tolerance > 0:
         raise CotanError(f"spectrum: k={k} and tolerance={tolerance}, expected k >= 1 and tolerance > 0")
     values, m = matrix.values.detach(), mass.detach()
@@ -101,7 +116,7 @@ def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
         )
 
 
-def positive(vectors: np.ndarray) -> np.ndarray:
+def positive(vectors: Array) -> Array:
     """Signs: the first entry within 1e-6 of the largest absolute value is positive."""
     if not vectors.size:
         return vectors

@@ -7,24 +7,27 @@ from typing import Any
 import numpy as np
 
 from .eigen_factor import Array
-from .eigen_refine import Shifted, polish
+from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
 
 
-def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> tuple[Array, Array, float]:
-    """The k smallest pairs of A = M^-1/2 L M^-1/2: values (k,), orthonormal rows (k, V), residual.
+def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
+    """The k smallest pairs of A = M^-1/2 L M^-1/2: values (k,), orthonormal rows (k, V), errors (k,).
 
     Where entries differ by many orders of magnitude, LAPACK's error, relative to the largest of them, is too much for
     the smallest eigenvalues: these pairs are polished.
     """
     from scipy.linalg import eigh
 
-    shifted = Shifted(L, m)
-    A = shifted.A.toarray()
+    scale = m**-0.5
+    A = scale[:, None] * L.toarray() * scale
+    A = (A + A.T) / 2
     values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr") if 2 * k < len(m) else np.linalg.eigh(A)
     values, U = values[:k], np.ascontiguousarray(psi[:, :k].T)
-    left = shifted.residual(values, U)
-    if left > tolerance and len(m) > 1:
-        better = polish(shifted, U.copy(), tolerance)
-        if better[2] < left:
+    errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
+    tiny = zero(A.diagonal())
+    worst = residual(values, errors, tiny)
+    if worst > tolerance and len(m) > 1:
+        better = polish(Shifted(L, m), U[int(has_constants(L)) :], tolerance)
+        if residual(better[0], better[2], tiny) < worst:
             return better
-    return values, U, left
+    return values, U, errors

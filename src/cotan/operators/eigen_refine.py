@@ -13,6 +13,7 @@ import numpy as np
 from .eigen_factor import Apply, Array, factorise
 
 BLOCK = 8
+Found = tuple[Array, Array, Array]  # values (k,), orthonormal rows (k, V), errors (k,)
 
 
 class Shifted:
@@ -27,10 +28,9 @@ class Shifted:
         scale = diags_array(m**-0.5)
         A = csr_array(scale @ L @ scale)
         self.A = (A + A.T) / 2
-        self.size = len(m)
+        self.L, self.m, self.size = L, m, len(m)
         diagonal = self.A.diagonal()
-        typical = float(np.median(diagonal)) or float(diagonal.max()) or 1.0
-        self.shift, self.tiny = 1e-8 * typical, 1e-12 * typical
+        self.shift, self.tiny = 1e-8 * (float(np.median(diagonal)) or float(diagonal.max()) or 1.0), zero(diagonal)
 
     @cached_property
     def solve(self) -> Apply:
@@ -38,54 +38,71 @@ class Shifted:
 
     @cached_property
     def lowest(self) -> Array:
-        """The lowest vector (1, V) if a few inverse iterations find it, else none (0, V).
+        """The lowest vector (1, V): M^1/2 1 where L has the constants in its kernel, else what inverse iteration finds
+        (D^1/2 1, say), if it is quick, else none (0, V).
 
-        In the inverse the constants outweigh all else by far; known and taken out, they cost no digits.
+        In the inverse a kernel outweighs all else by far; taken out, it costs no digits.
         """
+        if has_constants(self.L):
+            return np.asarray((self.m / self.m.sum())[None] ** 0.5)
         z = np.random.default_rng(1).standard_normal((1, self.size))
-        z /= np.linalg.norm(z)
         for _ in range(6):
+            z /= np.linalg.norm(z)
             y = self.solve(z)
             theta = float((z @ y.T)[0, 0])
             if np.linalg.norm(y - theta * z) <= 1e-12 * abs(theta):
                 return np.asarray(y / np.linalg.norm(y))
-            z = y / np.linalg.norm(y)
+            z = y
         return np.empty((0, self.size))
 
     def product(self, U: Array) -> Array:
         """A times each row of U."""
         return np.asarray((self.A @ np.ascontiguousarray(U.T)).T)
 
-    def residual(self, values: Array, U: Array) -> float:
-        """The largest ||A u - lambda u|| / max(lambda, first non-zero lambda)."""
-        above = values[values > self.tiny]
-        least = float(above[0]) if len(above) else 1e6 * self.tiny
+    def errors(self, values: Array, U: Array) -> Array:
+        """(k,) ||A u - lambda u||, which is ||M^-1/2 (L phi - lambda M phi)||."""
         each = [np.linalg.norm(self.product(U[r]) - values[r, None] * U[r], axis=1) for r in blocks(len(U))]
-        worst = float((np.concatenate(each) / np.maximum(values, least)).max(initial=0))
-        return worst if np.isfinite(worst) else np.inf
+        return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
 
 
-def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = None) -> tuple[Array, Array, float]:
-    """Pairs near the span of the rows of U (overwritten): values, rows, residual; three rounds at most.
+def zero(diagonal: Array) -> float:
+    """Below this an eigenvalue of a matrix with that diagonal is a rounded zero."""
+    return 1e-10 * float(np.median(diagonal))
 
-    With orthonormal rows `known`, the pairs off these; else the lowest pair is the first.
+
+def has_constants(L: Any) -> bool:
+    """Whether the rows of L sum to zero, to rounding."""
+    return bool((np.abs(L.sum(1)) <= 1e-9 * L.diagonal()).all())
+
+
+def residual(values: Array, errors: Array, tiny: float) -> float:
+    """The largest error / max(lambda, first non-zero lambda); `values` may go on beyond the pairs in question."""
+    above = values[values > tiny]
+    least = float(above[0]) if len(above) else 1e4 * tiny
+    return float((errors / np.maximum(values[: len(errors)], least)).max(initial=0))
+
+
+def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = None) -> Found:
+    """Pairs near the span of the rows of U (overwritten): values, rows, errors; three rounds at most.
+
+    With orthonormal rows `known`, the pairs off these; else the lowest pair, where it is known, is put first.
     """
     lowest = shifted.lowest if known is None else np.empty((0, shifted.size))
-    first = len(lowest)
     off = lowest if known is None else known
     for _ in range(3):
         V = np.empty_like(U)
-        V[:first] = lowest
-        U[:first] = shifted.product(lowest) + shifted.shift * lowest
-        for rows in blocks(len(U), first):
+        for rows in blocks(len(U)):
             U[rows] -= (U[rows] @ off.T) @ off
             y = shifted.solve(U[rows])
             V[rows] = y - (y @ off.T) @ off
         values, U = rayleigh_ritz(V, U, shifted.shift)
-        left = shifted.residual(values, U)
-        if left <= tolerance:
+        errors = shifted.errors(values, U)
+        if residual(values, errors, shifted.tiny) <= tolerance:
             break
-    return values, U, left
+    own = (lowest * shifted.product(lowest)).sum(1)
+    first = own, lowest, shifted.errors(own, lowest)
+    values, U, errors = (np.concatenate(pair) for pair in zip(first, (values, U, errors), strict=True))
+    return values, U, errors
 
 
 def rayleigh_ritz(V: Array, image: Array, shift: float) -> tuple[Array, Array]:

@@ -8,9 +8,7 @@ import numpy as np
 
 from .eigen_factor import Array
 from .eigen_lanczos import lanczos
-from .eigen_refine import BLOCK, Shifted, polish
-
-Found = tuple[Array, Array, float]  # values (k,), orthonormal rows (k, V), residual
+from .eigen_refine import BLOCK, Found, Shifted, polish, residual
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -19,14 +17,18 @@ def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     The residual that a basis in float32 leaves is checked; where it is too large come a float64 basis, then ARPACK.
     """
     shifted = Shifted(L, m)
-    best = None
-    for dtype in (np.float32, np.float64) if tolerance >= 1e-8 else (np.float64,):
-        found = inverse_lanczos(shifted, k, tolerance, dtype)
-        best = found if best is None or (found is not None and found[2] < best[2]) else best
-        if best is not None and best[2] <= tolerance:
-            return complete(shifted, best, tolerance)
-    found = arpack(shifted, k, tolerance)
-    return complete(shifted, found if best is None or found[2] < best[2] else best, tolerance)
+    best, least = None, np.inf
+    for dtype in (np.float32, np.float64, None) if tolerance >= 1e-8 else (np.float64, None):
+        found = inverse_lanczos(shifted, k, tolerance, dtype) if dtype else arpack(shifted, k, tolerance)
+        if found is None:
+            continue
+        worst = residual(found[0], found[2], shifted.tiny)
+        if worst < least:
+            best, least = found, worst
+        if worst <= tolerance:
+            break
+    assert best is not None
+    return complete(shifted, best, tolerance)
 
 
 def inverse_lanczos(
@@ -41,12 +43,11 @@ def inverse_lanczos(
         return y
 
     # Polishing applies the inverse once more, which turns this error into the residual that `tolerance` bounds.
-    first = len(locked) if known is None else 0
-    found = lanczos(apply, shifted.size, k - first, tolerance=tolerance / 3, locked=locked, block=BLOCK, dtype=dtype)
+    want = k - len(shifted.lowest) if known is None else k
+    found = lanczos(apply, shifted.size, want, tolerance=tolerance / 3, locked=locked, block=BLOCK, dtype=dtype)
     if found is None:
         return None
-    U = np.zeros((k, shifted.size))
-    U[first:] = found[1]
+    U = found[1].astype(np.float64)
     del found
     return polish(shifted, U, tolerance, known)
 
@@ -56,15 +57,14 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
 
     Where p values or more are equal, the next ones are found off those that are known, until none is below the largest.
     """
-    values, U, left = found
+    values, U, errors = found
     while multiplicity(values) >= BLOCK and len(values) + 2 * BLOCK < shifted.size:
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)
         if more is None or more[0][0] >= values[-1] * (1 - 1e-9):
             break
         order = np.argsort(np.concatenate([values, more[0]]), kind="stable")[: len(values)]
-        values, U = np.concatenate([values, more[0]])[order], np.concatenate([U, more[1]])[order]
-        left = max(left, more[2])
-    return values, U, left
+        values, U, errors = (np.concatenate(pair)[order] for pair in zip((values, U, errors), more, strict=True))
+    return values, U, errors
 
 
 def multiplicity(values: Array) -> int:
@@ -80,4 +80,5 @@ def arpack(shifted: Shifted, k: int, tolerance: float) -> Found:
 
     start = np.random.default_rng(0).standard_normal(shifted.size)
     values, psi = eigsh(shifted.A.tocsc(), k, sigma=-shifted.shift, v0=start)
-    return polish(shifted, np.ascontiguousarray(psi[:, np.argsort(values)].T), tolerance)
+    rows = psi[:, np.argsort(values)[len(shifted.lowest) :]].T
+    return polish(shifted, np.ascontiguousarray(rows), tolerance)
