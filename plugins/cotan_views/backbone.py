@@ -5,12 +5,16 @@ import importlib.util
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 import cotan
 
 
 class Block(nn.Module):
-    """y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), s a projection where the size or the channels change."""
+    """y = g(s(x) + norm(K2 * g(norm(K1 * x)))), with s a projection where the size or the channels change.
+
+    g(t) = t sigmoid(t): empty background is exactly zero, where a relu has no derivative.
+    """
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
@@ -21,7 +25,7 @@ class Block(nn.Module):
         self.skip = nn.Identity() if same else nn.Conv2d(in_dim, out_dim, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.skip(x) + self.norm2(self.second(self.norm1(self.first(x)).relu()))).relu()
+        return silu(self.skip(x) + self.norm2(self.second(silu(self.norm1(self.first(x))))))
 
 
 class Compact(nn.Sequential):
@@ -33,7 +37,7 @@ class Compact(nn.Sequential):
             nn.BatchNorm2d(channels),  # depth and normals have different scales
             nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
-            nn.ReLU(),
+            nn.SiLU(),
             Block(width, width, 1),
             *stages,
             nn.AdaptiveAvgPool2d(1),

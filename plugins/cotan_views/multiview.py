@@ -11,7 +11,7 @@ from .cameras import Rig
 from .channels import WIDTHS
 
 
-@cotan.model("multiview", signal="image", tasks=("classify", "regress"))
+@cotan.model("multiview", tasks=("classify", "regress"))
 class MultiView(nn.Module):
     """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
 

@@ -33,7 +33,7 @@ def test_views_are_the_pictures_of_the_normalised_shape():
 
 def test_the_default_is_twelve_views_of_depth_and_normals():
     views = cotan.compute(shape(), "views")
-    assert views.shape == (12, 4, 224, 224)
+    assert views.shape == (12, 4, 64, 64)
     assert views.isfinite().all()
 
 
