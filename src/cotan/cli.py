@@ -21,7 +21,9 @@ app = typer.Typer(
 
 Options = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the node, model or dataset; repeat for more."),
+    typer.Option(
+        "--option", "-o", metavar="NAME=VALUE", help="An option of the node, model or dataset; repeat for more."
+    ),
 ]
 
 
@@ -48,7 +50,9 @@ def main() -> None:
 
 
 @app.command("list", epilog="Example: cotan list layer")
-def list_names(kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all")] = "all") -> None:
+def list_names(
+    kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all")] = "all",
+) -> None:
     """List what is registered, with a line on each."""
     from . import registry
 
@@ -72,7 +76,9 @@ def _first_line(target: Any) -> str:
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg")
 def show(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models (or layers, stacked); see: cotan list model")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Models (or layers, stacked); see: cotan list model")
+    ],
     out: Annotated[Path, typer.Option(help="The picture (SVG).")] = Path("plan.svg"),
     data: Annotated[Path | None, typer.Option(help="A mesh or graph file; a small sphere by default.")] = None,
     task: Annotated[str, typer.Option(help="classify, label, ...")] = "classify",
@@ -162,6 +168,146 @@ def _write_numbers(value: Any, path: Path) -> None:
     numpy.savez(path, **{name: numpy.asarray(v) for name, v in arrays.items()})
 
 
+Text = Annotated[str | None, typer.Option()]
+Whole = Annotated[int | None, typer.Option()]
+Number = Annotated[float | None, typer.Option()]
+
+
+@app.command(epilog="Example: cotan fit --model spectral --dataset poses --epochs 30 --seed 0 --out runs/spectral")
+def fit(
+    model: Annotated[str, typer.Option(help="A model or a layer; see: cotan list model")],
+    dataset: Annotated[str, typer.Option(help="A dataset; see: cotan list dataset")],
+    out: Annotated[Path, typer.Option(help="The run's folder: metrics.jsonl, run.json, last.*, best.*")],
+    root: Annotated[Path | None, typer.Option(help="The folder of a dataset that is read from files.")] = None,
+    features: Annotated[list[str] | None, typer.Option(help="A node for the first signal; repeat to join several.")] = None,
+    task: Annotated[str | None, typer.Option(help="classify, label, ...; the dataset's own by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last epoch.")] = False,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file; the options below replace its values.")] = None,
+    epochs: Whole = None,
+    batch_size: Whole = None,
+    lr: Number = None,
+    weight_decay: Number = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd")] = None,
+    momentum: Number = None,
+    schedule: Annotated[str | None, typer.Option(help="none, cosine or step")] = None,
+    step_size: Whole = None,
+    gamma: Number = None,
+    seed: Whole = None,
+    precision: Annotated[str | None, typer.Option(help="32 or bf16")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda")] = None,
+    class_balance: Annotated[bool | None, typer.Option(help="Weigh classes by the inverse of their share.")] = None,
+    augment: Annotated[list[str] | None, typer.Option(help="random_rotation, random_scale, random_jitter")] = None,
+    patience: Whole = None,
+    option: Options = None,
+    dataset_option: Annotated[
+        list[str] | None, typer.Option("--dataset-option", "-d", metavar="NAME=VALUE", help="An option of the dataset.")
+    ] = None,
+) -> None:
+    """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
+    from .datasets import load_dataset
+    from .training import Recipe
+    from .training import fit as train
+    from .training import model_for
+
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "optimizer": optimizer,
+        "momentum": momentum,
+        "schedule": schedule,
+        "step_size": step_size,
+        "gamma": gamma,
+        "seed": seed,
+        "precision": precision,
+        "device": device,
+        "class_balance": class_balance,
+        "augment": tuple(augment) if augment else None,
+        "patience": patience,
+    }
+    chosen = Recipe.of(recipe, **{name: value for name, value in given.items() if value is not None})
+    options = _options(dataset_option) | ({"root": str(root)} if root else {})
+    splits = load_dataset(dataset, **options)
+    print(splits)
+    for skipped in splits.skipped:
+        print(f"skipped: {skipped}", file=sys.stderr)
+    network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **_options(option))
+    run = train(network, splits, chosen, out=out, resume=resume)
+    metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
+    print("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    print(f"run: {out}")
+
+
+@app.command(epilog="Example: cotan bench suites/demo.toml --out report")
+def bench(
+    suite: Annotated[Path, typer.Argument(help="A TOML file of models, datasets, seeds and a recipe.")],
+    out: Annotated[Path | None, typer.Option(help="The folder of results and report; runs/NAME by default.")] = None,
+) -> None:
+    """Run what is missing of a suite; end with the table and the report."""
+    from .benchmark import bench as run
+
+    table = run(suite, out=out)
+    table.show()
+    if table.failures:
+        sys.exit(1)
+
+
+@app.command(epilog="Example: cotan predict runs/spectral mesh.off")
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder, as fit leaves it.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
+    out: Annotated[Path | None, typer.Option(help="For labels per vertex: the coloured mesh (.ply).")] = None,
+) -> None:
+    """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
+    from .files import read, write
+    from .training import Run
+    from .training import predict as ask
+
+    trained = Run.load(run)
+    for file in files:
+        data = read(file)
+        found = ask(trained, data)
+        if found.probabilities is None:
+            print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
+        elif found.probabilities.ndim == 1:
+            print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
+        else:
+            target = out or file.with_suffix(".labels.ply")
+            import matplotlib
+
+            shades = matplotlib.colormaps["tab20"](found.label.numpy() % 20)[:, :3]
+            import torch
+
+            write(data, target, colors=torch.tensor(shades))
+            count = torch.bincount(found.label, minlength=found.probabilities.shape[1]).tolist()
+            names = found.classes or [str(i) for i in range(len(count))]
+            print(f"{file}: " + ", ".join(f"{name} {n}" for name, n in zip(names, count) if n))
+            print(f"  labels: {target}")
+
+
+@app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A mesh or graph file.")],
+    out: Annotated[Path | None, typer.Option(help="The picture; FILE.png in this folder by default.")] = None,
+    views: Annotated[bool, typer.Option("--views", help="Draw the twelve views of a multi-view network instead.")] = False,
+    k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
+) -> None:
+    """Report what is right and wrong with a mesh; draw it and its first eigenfunctions."""
+    from .files import read
+    from .inspect import contact_sheet, picture, report, text
+    from .plan import compute as evaluate
+
+    data = read(file)
+    print(text(report(data)))
+    values = evaluate(data, "spectrum", k=k).values
+    print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
+    if data.get("face") is not None:
+        target = out or Path(f"{file.stem}.png")
+        (contact_sheet if views else picture)(data, target)
+        print(f"picture: {target}")
+
+
 @app.command(epilog="Example: cotan cache --prune --node spectrum")
 def cache(
     prune: Annotated[bool, typer.Option("--prune", help="Remove entries: all, or as --node and --keep say.")] = False,
@@ -203,7 +349,16 @@ def doctor() -> None:
     from .store import store
 
     print(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    for name in ("torch", "torch-geometric", "scipy", "trimesh", "robust-laplacian", "potpourri3d", "cholespy", "safetensors"):
+    for name in (
+        "torch",
+        "torch-geometric",
+        "scipy",
+        "trimesh",
+        "robust-laplacian",
+        "potpourri3d",
+        "cholespy",
+        "safetensors",
+    ):
         try:
             print(f"  {name} {version(name)}")
         except PackageNotFoundError:
