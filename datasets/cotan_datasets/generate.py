@@ -55,7 +55,7 @@ def _angles(kind: Body, scale: Array, bend: tuple[float, float], rng: np.random.
         if not touching.any():
             return angles
         redraw = kind.below @ touching  # the joints that can part them
-    raise RuntimeError(f"no pose with bend={bend} found in which no two limbs touch")
+    raise ValueError(f"no pose with bend={bend} found in which no two limbs touch")
 
 
 def _mesh(kind: Body, vertices: int, key: list[int]) -> tuple[Array, Ints]:
@@ -65,4 +65,4 @@ def _mesh(kind: Body, vertices: int, key: list[int]) -> tuple[Array, Ints]:
             return triangulate(kind, vertices, rng, step=1.2 * 0.88**attempt * kind.thinnest)
         except MeshError:
             continue  # a grid too coarse for the thinnest limb at this angle
-    raise RuntimeError(f"no sphere of {vertices} vertices came out in 12 attempts")
+    raise ValueError(f"no sphere of {vertices} vertices came out in 12 attempts")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+import cotan
+
 from .alter import ALTER
 from .body import PARTS
 from .creatures import CLASSES
@@ -102,7 +104,7 @@ def jobs(
     _check("creatures", creatures, CLASSES)
     _check("stress", stress, STRESS)
     if vertices < 125 or per_class < 3 or not 0 < bend < 1:
-        raise ValueError(
+        raise cotan.CotanError(
             "poses: expected vertices >= 125, per_class >= 3 and 0 < bend < 1, "
             f"got vertices={vertices}, per_class={per_class}, bend={bend}"
         )
@@ -141,4 +143,4 @@ def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
 def _check(what: str, got: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in got if name not in known]
     if unknown or (not got and what != "stress"):
-        raise ValueError(f"poses: unknown {what} {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+        raise cotan.CotanError(f"poses: unknown {what} {', '.join(map(repr, unknown))}; there are {', '.join(known)}")

@@ -9,6 +9,7 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
+import cotan
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
@@ -141,7 +142,7 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
     ],
 )
 def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(cotan.CotanError, match=message):
         poses(**options)
 
 
