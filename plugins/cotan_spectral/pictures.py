@@ -1,5 +1,6 @@
 """Filters as pictures: multiplier against eigenvalue, and the filter at a vertex on the shape."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def curves(layer: nn.Module, data: Any) -> tuple[Tensor, Tensor]:
             return u.cpu(), layer.multipliers(u).cpu()
         spectrum = cotan.inputs(layer, data)["spectrum"]
         u = relative(spectrum)
-        found = layer.multipliers(u) if isinstance(layer, SmoothSpectral) else layer.weight[: len(u)]
+        found = layer.multipliers(u) if isinstance(layer, SmoothSpectral) else layer.weight.detach()[: len(u)]
         return u.cpu(), found.cpu()
 
 
@@ -94,8 +95,9 @@ def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None
 
     pos = data.pos.detach().cpu().double()
     values = values.double()
-    # By a quantile: the impulse itself may be so large that all else would be white.
-    top = float(values.abs().quantile(0.995).clamp(min=1e-12))
+    # By a quantile where it is not zero: the impulse itself may be so large that all else would be white.
+    size = values.abs()
+    top = float(size[size > 1e-6 * size.max()].quantile(0.98)) if size.any() else 1.0
     low, high = (-top, top) if symmetric else (float(values.min()), float(values.max()))
     colours = colormaps["RdBu_r" if symmetric else "magma"]
 
@@ -109,13 +111,15 @@ def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None
         light = torch.nn.functional.normalize(normal, dim=1) @ torch.tensor([0.4, -0.6, 0.7], dtype=torch.float64)
         colour = shade(values[face].mean(0))
         colour[:, :3] *= (0.75 + 0.25 * light[:, None]).numpy()
-        axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=colour, edgecolors="none"))
+        axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=colour, edgecolors=colour, linewidths=0.2))
     else:
         axes.scatter(*pos.T.numpy(), c=shade(values), s=8)
-    if mark is not None:
-        axes.scatter(*pos[mark].numpy(), c="k", s=12, depthshade=False, zorder=10)
     centre, radius = (pos.amin(0) + pos.amax(0)) / 2, float((pos.amax(0) - pos.amin(0)).max()) / 2
+    if mark is not None:  # seen from its side, since matplotlib does not hide what lies behind
+        x, y, z = (pos[mark] - centre).tolist()
+        axes.view_init(elev=math.degrees(math.atan2(z, math.hypot(x, y))), azim=math.degrees(math.atan2(y, x)) + 15)
+        axes.scatter(*pos[mark].numpy(), s=40, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
     for set_limits, c in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), strict=True):
         set_limits(c - 0.75 * radius, c + 0.75 * radius)
-    axes.set_box_aspect((1, 1, 1))
+    axes.set_box_aspect((1, 1, 1), zoom=1.3)
     axes.set_axis_off()

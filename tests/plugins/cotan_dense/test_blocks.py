@@ -1,0 +1,42 @@
+"""Residual and densely connected blocks."""
+
+import pytest
+import torch
+
+import cotan
+
+
+def test_residual_adds_to_what_it_was_given():
+    layer = cotan.create_layer("residual", 4, 4)
+    layer.second.weight.data.zero_(), layer.second.bias.data.zero_()
+    x = torch.randn(7, 4)
+    assert torch.equal(layer(x), x)
+    assert not any("shortcut" in name for name, _ in layer.named_parameters())
+
+
+@pytest.mark.parametrize(("out_dim", "projection"), [(6, False), (4, True)])
+def test_residual_projects_where_widths_differ_or_when_asked(out_dim, projection):
+    layer = cotan.create_layer("residual", 4, out_dim, projection=projection, width=9)
+    layer.second.weight.data.zero_(), layer.second.bias.data.zero_()
+    x = torch.randn(7, 4)
+    assert torch.allclose(layer(x), x @ layer.shortcut.weight.T)
+    assert layer.first.weight.shape == (9, 4)
+
+
+def test_dense_block_sees_all_outputs_before():
+    layer = cotan.create_layer("dense-block", 2, 1, depth=2, growth=1, activation="linear")
+    for part, row in zip(layer.layers, ([1.0, 1.0], [1.0, 0.0, 1.0]), strict=True):
+        part.weight.data, part.bias.data = torch.tensor([row]), torch.zeros(1)
+    layer.transition.weight.data = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
+    layer.transition.bias.data.zero_()
+    # x = (2, 3): h_1 = 2 + 3 = 5, h_2 = 2 + 5 = 7
+    assert layer(torch.tensor([[2.0, 3.0]])).item() == 2 + 30 + 500 + 7000
+
+
+@pytest.mark.parametrize("options", [{"projection": True}, {"width": 3}])
+def test_residual_kit(options):
+    cotan.testing.check_layer("residual", 4, 4, compile=False, **options)
+
+
+def test_dense_block_kit():
+    cotan.testing.check_layer("dense-block", depth=3, growth=2, compile=False)

@@ -1,0 +1,145 @@
+"""shallow, mlp, cnn: what they can and cannot learn, and the signals that they take."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch_geometric.data import Data
+
+import cotan
+
+XOR = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+TRUTH = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+
+
+def train(model, steps=300, rate=0.05):
+    data = Data(x=XOR, num_nodes=4)
+    nodes = cotan.inputs(model, data)
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = binary_cross_entropy_with_logits(model(XOR, **nodes), TRUTH)
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_xor_is_learned_with_one_hidden_layer_and_by_no_linear_map(seed):
+    torch.manual_seed(seed)
+    assert train(cotan.create_model("shallow", 2, 1, task="label", width=8)) < 0.05
+    # A linear map can do no better than to say "one half" of all four: log 2.
+    assert train(cotan.create_model("shallow", 2, 1, task="label", width=8, activation="linear")) > math.log(2) - 1e-3
+
+
+def test_nothing_before_a_step_learns():
+    model = cotan.create_model("shallow", 2, 1, task="label", width=8, activation="step")
+    before = model.hidden.affine.weight.detach().clone()
+    train(model, steps=10)
+    assert torch.equal(model.hidden.affine.weight, before)
+
+
+def test_wider_is_closer_to_a_continuous_function():
+    """Least squares over the last map alone, with random ridges, already shows the theorem."""
+    torch.manual_seed(0)
+    x = torch.linspace(-1, 1, 400, dtype=torch.float64)[:, None]
+    y = torch.sin(5 * x) + x.abs()
+    errors = []
+    for width in (4, 16, 64, 256):
+        model = cotan.create_model("shallow", 1, 1, task="label", width=width, activation="tanh").double()
+        model.hidden.affine.weight.data.normal_(0, 6)
+        model.hidden.affine.bias.data.uniform_(-6, 6)
+        h = model.hidden(x).detach()
+        solution = torch.linalg.lstsq(h, y, driver="gelsd").solution
+        model.head.readout.linear.weight.data, model.head.readout.linear.bias.data = solution.T, torch.zeros(1).double()
+        errors.append(float((cotan.apply(model, Data(x=x, num_nodes=400)) - y).abs().max()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.02 < errors[0]
+
+
+@pytest.mark.parametrize("name", ["shallow", "mlp"])
+def test_images_are_flattened(name):
+    """The same numbers as an image, or as the features of a vertex."""
+    model = cotan.create_model(name, 2 * 3 * 4, 5, features="image", width=16)
+    images = torch.randn(6, 2, 3, 4)
+    out = cotan.apply(model, [Data(image=image) for image in images])
+    as_vertices = cotan.create_model(name, 24, 5, width=16)
+    as_vertices.load_state_dict(model.state_dict())
+    assert out.shape == (6, 5)
+    expected = cotan.apply(as_vertices, [Data(x=image.flatten()[None]) for image in images])
+    assert torch.allclose(out, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": "identity"}, {"residual": "projection"}, {"dense": True}])
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_mlp_kit(task, options):
+    cotan.testing.check_model("mlp", task=task, width=8, **options)
+
+
+def test_mlp_shortcuts():
+    x = torch.randn(5, 3)
+    data = Data(x=x, num_nodes=5)
+    for residual in ("none", "identity", "projection"):
+        model = cotan.create_model("mlp", 3, 2, task="label", width=4, depth=2, residual=residual)
+        for layer in model.layers:
+            layer.weight.data.zero_(), layer.bias.data.zero_()
+        h = x @ model.shortcuts[0].weight.T if residual == "projection" else torch.zeros(5, 4)
+        assert torch.allclose(cotan.apply(model, data), model.head.readout.linear(h), atol=1e-6)
+
+
+def test_mlp_dense_layers_see_all_outputs_before():
+    model = cotan.create_model("mlp", 3, 2, width=4, depth=3, dense=True)
+    assert [layer.in_features for layer in model.layers] == [3, 7, 11]
+    assert model.head.readout.linear.in_features == 15
+
+
+@pytest.mark.parametrize(
+    ("dims", "signal", "sides"), [(1, "sequence", (13,)), (2, "image", (9, 8)), (3, "volume", (4, 5, 6))]
+)
+def test_cnn_takes_grids_of_each_dimension(dims, signal, sides):
+    model = cotan.create_model("cnn", 2, 4, dims=dims, width=4).eval()
+    grids = torch.randn(3, 2, *sides)
+    shapes = [Data(**{signal: grid}) for grid in grids]
+    out = cotan.apply(model, shapes)
+    assert out.shape == (3, 4)
+    assert torch.allclose(out, torch.cat([cotan.apply(model, shape) for shape in shapes]), atol=1e-6)
+
+
+def test_cnn_does_not_see_where():
+    """One stage with circular padding, and the mean over the grid: shifts change nothing."""
+    model = cotan.create_model("cnn", 1, 3, depth=1, width=4, padding="circular").eval()
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.allclose(model(x), model(x.roll((3, 5), (2, 3))), atol=1e-6)
+
+
+def test_cnn_learns_stripes_from_checks():
+    torch.manual_seed(0)
+    grid = torch.arange(8)
+    stripes, checks = (grid % 2 * 2.0 - 1).expand(8, 8), ((grid[:, None] + grid) % 2 * 2.0 - 1)
+    truth = torch.arange(32) % 2
+    x = torch.stack([stripes if t else checks for t in truth])[:, None] + 0.5 * torch.randn(32, 1, 8, 8)
+    model = cotan.create_model("cnn", 1, 2, width=4, depth=2, residual=True)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), truth).backward()
+        optimizer.step()
+    fresh = torch.stack([stripes if t else checks for t in truth])[:, None] + 0.5 * torch.randn(32, 1, 8, 8)
+    assert (model.eval()(fresh).argmax(1) == truth).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("mlp", {"residual": "yes"}, "unknown residual 'yes'. There is: none, identity, projection"),
+        ("mlp", {"residual": "identity", "dense": True}, "dense=True with residual='identity'"),
+        ("mlp", {"depth": 0}, "depth=0, expected a positive whole number"),
+        ("cnn", {"dims": 4}, "dims=4, expected 1"),
+        ("cnn", {"pooling": "sum"}, "unknown pooling 'sum'"),
+        ("cnn", {"task": "label"}, "model 'cnn' does not do task 'label'"),
+    ],
+)
+def test_errors(name, options, text):
+    with pytest.raises(cotan.CotanError, match=text):
+        cotan.create_model(name, 2, 2, **options)
