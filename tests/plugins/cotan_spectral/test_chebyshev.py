@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+import cotan
+
+
+def random_graphs():
+    return [(seed, directed, weighted) for seed in range(2) for directed in (False, True) for weighted in (False, True)]
+
+
+@pytest.mark.parametrize(("in_dim", "out_dim"), [(3, 7), (7, 3)])  # one of the two recurrences for each
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+@pytest.mark.parametrize(("seed", "directed", "weighted"), random_graphs())
+def test_pyg(random_graph, seed, directed, weighted, order, in_dim, out_dim):
+    """Same weights in, same numbers and gradients out, also with duplicate edges, self-loops and isolated vertices."""
+    from torch_geometric.nn import ChebConv
+
+    torch.manual_seed(seed)
+    data = random_graph(seed, directed=directed, weighted=weighted)
+    peer = ChebConv(in_dim, out_dim, order)
+    layer = cotan.create_layer("chebyshev", in_dim, out_dim, order=order)
+    layer.weight.data = torch.stack([lin.weight.detach().T for lin in peer.lins])
+    peer.bias.data = layer.bias.data = torch.randn(out_dim)
+    x, x_peer = (torch.randn(30, in_dim, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
+    out = layer(x, **cotan.inputs(layer, data))
+    expected = peer(x_peer, data.edge_index, data.get("edge_weight"))
+    assert torch.allclose(out, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn(30, out_dim)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.allclose(x.grad, x_peer.grad, atol=1e-5, rtol=1e-5)
+    for ours, lin in zip(layer.weight.grad, peer.lins, strict=True):
+        assert torch.allclose(ours, lin.weight.grad.T, atol=1e-5, rtol=1e-5)
+
+
+def test_pyg_without_edges():
+    from torch_geometric.data import Data
+    from torch_geometric.nn import ChebConv
+
+    data = Data(edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=4)
+    peer, layer = ChebConv(3, 3, 4), cotan.create_layer("chebyshev", 3, 3, order=4)
+    layer.weight.data = torch.stack([lin.weight.detach().T for lin in peer.lins])
+    x = torch.randn(4, 3)
+    assert torch.allclose(layer(x, **cotan.inputs(layer, data)), peer(x, data.edge_index), atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 9])
+def test_both_recurrences_give_the_polynomial(bumpy, order):
+    """Against T_k by its definition, cos(k arccos), on the eigenvalues of the rescaled Laplacian."""
+    layer = cotan.create_layer("chebyshev", 3, 3, order=order, bias=False).double()
+    laplacian = cotan.inputs(layer, bumpy[0])["rescaled_laplacian"]
+    values, vectors = torch.linalg.eig(laplacian.to_dense())
+    values, vectors = values.real, vectors.real
+    x = torch.randn(300, 3, dtype=torch.float64)
+    expected = torch.zeros_like(x)
+    for k in range(order):
+        t = torch.cos(k * torch.arccos(values.clamp(-1, 1)))
+        expected += vectors @ (t[:, None] * torch.linalg.solve(vectors, x)) @ layer.weight[k].detach()
+    assert torch.allclose(layer.terms(x, laplacian), expected, atol=1e-7)
+    assert torch.allclose(layer.clenshaw(x, laplacian), expected, atol=1e-7)
+
+
+def test_multipliers_are_what_it_does_to_eigenvectors(bumpy):
+    layer = cotan.create_layer("chebyshev", 1, 1, bias=False).double()
+    laplacian = cotan.inputs(layer, bumpy[0])["rescaled_laplacian"]
+    values, vectors = torch.linalg.eig(laplacian.to_dense())
+    for i in (0, 7, 150):
+        expected = layer.multipliers(values.real[i : i + 1])[0] * vectors.real[:, i : i + 1]
+        assert torch.allclose(layer(vectors.real[:, i : i + 1], laplacian), expected, atol=1e-8)
+
+
+def test_a_vertex_sees_order_minus_one_edges_far(cycle):
+    layer = cotan.create_layer("chebyshev", 1, 1, order=4)
+    x = torch.zeros(12, 1)
+    x[0] = 1
+    out = layer(x, **cotan.inputs(layer, cycle(12)))[:, 0]
+    assert out[[9, 10, 11, 0, 1, 2, 3]].all()
+    assert not out[4:9].any()
+
+
+@pytest.mark.parametrize(("in_dim", "out_dim"), [(2, 5), (5, 2)])
+def test_many_signals_on_one_shape(bumpy, in_dim, out_dim):
+    layer = cotan.create_layer("chebyshev", in_dim, out_dim)
+    nodes = cotan.inputs(layer, bumpy[0])
+    x = torch.randn(300, 4, in_dim)
+    expected = torch.stack([layer(x[:, b], **nodes) for b in range(4)], 1)
+    assert torch.allclose(layer(x, **nodes), expected, atol=1e-5)
+
+
+def test_a_mesh_can_be_taken_as_its_graph(bumpy):
+    from torch_geometric.data import Data
+
+    mesh = bumpy[0]
+    graph = Data(edge_index=cotan.compute(mesh, "edge_index"), num_nodes=300)
+    layer = cotan.create_layer("chebyshev", 3, 3, kind="graph")
+    x = torch.randn(300, 3)
+    assert torch.equal(layer(x, **cotan.inputs(layer, mesh)), layer(x, **cotan.inputs(layer, graph)))
+
+
+def test_errors():
+    with pytest.raises(cotan.CotanError, match="chebyshev: order=0, expected a positive whole number"):
+        cotan.create_layer("chebyshev", 1, 1, order=0)
+
+
+@pytest.mark.parametrize("order", [1, 5])
+def test_kit(order):
+    cotan.testing.check_layer("chebyshev", order=order, compile=False)
+    cotan.testing.check_layer("chebyshev", 6, 4, order=order, kind="graph", compile=False)
