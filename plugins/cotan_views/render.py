@@ -15,7 +15,7 @@ from .cameras import Cameras
 from .channels import CHANNELS, WIDTHS, Style
 from .pictures import Pictures, Scene
 
-BUDGET = {"cpu": 2**19, "cuda": 2**24}  # on a CPU the working set should stay in its cache
+GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
 
 
 class Raster(NamedTuple):
@@ -56,27 +56,40 @@ def render(
     "contours": 1 on the lines of a drawing.
 
     pos: (V, 3), in the unit ball for cameras of a rig; face: (3, F); batch: (V,) each vertex's shape, as in PyG.
-    samples: a pixel is the mean of samples x samples; smooth: normals interpolated between the vertices;
+    samples: a pixel is the mean of samples x samples; for depth, normals and position of those that see the shape, lest
+    its border come nearer; smooth: normals interpolated between the vertices;
     softness: the pixels over which a silhouette fades out around the shape (see `soft_silhouette`), 0 for none.
     budget: triangles and pixels worked on at once; the result does not depend on it.
     """
     width = _width(outputs, color)
     grid = _positive("size", size) * _positive("samples", samples)
     style = Style(smooth, _softness(softness, outputs) * samples)
-    budget = budget or BUDGET[pos.device.type]
+    budget = budget or _budget(pos)
     parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget)
     out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, grid, budget, pos.dtype)
         target = out[part.shapes, part.views]
-        planes = (plane for name in outputs for plane in CHANNELS[name](pictures, style))
-        for channel, plane in enumerate(planes):
-            image = plane.view(*target.shape[:2], grid, grid)
-            target[:, :, channel] = avg_pool2d(image, samples) if samples > 1 else image
+        near = pictures.near.view(*target.shape[:2], grid, grid)
+        planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures, style))
+        for channel, (name, plane) in enumerate(planes):
+            image = plane.view(near.shape)
+            target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
 
     _each(draw, parts, out)
     return out
+
+
+def _mean(image: Tensor, near: Tensor | None, samples: int) -> Tensor:
+    """Over blocks of samples x samples, or (given `near`) over those of them that see something; 0 where none does."""
+    if samples == 1:
+        return image
+    mean = avg_pool2d(image, samples)
+    if near is None:
+        return mean
+    share = avg_pool2d((near > 0).to(mean.dtype), samples)
+    return mean / share.masked_fill(share == 0, 1)
 
 
 def raster(
@@ -92,7 +105,7 @@ def raster(
 
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
-    budget = budget or BUDGET[pos.device.type]
+    budget = budget or _budget(pos)
     parts, shapes = _parts(pos, face, cameras, batch, None, _positive("size", size), budget)
     shape = (shapes, len(cameras.eye), size, size)
     out = Raster(face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape))
@@ -145,6 +158,11 @@ def _parts(
             parts.append(Part(scene, slice(begin, stop), some, f))
         begin, v, f = stop, vs.stop, fs.stop
     return parts, len(vertices)
+
+
+def _budget(pos: Tensor) -> int:
+    """Enough for each step to be worth its call, and on a CPU not so much that it leaves the cache."""
+    return 2**19 if pos.device.type == "cpu" else 2**24
 
 
 def _threads(pos: Tensor) -> int:

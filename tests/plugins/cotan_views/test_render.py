@@ -107,8 +107,14 @@ def test_channels_come_in_the_order_asked_for():
 def test_supersampling_is_the_mean_of_a_larger_picture(samples):
     pos, face = knot()
     fine = render(pos, face, cameras(), size=16 * samples, outputs=PLAIN)
-    mean = fine.unflatten(-1, (16, samples)).unflatten(-3, (16, samples)).mean((-3, -1))
-    torch.testing.assert_close(render(pos, face, cameras(), size=16, outputs=PLAIN, samples=samples), mean)
+    blocks = fine.unflatten(-1, (16, samples)).unflatten(-3, (16, samples)).movedim(-3, -2).flatten(-2)
+    seen = (blocks[:, :, :1] > 0).sum(-1)
+    mean = blocks.mean(-1)
+    # Of depth, normals and position over the samples that see the shape; of light, silhouette and lines over all.
+    of_seen = blocks.sum(-1) / seen.clamp(min=1)
+    expected = torch.cat((of_seen[:, :, :4], mean[:, :, 4:6], of_seen[:, :, 6:9], mean[:, :, 9:]), 2)
+    torch.testing.assert_close(render(pos, face, cameras(), size=16, outputs=PLAIN, samples=samples), expected)
+    assert ((seen > 0) & (seen < samples**2)).any()
 
 
 def test_colors_are_those_of_the_point():
