@@ -1,0 +1,174 @@
+"""`bench`: models x datasets x seeds on the same shapes, by the same protocol, into one table.
+
+Each result is a line of results.jsonl as soon as it is there; a second call does only what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .batching import Prepared, per_of, prepare
+from .datasets import Splits, load_dataset
+from .errors import CotanError
+from .suite import Entry, Suite
+from .table import Table
+from .training import fit, model_for
+from .training.folder import append
+from .training.progress import Progress
+from .training.run import Run, read_lines, versions
+
+__all__ = ["Entry", "Suite", "Table", "bench"]
+
+
+def bench(
+    suite: Suite | Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: str = "auto",
+) -> Table:
+    """Runs a suite, or what of it is missing, and gives the table of all its results.
+
+    A model that fails on a dataset is listed in `table.failures`, and the others go on. After Ctrl-C, the table has what there is.
+
+    Arguments:
+        suite: a `Suite`, a mapping, or a TOML file.
+        out: the folder, `runs/NAME` by default: results.jsonl, a run folder for each result, and the report.
+        progress: as in `fit`.
+
+    >>> cotan.bench("suites/demo.toml").show()
+    """
+    if isinstance(suite, Mapping):
+        suite = Suite.of(suite)
+    elif not isinstance(suite, Suite):
+        suite = Suite.read(suite)
+    suite.check()
+    folder = Path(out) if out is not None else Path("runs") / suite.name
+    return _Bench(suite, folder, Progress(progress)).run()
+
+
+class _Bench:
+    def __init__(self, suite: Suite, folder: Path, show: Progress):
+        self.suite, self.folder, self.show = suite, folder, show
+        self.file = folder / "results.jsonl"
+        known = {line["key"]: line for line in read_lines(self.file)}
+        wanted = [(d, m, s) for d in suite.datasets for m in suite.models for s in suite.seeds]
+        self.keys = {suite.key(d, m, s): (d, m, s) for d, m, s in wanted}
+        self.table = Table(suite, folder, [known[key] for key in self.keys if key in known])
+        self.done = {row["key"] for row in self.table.rows}
+
+    def run(self) -> Table:
+        if self.done:
+            self.show.say(f"{len(self.done)} of {len(self.keys)} results are in {self.file} already")
+        # All datasets and models are made once before any is trained, so that a wrong option is met at once.
+        loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
+        for dataset in self.suite.datasets:
+            for model in self.suite.models:
+                self._model(model, loaded[dataset.label], 0)
+        for dataset in self.suite.datasets:
+            self._dataset(dataset, loaded.pop(dataset.label))
+            if self.table.stopped:
+                break
+        self.table.order()
+        return self.table
+
+    def _load(self, entry: Entry) -> Splits:
+        splits: Splits = load_dataset(entry.name, progress=self.show.counter(f"make {entry.label}"), **entry.options)
+        self.table.datasets[entry.label] = splits
+        for path, reason in splits.skipped:
+            self.show.say(f"skipped {path}: {reason}")
+        return splits
+
+    def _model(self, entry: Entry, splits: Splits, seed: int) -> nn.Module:
+        return model_for(entry.name, splits, task=self.suite.task, features=entry.features, seed=seed, **entry.options)
+
+    def _dataset(self, dataset: Entry, whole: Splits) -> None:
+        cache: dict[str, dict[str, dict[str, Prepared]]] = {}
+        for seed in self.suite.seeds:
+            todo = [m for m in self.suite.models if self.suite.key(dataset, m, seed) not in self.done]
+            if not todo:
+                continue
+            splits = whole.with_val(seed)
+            if splits.digest not in cache:
+                needed = {m.label: self._model(m, splits, 0) for m in self.suite.models if self._missing(dataset, m)}
+                cache = {splits.digest: self._prepare(dataset, needed, splits)}
+            for model in todo:
+                prepared = cache[splits.digest].get(model.label)
+                if prepared is not None:
+                    self._one(dataset, model, seed, splits, prepared)
+                if self.table.stopped:
+                    return
+
+    def _missing(self, dataset: Entry, model: Entry) -> bool:
+        return any(self.suite.key(dataset, model, seed) not in self.done for seed in self.suite.seeds)
+
+    def _prepare(
+        self, dataset: Entry, models: Mapping[str, nn.Module], splits: Splits
+    ) -> dict[str, dict[str, Prepared]]:
+        """By model and split. Models share what they both need; one whose plan fails leaves the others alone."""
+        out: dict[str, dict[str, Prepared]] = {label: {} for label in models}
+        try:
+            for name, shapes in splits.lists().items():
+                if shapes:
+                    per = per_of(next(iter(models.values())))
+                    count = self.show.counter(f"prepare {dataset.label} {name}")
+                    for label, prepared in prepare(models, shapes, per=per, progress=count).items():
+                        out[label][name] = prepared
+        except CotanError as reason:
+            if len(models) == 1:
+                self._failed(dataset, next(iter(models)), None, reason)
+                return {}
+            out = {}
+            for label, model in models.items():
+                out |= self._prepare(dataset, {label: model}, splits)
+        return out
+
+    def _one(self, dataset: Entry, entry: Entry, seed: int, splits: Splits, prepared: Mapping[str, Prepared]) -> None:
+        key = self.suite.key(dataset, entry, seed)
+        where = self.folder / "runs" / f"{_plain(dataset.label)}-{_plain(entry.label)}-{seed}-{key[:6]}"
+        model = self._model(entry, splits, seed)
+        recipe = self.suite.recipe_of(entry, seed)
+        resume = (where / "last.safetensors").exists()
+        try:
+            run = fit(model, splits, recipe, out=where, resume=resume, progress=self.show.style, prepared=prepared)
+        except CotanError as reason:
+            self._failed(dataset, entry.label, seed, reason)
+            return
+        if run.status == "stopped":
+            self.table.stopped = True
+            return
+        row = {"key": key, "dataset": dataset.label, "model": entry.label, "seed": seed, **_facts(run)}
+        row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
+        row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
+        append(self.file, row)
+        self.table.rows.append(row)
+        self.table.nodes[dataset.label, entry.label] = run.costs["node_seconds"]
+
+    def _failed(self, dataset: Entry, label: str, seed: int | None, reason: Exception) -> None:
+        self.table.failures.append((dataset.label, label, seed, str(reason)))
+        self.show.say(f"{label} on {dataset.label} failed: {reason}")
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What a line says of a run: all that is needed to judge it and to run it again."""
+    return {
+        **run.metrics,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "epochs": len(run.history),
+        "best_epoch": run.best_epoch,
+        "epoch_seconds": statistics.median(line["train_seconds"] for line in run.history),
+        "prepare_seconds": run.costs["prepare_seconds"],
+        "prepare_hits": run.costs["hits"],
+        "split_digest": run.dataset["digest"],
+        "recipe": run.recipe.record(),
+        "versions": versions(),
+    }
+
+
+def _plain(label: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in label)

@@ -1,0 +1,127 @@
+"""A suite: which models on which datasets with which seeds, from a TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import registry
+from .errors import CotanError, unknown
+from .training import Recipe
+from .values import digest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model or a dataset of a suite.
+
+    Attributes:
+        name, options: as for `create_model` or `load_dataset`. label: what tables call it.
+        features, recipe: of a model: its first signal, and what differs from the suite's recipe.
+    """
+
+    name: str
+    label: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    features: Any = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """models x datasets x seeds, by one recipe.
+
+    >>> Suite.read("suites/demo.toml")
+    """
+
+    models: Sequence[Entry]
+    datasets: Sequence[Entry]
+    name: str = "suite"
+    seeds: Sequence[int] = (0,)
+    recipe: Recipe = field(default_factory=Recipe)
+    task: str | None = None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Suite:
+        """From a TOML file: [[models]] and [[datasets]] with name, label, options..., seeds, and a table [recipe]."""
+        file = Path(path)
+        try:
+            content = tomllib.loads(file.read_text())
+        except OSError as reason:
+            raise CotanError(f"suite {file} cannot be read: {reason}") from reason
+        except tomllib.TOMLDecodeError as reason:
+            raise CotanError(f"suite {file} is not TOML: {reason}") from reason
+        return cls.of({"name": file.stem, **content}, str(file))
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], where: str = "suite") -> Suite:
+        """From a mapping with the keys of the file."""
+        known = ("name", "seeds", "task", "recipe", "models", "datasets")
+        for key in content:
+            if key not in known:
+                raise unknown(f"key of {where}", key, known)
+        suite = cls(
+            models=_entries(content.get("models"), "models", where),
+            datasets=_entries(content.get("datasets"), "datasets", where),
+            name=content.get("name", "suite"),
+            seeds=tuple(content.get("seeds", (0,))),
+            recipe=Recipe.of(content.get("recipe")),
+            task=content.get("task"),
+        )
+        suite.check(where)
+        return suite
+
+    def check(self, where: str = "suite") -> None:
+        """Raise for what is not there, before anything is computed."""
+        for kind, entries in (("models", self.models), ("datasets", self.datasets)):
+            if not entries:
+                raise CotanError(f"{where} has no {kind}")
+            labels = [entry.label for entry in entries]
+            twice = {label for label in labels if labels.count(label) > 1}
+            if twice:
+                raise CotanError(f"{where}: two {kind} have the label {twice.pop()!r}")
+        if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
+            raise CotanError(f"{where}: seeds={list(self.seeds)}, expected whole numbers, zero or more")
+        for entry in self.models:
+            if not registry.has("layer", entry.name) or registry.has("model", entry.name):
+                registry.lookup("model", entry.name)
+            Recipe.of(self.recipe, **entry.recipe)
+        for entry in self.datasets:
+            registry.check_options(registry.lookup("dataset", entry.name), entry.options)
+        if self.task is not None:
+            registry.lookup("task", self.task)
+
+    def recipe_of(self, model: Entry, seed: int) -> Recipe:
+        return Recipe.of(self.recipe, **{**model.recipe, "seed": seed})
+
+    def key(self, dataset: Entry, model: Entry, seed: int) -> str:
+        """A result's address: of all that it depends on, but for the versions."""
+        features = model.features if model.features is None or isinstance(model.features, list) else [model.features]
+        parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), features, self.task]
+        return digest([*parts, self.recipe_of(model, seed).record()])[:16]
+
+
+def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
+    if content is None:
+        return ()
+    if not isinstance(content, list):
+        raise CotanError(f"{where}: {what} is a list of names or of tables [[{what}]]")
+    known = ("name", "label", "options") + (("features", "recipe") if what == "models" else ())
+    out = []
+    for given in content:
+        table = {"name": given} if isinstance(given, str) else dict(given)
+        for key in table:
+            if key not in known:
+                raise unknown(f"key of [[{what}]] in {where}", key, known)
+        if not isinstance(table.get("name"), str):
+            raise CotanError(f"{where}: an entry of {what} has no name")
+        out.append(Entry(**table))
+    return tuple(out)

@@ -1,0 +1,114 @@
+"""The table of a benchmark: one row a model and dataset, the mean over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .datasets import Splits
+from .suite import Suite
+
+
+@dataclass
+class Table:
+    """Results of a suite.
+
+    Attributes:
+        rows: one dict a result, as in results.jsonl.
+        failures: (dataset, model, seed or None, reason). stopped: by Ctrl-C, before all was done.
+        datasets: by label. nodes: seconds of each node by (dataset, model), of what this call prepared.
+    """
+
+    suite: Suite
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[tuple[str, str, int | None, str]] = field(default_factory=list)
+    stopped: bool = False
+    datasets: dict[str, Splits] = field(default_factory=dict)
+    nodes: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+
+    def order(self) -> None:
+        """Rows in the order of the suite."""
+        datasets = [d.label for d in self.suite.datasets]
+        models = [m.label for m in self.suite.models]
+        self.rows.sort(key=lambda row: (datasets.index(row["dataset"]), models.index(row["model"]), row["seed"]))
+
+    def metric(self) -> str:
+        """The metric that the table is about: accuracy, or an error where there are no classes."""
+        found = [key.removeprefix("val_") for row in self.rows for key in row if key.startswith("val_")]
+        return "accuracy" if "accuracy" in found or not found else next(name for name in found if name != "loss")
+
+    def axes(self, dataset: str) -> list[str]:
+        """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
+        rows = [row for row in self.rows if row["dataset"] == dataset]
+        ending = f"_{self.metric()}"
+        names = dict.fromkeys(key.removesuffix(ending) for row in rows for key in row if key.endswith(ending))
+        return [n for n in names if n != "val" or len(names) == 1]
+
+    def cell(self, dataset: str, model: str, key: str) -> tuple[float, float] | None:
+        """Mean and standard deviation over seeds of a value."""
+        values = [row[key] for row in self.rows if (row["dataset"], row["model"]) == (dataset, model) and key in row]
+        if not values:
+            return None
+        return statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else 0.0
+
+    def summary(self, dataset: str) -> tuple[list[str], list[list[str]]]:
+        """Header and rows, as text: the model, the metric on each axis, parameters and seconds."""
+        axes = self.axes(dataset)
+        header = ["model", *(axis.removeprefix("stress_") for axis in axes), "parameters", "s/epoch", "prepare s"]
+        out = []
+        for model in dict.fromkeys(row["model"] for row in self.rows if row["dataset"] == dataset):
+            cells = [_text(self.cell(dataset, model, f"{axis}_{self.metric()}"), "{:.2f}") for axis in axes]
+            cells.append(_text(self.cell(dataset, model, "parameters"), "{:,.0f}", spread=False))
+            cells.append(_text(self.cell(dataset, model, "epoch_seconds"), "{:.3g}", spread=False))
+            cells.append(_text(self.cell(dataset, model, "prepare_seconds"), "{:.3g}", spread=False))
+            out.append([model, *cells])
+        return header, out
+
+    def show(self) -> None:
+        """On the terminal."""
+        from rich.console import Console
+
+        console = Console()
+        for grid in self.__rich_tables__():
+            console.print(grid)
+        for dataset, model, seed, reason in self.failures:
+            console.print(
+                f"failed: {model} on {dataset}" + (f", seed {seed}" if seed is not None else "") + f": {reason}"
+            )
+
+    def __rich_tables__(self) -> list[Any]:
+        from rich.table import Table as Grid
+
+        grids = []
+        for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
+            header, rows = self.summary(dataset)
+            seeds = len(self.suite.seeds)
+            title = f"{self.suite.name}: {self.metric()} on {dataset}" + (f", {seeds} seeds" if seeds > 1 else "")
+            grid = Grid(title=title, title_justify="left")
+            for i, name in enumerate(header):
+                grid.add_column(name, justify="left" if i == 0 else "right")
+            for row in rows:
+                grid.add_row(*row)
+            grids.append(grid)
+        return grids
+
+    def __str__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        text = StringIO()
+        console = Console(file=text, width=160)
+        for grid in self.__rich_tables__():
+            console.print(grid)
+        return text.getvalue()
+
+
+def _text(value: tuple[float, float] | None, form: str, *, spread: bool = True) -> str:
+    if value is None:
+        return "-"
+    mean, deviation = value
+    return form.format(mean) + (f" ±{form.format(deviation)}" if spread and deviation else "")
