@@ -20,6 +20,19 @@ OPERATORS = (
     "mesh_report",
     "spectrum",
     "fourier",
+    "curvatures",
+    "heat_diffusion",
+    "heat_kernel_signature",
+    "wave_kernel_signature",
+    "global_point_signature",
+    "shape_dna",
+    "pseudo_coordinates",
+    "neighbours",
+    "farthest_points",
+    "geodesic_distance",
+    "logarithmic_map",
+    "ring_neighbours",
+    "geodesic_polar",
 )
 
 for _name in OPERATORS:

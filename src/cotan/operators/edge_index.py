@@ -27,3 +27,15 @@ def edge_index(face: Tensor) -> Tensor:
 def half_edges(face: Tensor) -> tuple[Tensor, Tensor]:
     """Source and target (3F,) of each side; the side facing corner i of face f is at i * F + f."""
     return face[[1, 2, 0]].reshape(-1), face[[2, 0, 1]].reshape(-1)
+
+
+def on_rim(face: Tensor, num_nodes: int) -> Tensor:
+    """Whether a vertex is at a side that belongs to one face only. (V,)"""
+    source, target = half_edges(face)
+    key = torch.minimum(source, target) * num_nodes + torch.maximum(source, target)
+    key, count = torch.unique(key, return_counts=True)
+    rim = torch.zeros(num_nodes, dtype=torch.bool, device=face.device)
+    alone = key[count == 1]
+    rim[alone // num_nodes] = True
+    rim[alone % num_nodes] = True
+    return rim

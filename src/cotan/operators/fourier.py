@@ -22,6 +22,13 @@ def fourier(x: Tensor, spectrum: Spectrum, mass: Tensor) -> Tensor:
     return spectrum.vectors.T @ weighted
 
 
+def plain_vectors(spectrum: Spectrum) -> Tensor:
+    """The vectors (V, K) of one shape's spectrum."""
+    if not isinstance(spectrum.vectors, Tensor):
+        raise CotanError("expected the spectrum of one shape, got that of a batch")
+    return spectrum.vectors
+
+
 def inverse_fourier(coefficients: Tensor, spectrum: Spectrum) -> Tensor:
     """Phi c: the signal (V, C) with coefficients (K, C). Inverts `fourier` on signals within the K pairs."""
     return spectrum.vectors @ coefficients

@@ -23,7 +23,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     duplicate_faces (the vertices of an earlier one);
     non_manifold_edges (more than two faces), non_manifold_vertices (more than one fan of faces, or at such an edge);
     boundary_edges, boundary_loops; flipped_faces (the fewest to turn so that faces agree), orientable;
-    inside_out_patches (parts joined along edges: closed, of negative volume); closed (no boundary, faces agree), manifold;
+    inside_out_patches (parts joined along edges: closed, of negative volume); closed (no rim, faces agree), manifold;
     euler = V - E + F over vertices with faces; genus of all components together, None unless manifold and orientable.
 
     Topology is that of the faces with three different vertices; vertices are joined by number, not by place.

@@ -39,4 +39,4 @@ def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
 def refuse_derivatives(pos: Tensor, what: str) -> None:
     """Raise where derivatives are asked of a computation that has none."""
     if pos.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(pos):
-        raise CotanError(f"{what} is computed outside torch and has no derivative with respect to pos")
+        raise CotanError(f"{what} has no derivative with respect to pos; detach it")

@@ -1,0 +1,47 @@
+"""Mean and Gauss curvature at vertices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..registry import operator
+from ..sparse import Sparse
+from .checks import check_mesh
+from .edge_index import on_rim
+from .normals import angles
+from .triangles import triangles
+
+
+@operator(per="vertex", invariant_to=("rigid",))
+def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, vertex_normals: Tensor) -> Tensor:
+    """H = <M^-1 L x, n> / 2: 1 / r on a sphere with normals outwards. (V,)
+
+    0 on a rim, where L x is the pull of the missing side, and at vertices without faces.
+
+    Arguments:
+        pos: (V, 3). face: (3, F). laplacian: (V, V). mass: (V,). vertex_normals: (V, 3).
+    """
+    pos, face = check_mesh(pos, face)
+    pull = (laplacian @ pos.to(laplacian.dtype)) / mass[:, None]
+    return torch.where(on_rim(face, len(pos)), 0, (pull * vertex_normals).sum(1) / 2)
+
+
+@operator(per="vertex", invariant_to=("isometry",))
+def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
+    """K = (2 pi - sum of angles) / m, on a rim (pi - sum of angles) / m: 1 / r^2 on a sphere. (V,)
+
+    sum m K = 2 pi (V - E + F) over manifold meshes (Gauss and Bonnet). 0 at vertices without faces.
+
+    Arguments:
+        pos: (V, 3). face: (3, F). mass: (V,).
+    """
+    pos, face = check_mesh(pos, face)
+    t = triangles(pos, face)
+    corners = face.reshape(-1)
+    total = pos.new_zeros(len(pos)).index_add(0, corners, angles(t.area, t.dots).reshape(-1))
+    flat = torch.where(on_rim(face, len(pos)), math.pi, 2 * math.pi)
+    used = torch.zeros(len(pos), dtype=torch.bool, device=pos.device).index_fill(0, corners, True)
+    return torch.where(used, flat - total, 0) / mass

@@ -1,0 +1,36 @@
+"""A sample of points that covers a shape evenly."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from .checks import check_pos
+
+
+@operator(per="vertex", index="vertex", invariant_to=("rigid", "scale"))
+def farthest_points(pos: Tensor, *, size: int = 1024, start: int = 0) -> Tensor:
+    """p_0 = start, p_n = the point farthest from p_0 ... p_(n-1), of equals the first. (min(size, V),) vertex numbers.
+
+    Each vertex at most once. The points come in order, so a shorter sample is the beginning of a longer one.
+
+    Arguments:
+        pos: (V, 3). size: number of points. start: the first.
+    """
+    pos = check_pos(pos).detach()
+    if not 0 <= start < len(pos) or size < 1:
+        raise CotanError(f"farthest_points: size={size} from vertex {start} of {len(pos)}")
+    size = min(size, len(pos))
+    chosen = torch.empty(size, dtype=torch.long, device=pos.device)
+    distance = pos.new_full((len(pos),), math.inf)
+    last = torch.tensor(start, device=pos.device)
+    for n in range(size):
+        chosen[n] = last
+        distance = torch.minimum(distance, (pos - pos[last]).square().sum(1))
+        distance[last] = -1  # points at one place: another of them before the same again
+        last = distance.argmax()
+    return chosen

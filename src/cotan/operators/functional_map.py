@@ -1,0 +1,118 @@
+"""Maps between two shapes as matrices between their spectra, and back to maps between vertices. Functions, not nodes.
+
+A functional map C (K2, K1) takes the coefficients of a function on the source to those of that function on the target
+(Ovsjanikov, Ben-Chen, Solomon, Butscher and Guibas 2012).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..spectrum import Spectrum
+from .fourier import fourier, plain_vectors
+from .heat_kernel_signature import bounds, spaced
+from .neighbours import nearest
+
+
+def functional_map(
+    source: Spectrum,
+    target: Spectrum,
+    source_mass: Tensor,
+    target_mass: Tensor,
+    source_values: Tensor,
+    target_values: Tensor,
+    *,
+    commute: float = 1e-3,
+) -> Tensor:
+    """C = argmin |C A - B|^2 + w sum_ij C_ij^2 (mu_i - lambda_j)^2, A and B the coefficients of values that correspond.
+
+    The second term asks C to commute with the Laplacians; eigenvalues in it are divided by the largest. (K2, K1)
+
+    Arguments:
+        source, target: spectra. source_mass (V1,), target_mass (V2,).
+        source_values (V1, D), target_values (V2, D): descriptors, or `landmark_values`; columns are scaled to one size.
+        commute: w, relative to |A|^2.
+    """
+    if source_values.shape[1:] != target_values.shape[1:] or source_values.ndim != 2:
+        raise CotanError(
+            "functional_map: expected descriptors (V1, D) and (V2, D), got "
+            f"{tuple(source_values.shape)} and {tuple(target_values.shape)}"
+        )
+    a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
+    size = (a.square().sum(0) + b.square().sum(0)).sqrt().clamp_min(torch.finfo(a.dtype).tiny)
+    a, b = a / size, b / size
+    top = torch.maximum(source.values.amax(), target.values.amax()).clamp_min(torch.finfo(a.dtype).tiny)
+    gap = ((target.values[:, None] - source.values) / top).square()  # (K2, K1)
+    gram = a @ a.T
+    weight = commute * gram.diagonal().sum()
+    ridge = 1e-12 * gram.diagonal().sum() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    systems = gram + ridge + torch.diag_embed(weight * gap)  # one for each row of C
+    found: Tensor = torch.linalg.solve(systems, b @ a.T)
+    return found
+
+
+def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> Tensor:
+    """k_t(i, p) = sum_k exp(-lambda_k t) phi_ik phi_pk, heat that started at landmark p. (V, P * size)
+
+    Arguments:
+        spectrum: K pairs. vertices (P,): the landmarks. size: number of times t, evenly in log t.
+    """
+    vectors, values = plain_vectors(spectrum), spectrum.values.clamp_min(0)
+    low, high = bounds(values)
+    t = torch.exp(spaced(-high.log(), -low.log(), size))
+    at = vectors[vertices][:, None, :] * torch.exp(-t[:, None] * values)  # (P, size, K)
+    return vectors @ at.reshape(-1, len(values)).T
+
+
+def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
+    """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
+    k2, k1 = functional.shape
+    points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
+    return nearest(points, queries, 1)[1][:, 0]
+
+
+def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:
+    """C = Phi_2^T M_2 Phi_1[p]: the functional map of a map p (V2,) from the target's vertices to the source's."""
+    coefficients: Tensor = fourier(plain_vectors(source)[point], target, target_mass)
+    return coefficients
+
+
+def zoom_out(functional: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor, *, step: int = 4) -> Tensor:
+    """A map of few pairs made into one of all pairs, by turns through vertices, `step` pairs more each time.
+
+    (Melzi, Ren, Rodola, Sharma, Wonka and Ovsjanikov 2019.) (K2, K1) -> (K, K), K the pairs that both have.
+    """
+    if step < 1:
+        raise CotanError(f"zoom_out: step={step}, expected at least 1")
+    most = min(len(source.values), len(target.values))
+    k = min(functional.shape)
+    functional = functional[:k, :k]
+    while True:
+        k = min(k + step, most)
+        point = point_map(functional, source, target)
+        functional = from_point_map(point, source.first(k), target.first(k), target_mass)
+        if k == most:
+            return functional
+
+
+def align_spectra(functional: Tensor, source: Spectrum, target: Spectrum) -> Spectrum:
+    """The target's spectrum in a basis that answers the source's: Phi_2 Q, Q the orthogonal matrix nearest to C.
+
+    Coefficients of corresponding functions then agree as they stand, so a filter learned on the source's coefficients
+    carries over. Still phi^T M phi = I; the values are the energies diag(Q^T Lambda_2 Q), eigenvalues only where Q does
+    not mix different ones.
+
+    Arguments:
+        functional: C (K, K). source, target: of at least K pairs; K are kept.
+    """
+    k = len(functional)
+    if functional.shape != (k, k) or k > min(len(source.values), len(target.values)):
+        raise CotanError(
+            f"align_spectra: expected a square map of at most {min(len(source.values), len(target.values))} pairs, "
+            f"got {tuple(functional.shape)}"
+        )
+    left, _, right = torch.linalg.svd(functional)
+    q = left @ right
+    return Spectrum((q.square() * target.values[:k, None]).sum(0), plain_vectors(target)[:, :k] @ q)

@@ -1,0 +1,47 @@
+"""The whole surface in polar coordinates about one vertex."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from .geodesic_distance import chosen, reachable
+from .triangle_soup import triangle_soup
+
+
+@operator(per="vertex", invariant_to=("rigid",))
+def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source: int = 0) -> Tensor:
+    """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
+
+    By the vector heat method (Sharp, Soliman and Crane 2019; potpourri3d), which needs a manifold mesh. Zero at the
+    source; other components are not on the map and are refused. No derivative with respect to pos.
+
+    Arguments:
+        pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3). source: s.
+    """
+    from potpourri3d import MeshVectorHeatSolver
+
+    soup = triangle_soup(pos, face, "logarithmic_map")
+    part, start = reachable(soup, chosen(source, len(pos), "logarithmic_map"))
+    if len(part.used) < len(pos):
+        raise CotanError(
+            f"logarithmic_map: {len(pos) - len(part.used)} of {len(pos)} vertices are not joined to vertex {source}"
+        )
+    s = int(start[0])
+    try:
+        solver = MeshVectorHeatSolver(part.vertices, part.faces)
+        x, y, _ = (torch.from_numpy(axis[s]) for axis in solver.get_tangent_frames())
+        flat = torch.from_numpy(solver.compute_log_map(s))
+    except RuntimeError as reason:
+        raise CotanError(f"logarithmic_map: this mesh is refused by potpourri3d: {reason}") from reason
+    if not torch.isfinite(flat).all():
+        raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
+    frame = tangent_frames[source, :2].detach().double().cpu()
+    turn = frame @ torch.stack([x, y], 1)  # from their tangents to ours; their planes differ a little
+    u, _, v = torch.linalg.svd(turn)
+    found = pos.new_zeros(len(pos), 2, dtype=torch.float64)
+    found[part.used] = (flat @ (u @ v).T).to(pos.device)
+    found[source] = 0
+    return found

@@ -1,0 +1,96 @@
+"""Neighbours in space as edges, neighbour -> centre: exact, by a k-d tree on the CPU and by all distances on CUDA."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from .checks import check_pos
+
+CHUNK = 2**26  # distances held at once
+
+
+@operator(per="edge", index="vertex", invariant_to=("rigid", "scale"))
+def nearest_neighbours(pos: Tensor, *, k: int = 16) -> Tensor:
+    """The k nearest other points of each point. (2, V * min(k, V - 1)); by centre, then by distance.
+
+    As `edge_index` of other nodes it makes a graph of a point cloud:
+    `cotan.node("laplacian", kind="graph", edge_index=cotan.node("nearest_neighbours", k=8))`.
+
+    Arguments:
+        pos: (V, 3). k: number of neighbours.
+    """
+    if k < 1:
+        raise CotanError(f"nearest_neighbours: k={k}, expected at least 1")
+    pos = check_pos(pos).detach()
+    k = min(k, len(pos) - 1)
+    _, found = nearest(pos, pos, k + 1)
+    centre = torch.arange(len(pos), device=pos.device)[:, None]
+    own = found == centre
+    own[:, -1] |= ~own.any(1)  # among more than k points at one place, a point may miss itself
+    return torch.stack([found[~own], centre.expand(-1, k).reshape(-1)])
+
+
+@operator(per="edge", index="vertex", invariant_to=("rigid",))
+def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = None) -> Tensor:
+    """All other points within a distance of each point. (2, E); by centre, then by distance.
+
+    Arguments:
+        pos: (V, 3). radius: the distance, at most. limit: keep only so many nearest of each point.
+    """
+    if not radius > 0:
+        raise CotanError(f"radius_neighbours: radius={radius}, expected a positive number")
+    pos = check_pos(pos).detach()
+    centre, other = _within(pos, radius)
+    keep = centre != other
+    centre, other = centre[keep], other[keep]
+    distance = torch.linalg.vector_norm(pos[centre] - pos[other], dim=1)
+    order = torch.argsort(distance, stable=True)
+    order = order[torch.argsort(centre[order], stable=True)]
+    centre, other = centre[order], other[order]
+    if limit is not None:
+        count = torch.bincount(centre, minlength=len(pos))
+        rank = torch.arange(len(centre), device=pos.device) - (count.cumsum(0) - count)[centre]
+        centre, other = centre[rank < limit], other[rank < limit]
+    return torch.stack([other, centre])
+
+
+def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Distances and numbers (Q, k) of the k points (P, D) nearest to each query (Q, D), ascending."""
+    if not 1 <= k <= len(points):
+        raise CotanError(f"nearest: k={k} of {len(points)} points")
+    if points.device.type == "cpu":
+        from scipy.spatial import cKDTree
+
+        distance, index = cKDTree(points.detach().numpy()).query(queries.detach().numpy(), k=range(1, k + 1))
+        return torch.from_numpy(distance).to(points.dtype), torch.from_numpy(index).long()
+    parts = [_distances(part, points).topk(k, largest=False) for part in _chunks(queries, len(points))]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Pairs at a distance of at most radius, in both orders."""
+    if pos.device.type == "cpu":
+        from scipy.spatial import cKDTree
+
+        pairs = torch.from_numpy(cKDTree(pos.numpy()).query_pairs(radius, output_type="ndarray")).long()
+        return torch.cat([pairs[:, 0], pairs[:, 1]]), torch.cat([pairs[:, 1], pairs[:, 0]])
+    found, start = [], 0
+    for part in _chunks(pos, len(pos)):
+        centre, other = (_distances(part, pos) <= radius).nonzero(as_tuple=True)
+        found.append(torch.stack([centre + start, other]))
+        start += len(part)
+    both = torch.cat(found, 1)
+    return both[0], both[1]
+
+
+def _chunks(queries: Tensor, points: int) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // max(points, 1)))
+    return parts
+
+
+def _distances(queries: Tensor, points: Tensor) -> Tensor:
+    # By differences: by products, nearby points would lose half of their digits.
+    return torch.cdist(queries, points, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,51 @@
+"""Where the source of each edge lies, seen from its target: the coordinates in which spatial filters weigh messages."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..registry import operator
+from .checks import check_edges, check_pos
+
+
+@operator("pseudo_coordinates", kind="polar", per="edge", invariant_to=("rigid",))
+def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
+    """(|x_i - x_j|, angle) of edge i -> j: the angle of x_i in j's tangent plane, from -pi to pi. (E, 2)
+
+    Where x_i is straight above j, or at its place, the angle is 0.
+
+    Arguments:
+        pos: (V, 3). edge_index: (2, E). tangent_frames: (V, 3, 3).
+    """
+    pos = check_pos(pos)
+    source, target = check_edges(edge_index, len(pos))
+    offset = pos[source] - pos[target]
+    x, y = (tangent_frames.to(pos.dtype)[target, :2] @ offset[..., None])[..., 0].unbind(1)
+    defined = (x != 0) | (y != 0)
+    angle = torch.where(defined, torch.atan2(y, torch.where(defined, x, 1)), 0)
+    return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle], 1)
+
+
+@operator("pseudo_coordinates", kind="offset", per="edge")
+def offset_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
+    """x_i - x_j of edge i -> j. (E, 3)
+
+    Arguments:
+        pos: (V, 3). edge_index: (2, E).
+    """
+    pos = check_pos(pos)
+    source, target = check_edges(edge_index, len(pos))
+    return pos[source] - pos[target]
+
+
+@operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"))
+def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """(d_i^-1/2, d_j^-1/2) of edge i -> j, d_i the number of edges that end at i (Monti et al. 2017). (E, 2)
+
+    Arguments:
+        edge_index: (2, E).
+    """
+    source, target = check_edges(edge_index, num_nodes)
+    degree = torch.bincount(target, minlength=num_nodes).clamp_min(1).double().rsqrt()
+    return torch.stack([degree[source], degree[target]], 1)

@@ -1,0 +1,25 @@
+"""The beginning of the spectrum as a fingerprint of the whole shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import CotanError
+from ..registry import operator
+from ..spectrum import Spectrum
+
+
+@operator(per="shape", invariant_to=("isometry", "scale"))
+def shape_dna(spectrum: Spectrum, mass: Tensor, *, size: int = 20) -> Tensor:
+    """(lambda_1, ..., lambda_size) * sum_i m_i: eigenvalues of the shape at area 1 (Reuter, Wolter and Peinecke 2006).
+
+    lambda_0 = 0 is left out; further zeros tell further components. (size,), zero beyond the pairs that there are.
+
+    Arguments:
+        spectrum: K pairs. mass: (V,). size: number of eigenvalues.
+    """
+    if size < 1:
+        raise CotanError(f"shape_dna: size={size}, expected at least 1")
+    values = spectrum.values[1 : size + 1] * mass.sum()
+    return torch.nn.functional.pad(values, (0, size - len(values)))
