@@ -1,7 +1,6 @@
 """Random graphs whose classes are known: the stochastic block model."""
 
 import torch
-from torch_geometric.data import Data
 
 import cotan
 
@@ -23,6 +22,8 @@ def blocks(
     x (V, features) is a random direction of the class times `signal`, plus unit Gaussian noise: alone it says little.
     `labelled` nodes of each class are for training, the others half for val and half for test, as masks.
     """
+    from torch_geometric.data import Data
+
     if classes < 2 or nodes < classes * (labelled + 2) or not 0 <= between <= 1 or not 0 <= inside <= 1:
         raise cotan.CotanError(
             "blocks: expected two classes or more, nodes >= classes * (labelled + 2) and probabilities in [0, 1], "

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 import cotan
 
@@ -58,6 +57,8 @@ def _generator(seed: int, points: int, noise: float) -> torch.Generator:
 
 def _splits(draw, points: int, noise: float, generator: torch.Generator, classes) -> cotan.Splits:
     """`points` to train on, half as many for each of val and test."""
+    from torch_geometric.data import Data
+
     lists = []
     for n in (points, points // 2, points // 2):
         x, y = draw(n)

@@ -1,0 +1,28 @@
+"""The code in the documents runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = [
+    pytest.param(block, id=f"{path.relative_to(ROOT)}:{i}")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for i, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_block(block, sphere, tmp_path, monkeypatch):
+    import cotan
+    from cotan import registry
+
+    monkeypatch.chdir(tmp_path)
+    cotan.write(sphere, "bunny.off")
+    registry.load()
+    before = {key: list(found) for key, found in registry._state.definitions.items()}
+    try:
+        exec(compile(block, "<document>", "exec"), {"__name__": "document"})
+    finally:
+        registry._state.definitions = before
