@@ -86,8 +86,11 @@ def _sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
             _sampled(pattern, a[:, j] if a.ndim == 3 else a, b[:, j] if b.ndim == 3 else b) for j in range(kernels)
         ]
         return torch.stack(slices, 1) if slices else a.new_zeros(len(pattern.col), 0)
+    if not a.shape[1]:
+        return a.new_zeros(len(pattern.col))
     pointer, col = pattern.index("rowptr"), pattern.index("col")
-    if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and not is_compiling():
+    fits = len(col) <= pattern.shape[0] * pattern.shape[1]  # torch refuses more entries than places: duplicates
+    if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and fits and not is_compiling():
         here = _csr(pointer, col, a.new_zeros(len(col)), pattern.shape[1])
         return cast(Tensor, torch.sparse.sampled_addmm(here, a.contiguous(), b.contiguous().T, beta=0.0).values())
     backward = aten._embedding_bag_per_sample_weights_backward
@@ -250,6 +253,8 @@ def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
         raise CotanError(
             f"sampled: a is {a.dtype} on {a.device}, b {b.dtype} on {b.device}, the pattern on {pattern.col.device}"
         )
+    if is_compiling() and a is b:
+        b = b.view_as(b)  # torch 2.13 traces no Function that takes one tensor twice
     return _apply(_TracedSampled, _Sampled, pattern, a, b)
 
 

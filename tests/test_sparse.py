@@ -1,0 +1,411 @@
+"""Sparse matrices against dense ones and scipy, their derivatives both ways, compiled, and their errors."""
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.autograd import gradcheck, gradgradcheck
+
+from cotan.errors import CotanError
+from cotan.sparse import (
+    Pattern,
+    Sparse,
+    adjacency,
+    collect,
+    multiply_sum,
+    sampled,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_softmax,
+    segment_sum,
+    spread,
+)
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2}
+CHANNELS, WEIGHTS = 3, 2
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return request.param
+
+
+def random_matrix(
+    rows: int = 6, cols: int = 5, entries: int = 16, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Sparse:
+    """Duplicates are likely, and the last row and column are empty."""
+    g = torch.Generator().manual_seed(seed)
+    row, col = (torch.randint(0, max(size - 1, 1), (entries,), generator=g) for size in (rows, cols))
+    return Sparse.from_coo(row, col, torch.randn(entries, generator=g, dtype=torch.float64).to(dtype), (rows, cols))
+
+
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    torch._dynamo.reset()
+    call = torch.compile(function, fullgraph=True, backend="aot_eager")
+
+    def quiet(*args: object) -> Tensor:
+        with warnings.catch_warnings():  # torch's tracer instantiates a Function, and torch warns of that
+            warnings.filterwarnings("ignore", message=".*should not be instantiated.*")
+            return call(*args)
+
+    return quiet
+
+
+# --- against dense matrices and scipy ---------------------------------------------------------------------------------
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> Sparse:
+    rows, cols = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    places = draw(st.lists(st.tuples(st.integers(0, rows - 1), st.integers(0, cols - 1)), max_size=20))
+    row, col = (torch.tensor([p[i] for p in places], dtype=torch.long) for i in (0, 1))
+    values = torch.tensor(draw(st.lists(st.integers(-9, 9), min_size=len(places), max_size=len(places))))
+    return Sparse.from_coo(row, col, values.double().reshape(-1), (rows, cols))
+
+
+@settings(max_examples=60, deadline=None)
+@given(matrices(), st.integers(0, 3))
+def test_agrees_with_the_dense_matrix(A: Sparse, channels: int) -> None:
+    dense = torch.zeros(A.shape, dtype=torch.float64)
+    for r, c, v in zip(A.row.tolist(), A.col.tolist(), A.values.tolist(), strict=True):
+        dense[r, c] += v  # exact: the values are small whole numbers
+    g = torch.Generator().manual_seed(1)
+    x, y = (torch.randint(-9, 9, (n, channels), generator=g).double() for n in reversed(A.shape))
+    assert torch.equal(A @ x, dense @ x)
+    assert torch.equal(A.T @ y, dense.T @ y)
+    assert torch.equal(A.T.T @ x, dense @ x)
+    assert torch.equal((2 * A) @ x, 2 * (dense @ x))
+    assert torch.equal(A.to_dense(), dense)
+    assert torch.equal(A.sum_rows(), dense.sum(1))
+    assert torch.equal(A.diagonal(), dense.diagonal())
+    assert torch.equal(sampled(A.pattern, y, x), (y @ x.T)[A.row, A.col])
+    key = A.row * A.shape[1] + A.col
+    assert (key.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(), (1,), (64,), (2, 3), (0,)])
+def test_signals_of_any_shape_and_dtype(dtype: torch.dtype, shape: tuple[int, ...], device: str) -> None:
+    A = random_matrix(dtype=dtype).to(device)
+    x = torch.randn(5, *shape, dtype=dtype, device=device)
+    expected = torch.tensordot(A.to_dense().double(), x.double(), 1)
+    torch.testing.assert_close((A @ x).double(), expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+def test_noncontiguous_signals_and_gradients() -> None:
+    A = random_matrix(dtype=torch.float32)
+    x = torch.randn(CHANNELS, 5).T.requires_grad_()
+    out = A @ x
+    torch.testing.assert_close(out, A.to_dense() @ x)
+    (gradient,) = torch.autograd.grad(out.sum(), x)  # an expanded gradient: strides of zero
+    torch.testing.assert_close(gradient, A.to_dense().sum(0)[:, None].expand(5, CHANNELS))
+
+
+def test_scipy_there_and_back() -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    matrix = scipy_sparse.random(40, 30, 0.1, random_state=0, format="coo")
+    A = Sparse.from_scipy(matrix)
+    assert abs(A.to_scipy() - matrix).max() == 0
+    x = torch.randn(30, 4, dtype=torch.float64)
+    torch.testing.assert_close(A @ x, torch.from_numpy(matrix.tocsr() @ x.numpy()))
+
+
+def test_duplicates_stay_or_are_summed() -> None:
+    row, col, values = torch.tensor([1, 0, 1, 1]), torch.tensor([2, 0, 2, 0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    kept = Sparse.from_coo(row, col, values, (2, 3))
+    summed = Sparse.from_coo(row, col, values, (2, 3), sum_duplicates=True)
+    assert kept.values.tolist() == [2, 4, 1, 3]
+    assert summed.values.tolist() == [2, 4, 4]
+    assert torch.equal(kept.to_dense(), summed.to_dense())
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 4), (4, 0), (3, 4)])
+def test_no_entries(shape: tuple[int, int]) -> None:
+    none = torch.zeros(0, dtype=torch.long)
+    A = Sparse.from_coo(none, none, torch.zeros(0), shape)
+    x = torch.randn(shape[1], CHANNELS, requires_grad=True)
+    out = A @ x
+    assert out.shape == (shape[0], CHANNELS)
+    assert not out.any()
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert gradient.shape == x.shape
+    assert not gradient.any()
+    assert sampled(A.pattern, torch.ones(shape[0], 2), torch.ones(shape[1], 2)).shape == (0,)
+    for reduce in (segment_sum, segment_mean, segment_max, segment_min):
+        assert reduce(torch.zeros(0, 2), A.pattern).tolist() == [[0.0, 0.0]] * shape[0]
+    assert segment_softmax(torch.zeros(0, 2), A.pattern).shape == (0, 2)
+    assert A.T.shape == shape[::-1]
+
+
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
+def tensor(*shape: int) -> Tensor:
+    g = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(*shape, generator=g, dtype=torch.float64).requires_grad_()
+
+
+A = random_matrix()
+E = len(A.values)
+DIFFERENTIABLE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
+    "A x": (lambda x: A @ x, (tensor(5, CHANNELS),)),
+    "A(v) x": (lambda v, x: A.with_values(v) @ x, (tensor(E), tensor(5, CHANNELS))),
+    "A(v)^T x": (lambda v, x: A.with_values(v).T @ x, (tensor(E), tensor(6, CHANNELS))),
+    "2 A(v) x": (lambda v, x: (2 * A.with_values(v)) @ x, (tensor(E), tensor(5))),
+    "A_j(v) x": (lambda v, x: A.with_values(v) @ x, (tensor(E, WEIGHTS), tensor(5, CHANNELS))),
+    "sum_j A_j(v) x_j": (
+        lambda v, x: multiply_sum(A.with_values(v), x),
+        (tensor(E, WEIGHTS), tensor(5, WEIGHTS, CHANNELS)),
+    ),
+    "sampled": (lambda a, b: sampled(A.pattern, a, b), (tensor(6, CHANNELS), tensor(5, CHANNELS))),
+    "softmax": (lambda s: segment_softmax(s, A.pattern), (tensor(E, WEIGHTS),)),
+    "softmax, one head": (lambda s: segment_softmax(s, A.pattern), (tensor(E),)),
+    "max": (lambda s: segment_max(s, A.pattern), (tensor(E, WEIGHTS),)),
+    "min": (lambda s: segment_min(s, A.pattern), (tensor(E),)),
+    "mean": (lambda s: segment_mean(s, A.pattern), (tensor(E, WEIGHTS),)),
+    "spread": (lambda x: spread(A.pattern, x), (tensor(6, CHANNELS),)),
+    "spread of columns": (lambda x: spread(A.pattern, x, columns=True), (tensor(5, CHANNELS),)),
+    "collect in columns": (lambda s: collect(A.pattern, s, columns=True), (tensor(E, CHANNELS),)),
+    "diagonal, sum of rows": (lambda v: A.with_values(v).diagonal() @ A.with_values(v).sum_rows()[:5], (tensor(E),)),
+}
+each = pytest.mark.parametrize(("function", "at"), DIFFERENTIABLE.values(), ids=DIFFERENTIABLE.keys())
+
+
+@each
+def test_first_and_second_derivatives(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
+    assert gradcheck(function, at, check_forward_ad=True)
+    assert gradgradcheck(function, at)
+
+
+@each
+def test_forward_mode_is_the_transpose_of_reverse_mode(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
+    tangents = tuple(torch.randn_like(x) for x in at)
+    out, push = torch.func.jvp(function, at, tangents)
+    cotangent = torch.randn_like(out)
+    pull = torch.autograd.grad(function(*at), at, cotangent)
+    torch.testing.assert_close((push * cotangent).sum(), sum((g * t).sum() for g, t in zip(pull, tangents)))
+    with torch.autograd.forward_ad.dual_level():
+        duals = [torch.autograd.forward_ad.make_dual(x.detach(), t) for x, t in zip(at, tangents)]
+        dual = torch.autograd.forward_ad.unpack_dual(function(*duals)).tangent
+    torch.testing.assert_close(dual, push)
+
+
+@each
+def test_jacobians_by_vmap(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
+    numbers = tuple(range(len(at)))
+    at = tuple(x.detach() for x in at)
+    forward, reverse = (f(function, numbers)(*at) for f in (torch.func.jacfwd, torch.func.jacrev))
+    torch.testing.assert_close(forward, reverse)
+
+
+@each
+def test_compiles_in_one_graph(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
+    expected, got = function(*at), compiled(function)(*at)
+    torch.testing.assert_close(got, expected)
+    cotangent = torch.randn_like(expected)
+    torch.testing.assert_close(torch.autograd.grad(got, at, cotangent), torch.autograd.grad(expected, at, cotangent))
+
+
+class Everything(nn.Module):
+    """A layer that uses each operation of a matrix that it is handed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Linear(CHANNELS, 4)
+
+    def forward(self, x: Tensor, matrix: Sparse) -> Tensor:
+        scores = sampled(matrix.pattern, x, x).tanh()
+        attention = matrix.with_values(segment_softmax(scores, matrix.pattern))
+        x = self.weight(attention @ x) + self.weight((2 * matrix).T @ x)
+        return x * matrix.sum_rows()[:, None] + matrix.diagonal()[:, None] + matrix.T.sum_rows()[:, None]
+
+
+def test_a_module_with_a_matrix_as_input_compiles() -> None:
+    module = Everything()
+    for size in (5, 8):  # the second size is traced anew, or dynamically
+        matrix = random_matrix(size, size, 3 * size, torch.float32)
+        x = torch.randn(size, CHANNELS, requires_grad=True)
+        expected, got = module(x, matrix), compiled(module)(x, matrix)
+        torch.testing.assert_close(got, expected)
+        parameters = (x, *module.parameters())
+        for a, b in zip(*(torch.autograd.grad(y.square().sum(), parameters) for y in (got, expected))):
+            torch.testing.assert_close(a, b)
+
+
+def test_a_matrix_first_used_in_inference_mode_can_be_trained_on() -> None:
+    matrix = random_matrix(dtype=torch.float32)
+    x = torch.randn(5, CHANNELS, requires_grad=True)
+    with torch.inference_mode():
+        matrix @ x
+        matrix.T @ torch.randn(6, CHANNELS)
+        spread(matrix.pattern, torch.randn(6, 2))
+    values = matrix.values.clone().requires_grad_()
+    (matrix.with_values(values) @ x).square().sum().backward()
+    (matrix @ x).square().sum().backward()
+    assert x.grad is not None
+    assert values.grad is not None
+
+
+def test_the_transpose_kept_for_the_backward_follows_the_values() -> None:
+    values = torch.ones(E, dtype=torch.float64)
+    x = torch.randn(5, CHANNELS, dtype=torch.float64, requires_grad=True)
+    constant, learned = A.with_values(values), A.with_values(values.clone().requires_grad_())
+    for factor in (1.0, 3.0):
+        gradients = [torch.autograd.grad((factor * m @ x).square().sum(), x)[0] for m in (constant, learned)]
+        torch.testing.assert_close(*gradients)
+
+
+# --- several weights, reductions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", [0, 1, 4])
+def test_several_weights_on_one_pattern(weights: int, device: str) -> None:
+    values = torch.randn(E, weights, device=device)
+    matrix = A.to(device).with_values(values)
+    x = torch.randn(5, weights, CHANNELS, device=device)
+    one_by_one = [matrix.with_values(values[:, j]) for j in range(weights)]
+    together = matrix @ x[:, 0] if weights else matrix @ torch.randn(5, CHANNELS, device=device)
+    assert together.shape == (6, weights, CHANNELS)
+    for j, B in enumerate(one_by_one):
+        torch.testing.assert_close(together[:, j], B @ x[:, 0])
+    expected = sum((B @ x[:, j] for j, B in enumerate(one_by_one)), torch.zeros(6, CHANNELS, device=device))
+    torch.testing.assert_close(multiply_sum(matrix, x), expected)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+def test_reductions_over_rows(name: str, shape: tuple[int, ...], device: str) -> None:
+    reduce = {"sum": segment_sum, "mean": segment_mean, "max": segment_max, "min": segment_min}[name]
+    s = torch.randn(E, *shape, device=device)
+    got = reduce(s, A.pattern.to(device))
+    for row in range(6):
+        entries = s[(A.row == row).to(device)]
+        expected = getattr(torch, {"max": "amax", "min": "amin"}.get(name, name))(entries, 0) if len(entries) else 0
+        torch.testing.assert_close(got[row], torch.as_tensor(expected, device=device).expand(shape), check_dtype=False)
+
+
+def test_ties_share_the_gradient_as_in_scatter_reduce() -> None:
+    s = torch.tensor([1.0, 1.0, 0.0, 2.0, 2.0, 2.0], requires_grad=True)
+    row = torch.tensor([0, 0, 0, 1, 1, 1])
+    pattern = Sparse.from_coo(row, torch.arange(6), torch.ones(6), (2, 6)).pattern
+    ours = torch.autograd.grad(segment_max(s, pattern).sum(), s)
+    theirs = torch.autograd.grad(torch.zeros(2).scatter_reduce(0, row, s, "amax", include_self=False).sum(), s)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_softmax_is_a_distribution_that_a_shift_leaves() -> None:
+    s = 100 * torch.randn(E, WEIGHTS)
+    p = segment_softmax(s, A.pattern)
+    filled = (A.pattern.counts > 0).float()[:, None].expand(6, WEIGHTS)
+    torch.testing.assert_close(segment_sum(p, A.pattern), filled)
+    shift = spread(A.pattern, 1000 * torch.randn(6, WEIGHTS))
+    torch.testing.assert_close(segment_softmax(s + shift, A.pattern), p, atol=1e-3, rtol=1e-3)
+
+
+def test_the_same_numbers_again(device: str) -> None:
+    matrix = random_matrix(200, 200, 5000, torch.float32).to(device)
+    x = torch.randn(200, 16, device=device, requires_grad=True)
+    values = matrix.values.clone().requires_grad_()
+
+    def once() -> list[Tensor]:
+        out = matrix.with_values(values) @ x
+        return [out, *torch.autograd.grad(out.square().sum(), (values, x))]
+
+    first = once()
+    assert all(torch.equal(a, b) for _ in range(5) for a, b in zip(first, once()))
+
+
+# --- construction -----------------------------------------------------------------------------------------------------
+
+
+def test_adjacency_sums_over_incoming_edges_as_pyg_does() -> None:
+    utils = pytest.importorskip("torch_geometric.utils")
+    g = torch.Generator().manual_seed(3)
+    edge_index, attributes = torch.randint(0, 9, (2, 40), generator=g), torch.randn(40, generator=g)
+    x = torch.randn(10, CHANNELS, generator=g)
+    matrix, order = adjacency(edge_index, 10, attributes)
+    expected = utils.scatter(attributes[:, None] * x[edge_index[0]], edge_index[1], 0, 10, "sum")
+    torch.testing.assert_close(matrix @ x, expected)
+    assert torch.equal(matrix.col, edge_index[0][order])
+    assert torch.equal(matrix.row, edge_index[1][order])
+    torch.testing.assert_close(adjacency(edge_index, 10)[0].with_values(attributes[order]) @ x, expected)
+
+
+def test_block_diagonal_is_each_block_alone() -> None:
+    blocks = [random_matrix(n, n + 1, 4 * n, seed=n) for n in (3, 1, 7)]
+    whole = Sparse.block_diagonal(blocks)
+    assert torch.equal(whole.to_dense(), torch.block_diag(*(b.to_dense() for b in blocks)))
+    fresh = Pattern(whole.pattern.rowptr, whole.pattern.col, whole.shape)
+    for name in ("t_rowptr", "t_col", "t_perm", "row"):
+        assert torch.equal(getattr(whole.pattern, name), getattr(fresh, name)), name
+    assert Sparse.block_diagonal(blocks[:1]) is blocks[0]
+    x = torch.randn(whole.shape[1], CHANNELS, dtype=torch.float64)
+    alone = [b @ part for b, part in zip(blocks, x.split([b.shape[1] for b in blocks]))]
+    torch.testing.assert_close(whole @ x, torch.cat(alone))
+
+
+def test_the_transpose_of_the_transpose_when_the_first_is_gone() -> None:
+    T = random_matrix(seed=4).pattern.transposed  # only the transpose is kept
+    assert torch.equal(T.transposed.t_perm, random_matrix(seed=4).pattern.t_perm)
+    assert torch.equal(Pattern(T.rowptr, T.col, T.shape).t_perm, T.t_perm)
+    assert torch.equal(Pattern(T.rowptr, T.col, T.shape).row, T.row)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+def test_copies_and_pytrees(copied: Callable[[Sparse], Sparse]) -> None:
+    matrix = random_matrix()
+    x = torch.randn(5, CHANNELS, dtype=torch.float64, requires_grad=True)
+    (matrix @ x).sum().backward()  # fills what is kept
+    y = torch.randn(6, dtype=torch.float64)
+    for other in (copied(matrix), copied(matrix.T).T, torch.utils._pytree.tree_map(lambda t: t.clone(), matrix)):
+        assert torch.equal(other @ x, matrix @ x)
+        assert torch.equal(other.T @ y, matrix.T @ y)
+
+
+def test_autocast_promotes() -> None:
+    matrix = random_matrix(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (matrix @ torch.randn(5, 2).bfloat16()).dtype == torch.float32
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: A @ torch.randn(4, 2).double(), r"\(6, 5\) times a signal of 4 rows"),
+        (lambda: A @ torch.randn(5, 2), "float64 times a signal of torch.float32"),
+        (lambda: A @ torch.ones(5, dtype=torch.long), "torch.int64.*floating-point"),
+        (lambda: A @ torch.ones(5, 2, dtype=torch.float64, device="meta"), "values on cpu.*signal on meta"),
+        (lambda: A.with_values(torch.ones(3)), "3 values for a pattern of 16 entries"),
+        (lambda: multiply_sum(A, torch.ones(5, 2, 2).double()), r"got \(16,\) and \(5, 2, 2\)"),
+        (lambda: sampled(A.pattern, torch.ones(6, 2), torch.ones(5, 3)), r"got \(6, 2\), \(5, 3\)"),
+        (lambda: sampled(A.pattern, torch.ones(6, 2), torch.ones(5, 2).double()), "b torch.float64"),
+        (lambda: segment_softmax(torch.ones(3), A.pattern), r"each of 16 entries, got shape \(3,\)"),
+        (lambda: segment_sum(torch.ones(16, dtype=torch.long), A.pattern), "torch.int64"),
+        (lambda: spread(A.pattern, torch.ones(5)), "expected 6 rows on cpu, got 5"),
+        (lambda: adjacency(torch.tensor([[0, 1], [1, 7]]), 5), "0 to 7, expected 0 to 4"),
+        (lambda: adjacency(torch.tensor([0, 1]), 5), r"expected edge_index \(2, E\)"),
+        (lambda: adjacency(torch.zeros(2, 3).long(), 5, torch.ones(2)), "each of 3 edges, got 2"),
+        (
+            lambda: Sparse.from_coo(torch.tensor([-1]), torch.tensor([0]), torch.ones(1), (2, 2)),
+            "row index out of range",
+        ),
+        (lambda: Sparse.block_diagonal([]), "no blocks"),
+        (lambda: Sparse.block_diagonal([A, A.to(dtype=torch.float32)]), "one dtype"),
+    ],
+)
+def test_bad_input_is_one_clear_error(wrong: Callable[[], object], words: str) -> None:
+    with pytest.raises(CotanError, match=words):
+        wrong()
