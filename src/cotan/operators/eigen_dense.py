@@ -9,6 +9,8 @@ import numpy as np
 from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
 
+ALL = 400  # vertices up to which a part of the pairs is no quicker than all
+
 
 def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     """The k smallest pairs of A = M^-1/2 L M^-1/2: values (k,), orthonormal rows (k, V), errors (k,).
@@ -21,7 +23,10 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     scale = m**-0.5
     A = scale[:, None] * L.toarray() * scale
     A = (A + A.T) / 2
-    values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr") if 2 * k < len(m) else np.linalg.eigh(A)
+    if len(m) > ALL and 2 * k < len(m):
+        values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr")
+    else:
+        values, psi = np.linalg.eigh(A)
     values, U = values[:k], np.ascontiguousarray(psi[:, :k].T)
     errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
     tiny = zero(A.diagonal())

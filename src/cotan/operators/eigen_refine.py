@@ -30,7 +30,7 @@ class Shifted:
         self.A = (A + A.T) / 2
         self.L, self.m, self.size = L, m, len(m)
         diagonal = self.A.diagonal()
-        self.shift, self.tiny = 1e-8 * (float(np.median(diagonal)) or float(diagonal.max()) or 1.0), zero(diagonal)
+        self.shift, self.tiny = 1e-8 * typical(diagonal), zero(diagonal)
 
     @cached_property
     def solve(self) -> Apply:
@@ -67,7 +67,13 @@ class Shifted:
 
 def zero(diagonal: Array) -> float:
     """Below this an eigenvalue of a matrix with that diagonal is a rounded zero."""
-    return 1e-10 * float(np.median(diagonal))
+    return 1e-10 * typical(diagonal)
+
+
+def typical(diagonal: Array) -> float:
+    """The median of the entries that are not zero, 1 if all are."""
+    filled = diagonal[diagonal > 0]
+    return float(np.median(filled)) if len(filled) else 1.0
 
 
 def has_constants(L: Any) -> bool:

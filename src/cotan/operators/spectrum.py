@@ -29,8 +29,9 @@ def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float 
     largest absolute value is positive, the first of those within 1e-6 of it. A basis inside a multiple eigenvalue is
     not fixed, and k may cut through one.
 
-    Values and vectors carry gradients of L and M. Inside a multiple eigenvalue the rotation, which is no function of
-    the input, is left out; so functions of the whole eigenspace (a heat kernel, say) have their exact gradient.
+    Values and vectors carry first derivatives with respect to L and M. In a multiple eigenvalue the rotation of the
+    vectors is no function of the input and is left out: the projector on the eigenspace and the sum of the eigenvalues
+    have their exact derivatives there, what treats these pairs one by one has not.
 
     Arguments:
         laplacian (V, V): symmetric, positive semi-definite. mass (V,): positive.

@@ -1,0 +1,278 @@
+"""The eigensolvers against exact spectra, against each other, and against scipy."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators import eigen, eigen_factor, eigen_sparse
+from cotan.operators.eigen import eigenpairs
+from cotan.operators.eigen_lanczos import lanczos
+from cotan.operators.eigen_refine import Shifted
+from cotan.sparse import Sparse
+
+
+def graph(edges, size, weights=None):
+    """L = D - W of an undirected graph, each edge named once."""
+    i, j = torch.as_tensor(edges).T
+    w = torch.ones(len(i), dtype=torch.float64) if weights is None else weights
+    index = [torch.cat(parts) for parts in ([i, j, i, j], [j, i, i, j])]
+    return Sparse.from_coo(*index, torch.cat([-w, -w, w, w]), (size, size), sum_duplicates=True)
+
+
+def cycle(n):
+    return graph([(i, (i + 1) % n) for i in range(n)], n)
+
+
+def torus(n):
+    number = np.arange(n * n).reshape(n, n)
+    pairs = [np.stack([number, np.roll(number, 1, axis)], -1).reshape(-1, 2) for axis in (0, 1)]
+    return graph(np.concatenate(pairs), n * n)
+
+
+def ones(n):
+    return torch.ones(n, dtype=torch.float64)
+
+
+def check_pairs(L, mass, values, vectors, tolerance=1e-6):
+    """Ascending, M-orthonormal, and the residual of the definition."""
+    root = mass.sqrt()[:, None]
+    assert (values[1:] >= values[:-1]).all()
+    assert values[0] >= 0
+    torch.testing.assert_close(
+        vectors.T @ (mass[:, None] * vectors), torch.eye(len(values)).double(), atol=1e-9, rtol=0
+    )
+    scale = values.clamp(min=float(values[values > 1e-9 * values[-1]][0]))
+    residual = ((L @ vectors - mass[:, None] * vectors * values) / root).norm(dim=0) / scale
+    assert residual.max() <= tolerance
+
+
+def circle(n, k):
+    return torch.from_numpy(np.sort(2 - 2 * np.cos(2 * np.pi * np.arange(n) / n))[:k])
+
+
+@pytest.mark.parametrize("n", [3, 60, 3000])
+def test_cycle(n):
+    k = min(n, 20)
+    values, vectors = eigenpairs(cycle(n), ones(n), k)
+    torch.testing.assert_close(values, circle(n, k), atol=1e-12, rtol=1e-9)
+    if n > 3:
+        check_pairs(cycle(n), ones(n), values, vectors)
+
+
+def test_torus_has_multiplicities_up_to_twelve():
+    n, k = 50, 120
+    line = circle(n, n)
+    exact = (line[:, None] + line).flatten().sort().values[:k]
+    L = torus(n)
+    values, vectors = eigenpairs(L, ones(n * n), k)
+    torch.testing.assert_close(values, exact, atol=1e-12, rtol=1e-9)
+    check_pairs(L, ones(n * n), values, vectors)
+
+
+@pytest.mark.parametrize("name", ["star", "hypercube"])
+def test_eigenvalues_far_more_multiple_than_a_block_is_wide(name):
+    if name == "star":  # 0, then 1 as often as there are leaves but one, then V
+        n = 3000
+        L, exact = graph([(0, i) for i in range(1, n)], n), torch.tensor([0.0] + [1.0] * 39)
+    else:  # 2 j, binomial(11, j) times
+        n = 2**11
+        L = graph([(i, i ^ (1 << b)) for i in range(n) for b in range(11) if i < i ^ (1 << b)], n)
+        exact = torch.tensor([0.0] + [2.0] * 11 + [4.0] * 28)
+    values, vectors = eigenpairs(L, ones(n), 40)
+    torch.testing.assert_close(values, exact.double(), atol=1e-10, rtol=1e-9)
+    check_pairs(L, ones(n), values, vectors)
+
+
+def test_pairs_that_lanczos_missed_are_found_again():
+    """Blocks of 8 in a subspace that holds one copy of each eigenvalue at first: the torus needs four."""
+    n = 40
+    shifted = Shifted(torus(n).to_scipy(), np.ones(n * n))
+    values, U, _ = eigen_sparse.inverse_lanczos(shifted, 60, 1e-9, np.float64)
+    gone = [0, *range(9, 60)]  # all eight of the first two eigenvalues are lost
+    complete = eigen_sparse.inverse_lanczos(shifted, 8, 1e-9, np.float64, U[gone])
+    np.testing.assert_allclose(complete[0], values[1:9], rtol=1e-9)
+
+
+def test_each_component_has_its_zero():
+    L = Sparse.block_diagonal(
+        [cycle(1500), cycle(5), cycle(5), Sparse.from_coo(*[torch.arange(40)] * 2, 0 * ones(40), (40, 40))]
+    )
+    values, vectors = eigenpairs(L, ones(1550), 50)
+    assert (values[:43] == 0).all()
+    assert values[43] > 0
+    check_pairs(L, ones(1550), values, vectors)
+    assert torch.linalg.matrix_rank(vectors[:, :43]) == 43
+
+
+def test_forty_copies_of_one_shape():
+    L = Sparse.block_diagonal([cycle(50)] * 40)
+    values, _ = eigenpairs(L, ones(2000), 200)
+    torch.testing.assert_close(values, circle(50, 5).repeat_interleave(40), atol=1e-12, rtol=1e-9)
+
+
+def test_isolated_vertices_of_tiny_mass():
+    L = Sparse.block_diagonal([torus(40), Sparse.from_coo(*[torch.arange(3)] * 2, 0 * ones(3), (3, 3))])
+    mass = torch.cat([ones(1600), 1e-9 * ones(3)])
+    values, vectors = eigenpairs(L, mass, 12)
+    assert (values[:4] == 0).all()
+    check_pairs(L, mass, values, vectors)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (1, 128), (7, 128), (7, 7)])
+def test_fewer_vertices_than_pairs(n, k):
+    L = cycle(n) if n > 1 else Sparse.from_coo(torch.zeros(1).long(), torch.zeros(1).long(), 0 * ones(1), (1, 1))
+    values, vectors = eigenpairs(L, ones(n), k)
+    assert values.shape == (n,)
+    assert vectors.shape == (n, n)
+    torch.testing.assert_close(vectors @ torch.diag(values) @ vectors.T, L.to_dense(), atol=1e-12, rtol=0)
+
+
+def test_positive_definite_matrix_and_kernel_that_is_not_constant():
+    n = 2000
+    held = cycle(n)
+    held = Sparse.from_coo(
+        torch.cat([held.row, torch.tensor([0])]), torch.cat([held.col, torch.tensor([0])]),
+        torch.cat([held.values, ones(1)]), (n, n), sum_duplicates=True,
+    )  # fmt: skip
+    values, vectors = eigenpairs(held, ones(n), 10)
+    check_pairs(held, ones(n), values, vectors)
+    assert values[0] > 1e-8
+    L, degree = torus(45), torch.rand(2025, generator=torch.Generator().manual_seed(0)).double() + 0.5
+    scaled = L.with_values(L.values / (degree[L.row] * degree[L.col]).sqrt())
+    normalised, _ = eigenpairs(scaled, ones(2025), 20)
+    with_mass, _ = eigenpairs(L, degree, 20)
+    torch.testing.assert_close(normalised, with_mass, atol=1e-10, rtol=1e-9)
+
+
+def test_float32_matrix():
+    values, vectors = eigenpairs(cycle(1500).to(dtype=torch.float32), ones(1500).float(), 8)
+    assert values.dtype == vectors.dtype == torch.float32
+    torch.testing.assert_close(values.double(), circle(1500, 8), atol=1e-7, rtol=1e-3)
+
+
+def test_dense_and_sparse_solvers_agree(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    plain = torus(30)
+    w = torch.rand(900, generator=generator).double() + 0.1
+    L = plain.with_values(torch.where(plain.row == plain.col, 4.0, -(w[plain.row] * w[plain.col]).sqrt() / 1.2))
+    mass = torch.rand(900, generator=generator).double() + 0.1
+    dense = eigenpairs(L, mass, 60)
+    monkeypatch.setattr(eigen, "DENSE", 10)
+    sparse = eigenpairs(L, mass, 60)
+    torch.testing.assert_close(sparse[0], dense[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(sparse[1], dense[1], rtol=0, atol=2e-5)
+    check_pairs(L, mass, *sparse)
+
+
+def test_superlu_solves_as_cholesky_does():
+    pytest.importorskip("cholespy")
+    from scipy.sparse import eye_array
+
+    B = (torus(20).to_scipy() + 0.01 * eye_array(400)).tocsc()
+    x = np.random.default_rng(0).standard_normal((3, 400))
+    np.testing.assert_allclose(eigen_factor.superlu(B)(x), eigen_factor.cholesky(B)(x), rtol=1e-9)
+    np.testing.assert_allclose(eigen_factor.superlu(B)(x) @ B, x, atol=1e-9)
+
+
+def test_lanczos_says_when_it_did_not_converge():
+    spread = 0.9 ** np.arange(2000)
+    locked = np.empty((0, 2000))
+    assert lanczos(lambda x: x * spread, 2000, 60, tolerance=1e-12, locked=locked, most=64) is None
+    theta, U = lanczos(lambda x: x * spread, 2000, 5, tolerance=1e-10, locked=locked, dtype=np.float64)
+    np.testing.assert_allclose(theta, spread[:5], rtol=1e-9)
+    np.testing.assert_allclose(np.abs(U).argmax(1), [0, 1, 2, 3, 4])
+
+
+def test_signs_are_fixed():
+    L, mass = torus(20), torch.rand(400, generator=torch.Generator().manual_seed(3)).double() + 0.5
+    values, vectors = eigenpairs(L, mass, 30)
+    largest = vectors.abs().max(0).values
+    first = (vectors.abs() >= (1 - 1e-6) * largest).int().argmax(0)
+    assert (vectors[first, torch.arange(30)] > 0).all()
+    again = eigenpairs(L, mass, 30)
+    assert torch.equal(again[1], vectors)
+    assert torch.equal(again[0], values)
+
+
+@pytest.mark.parametrize("side", ["dense", "sparse"])
+def test_derivatives(side, monkeypatch):
+    """Reverse and forward mode against differences; with a few of all pairs, the others count too."""
+    generator = torch.Generator().manual_seed(0)
+    edges = [(i, j) for i in range(14) for j in range(i) if i - j < 3 or torch.rand((), generator=generator) < 0.1]
+    weights = torch.rand(len(edges), generator=generator).double() + 0.5
+    mass = torch.rand(14, generator=generator).double() + 0.5
+    if side == "sparse":
+        monkeypatch.setattr(eigen, "DENSE", -10)
+
+    def pairs(w, m):
+        return eigenpairs(graph(edges, 14, w), m, 4, 1e-12 if side == "sparse" else 1e-6)
+
+    args = weights.requires_grad_(), mass.requires_grad_()
+    assert torch.autograd.gradcheck(pairs, args, check_forward_ad=True, atol=1e-5)
+    all_pairs = lambda w, m: eigenpairs(graph(edges, 14, w), m, 14)  # noqa: E731
+    assert torch.autograd.gradcheck(all_pairs, args, atol=1e-5, fast_mode=True)
+
+
+def test_derivative_of_what_is_one_in_a_multiple_eigenvalue():
+    """A cycle: no vector of a pair has a derivative, the projector on what they span has."""
+    edges = [(i, (i + 1) % 12) for i in range(12)]
+
+    def projector(w):
+        values, vectors = eigenpairs(graph(edges, 12, w), ones(12), 5)
+        return torch.cat([vectors @ vectors.T, (values[1] + values[2]).expand(1, 12)])
+
+    w = ones(12).requires_grad_()
+    ours = torch.autograd.functional.jacobian(projector, w)
+    step = 1e-5 * torch.eye(12).double()
+    difference = torch.stack([(projector(w + s) - projector(w - s)).detach() / 2e-5 for s in step], -1)
+    torch.testing.assert_close(ours, difference, atol=1e-7, rtol=0)
+
+
+def test_second_derivatives_are_refused():
+    w = ones(12).requires_grad_()
+    values, _ = eigenpairs(graph([(i, (i + 1) % 12) for i in range(12)], 12, w), ones(12), 4)
+    (first,) = torch.autograd.grad((values**2).sum(), w, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_refusals():
+    L, mass = cycle(6), ones(6)
+    bad = L.with_values(torch.where(torch.arange(len(L.values)) == 2, torch.nan, L.values))
+    with pytest.raises(CotanError, match="1 entries that are not finite"):
+        eigenpairs(bad, mass)
+    with pytest.raises(CotanError, match="2 of 6 masses are not positive"):
+        eigenpairs(L, torch.tensor([1.0, 0, 1, 1, -1, 1]).double())
+    with pytest.raises(CotanError, match=r"mass=cotan.node\(\"mass\", kind=\"degree\"\)"):
+        eigenpairs(L.with_values(L.values * torch.arange(len(L.values))), mass)
+    with pytest.raises(CotanError, match="k=0"):
+        eigenpairs(L, mass, 0)
+    with pytest.raises(CotanError, match=r"got \(6, 6\) and \(5,\)"):
+        eigenpairs(L, ones(5))
+    with pytest.raises(CotanError, match="got none"):
+        eigenpairs(Sparse.from_coo(*[torch.empty(0).long()] * 2, ones(0), (0, 0)), ones(0))
+    wild = torch.exp(torch.randn(1600, generator=torch.Generator().manual_seed(0)).double() * 8)
+    with pytest.raises(CotanError, match="repair the mesh, or take a larger tolerance="):
+        eigenpairs(torus(40), wild, 64)
+
+
+@pytest.mark.parametrize("name", ["fandisk.obj", "spot.ply"])
+def test_real_meshes_agree_with_scipy(name):
+    if "COTAN_DATA" not in os.environ:
+        pytest.skip("COTAN_DATA is not set")
+    robust_laplacian = pytest.importorskip("robust_laplacian")
+    trimesh = pytest.importorskip("trimesh")
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import eigsh
+
+    mesh = trimesh.load(Path(os.environ["COTAN_DATA"]) / "meshes/clean" / name, force="mesh")
+    L, M = robust_laplacian.mesh_laplacian(np.array(mesh.vertices), np.array(mesh.faces))
+    mass = torch.from_numpy(M.diagonal().copy())
+    values, vectors = eigenpairs(Sparse.from_scipy(L), mass, 24)
+    check_pairs(Sparse.from_scipy(L), mass, values, vectors)
+    theirs = np.sort(eigsh(L.tocsc(), 24, diags_array(M.diagonal()).tocsc(), sigma=-1e-6, return_eigenvectors=False))
+    np.testing.assert_allclose(values[1:], theirs[1:], rtol=1e-6)

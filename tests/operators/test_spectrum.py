@@ -1,0 +1,78 @@
+"""The node `spectrum`: analytic surfaces, what it covers, its derivatives through the mesh."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.spectrum import first_pairs, spectrum
+from cotan.spectrum import Spectrum
+
+
+def of_mesh(pos, face, **options):
+    return spectrum(cotan_laplacian(pos, face), barycentric_mass(pos, face), **options)
+
+
+def sphere(level):
+    trimesh = pytest.importorskip("trimesh")
+    mesh = trimesh.creation.icosphere(level)
+    return torch.from_numpy(np.array(mesh.vertices)), torch.from_numpy(np.array(mesh.faces).T.copy()).long()
+
+
+def square(n):
+    x, y = torch.meshgrid(*[torch.linspace(0, 1, n + 1).double()] * 2, indexing="ij")
+    i = (torch.arange(n)[:, None] * (n + 1) + torch.arange(n)).flatten()
+    face = torch.cat([torch.stack([i, i + n + 1, i + 1]), torch.stack([i + n + 1, i + n + 2, i + 1])], 1)
+    return torch.stack([x.flatten(), y.flatten(), torch.zeros((n + 1) ** 2).double()], 1), face
+
+
+def order(errors):
+    """The exponent p in error ~ h^p, h halved each time."""
+    return [math.log2(float(a / b)) for a, b in pairwise(errors)]
+
+
+def test_sphere_converges_at_second_order():
+    exact = torch.tensor([float(l * (l + 1)) for l in range(5) for _ in range(2 * l + 1)]).double()
+    errors = [(of_mesh(*sphere(level), k=25).values - exact).abs().max() for level in (2, 3, 4)]
+    assert errors[-1] < 0.1
+    assert all(p > 1.8 for p in order(errors))
+
+
+def test_square_with_boundary_converges_at_second_order():
+    """Neumann: pi^2 (a^2 + b^2)."""
+    whole = torch.arange(8).double() ** 2
+    exact = (math.pi**2 * (whole[:, None] + whole)).flatten().sort().values[:12]
+    errors = [(of_mesh(*square(n), k=12).values - exact).abs().max() for n in (8, 16, 32)]
+    assert all(p > 1.8 for p in order(errors))
+
+
+def test_scale_acts_by_its_known_power():
+    pos, face = sphere(2)
+    small, large = of_mesh(pos, face, k=20), of_mesh(3 * pos, face, k=20)
+    torch.testing.assert_close(large.values, small.values / 9, rtol=1e-9, atol=1e-12)
+
+
+def test_a_larger_spectrum_answers_a_smaller():
+    stored = of_mesh(*sphere(2), k=20)
+    cut = first_pairs({"k": 20, "tolerance": 1e-6}, {"k": 7, "tolerance": 1e-6})(stored)
+    assert isinstance(cut, Spectrum)
+    torch.testing.assert_close(cut.values, stored.values[:7])
+    assert cut.vectors.shape == (162, 7)
+    assert first_pairs({"k": 7, "tolerance": 1e-6}, {"k": 20, "tolerance": 1e-6}) is None
+    assert first_pairs({"k": 20, "tolerance": 1e-6}, {"k": 7, "tolerance": 1e-9}) is None
+    assert first_pairs({"k": 20, "tolerance": 1e-9}, {"k": 7, "tolerance": 1e-6}) is not None
+
+
+def test_eigenvalues_carry_gradients_to_the_vertices():
+    """Moving along the gradient of lambda_1 changes it as predicted; the radius' share is known: lambda ~ r^-2."""
+    pos, face = sphere(1)
+    pos = pos * torch.tensor([1.0, 1.3, 1.7]).double()
+    pos.requires_grad_()
+    values = of_mesh(pos, face, k=6).values
+    (gradient,) = torch.autograd.grad(values[1], pos)
+    torch.testing.assert_close((gradient * pos).sum(), -2 * values[1])
+    assert torch.autograd.gradcheck(lambda p: of_mesh(p, face, k=6).values, pos, atol=1e-5, fast_mode=True)
