@@ -42,6 +42,6 @@ def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     t = triangles(pos, face)
     corners = face.reshape(-1)
     total = pos.new_zeros(len(pos)).index_add(0, corners, angles(t.area, t.dots).reshape(-1))
-    flat = torch.where(on_rim(face, len(pos)), math.pi, 2 * math.pi)
+    flat = math.pi * (2 - on_rim(face, len(pos)).to(pos.dtype))
     used = torch.zeros(len(pos), dtype=torch.bool, device=pos.device).index_fill(0, corners, True)
     return torch.where(used, flat - total, 0) / mass

@@ -9,14 +9,17 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
+from .checks import check_mesh
+from .front import march
 from .topology import connected
-from .triangle_soup import Soup, triangle_soup
+from .triangle_soup import Soup, refuse_derivatives, triangle_soup
 
 
-@operator(per="vertex", invariant_to=("isometry",))
+@operator("geodesic_distance", kind="heat", per="vertex", invariant_to=("isometry",))
 def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0, time: float = 1.0) -> Tensor:
     """Distance to the nearest source, by the heat method (Crane, Weischedel and Wardetzky 2013; potpourri3d). (V,)
 
+    Fast on large meshes; off by some percent at a few edges from the source, by one further away.
     Takes non-manifold meshes. Infinite where no path along faces leads to a source. No derivative with respect to pos.
 
     Arguments:
@@ -39,6 +42,26 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
         distance[part.used.cpu()] = found.clamp_min(0)
     distance[sources] = 0
     return distance.to(device=pos.device)
+
+
+@operator("geodesic_distance", kind="front", per="vertex", invariant_to=("isometry",))
+def front_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0) -> Tensor:
+    """Distance to the nearest source, by a front that unfolds faces (see `front`): exact on the plane. (V,)
+
+    More accurate than kind="heat", and slower. Infinite where no path along faces leads to a source.
+    No derivative with respect to pos.
+
+    Arguments:
+        pos: (V, 3). face: (3, F). source: a vertex or several.
+    """
+    refuse_derivatives(pos, "geodesic_distance")
+    pos, face = check_mesh(pos, face)
+    sources = chosen(source, len(pos), "geodesic_distance").to(pos.device)
+    distance = pos.new_full((len(pos),), math.inf)
+    distance[sources] = 0
+    here = torch.arange(len(pos), device=pos.device)  # all sources are one centre, number 0
+    fixed = distance == 0
+    return march(pos, face, here, distance, torch.zeros_like(distance), fixed, len(pos))[0]
 
 
 def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:

@@ -16,8 +16,9 @@ from .heat_kernel_signature import bounds, is_zero, spaced
 def wave_kernel_signature(spectrum: Spectrum, *, size: int = 16, width: float = 7.0) -> Tensor:
     """w_e(i) = sum_k g_ek phi_ik^2 / sum_k g_ek, g_ek = exp(-(e - log lambda_k)^2 / 2 s^2). (V, size)
 
-    (Aubry et al. 2011.) Zero eigenvalues are left out. The energies e are evenly spaced by d, from
-    log lambda_1 + 2s to log lambda_max - 2s, and s = width * d; so d = (log lambda_max - log lambda_1) / (size - 1 + 4 width).
+    (Aubry, Schlickewei and Cremers 2011.) Zero eigenvalues are left out. Energies e are spaced evenly by d, from
+    log lambda_1 + 2s to log lambda_max - 2s, and s = width * d; so
+    d = (log lambda_max - log lambda_1) / (size - 1 + 4 width).
 
     Arguments:
         spectrum: K pairs. size: number of energies. width: s in steps between energies.

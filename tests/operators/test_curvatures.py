@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+
+from cotan.operators.curvatures import gauss_curvature, mean_curvature
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import voronoi_mass
+from cotan.operators.mesh_report import mesh_report
+from cotan.operators.normals import vertex_normals
+
+
+def mean(pos, face):
+    return mean_curvature(pos, face, cotan_laplacian(pos, face), voronoi_mass(pos, face), vertex_normals(pos, face))
+
+
+def test_sphere_of_radius_two(icosphere):
+    pos, face = icosphere(3)
+    torch.testing.assert_close(mean(2 * pos, face), torch.full((len(pos),), 0.5, dtype=pos.dtype), rtol=0.01, atol=0)
+    gauss = gauss_curvature(2 * pos, face, voronoi_mass(2 * pos, face))
+    torch.testing.assert_close(gauss, torch.full((len(pos),), 0.25, dtype=pos.dtype), rtol=0.05, atol=0)
+    assert (mean(pos, face.flip(0)) < 0).all()
+
+
+def test_plane_and_cylinder(square):
+    pos, face = square(21)
+    assert mean(pos, face).abs().max() < 1e-10
+    rolled = torch.stack([pos[:, 0].sin(), pos[:, 1], pos[:, 0].cos()], 1)  # radius 1
+    inside = ((pos[:, :2] > 0) & (pos[:, :2] < 1)).all(1)
+    h = mean(rolled, face)
+    torch.testing.assert_close(h[inside].abs(), torch.full_like(h[inside], 0.5), rtol=0.01, atol=0)
+    assert (h[~inside] == 0).all()
+    assert gauss_curvature(rolled, face, voronoi_mass(rolled, face))[inside].abs().max() < 1e-2
+
+
+def test_gauss_bonnet(bumpy, square):
+    for pos, face in (bumpy(), square(5)):
+        mass = voronoi_mass(pos, face)
+        total = (gauss_curvature(pos, face, mass) * mass).sum().item()
+        assert total == pytest.approx(2 * math.pi * mesh_report(pos, face)["euler"])
+
+
+def test_against_libigl(real):
+    import igl
+
+    pos, face = real
+    if mesh_report(pos, face)["boundary_edges"]:
+        pytest.skip("libigl takes 2 pi at rims too")
+    mass = voronoi_mass(pos, face)
+    ours = (gauss_curvature(pos, face, mass) * mass).numpy()
+    assert abs(ours - igl.gaussian_curvature(pos.numpy(), face.T.numpy())).max() < 1e-6
+
+
+def test_hard(hard, finite_or_refused):
+    if finite_or_refused(voronoi_mass, *hard) is not None:
+        assert torch.isfinite(mean(*hard)).all()
+        assert torch.isfinite(gauss_curvature(*hard, voronoi_mass(*hard))).all()
+
+
+def test_derivative(bumpy):
+    pos, face = bumpy(0)
+    assert torch.autograd.gradcheck(lambda p: mean(p, face), pos.clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda p: gauss_curvature(p, face, voronoi_mass(p, face)), pos.clone().requires_grad_()
+    )

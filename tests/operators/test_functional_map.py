@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators.fourier import fourier
+from cotan.operators.functional_map import (
+    align_spectra,
+    from_point_map,
+    functional_map,
+    landmark_values,
+    point_map,
+    zoom_out,
+)
+from cotan.operators.heat_kernel_signature import heat_kernel_signature
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.wave_kernel_signature import wave_kernel_signature
+from cotan.spectrum import Spectrum
+
+
+def spectrum(pos, face, k=30):
+    mass = barycentric_mass(pos, face)
+    root = mass.rsqrt()
+    values, vectors = torch.linalg.eigh(root[:, None] * cotan_laplacian(pos, face).to_dense() * root)
+    return Spectrum(values[:k], (root[:, None] * vectors)[:, :k]), mass
+
+
+@pytest.fixture
+def pair(bumpy):
+    """A shape and a copy with its vertices shuffled and its eigenvectors' signs changed: `order` is the true map."""
+    pos, face = bumpy()
+    source, mass = spectrum(pos, face)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(pos), generator=generator)
+    signs = torch.where(torch.rand(30, generator=generator) < 0.5, -1.0, 1.0)
+    return source, mass, Spectrum(source.values, source.vectors[order] * signs), mass[order], order
+
+
+def test_landmarks_find_the_whole_map(pair):
+    source, mass, target, target_mass, order = pair
+    places = torch.tensor([3, 40, 77])
+    here = torch.argsort(order)[places]
+    C = functional_map(
+        source, target, mass, target_mass, landmark_values(source, places), landmark_values(target, here)
+    )
+    assert torch.equal(point_map(C, source, target), order)
+    torch.testing.assert_close(C.abs(), torch.eye(30, dtype=C.dtype), rtol=0, atol=1e-2)
+
+
+def test_descriptors_and_zoom_out(pair):
+    source, mass, target, target_mass, order = pair
+
+    def describe(s):
+        return torch.cat([heat_kernel_signature(s), wave_kernel_signature(s)], 1)
+
+    few = functional_map(
+        source.first(12), target.first(12), mass, target_mass, describe(source), describe(target), commute=1e-4
+    )
+    full = zoom_out(few, source, target, target_mass)
+    assert full.shape == (30, 30)
+    assert (point_map(full, source, target) == order).double().mean() > 0.99
+
+
+def test_a_function_is_carried_over(pair):
+    source, mass, target, target_mass, order = pair
+    C = from_point_map(order, source, target, target_mass)
+    f = source.vectors @ torch.linspace(1, 2, 30, dtype=torch.float64)
+    torch.testing.assert_close(C @ fourier(f, source, mass), fourier(f[order], target, target_mass))
+
+
+def test_aligned_coefficients_agree(pair):
+    source, _, target, target_mass, order = pair
+    generator = torch.Generator().manual_seed(1)
+    mix = torch.linalg.qr(torch.randn(30, 30, dtype=torch.float64, generator=generator))[0]
+    mixed = Spectrum(target.values, target.vectors @ mix)
+    aligned = align_spectra(from_point_map(order, source, mixed, target_mass), source, mixed)
+    torch.testing.assert_close(aligned.vectors, source.vectors[order])
+    gram = aligned.vectors.T @ (target_mass[:, None] * aligned.vectors)
+    torch.testing.assert_close(gram, torch.eye(30, dtype=torch.float64))
+
+
+def test_aligned_values_are_those_of_the_source_up_to_sign(pair):
+    source, _, target, target_mass, order = pair
+    aligned = align_spectra(from_point_map(order, source, target, target_mass), source, target)
+    torch.testing.assert_close(aligned.values, source.values)
+
+
+def test_refusals(pair):
+    source, mass, target, target_mass, _ = pair
+    with pytest.raises(CotanError, match=r"expected descriptors \(V1, D\) and \(V2, D\)"):
+        functional_map(source, target, mass, target_mass, mass[:, None], target_mass[:, None].repeat(1, 2))
+    with pytest.raises(CotanError, match="expected a square map of at most 30 pairs"):
+        align_spectra(torch.eye(30, dtype=torch.float64)[:20], source, target)

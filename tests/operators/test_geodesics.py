@@ -1,0 +1,188 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators.edge_index import edge_index
+from cotan.operators.geodesic_distance import front_distance, geodesic_distance
+from cotan.operators.geodesic_polar import geodesic_polar
+from cotan.operators.logarithmic_map import logarithmic_map
+from cotan.operators.normals import vertex_normals
+from cotan.operators.ring_neighbours import ring_neighbours
+from cotan.operators.tangent_frames import tangent_frames
+
+
+def frames(pos, face):
+    return tangent_frames(pos, edge_index(face), vertex_normals(pos, face))
+
+
+def patches(pos, face, rings=2):
+    pairs = ring_neighbours(edge_index(face), len(pos), rings=rings)
+    return pairs, geodesic_polar(pos, face, frames(pos, face), pairs)
+
+
+def arcs(a, b):
+    return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1))
+
+
+def turned(a, b):
+    """The angle between directions a and b."""
+    return (torch.remainder(a - b + math.pi, 2 * math.pi) - math.pi).abs()
+
+
+# --- distance ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("distance", "edges_away"), [(front_distance, 0), (geodesic_distance, 8)])
+def test_sphere_within_two_percent_of_arcs(distance, edges_away, icosphere):
+    pos, face = icosphere(4)
+    far = arcs(pos, pos[7].expand_as(pos))
+    found = distance(pos, face, source=7)
+    assert found[7] == 0
+    away = far > edges_away * 0.07
+    away[7] = False
+    assert ((found - far)[away].abs() / far[away]).max() < 0.02
+
+
+@pytest.mark.parametrize(("distance", "tolerance"), [(front_distance, 0.005), (geodesic_distance, 0.02)])
+def test_against_exact_geodesics(distance, tolerance, real):
+    import igl
+
+    pos, face = real
+    if len(pos) > 10000 or len(torch.unique(face)) < len(pos):
+        pytest.skip("too long for the exact oracle")
+    targets = np.arange(0, len(pos), 37, dtype=np.int64)
+    empty = np.zeros(0, dtype=np.int64)
+    exact = igl.exact_geodesic(pos.numpy(), face.T.numpy(), np.array([5]), empty, targets, empty)
+    found = distance(pos, face, source=5).numpy()[targets]
+    assert np.abs(found - exact).mean() < tolerance * exact.mean()
+
+
+def test_against_potpourri3d(bumpy):
+    import potpourri3d
+
+    pos, face = bumpy()
+    theirs = potpourri3d.MeshHeatMethodDistanceSolver(pos.numpy(), face.T.numpy()).compute_distance(3)
+    np.testing.assert_allclose(geodesic_distance(pos, face, source=3), theirs.clip(0), rtol=1e-6, atol=1e-6)
+
+
+def test_several_sources_and_components(icosphere):
+    pos, face = icosphere(2)
+    two = torch.cat([pos[:1] + 50, pos, pos + 9]), torch.cat([face + 1, face + 1 + len(pos)], 1)
+    found = geodesic_distance(*two, source=(1, 4))
+    assert torch.isinf(found[0])
+    assert torch.isinf(found[1 + len(pos) :]).all()
+    assert found[1 : 1 + len(pos)].max() < 4
+    assert found[[1, 4]].tolist() == [0, 0]
+    alone = geodesic_distance(*two, source=0)
+    assert alone[0] == 0
+    assert torch.isinf(alone[1:]).all()
+
+
+@pytest.mark.parametrize("distance", [front_distance, geodesic_distance])
+def test_hard_distance(distance, hard):
+    pos, face = hard
+    try:
+        found = distance(pos, face, source=int(face[0, 0]))
+    except CotanError as refusal:
+        assert len(str(refusal)) < 300  # noqa: PT017
+        return
+    assert not torch.isnan(found).any()
+    assert (found >= 0).all()
+    assert torch.isfinite(found[face[:, 0]]).all()
+
+
+def test_refusals(icosphere):
+    pos, face = icosphere(0)
+    with pytest.raises(CotanError, match="source=12, expected vertex numbers from 0 to 11"):
+        geodesic_distance(pos, face, source=12)
+    with pytest.raises(CotanError, match="no derivative with respect to pos"):
+        geodesic_distance(pos.clone().requires_grad_(), face)
+
+
+# --- logarithmic map --------------------------------------------------------------------------------------------------
+
+
+def test_logarithmic_map_of_a_sphere(icosphere):
+    pos, face = icosphere(4)
+    frame = frames(pos, face)
+    found = logarithmic_map(pos, face, frame, source=7)
+    far = arcs(pos, pos[7].expand_as(pos))
+    near = (far < 1) & (far > 0.1)
+    direction = (pos - pos[7]) @ frame[7, :2].T
+    expected = far[:, None] * direction / direction.norm(dim=1, keepdim=True)
+    assert (found - expected)[near].norm(dim=1).max() < 0.02
+    assert found[7].tolist() == [0, 0]
+
+
+def test_logarithmic_map_turns_with_the_frame(bumpy):
+    pos, face = bumpy()
+    frame = frames(pos, face)
+    quarter = torch.stack([frame[:, 1], -frame[:, 0], frame[:, 2]], 1)
+    before, after = (logarithmic_map(pos, face, f, source=3) for f in (frame, quarter))
+    torch.testing.assert_close(after, torch.stack([before[:, 1], -before[:, 0]], 1))
+
+
+def test_hard_logarithmic_map(hard):
+    pos, face = hard
+    try:
+        found = logarithmic_map(pos, face, frames(pos, face), source=int(face[0, 0]))
+    except CotanError:
+        return
+    assert torch.isfinite(found).all()
+
+
+# --- neighbourhoods ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rings", [1, 2, 3])
+def test_rings_against_powers_of_the_adjacency(rings, bumpy):
+    pos, face = bumpy(1)
+    edges = edge_index(face)
+    near = torch.eye(len(pos))
+    near[edges[0], edges[1]] = 1
+    expected = torch.linalg.matrix_power(near, rings).fill_diagonal_(0).nonzero()
+    assert torch.equal(ring_neighbours(edges, len(pos), rings=rings).flip(0).T, expected)
+
+
+def test_polar_coordinates_of_the_plane_are_exact(square):
+    pos, face = square(9)
+    pairs, polar = patches(pos, face, rings=3)
+    inside = ((pos[:, :2] > 0.4) & (pos[:, :2] < 0.6)).all(1)[pairs[1]]  # the patch of this vertex is convex in parts
+    frame = frames(pos, face)
+    offset = pos[pairs[0]] - pos[pairs[1]]
+    flat = (frame[pairs[1], :2] @ offset[..., None])[..., 0]
+    assert (polar[:, 0] >= offset.norm(dim=1) - 1e-9).all()
+    error = (polar[:, 0] / offset.norm(dim=1) - 1)[inside]
+    assert error.median() < 1e-9
+    assert error.max() < 0.1  # past a corner of the patch, around it
+    straight = inside & (polar[:, 0] < offset.norm(dim=1) * (1 + 1e-9))
+    assert turned(polar[:, 1], torch.atan2(flat[:, 1], flat[:, 0]))[straight].max() < 1e-6
+
+
+def test_polar_coordinates_of_a_sphere(icosphere):
+    pos, face = icosphere(3)
+    (other, centre), polar = patches(pos, face, rings=3)
+    far = arcs(pos[other], pos[centre])
+    assert (polar[:, 0] / far - 1).abs().max() < 0.01
+    flat = (frames(pos, face)[centre, :2] @ (pos[other] - pos[centre])[..., None])[..., 0]
+    assert turned(polar[:, 1], torch.atan2(flat[:, 1], flat[:, 0])).max() < 0.03
+
+
+def test_polar_coordinates_agree_with_the_logarithmic_map(bumpy):
+    pos, face = bumpy(3)
+    (other, centre), polar = patches(pos, face, rings=2)
+    mine = centre == 17
+    x = polar[mine, :1] * torch.stack([polar[mine, 1].cos(), polar[mine, 1].sin()], 1)
+    theirs = logarithmic_map(pos, face, frames(pos, face), source=17)[other[mine]]
+    assert (x - theirs).norm(dim=1).max() < 0.1 * polar[mine, 0].max()
+
+
+def test_hard_polar_coordinates(hard):
+    pos, face = hard
+    pairs, polar = patches(pos, face, rings=1 if len(pos) > 20000 else 2)
+    assert torch.isfinite(polar).all()
+    straight = (pos[pairs[0]] - pos[pairs[1]]).norm(dim=1)
+    assert (polar[:, 0] >= straight * (1 - 1e-6) - 1e-12).all()

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators.heat_diffusion import implicit_heat, spectral_heat
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.shifted_solve import _iterated, shifted_solve
+from cotan.spectrum import Spectrum
+
+
+def matrices(pos, face):
+    return cotan_laplacian(pos, face), barycentric_mass(pos, face)
+
+
+def full_spectrum(laplacian, mass):
+    root = mass.rsqrt()
+    values, vectors = torch.linalg.eigh(root[:, None] * laplacian.to_dense() * root)
+    return Spectrum(values, root[:, None] * vectors)
+
+
+def signal(size, channels=2):
+    return torch.randn(size, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_spectral_is_the_matrix_exponential(bumpy):
+    L, m = matrices(*bumpy(1))
+    x = signal(len(m))
+    exact = torch.matrix_exp(-0.1 * L.to_dense() / m[:, None]) @ x
+    torch.testing.assert_close(spectral_heat(x, full_spectrum(L, m), m, time=0.1), exact)
+
+
+def test_implicit_solves_its_equation_and_tends_to_the_exact(bumpy):
+    L, m = matrices(*bumpy(1))
+    x = signal(len(m))
+    one = implicit_heat(x, L, m, time=0.1)
+    torch.testing.assert_close(m[:, None] * one + 0.1 * (L @ one), m[:, None] * x)
+    exact = spectral_heat(x, full_spectrum(L, m), m, time=0.1)
+    errors = [(implicit_heat(x, L, m, time=0.1, steps=n) - exact).norm() for n in (8, 16, 32)]
+    assert errors[2] < errors[1] / 1.8 < errors[0] / 1.8**2
+
+
+@pytest.mark.parametrize("one_channel", [False, True])
+def test_heat_is_kept(bumpy, one_channel):
+    L, m = matrices(*bumpy(2))
+    x = signal(len(m))[:, 0] if one_channel else signal(len(m))
+    for after in (implicit_heat(x, L, m), spectral_heat(x, full_spectrum(L, m), m)):
+        assert after.shape == x.shape
+        torch.testing.assert_close(m @ after, m @ x)
+        assert after.std() < x.std()
+
+
+def test_hard(hard, finite_or_refused):
+    pos, face = hard
+    mass = finite_or_refused(barycentric_mass, pos, face)
+    if mass is not None:
+        x = signal(len(pos))
+        L = cotan_laplacian(pos, face)
+        y = implicit_heat(x, L, mass)
+        residual = mass[:, None] * y + mass.mean() * (L @ y) - mass[:, None] * x
+        assert residual.abs().max() < 1e-8 * mass.mean() * L.values.abs().max()
+
+
+def test_derivatives_of_the_solve(bumpy):
+    L, m = matrices(*bumpy(0))
+
+    def solve(values, mass, right):
+        symmetric = L.with_values((values + L.with_values(values).T.values) / 2)
+        return shifted_solve(symmetric, mass, 0.3, right)
+
+    inputs = [t.clone().requires_grad_() for t in (L.values, m, signal(len(m)))]
+    assert torch.autograd.gradcheck(solve, inputs, check_forward_ad=True)
+
+
+def test_conjugate_gradients_agree_with_the_factorisation(bumpy):
+    L, m = matrices(*bumpy(2))
+    b = signal(len(m))
+    torch.testing.assert_close(_iterated(L * 0.1, m)(b), shifted_solve(L, m, 0.1, b), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(bumpy):
+    L, m = matrices(*bumpy(2))
+    x = signal(len(m))
+    there = implicit_heat(x.cuda(), L.to("cuda"), m.cuda())
+    torch.testing.assert_close(there.cpu(), implicit_heat(x, L, m), rtol=1e-7, atol=1e-7)
+
+
+def test_refusals(bumpy):
+    L, m = matrices(*bumpy(0))
+    with pytest.raises(CotanError, match="time=-1, expected a positive number"):
+        implicit_heat(signal(len(m)), L, m, time=-1)
+    with pytest.raises(CotanError, match="steps=0"):
+        implicit_heat(signal(len(m)), L, m, steps=0)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from cotan.errors import CotanError
+from cotan.operators import neighbours
+from cotan.operators.neighbours import nearest, nearest_neighbours, radius_neighbours
+
+DEVICES = pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+        ),
+    ],
+)
+
+
+def cloud(size=150, seed=0):
+    return torch.rand(size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def distances(pos):
+    return (pos[:, None] - pos).norm(dim=2)
+
+
+@DEVICES
+def test_nearest_by_all_distances(device):
+    pos = cloud().to(device)
+    found = nearest_neighbours(pos, k=7)
+    expected = distances(pos).fill_diagonal_(9).topk(7, largest=False).indices
+    assert torch.equal(found[0].view(-1, 7), expected)
+    assert torch.equal(found[1].view(-1, 7)[:, 0], torch.arange(len(pos), device=device))
+
+
+@DEVICES
+@pytest.mark.parametrize("limit", [None, 3])
+def test_radius_by_all_distances(device, limit, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK", 1000)
+    pos = cloud().to(device)
+    source, target = radius_neighbours(pos, radius=0.2, limit=limit)
+    far = distances(pos).fill_diagonal_(9)
+    for i in range(len(pos)):
+        order = far[i].argsort()
+        expected = order[: int((far[i] <= 0.2).sum())][:limit]
+        assert torch.equal(source[target == i], expected)
+
+
+def test_points_at_one_place():
+    pos = torch.cat([torch.zeros(6, 3), torch.ones(1, 3)])
+    source, target = nearest_neighbours(pos, k=3)
+    assert (source != target).all()
+    assert torch.bincount(target).tolist() == [3] * 7
+    assert (source.view(-1, 3).sort(1).values.diff(dim=1) > 0).all()
+    assert radius_neighbours(pos, radius=0.5).shape == (2, 30)
+
+
+def test_fewer_points_than_asked():
+    assert nearest_neighbours(cloud(4), k=10).shape == (2, 12)
+    assert nearest_neighbours(cloud(1), k=10).shape == (2, 0)
+    assert radius_neighbours(cloud(1)).shape == (2, 0)
+
+
+def test_nearest_to_others():
+    points, queries = cloud(80, 1), cloud(30, 2)
+    distance, index = nearest(points, queries, 1)
+    assert torch.equal(index[:, 0], (queries[:, None] - points).norm(dim=2).argmin(1))
+    torch.testing.assert_close(distance[:, 0], (queries - points[index[:, 0]]).norm(dim=1))
+
+
+def test_refusals():
+    with pytest.raises(CotanError, match="k=0"):
+        nearest_neighbours(cloud(5), k=0)
+    with pytest.raises(CotanError, match="radius=0"):
+        radius_neighbours(cloud(5), radius=0)

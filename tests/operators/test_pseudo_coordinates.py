@@ -1,0 +1,52 @@
+import math
+
+import torch
+
+from cotan.operators.edge_index import edge_index
+from cotan.operators.normals import vertex_normals
+from cotan.operators.pseudo_coordinates import degree_coordinates, offset_coordinates, polar_coordinates
+from cotan.operators.tangent_frames import tangent_frames
+
+
+def polar(pos, face):
+    edges = edge_index(face)
+    return polar_coordinates(pos, edges, tangent_frames(pos, edges, vertex_normals(pos, face)))
+
+
+def test_source_seen_from_target():
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]])
+    face = torch.tensor([[0], [1], [2]])
+    edges = edge_index(face)
+    offset = offset_coordinates(pos, edges)
+    to_origin = edges[1] == 0
+    assert offset[to_origin].tolist() == [[1, 0, 0], [0, 2, 0]]
+    # The longest edge at 0 leads to 2: its angle is 0, and 1 lies clockwise of it.
+    torch.testing.assert_close(
+        polar(pos, face)[to_origin], torch.tensor([[1, -math.pi / 2], [2, 0]], dtype=torch.float64)
+    )
+
+
+def test_polar_is_kept_by_rigid_motion(bumpy, rotation):
+    pos, face = bumpy()
+    before, after = polar(pos, face), polar(pos @ rotation[0].T + rotation[1], face)
+    torch.testing.assert_close(before[:, 0], after[:, 0])
+    torch.testing.assert_close(before[:, 1].sin(), after[:, 1].sin(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(before[:, 1].cos(), after[:, 1].cos(), rtol=0, atol=1e-7)
+
+
+def test_degree_of_a_star():
+    edges = torch.tensor([[1, 2, 3, 0, 0, 0], [0, 0, 0, 1, 2, 3]])
+    thirds = 3**-0.5
+    torch.testing.assert_close(
+        degree_coordinates(edges, 5), torch.tensor([[1, thirds]] * 3 + [[thirds, 1]] * 3, dtype=torch.float64)
+    )
+
+
+def test_hard(hard):
+    assert torch.isfinite(polar(*hard)).all()
+
+
+def test_derivative(bumpy):
+    pos, face = bumpy(0)
+    assert torch.autograd.gradcheck(lambda p: polar(p, face)[:, 0], pos.clone().requires_grad_())
+    assert torch.autograd.gradcheck(lambda p: polar(p, face)[:, 1].cos(), pos.clone().requires_grad_())
