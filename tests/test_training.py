@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -237,9 +238,9 @@ def test_augmentation_is_drawn_anew_each_epoch_and_repeats():
     a, b = (fit(model_for("linear", clouds(), seed=0), clouds(), **{**settings, "lr": 1e-12}) for _ in range(2))
     losses = [line["train_loss"] for line in a.history]
     assert losses == [line["train_loss"] for line in b.history]
-    assert max(abs(x - y) for x, y in zip(losses, losses[1:])) > 1e-4  # turned each epoch
+    assert max(abs(x - y) for x, y in pairwise(losses)) > 1e-4  # turned each epoch
     fixed = [line["train_loss"] for line in plain.history]
-    assert max(abs(x - y) for x, y in zip(fixed, fixed[1:])) < 1e-5
+    assert max(abs(x - y) for x, y in pairwise(fixed)) < 1e-5
     assert [line["val_loss"] for line in a.history] == pytest.approx([line["val_loss"] for line in plain.history])
 
 
@@ -291,7 +292,7 @@ def test_a_recipe_with_a_typo_names_the_nearest(tmp_path):
         Recipe.of(path)
     with pytest.raises(cotan.CotanError, match="Did you mean 'schedule'"):
         Recipe.of(schedul="cosine")
-    with pytest.raises(cotan.CotanError, match="unknown schedule of a recipe 'cosin'. Did you mean 'cosine'"):
+    with pytest.raises(cotan.CotanError, match=r"unknown schedule of a recipe 'cosin'\. Did you mean 'cosine'"):
         Recipe.of(schedule="cosin")
 
 

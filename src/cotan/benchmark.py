@@ -34,7 +34,7 @@ def bench(
 ) -> Table:
     """Runs a suite, or what of it is missing, and gives the table of all its results.
 
-    A model that fails on a dataset is listed in `table.failures`, and the others go on. After Ctrl-C, the table has what there is.
+    A model that fails on a dataset is listed in `table.failures`, and the others go on. Ctrl-C ends with what there is.
 
     Arguments:
         suite: a `Suite`, a mapping, or a TOML file.

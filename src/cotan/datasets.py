@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError, unknown
-from .values import digest
+from .values import digest, map_tensors
 
 SPLITS = ("train", "val", "test")
 SPREAD = ("workers", "progress")  # options of a dataset that say how it is made, not what it is
@@ -259,7 +259,12 @@ def _keep(key: str, splits: Splits) -> None:
         "task": splits.task,
         "sizes": {n: len(s) for n, s in splits.lists().items()},
     }
-    content = {f"{name}.{i}": shape for name, shapes in splits.lists().items() for i, shape in enumerate(shapes)}
+    # A copy of each: lists may share shapes, which one file of tensors must not.
+    content = {
+        f"{name}.{i}": map_tensors(Tensor.clone, shape)
+        for name, shapes in splits.lists().items()
+        for i, shape in enumerate(shapes)
+    }
     store().put(
         f"{key}-dataset", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0)
     )

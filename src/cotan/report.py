@@ -1,0 +1,193 @@
+"""The page of a benchmark: report/index.html, one file with its pictures inside, in the reader's light or dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .drawing import bars, shapes_png
+from .table import Table
+from .training.checkpoint import write
+
+
+class Section(NamedTuple):
+    """Something more for the page: text, and a matplotlib figure or SVG if there is one."""
+
+    title: str
+    text: str
+    figure: Any = None
+
+
+STYLE = """
+:root { --ink: #1d1d1f; --soft: #6a6a70; --line: #d9d9de; --page: #fcfcfa; --best: #1b7f4b; color-scheme: light dark }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ececef; --soft: #9b9ba3; --line: #3a3a40; --page: #17171a; --best: #63d297 }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 66rem;
+  margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
+p, figcaption, footer { color: var(--soft); max-width: 46rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th { font-weight: 600 } th:first-child, td:first-child { text-align: left }
+td.best { color: var(--best); font-weight: 600 }
+svg text { fill: var(--ink); font: 12px system-ui, sans-serif } svg .soft { fill: var(--soft) }
+svg line { stroke: var(--line) } svg, img { max-width: 100%; height: auto }
+code { font-size: .9em }
+""".strip()
+
+
+def write_report(table: Table, folder: Path | str | None = None, *, sections: Sequence[Section] = ()) -> Path:
+    """Writes index.html; gives its path.
+
+    Arguments:
+        folder: `report` in the table's folder by default.
+        sections: more to show, below the results.
+    """
+    path = Path(folder) if folder is not None else table.folder / "report"
+    parts = [f"<h1>{escape(table.suite.name)}</h1>", f"<p>{escape(_protocol(table))}</p>"]
+    for dataset in dict.fromkeys(row["dataset"] for row in table.rows):
+        parts += _results(table, dataset)
+    if table.failures:
+        parts.append("<h2>What failed</h2><ul>")
+        for dataset, model, seed, reason in table.failures:
+            where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
+            parts.append(f"<li>{escape(where)}: {escape(reason)}</li>")
+        parts.append("</ul>")
+    for section in sections:
+        parts += [f"<h2>{escape(section.title)}</h2>", _figure(section.figure), f"<p>{escape(section.text)}</p>"]
+    for label, splits in table.datasets.items():
+        if splits.skipped:
+            parts.append(f"<h2>Skipped in {escape(label)}: {len(splits.skipped)} files</h2><ul>")
+            parts += [f"<li><code>{escape(file)}</code>: {escape(reason)}</li>" for file, reason in splits.skipped]
+            parts.append("</ul>")
+    parts += _nodes(table) + _again(table)
+    page = "\n".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(table.suite.name)}</title><style>{STYLE}</style></head><body>",
+            *parts,
+            "</body></html>\n",
+        ]
+    )
+    write(path / "index.html", page.encode())
+    return path / "index.html"
+
+
+def _protocol(table: Table) -> str:
+    seeds = ", ".join(map(str, table.suite.seeds))
+    return (
+        "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best epoch "
+        "was chosen on val; test and the stress variants were looked at once. "
+        f"Seeds: {seeds}. Numbers are {table.metric()}"
+        + (", mean ± standard deviation over seeds." if len(table.suite.seeds) > 1 else ".")
+    )
+
+
+def _results(table: Table, dataset: str) -> list[str]:
+    header, rows = table.summary(dataset)
+    axes, metric = table.axes(dataset), table.metric()
+    labels = [row[0] for row in rows]
+    numbers = {m: [(table.cell(dataset, m, f"{a}_{metric}") or (0.0, 0.0))[0] for a in axes] for m in labels}
+    choose = max if metric == "accuracy" else min
+    best = [choose(numbers[m][i] for m in labels) for i in range(len(axes))]
+    out = [f"<h2>{escape(dataset)}</h2>", '<div class="wide"><table><tr>']
+    out += [f"<th>{escape(name)}</th>" for name in header]
+    out.append("</tr>")
+    for row in rows:
+        marks = [i for i, value in enumerate(numbers[row[0]]) if value == best[i]]
+        cells = [
+            f'<td class="best">{escape(c)}</td>' if j - 1 in marks else f"<td>{escape(c)}</td>"
+            for j, c in enumerate(row)
+        ]
+        out.append(f"<tr>{''.join(cells)}</tr>")
+    out.append("</table></div>")
+    names = [axis.removeprefix("stress_") for axis in axes]
+    out.append(
+        f"<figure>{bars(names, numbers)}<figcaption>{metric} on test and each stress variant</figcaption></figure>"
+    )
+    splits = table.datasets.get(dataset)
+    if splits is not None:
+        out += _pictures(splits)
+    return out
+
+
+def _pictures(splits: Any) -> list[str]:
+    """Examples of every class, and one test shape with its stress variants."""
+    drawable = [shape for shape in splits.train if shape.get("pos") is not None and shape.get("face") is not None]
+    if not drawable:
+        return []
+    out = []
+    if splits.task == "classify":
+        by_class = [[s for s in drawable if int(s.y) == i][:2] for i in range(min(len(splits.classes), 12))]
+        rows = [[pair[j] for pair in by_class if len(pair) > j] for j in range(2)]
+        names = [splits.classes[i] for i, pair in enumerate(by_class) if pair]
+    else:
+        rows, names = [drawable[:8]], []
+    what = "coloured by part" if rows[0][0].get("part") is not None or splits.task == "label" else "coloured by class"
+    out.append(f"<figure>{_image(shapes_png(rows, names))}<figcaption>Training shapes, {what}</figcaption></figure>")
+    variants = {"test": splits.test, **splits.stress}
+    firsts = [(name, shapes[0]) for name, shapes in variants.items() if shapes and shapes[0].get("face") is not None]
+    if len(firsts) > 1:
+        png = shapes_png([[shape for _, shape in firsts]], [name for name, _ in firsts], one_scale=True)
+        out.append(
+            f"<figure>{_image(png)}<figcaption>A test shape and its stress variants, in one scale</figcaption></figure>"
+        )
+    return out
+
+
+def _nodes(table: Table) -> list[str]:
+    """What preparation cost by node, and how many models share it."""
+    if not any(table.nodes.values()):
+        return []
+    out = ["<h2>Preparation</h2>", "<p>Seconds on all shapes, once a node however many models need it.</p>"]
+    out.append('<div class="wide"><table><tr><th>node</th><th>dataset</th><th>seconds</th><th>models</th></tr>')
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for (dataset, _), nodes in table.nodes.items():
+        for label, value in nodes.items():
+            seconds.setdefault((label, dataset), []).append(value)
+    for (label, dataset), values in sorted(seconds.items(), key=lambda item: -max(item[1])):
+        out.append(
+            f"<tr><td>{escape(label)}</td><td>{escape(dataset)}</td><td>{max(values):.2f}</td><td>{len(values)}</td></tr>"
+        )
+    return [*out, "</table></div>"]
+
+
+def _again(table: Table) -> list[str]:
+    """What is needed to run it again."""
+    if not table.rows:
+        return []
+    row = table.rows[0]
+    recipe = ", ".join(f"{key} {value}" for key, value in table.suite.recipe.record().items() if key != "seed")
+    others = [
+        f"{m.label}: " + ", ".join(f"{k} {v}" for k, v in m.recipe.items()) for m in table.suite.models if m.recipe
+    ]
+    digests = {r["dataset"]: r["split_digest"][:12] for r in table.rows}
+    lines = [
+        f"Recipe: {recipe}." + (f" Different for {'; '.join(others)}." if others else ""),
+        "Splits: " + ", ".join(f"{name} {digest}" for name, digest in digests.items()) + ".",
+        "Versions: " + ", ".join(f"{name} {value}" for name, value in row["versions"].items()) + ".",
+        f"Every number is a line of results.jsonl; the weights are in {escape(str(table.folder / 'runs'))}.",
+    ]
+    return ["<h2>To run it again</h2>", *(f"<p>{escape(line)}</p>" for line in lines)]
+
+
+def _figure(figure: Any) -> str:
+    if figure is None:
+        return ""
+    if isinstance(figure, str):
+        return f"<figure>{figure}</figure>"
+    from io import BytesIO
+
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120, bbox_inches="tight")  # on white: its ink is dark
+    return f'<figure style="background:#fff;padding:.5rem;border-radius:6px">{_image(out.getvalue())}</figure>'
+
+
+def _image(png: bytes) -> str:
+    from base64 import b64encode
+
+    return f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'

@@ -1,0 +1,88 @@
+"""Folders of meshes, both layouts; a broken file is skipped, named and counted."""
+
+import os
+from pathlib import Path
+
+import pytest
+import trimesh
+
+import cotan
+from cotan.training import fit
+
+QUICK = {"epochs": 2, "progress": "none", "device": "cpu"}
+
+
+def mesh(kind: str):
+    return trimesh.creation.icosphere(subdivisions=1) if kind == "ball" else trimesh.creation.box()
+
+
+def fill(folder: Path, kind: str, count: int, suffix: str = ".off") -> None:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        mesh(kind).export(folder / f"{kind}{i}{suffix}")
+
+
+def test_folders_by_split(tmp_path):
+    for kind, suffix in (("box", ".obj"), ("ball", ".ply")):
+        fill(tmp_path / kind / "train", kind, 3, suffix)
+        fill(tmp_path / kind / "test", kind, 2, suffix)
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert data.classes == ("ball", "box")
+    assert (len(data.train), len(data.val), len(data.test), data.skipped) == (6, 0, 4, [])
+    assert [len(s.pos) for s in data.train] == [42] * 3 + [8] * 3
+    assert [int(s.y) for s in data.train] == [0] * 3 + [1] * 3
+    assert fit("linear", data, **QUICK).metrics["test_accuracy"] >= 0
+
+
+def test_files_by_class_are_split_by_a_seed(tmp_path):
+    for kind in ("box", "ball"):
+        fill(tmp_path / kind, kind, 10)
+    a, b, c = (cotan.load_dataset("folder", root=str(tmp_path), val=0.2, test=0.3, seed=s) for s in (0, 0, 1))
+
+    def files(splits):
+        return [[Path(s.path).name for s in shapes] for shapes in (splits.train, splits.val, splits.test)]
+
+    assert files(a) == files(b) != files(c)
+    assert [len(names) for names in files(a)] == [10, 4, 6]
+    assert len({name for names in files(a) for name in names}) == 20
+
+
+def test_one_unreadable_file_is_skipped_named_and_counted(tmp_path):
+    for kind in ("box", "ball"):
+        fill(tmp_path / kind / "train", kind, 4)
+        fill(tmp_path / kind / "test", kind, 1)
+    broken = tmp_path / "box/train/box2.off"
+    broken.write_text("OFF\n8 12 0\n0 0 nonsense\n")
+    empty = tmp_path / "ball/train/void.off"
+    empty.write_text("")
+    cloud = tmp_path / "ball/train/points.off"
+    cloud.write_text("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n")
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert {Path(path).name for path, _ in data.skipped} == {"box2.off", "void.off", "points.off"}
+    assert all(reason for _, reason in data.skipped)
+    assert len(data.train) == 7
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(cotan.CotanError, match="is no folder"):
+        cotan.load_dataset("folder", root=str(tmp_path / "none"))
+    with pytest.raises(cotan.CotanError, match="there is: nothing"):
+        cotan.load_dataset("folder", root=str(tmp_path))
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "box").mkdir()
+    with pytest.raises(cotan.CotanError, match=r"there is: box, notes\.txt"):
+        cotan.load_dataset("folder", root=str(tmp_path))
+    fill(tmp_path / "box/train", "box", 4)
+    with pytest.raises(cotan.CotanError, match="all training targets are class 0"):
+        fit("linear", cotan.load_dataset("folder", root=str(tmp_path)), **QUICK)
+    with pytest.raises(cotan.CotanError, match="expected shares"):
+        cotan.load_dataset("folder", root=str(tmp_path), test=1.0)
+
+
+def test_shrec11():
+    root = os.environ.get("COTAN_DATA")
+    if not root:
+        pytest.skip("COTAN_DATA is not set")
+    data = cotan.load_dataset("folder", root=f"{root}/shrec11")
+    assert (len(data.train), len(data.test), len(data.classes), data.skipped) == (480, 120, 30, [])
+    assert all(shape.face.shape[1] == 500 for shape in data.train)

@@ -1,0 +1,204 @@
+"""Suites, results that are never lost, the table and the page."""
+
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+from cotan.benchmark import Suite, bench
+from cotan.datasets import Splits
+from cotan.drawing import bars
+from cotan.report import Section, write_report
+from cotan.training import Run
+
+SUITE = """
+seeds = [0, 1]
+[recipe]
+epochs = 2
+device = "cpu"
+[[datasets]]
+name = "two-solids"
+[[models]]
+name = "linear"
+options = { width = 8, depth = 1 }
+[[models]]
+name = "linear"
+label = "wide"
+options = { width = 16, depth = 1 }
+recipe = { epochs = 3 }
+"""
+
+
+def solid(kind: int, seed: int) -> Data:
+    import trimesh
+
+    mesh = trimesh.creation.box() if kind else trimesh.creation.icosphere(subdivisions=1)
+    torch.manual_seed(seed)
+    pos = torch.tensor(mesh.vertices, dtype=torch.float32) * (1 + torch.rand(3))
+    return Data(pos=pos, face=torch.tensor(mesh.faces).T.contiguous(), y=torch.tensor([kind]))
+
+
+@cotan.dataset("two-solids")
+def two_solids():
+    lists = [[solid(i % 2, 10 * part + i) for i in range(6)] for part in range(3)]
+    return Splits(*lists, classes=("ball", "<box>"), stress={"again": lists[2]}, skipped=[("x.off", "broken")])
+
+
+@cotan.layer("fails-here")
+class FailsHere(nn.Module):
+    def __init__(self, in_dim, out_dim, *, when: str = "forward"):
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim)
+        if when == "plan":
+            self.needs = {"mass": cotan.node("always_fails")}
+
+    def forward(self, x, mass):
+        if self.training:
+            raise cotan.CotanError("it does not work")
+        return self.linear(x)
+
+
+@cotan.operator(per="vertex")
+def always_fails(pos):
+    raise cotan.CotanError("no such mass")
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    lines = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
+    assert [(line["model"], line["seed"]) for line in lines] == [("linear", 0), ("wide", 0), ("linear", 1), ("wide", 1)]
+    assert sorted(map(str, lines)) == sorted(map(str, table.rows))
+    first = lines[0]
+    assert first["stress_again_accuracy"] == first["test_accuracy"]
+    assert first["split_digest"] == cotan.load_dataset("two-solids").digest
+    assert first["parameters"] == sum(p.numel() for p in Run.load(tmp_path / "out" / first["run"]).model.parameters())
+    assert {"epoch_seconds", "prepare_seconds", "versions", "recipe"} <= first.keys()
+    assert [line["epochs"] for line in lines] == [2, 3, 2, 3]
+    header, rows = table.summary("two-solids")
+    assert header[:3] == ["model", "test", "again"]
+    mean = (lines[0]["test_accuracy"] + lines[2]["test_accuracy"]) / 2
+    assert rows[0][1].startswith(f"{mean:.2f}")
+    assert "wide" in str(table)
+    page = write_report(table, sections=[Section("More", "words & words", "<svg></svg>")]).read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "<svg" in page
+    assert "words &amp; words" in page
+    assert "&lt;box&gt;" not in page  # class names are drawn, not written
+    assert "x.off" in page
+    assert not re.search(r"(src|href)=\"http", page)
+
+
+def test_the_same_suite_gives_the_same_numbers(suite, tmp_path):
+    a, b = (bench(suite, out=tmp_path / name, progress="none") for name in "ab")
+
+    def numbers(table):
+        return [{k: v for k, v in row.items() if k.startswith(("val_", "test_", "stress_"))} for row in table.rows]
+
+    assert numbers(a) == numbers(b)
+
+
+def test_finished_results_are_kept_and_only_the_missing_run(suite, tmp_path, monkeypatch):
+    import cotan.benchmark as benchmark
+
+    bench(suite, out=tmp_path / "out", progress="none")
+    file = tmp_path / "out/results.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2]) + lines[2][:30])  # cut short by a kill
+    calls = []
+    real = benchmark.fit
+    monkeypatch.setattr(benchmark, "fit", lambda *args, **kwargs: calls.append(args[2].seed) or real(*args, **kwargs))
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert calls == [1, 1]
+    assert len(table.rows) == 4
+    assert [json.loads(line)["key"] for line in file.read_text().splitlines()][:2] == [
+        json.loads(x)["key"] for x in lines[:2]
+    ]
+    bench(suite, out=tmp_path / "out", progress="none")
+    assert calls == [1, 1]
+
+
+def test_another_recipe_is_another_result(suite, tmp_path):
+    bench(suite, out=tmp_path / "out", progress="none")
+    suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert [row["epochs"] for row in table.rows] == [1, 1, 3, 3]
+    assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("when", ["forward", "plan"])
+def test_a_model_that_fails_stops_no_other(suite, tmp_path, when):
+    failing = f'[[models]]\nname = "fails-here"\noptions = {{ when = "{when}", depth = 1 }}\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + failing)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert [row["model"] for row in table.rows] == ["linear", "wide"]
+    ((dataset, model, _, reason),) = table.failures
+    assert (dataset, model) == ("two-solids", "fails-here")
+    assert ("it does not work" if when == "forward" else "no such mass") in reason
+    assert "fails-here" in write_report(table).read_text()
+
+
+def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):
+    import cotan.training.loop as loop
+
+    whole = bench(suite, out=tmp_path / "whole", progress="none")
+    real, seen = loop._Fit._one_epoch, []
+
+    def stop(self):
+        seen.append(0)
+        if len(seen) == 4:  # in the second epoch of the second model
+            raise KeyboardInterrupt
+        real(self)
+
+    monkeypatch.setattr(loop._Fit, "_one_epoch", stop)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert table.stopped
+    assert len(table.rows) == 1
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert not table.stopped
+    assert [r["test_loss"] for r in table.rows] == [r["test_loss"] for r in whole.rows]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("linear", "linaer"), r"unknown model 'linaer'\. Did you mean 'linear'"),
+        (("two-solids", "two-solid"), r"unknown dataset 'two-solid'\. Did you mean 'two-solids'"),
+        (("epochs = 2", "epoch = 2"), r"unknown key of a recipe 'epoch'\. Did you mean 'epochs'"),
+        (("seeds", "seed"), r"unknown key of .*small.toml 'seed'\. Did you mean 'seeds'"),
+        (("width = 8", "widht = 8"), r"'widht'\. Did you mean 'width'"),
+        (('label = "wide"', ""), r"two models have the label 'linear'"),
+        (("[0, 1]", "[0.5]"), r"expected whole numbers"),
+        (("[recipe]", "[recipe"), r"is not TOML"),
+    ],
+)
+def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, change, message):
+    assert change[0] in SUITE
+    suite.write_text(SUITE.replace(*change))
+    with pytest.raises(cotan.CotanError, match=message):
+        bench(suite, out=tmp_path / "out", progress="none")
+    assert not (tmp_path / "out/results.jsonl").exists()
+
+
+def test_a_suite_without_models():
+    with pytest.raises(cotan.CotanError, match="has no models"):
+        Suite.of({"datasets": ["two-solids"]})
+    assert Suite.of({"datasets": ["two-solids"], "models": ["linear"]}).models[0].label == "linear"
+
+
+def test_bars_are_as_tall_as_their_values():
+    svg = bars(["test", "a&b"], {"one": [0.5, 1.0], "<two>": [0.25, 0.0]}, height=200)
+    heights = [float(h) for h in re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="\d+" height="([\d.]+)" rx="1.5"', svg)]
+    assert heights == [100, 50, 200, 0]
+    assert "a&amp;b" in svg
+    assert "&lt;two&gt;" in svg

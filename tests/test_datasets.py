@@ -1,0 +1,93 @@
+"""Splits, their digest, datasets by name, and generated datasets in the store."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan.datasets import Splits, as_splits, load_dataset, width
+
+MADE = []
+
+
+@cotan.dataset("made-here")
+def made_here(*, shapes: int = 4, workers: int | None = None):
+    MADE.append(shapes)
+    data = [Data(pos=torch.rand(5, 3), y=torch.tensor([i % 2])) for i in range(shapes)]
+    return Splits(data, [], data[:1], classes=("a", "b"), stress={"late": data[1:]})
+
+
+@cotan.dataset("empty-here")
+def empty_here(*, skip: bool = False):
+    return Splits([], skipped=[("a.off", "broken")] if skip else [])
+
+
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
+    MADE.clear()
+
+
+def test_a_name_gives_splits_and_one_of_them():
+    data = load_dataset("made-here", shapes=3)
+    assert (len(data.train), len(data.test), data.name, data.options) == (3, 1, "made-here", {"shapes": 3})
+    assert len(load_dataset("made-here", split="late")) == 3
+    with pytest.raises(cotan.CotanError, match=r"unknown split of 'made-here' 'tests'\. Did you mean 'test'"):
+        load_dataset("made-here", split="tests")
+
+
+def test_unknown_names_and_options():
+    with pytest.raises(cotan.CotanError, match=r"unknown dataset 'made-her'\. Did you mean 'made-here'"):
+        load_dataset("made-her")
+    with pytest.raises(cotan.CotanError, match=r"unknown option of dataset 'made-here' 'shape'\."):
+        load_dataset("made-here", shape=3)
+    with pytest.raises(cotan.CotanError, match=r"is empty$"):
+        load_dataset("empty-here")
+    with pytest.raises(cotan.CotanError, match=r"is empty \(1 files were skipped\)"):
+        load_dataset("empty-here", skip=True)
+
+
+def test_a_generated_dataset_is_kept_by_version_and_options(own_store, monkeypatch):
+    monkeypatch.setattr(made_here, "version", 1, raising=False)
+    first = load_dataset("made-here")
+    again = load_dataset("made-here", workers=2)
+    assert MADE == [4]
+    assert again.digest == first.digest
+    assert torch.equal(again.stress["late"][2].pos, first.stress["late"][2].pos)
+    assert (again.classes, again.task) == (("a", "b"), "classify")
+    load_dataset("made-here", shapes=5)
+    monkeypatch.setattr(made_here, "version", 2, raising=False)
+    assert load_dataset("made-here").digest != first.digest
+    assert MADE == [4, 5, 4]
+
+
+def test_the_digest_is_of_what_the_splits_hold():
+    a = [Data(pos=torch.ones(2, 3) * i, y=torch.tensor([i])) for i in range(3)]
+    same = Splits([a[0]], [a[1]], [a[2]])
+    assert same.digest == Splits([a[0].clone()], [a[1]], [a[2]], name="other").digest
+    assert same.digest != Splits([a[1]], [a[0]], [a[2]]).digest
+    moved = a[0].clone()
+    moved.pos[1, 2] += 1e-6
+    assert same.digest != Splits([moved], [a[1]], [a[2]]).digest
+    moved = a[0].clone()
+    moved.path = "/somewhere/else.off"
+    assert same.digest == Splits([moved], [a[1]], [a[2]]).digest
+
+
+def test_ones_own_lists():
+    shapes = [Data(pos=torch.rand(4, 3), y=torch.tensor([i])) for i in range(3)]
+
+    class Mine:
+        train, val, test, classes = shapes[:1], shapes[1:2], shapes[2:], ["a", "b", "c"]
+
+    for given in (Mine, Mine(), {"train": shapes[:1], "test": shapes[2:], "classes": "abc"}):
+        splits = as_splits(given)
+        assert (splits.classes, len(splits.test)) == (("a", "b", "c"), 1)
+        assert width(splits, "classify") == 3
+    assert width(Splits(shapes), "classify") == 3
+    assert width(Splits([Data(y=torch.rand(1, 5))]), "regress") == 5
+
+
+def test_too_few_shapes_for_a_val():
+    with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
+        Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
