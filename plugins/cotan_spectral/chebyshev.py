@@ -38,23 +38,21 @@ class Chebyshev(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def terms(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
-        """The sum term by term: products of L with in_dim channels."""
-        before, now = x, x
-        y = x @ self.weight[0]
-        for k, weight in enumerate(self.weight[1:]):
-            before, now = now, times(laplacian, now) if k == 0 else 2 * times(laplacian, now) - before
-            y = y + now @ weight
-        return y
+        """The terms side by side, then W: products of L with in_dim channels."""
+        t = [x]
+        for k in range(1, len(self.weight)):
+            t.append(times(laplacian, x) if k == 1 else 2 * times(laplacian, t[-1]) - t[-2])
+        return torch.cat(t, -1) @ self.weight.flatten(0, 1)
 
     def clenshaw(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
-        """The same sum from its end (Clenshaw 1955): products of L with out_dim channels, and nothing to keep but x.
+        """W, then the same sum from its end (Clenshaw 1955): products of L with out_dim channels.
 
-        b_k = x W_k + 2 L b_{k+1} - b_{k+2};  y = x W_0 + L b_1 - b_2.
+        b_k = x W_k + 2 L b_{k+1} - b_{k+2};  y = x W_0 + L b_1 - b_2. Nothing but x is kept for the gradient.
         """
-        after, last = None, x @ self.weight[-1]
-        for k in range(len(self.weight) - 2, -1, -1):
-            product = times(laplacian, last)
-            b = x @ self.weight[k] + (product if k == 0 else 2 * product)
+        *parts, last = (x @ self.weight.transpose(0, 1).flatten(1)).split(self.weight.shape[2], -1)
+        after = None
+        for k in reversed(range(len(parts))):
+            b = torch.add(parts[k], times(laplacian, last), alpha=2 if k else 1)
             after, last = last, b if after is None else b - after
         return last
 

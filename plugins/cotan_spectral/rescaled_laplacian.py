@@ -49,8 +49,8 @@ def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
     """max_i (|A| d)_i / d_i: for every positive d a bound of A's eigenvalues (Collatz 1942, Wielandt 1950).
 
     With d = 1 it is Gershgorin's bound, up to twice too large on meshes; after ten steps d <- |A| d it is 0 to 4
-    percent too large on most, 15 on very even ones. A bound too large leaves a part of [-1, 1] unused; one too small would let
-    T_k explode.
+    percent too large on most, 15 on very even ones. A bound too large leaves a part of [-1, 1] unused; one too small
+    would let T_k explode.
     """
     absolute = matrix.with_values(matrix.values.abs())
     d = matrix.values.new_ones(matrix.shape[0])
