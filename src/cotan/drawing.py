@@ -78,7 +78,7 @@ def shapes_png(
                 continue
             corners, shade = _tiles(row[j], turn, tilt)
             tiles = PolyCollection(
-                corners[:, :, :2].numpy(), facecolors=shade.numpy(), edgecolors=shade.numpy(), linewidths=0.2
+                list(corners[:, :, :2].numpy()), facecolors=shade.numpy(), edgecolors=shade.numpy(), linewidths=0.2
             )
             ax.add_collection(tiles)
             flat = corners.reshape(-1, 3)

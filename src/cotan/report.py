@@ -80,8 +80,8 @@ def write_report(table: Table, folder: Path | str | None = None, *, sections: Se
 def _protocol(table: Table) -> str:
     seeds = ", ".join(map(str, table.suite.seeds))
     return (
-        "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best epoch "
-        "was chosen on val; test and the stress variants were looked at once. "
+        "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
+        "epoch was chosen on val; test and the stress variants were looked at once. "
         f"Seeds: {seeds}. Numbers are {table.metric()}"
         + (", mean ± standard deviation over seeds." if len(table.suite.seeds) > 1 else ".")
     )

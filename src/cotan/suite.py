@@ -117,7 +117,7 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
     known = ("name", "label", "options") + (("features", "recipe") if what == "models" else ())
     out = []
     for given in content:
-        table = {"name": given} if isinstance(given, str) else dict(given)
+        table: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
         for key in table:
             if key not in known:
                 raise unknown(f"key of [[{what}]] in {where}", key, known)

@@ -72,28 +72,9 @@ class Table:
         from rich.console import Console
 
         console = Console()
-        for grid in self.__rich_tables__():
-            console.print(grid)
-        for dataset, model, seed, reason in self.failures:
-            console.print(
-                f"failed: {model} on {dataset}" + (f", seed {seed}" if seed is not None else "") + f": {reason}"
-            )
-
-    def __rich_tables__(self) -> list[Any]:
-        from rich.table import Table as Grid
-
-        grids = []
-        for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
-            header, rows = self.summary(dataset)
-            seeds = len(self.suite.seeds)
-            title = f"{self.suite.name}: {self.metric()} on {dataset}" + (f", {seeds} seeds" if seeds > 1 else "")
-            grid = Grid(title=title, title_justify="left")
-            for i, name in enumerate(header):
-                grid.add_column(name, justify="left" if i == 0 else "right")
-            for row in rows:
-                grid.add_row(*row)
-            grids.append(grid)
-        return grids
+        if not console.is_terminal:
+            console = Console(width=200)
+        self._print(console)
 
     def __str__(self) -> str:
         from io import StringIO
@@ -101,10 +82,36 @@ class Table:
         from rich.console import Console
 
         text = StringIO()
-        console = Console(file=text, width=160)
-        for grid in self.__rich_tables__():
-            console.print(grid)
+        self._print(Console(file=text, width=200))
         return text.getvalue()
+
+    def _print(self, console: Any) -> None:
+        for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
+            header, rows = self.summary(dataset)
+            seeds = len(self.suite.seeds)
+            title = f"{self.suite.name}: {self.metric()} on {dataset}" + (f", {seeds} seeds" if seeds > 1 else "")
+            whole = _grid(title, header, rows)
+            if console.measure(whole).minimum <= console.width:
+                console.print(whole)
+                continue
+            costs = len(header) - 3  # a narrow terminal: what it found, then what it cost
+            console.print(_grid(title, header[:costs], [row[:costs] for row in rows]))
+            console.print(_grid("", ["model", *header[costs:]], [[row[0], *row[costs:]] for row in rows]))
+        for dataset, model, seed, reason in self.failures:
+            where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
+            console.print(f"failed: {where}: {reason}", markup=False, highlight=False)
+
+
+def _grid(title: str, header: list[str], rows: list[list[str]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+
+    grid = Grid(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, name in enumerate(header):
+        grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*row)
+    return grid
 
 
 def _text(value: tuple[float, float] | None, form: str, *, spread: bool = True) -> str:
