@@ -12,7 +12,7 @@ from ..registry import operator
 from .checks import check_pos
 
 
-@operator(per="vertex", index="vertex", invariant_to=("rigid", "scale"))
+@operator(per="vertex", index="vertex", invariant_to=("rigid", "scale"), numbers=("start",))
 def farthest_points(pos: Tensor, *, size: int = 1024, start: int = 0) -> Tensor:
     """p_0 = start, p_n = the point farthest from p_0 ... p_(n-1), of equals the first. (min(size, V),) vertex numbers.
 

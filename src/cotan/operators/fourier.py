@@ -9,7 +9,7 @@ from ..registry import operator
 from ..spectrum import Spectrum
 
 
-@operator(per="shape")
+@operator(per="shape", observable=Tensor.abs)
 def fourier(x: Tensor, spectrum: Spectrum, mass: Tensor) -> Tensor:
     """Phi^T M x: the coefficients of a signal in the eigenbasis. (K, C), or (K,) of a signal (V,).
 

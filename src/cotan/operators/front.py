@@ -1,7 +1,7 @@
 """A front that moves outwards over faces, from many centres at once: geodesic radius and angle.
 
-A face whose two vertices a, b have known distances from a centre is unfolded into the plane beside the triangle (centre,
-a, b), which gives the third vertex's (after Melvaer and Reimers 2012). Exact on the plane; where no straight line leads
+A face whose two vertices a, b have known distances from a centre is unfolded into the plane beside the triangle centre,
+a, b, which gives the third vertex's (after Melvaer and Reimers 2012). Exact on the plane; where no straight line leads
 through side ab, the way is along an edge.
 """
 

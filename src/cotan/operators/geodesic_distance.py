@@ -15,7 +15,7 @@ from .topology import connected
 from .triangle_soup import Soup, refuse_derivatives, triangle_soup
 
 
-@operator("geodesic_distance", kind="heat", per="vertex", invariant_to=("isometry",))
+@operator("geodesic_distance", kind="heat", per="vertex", invariant_to=("isometry",), numbers=("source",))
 def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0, time: float = 1.0) -> Tensor:
     """Distance to the nearest source, by the heat method (Crane, Weischedel and Wardetzky 2013; potpourri3d). (V,)
 
@@ -44,7 +44,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     return distance.to(device=pos.device)
 
 
-@operator("geodesic_distance", kind="front", per="vertex", invariant_to=("isometry",))
+@operator("geodesic_distance", kind="front", per="vertex", invariant_to=("isometry",), numbers=("source",))
 def front_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0) -> Tensor:
     """Distance to the nearest source, by a front that unfolds faces (see `front`): exact on the plane. (V,)
 

@@ -12,7 +12,7 @@ from .fourier import plain_vectors
 from .heat_kernel_signature import is_zero
 
 
-@operator(per="vertex")
+@operator(per="vertex", observable=Tensor.abs)
 def global_point_signature(spectrum: Spectrum, *, size: int = 16) -> Tensor:
     """g_ik = phi_ik / sqrt(lambda_k), k = 1 ... size over the eigenvalues that are not zero (Rustamov 2007). (V, size)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
-from ..sparse import Sparse
+from ..sparse import Pattern, Sparse
 from .checks import check_edges, check_pos
 
 LEAST = 1e-10
@@ -38,21 +38,47 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
     pos = check_pos(pos)
     size = len(pos)
-    source, target = check_edges(edge_index, size)
-    u = (tangent_frames.to(pos.dtype)[source, :2] @ (pos[target] - pos[source])[..., None])[..., 0]  # (E, 2)
+    source, target = sorted_edges(check_edges(edge_index, size), size)
+    points = pos.T.contiguous()  # columns of their own: gathers of single numbers are the faster by far
+    edge = points.index_select(1, target) - points.index_select(1, source)  # (3, E)
 
-    products = torch.stack([u[:, 0] * u[:, 0], u[:, 0] * u[:, 1], u[:, 1] * u[:, 1]], 1)
-    a, b, c = pos.new_zeros(size, 3).index_add(0, source, products).unbind(1)
+    # In space first, then in the frame: sum u u^T = F (sum e e^T) F^T, F (2, 3) the vertex's tangents.
+    outer = torch.stack([edge[i] * edge[j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))])
+    spread = pos.new_zeros(6, size).index_add(1, source, outer)[[0, 1, 2, 1, 3, 4, 2, 4, 5]].T.view(size, 3, 3)
+    tangents = tangent_frames[:, :2].to(pos.dtype)
+    system = tangents @ spread @ tangents.mT
+    a, b, c = system[:, 0, 0], system[:, 0, 1], system[:, 1, 1]
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     inverse = torch.stack([c, -b, -b, a], 1) / (a * c - b * b).where(a + c > 0, 1)[:, None]
-    weights = (inverse.view(size, 2, 2)[source] @ u[..., None])[..., 0]  # (E, 2)
+    fit = (inverse.view(size, 2, 2) @ tangents).permute(1, 2, 0).contiguous()  # (2, 3, V)
 
-    here = torch.arange(size, device=pos.device)
-    both = Sparse.from_coo(
-        torch.cat([source, here]),
-        torch.cat([target, here]),
-        torch.cat([weights, -pos.new_zeros(size, 2).index_add(0, source, weights)]),
-        (size, size),
-    )
-    return Gradient(both.with_values(both.values[:, 0].contiguous()), both.with_values(both.values[:, 1].contiguous()))
+    parts = []
+    pattern, at_edge, at_diagonal = with_diagonal(source, target, size)
+    for row in fit:
+        along = row.index_select(1, source) * edge
+        weight = along[0] + along[1] + along[2]
+        total = pos.new_zeros(size).index_add(0, source, weight)
+        values = pos.new_zeros(len(pattern.col)).index_copy(0, at_edge, weight).index_copy(0, at_diagonal, -total)
+        parts.append(Sparse(pattern, values))
+    return Gradient(*parts)
+
+
+def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Source and target, sorted by source, then target. The edges of a mesh are so already."""
+    key = edge_index[0] * size + edge_index[1]
+    if not bool((key[1:] >= key[:-1]).all()):
+        edge_index = edge_index[:, torch.argsort(key, stable=True)]
+    return edge_index[0], edge_index[1]
+
+
+def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor, Tensor]:
+    """The pattern of sorted edges and a diagonal, and where in it the edges (E,) and the diagonal (V,) are."""
+    here = torch.arange(size, device=source.device)
+    below = target < source
+    at_edge = torch.arange(len(source), device=source.device) + source + (~below).long()
+    degree = torch.bincount(source, minlength=size)
+    rowptr = torch.cat([degree.new_zeros(1), (degree + 1).cumsum(0)])
+    at_diagonal = rowptr[:-1] + torch.bincount(source[below], minlength=size)
+    col = source.new_empty(len(source) + size).index_copy(0, at_edge, target).index_copy(0, at_diagonal, here)
+    return Pattern(rowptr, col, (size, size)), at_edge, at_diagonal

@@ -11,7 +11,7 @@ from .geodesic_distance import chosen, reachable
 from .triangle_soup import triangle_soup
 
 
-@operator(per="vertex", invariant_to=("rigid",))
+@operator(per="vertex", invariant_to=("rigid",), numbers=("source",), observable=lambda flat: flat.norm(dim=-1))
 def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source: int = 0) -> Tensor:
     """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
 

@@ -1,0 +1,139 @@
+"""Geometry operators beside a Python loop over vertices, in turn, in one process; medians and their ratio.
+
+python tests/benchmarks/bench_geometry.py [--quick]
+
+With COTAN_DATA the small meshes are those of SHREC 2011, else 250-vertex spheres, shaken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+
+from cotan.operators.edge_index import edge_index
+from cotan.operators.gradient import gradient
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.normals import vertex_normals
+from cotan.operators.spectrum import spectrum
+from cotan.operators.tangent_frames import tangent_frames
+
+Mesh = tuple[Tensor, Tensor]
+
+
+def square(side: int) -> Mesh:
+    """A wavy square of side x side vertices."""
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side))
+    pos = np.stack([x, y, 0.1 * np.sin(9 * x) * np.cos(7 * y)], -1).reshape(-1, 3)
+    a = np.arange(side * side).reshape(side, side)
+    low, right, up, far = a[:-1, :-1], a[:-1, 1:], a[1:, :-1], a[1:, 1:]
+    face = np.concatenate([np.stack([low, right, far], -1), np.stack([low, far, up], -1)]).reshape(-1, 3)
+    return torch.from_numpy(pos), torch.from_numpy(face.T.copy())
+
+
+def small_meshes(count: int) -> list[Mesh]:
+    if "COTAN_DATA" in os.environ:
+        files = sorted((Path(os.environ["COTAN_DATA"]) / "shrec11").glob("*/*/*.obj"))
+        files = files[:: max(1, len(files) // count)][:count]
+        loaded = [trimesh.load(file, process=False) for file in files]
+    else:
+        loaded = [trimesh.creation.icosphere(3).simplify_quadric_decimation(face_count=500) for _ in range(count)]
+    return [(torch.from_numpy(np.array(m.vertices)), torch.from_numpy(np.array(m.faces).T.copy())) for m in loaded]
+
+
+def tangents(pos: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
+    edges = edge_index(face)
+    return edges, tangent_frames(pos, edges, vertex_normals(pos, face))
+
+
+def loop_over_vertices(pos: Tensor, edges: Tensor, frames: Tensor) -> Any:
+    """The same fit as `gradient`, vertex by vertex."""
+    from scipy.sparse import coo_array
+
+    points, axes = pos.numpy(), frames.numpy()
+    lists: list[list[int]] = [[] for _ in points]
+    for i, j in zip(*edges.tolist(), strict=True):
+        lists[i].append(j)
+    rows, cols, values = [], [], []
+    for i, near in enumerate(lists):
+        u = (points[near] - points[i]) @ axes[i, :2].T
+        fit = np.linalg.inv(u.T @ u + 1e-5 * np.eye(2)) @ u.T
+        weights = np.concatenate([-fit.sum(1, keepdims=True), fit], 1)
+        rows += [i] * (len(near) + 1)
+        cols += [i, *near]
+        values.append(weights[0] + 1j * weights[1])
+    return coo_array((np.concatenate(values), (rows, cols)), shape=(len(points), len(points))).tocsr()
+
+
+def ours_for_diffusion(pos: Tensor, face: Tensor) -> None:
+    laplacian, mass = cotan_laplacian(pos, face), barycentric_mass(pos, face)
+    spectrum(laplacian, mass, k=64)
+    gradient(pos, *tangents(pos, face))
+
+
+def theirs_for_diffusion(pos: Tensor, face: Tensor) -> None:
+    from potpourri3d import cotan_laplacian as by_potpourri
+    from potpourri3d import vertex_areas
+    from scipy.sparse import csc_array, diags_array
+    from scipy.sparse.linalg import eigsh
+
+    laplacian = csc_array(by_potpourri(pos.numpy(), face.T.numpy(), denom_eps=1e-10))
+    mass = vertex_areas(pos.numpy(), face.T.numpy())
+    eigsh(laplacian + 1e-8 * diags_array(np.ones(len(pos))), 64, csc_array(diags_array(mass)), sigma=1e-8)
+    loop_over_vertices(pos, *tangents(pos, face))
+
+
+def in_turn(repeats: int, *functions: Callable[[], Any]) -> list[float]:
+    """Median seconds of each, taken in turn."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, times in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+    return [median(times) for times in seconds]
+
+
+def show(what: str, ours: float, theirs: float, unit: str = "s") -> None:
+    scale = 1000 if unit == "ms" else 1
+    print(
+        f"{what:<62} {ours * scale:9.3f} {unit}   peer {theirs * scale:9.3f} {unit}   {theirs / ours:6.1f}x", flush=True
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="fewer meshes and repeats")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+    for side in (32, 316):
+        pos, face = square(side)
+        edges, frames = tangents(pos, face)
+        g = gradient(pos, edges, frames, ridge=1e-5)
+        difference = abs(g.x.to_scipy() + 1j * g.y.to_scipy() - loop_over_vertices(pos, edges, frames)).max()
+        ours, theirs = in_turn(
+            3 if quick else 7,
+            lambda pos=pos, edges=edges, frames=frames: gradient(pos, edges, frames),
+            lambda pos=pos, edges=edges, frames=frames: loop_over_vertices(pos, edges, frames),
+        )
+        show(f"tangent gradient, {len(pos)} vertices (differ by {difference:.0e})", ours, theirs)
+
+    meshes = small_meshes(30 if quick else 600)
+    pairs = [in_turn(1, lambda m=m: ours_for_diffusion(*m), lambda m=m: theirs_for_diffusion(*m)) for m in meshes]
+    ours, theirs = (median(column) for column in zip(*pairs[1:], strict=True))
+    show(f"Laplacian, mass, 64 pairs, gradient: each of {len(meshes)} small meshes", ours, theirs, "ms")
+
+
+if __name__ == "__main__":
+    main()
