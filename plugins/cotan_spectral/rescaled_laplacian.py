@@ -45,6 +45,12 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
     return cotan.Sparse.from_coo(target[kept], source[kept], values[kept], (num_nodes, num_nodes), sum_duplicates=True)
 
 
+@cotan.operator("rescaled_laplacian", kind="cloud", invariant_to=("rigid", "scale"))
+def cloud_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, pos: Tensor) -> cotan.Sparse:
+    """As on a mesh, for points without faces or edges."""
+    return mesh_rescaled_laplacian(laplacian, mass, pos)
+
+
 def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
     """max_i (|A| d)_i / d_i: for every positive d a bound of A's eigenvalues (Collatz 1942, Wielandt 1950).
 

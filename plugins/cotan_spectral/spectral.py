@@ -12,8 +12,8 @@ class Spectral(nn.Module):
     (Bruna et al. 2014).
 
     The filter belongs to the basis that it was learned in: on another shape pair i is another function.
-    A shape of fewer than k pairs uses the first W_i. Inside a multiple eigenvalue the basis, and with it the output,
-    is not fixed; `smooth-spectral` gives equal eigenvalues equal multipliers.
+    A shape of fewer than k pairs uses the first W_i. The pairs of a multiple eigenvalue share the mean of their W_i,
+    since the basis inside is arbitrary; only where k cuts through one does the output depend on it.
 
     Arguments:
         k: eigenpairs. What lies outside of their span is dropped.
@@ -30,14 +30,36 @@ class Spectral(nn.Module):
 
     def forward(self, x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:
         c = to_basis(x, spectrum, mass)  # (sum K_b, in_dim)
-        k = len(self.weight)
-        shapes = len(spectrum.sizes)
-        # Pair i of every shape meets W_i in one product; places without a pair stay zero.
-        shape = torch.cat([torch.full((size,), b, device=x.device) for b, size in enumerate(spectrum.sizes)])
-        place = shape * k + spectrum.index
-        c = c.new_zeros(shapes * k, x.shape[1]).index_copy(0, place, c).view(shapes, k, -1)
-        c = torch.einsum("bki,kio->bko", c, self.weight).flatten(0, 1)
-        return spectrum.vectors @ c[place]
+        space = eigenspaces(spectrum)
+        # A traced graph has one path for all data.
+        if torch.compiler.is_compiling() or int(space[-1]) + 1 < len(space):
+            c = (c[:, None] @ self.shared(space, spectrum.index))[:, 0]
+        else:
+            c = self.apart(c, spectrum)
+        return spectrum.vectors @ c
+
+    def apart(self, c: Tensor, spectrum: cotan.Spectrum) -> Tensor:
+        """c_i W_i where all eigenvalues are simple: pair i of every shape meets W_i in one product."""
+        k, shapes = len(self.weight), len(spectrum.sizes)
+        shape = torch.cat([torch.full((size,), b, device=c.device) for b, size in enumerate(spectrum.sizes)])
+        place = shape * k + spectrum.index  # places without a pair stay zero
+        c = c.new_zeros(shapes * k, c.shape[1]).index_copy(0, place, c).view(shapes, k, -1)
+        return torch.einsum("bki,kio->bko", c, self.weight).flatten(0, 1)[place]
+
+    def shared(self, space: Tensor, index: Tensor) -> Tensor:
+        """(sum K_b, in_dim, out_dim) the matrix of each pair, the mean over its eigenspace."""
+        weight = self.weight[index]
+        count = torch.zeros_like(space).index_add(0, space, torch.ones_like(space)).clamp(min=1)
+        mean = torch.zeros_like(weight).index_add(0, space, weight) / count[:, None, None]
+        return mean[space]
+
+
+def eigenspaces(spectrum: cotan.Spectrum) -> Tensor:
+    """(sum K_b,) the number of each pair's eigenspace: eigenvalues of a shape within 1e-6 of each other are one."""
+    values, index = spectrum.values.detach(), spectrum.index
+    if torch.finfo(values.dtype).eps > 1e-6:  # half precision cannot tell close eigenvalues from equal ones
+        return torch.arange(len(values), device=values.device)
+    return ((index == 0) | (values - values.roll(1) > 1e-6 * values)).cumsum(0) - 1
 
 
 def to_basis(x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:

@@ -62,5 +62,13 @@ def test_bad_weights(weight):
         cotan.compute(data, "rescaled_laplacian")
 
 
+def test_point_clouds_have_one(bumpy):
+    cloud = Data(pos=bumpy[0].pos)
+    values = torch.linalg.eigvals(cotan.compute(cloud, "rescaled_laplacian", dtype=torch.float64).to_dense()).real
+    assert values.min() == pytest.approx(-1)
+    assert 0.7 < values.max() <= 1 + 1e-12
+    assert cotan.apply(cotan.create_model("chebyshev", 3, 2, task="label"), cloud).shape == (300, 2)
+
+
 def test_kit():
     cotan.testing.check_operator("rescaled_laplacian")

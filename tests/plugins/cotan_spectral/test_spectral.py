@@ -56,6 +56,31 @@ def test_multipliers_that_no_shape_reaches_get_no_gradient(cycle):
     assert not layer.weight.grad[12:].any()
 
 
+def test_pairs_of_one_eigenvalue_share_the_mean_of_their_multipliers(cycle, bumpy):
+    """In a batch too, where only one of the shapes has such."""
+    layer = cotan.create_layer("spectral", 1, 1, k=5).double()
+    layer.weight.data = torch.tensor([1.0, 2.0, 4.0, 10.0, 20.0], dtype=torch.float64).view(5, 1, 1)
+    spectrum = cotan.compute(cycle(12), "spectrum", k=5, dtype=torch.float64)
+    x = torch.randn(12, 1, dtype=torch.float64)
+    expected = spectrum.vectors @ (torch.tensor([[1.0], [3], [3], [15], [15]]).double() * (spectrum.vectors.T @ x))
+    assert torch.allclose(layer(x, **cotan.inputs(layer, cycle(12))), expected)
+    simple = Data(edge_index=cotan.compute(bumpy[0], "edge_index"), num_nodes=300)
+    other = torch.randn(300, 1, dtype=torch.float64)
+    batch = layer(torch.cat([x, other]), **cotan.inputs(layer, [cycle(12), simple]))
+    assert torch.allclose(batch, torch.cat([expected, layer(other, **cotan.inputs(layer, simple))]))
+
+
+def test_both_paths_give_the_same_where_eigenvalues_are_simple(bumpy):
+    from cotan_spectral.spectral import eigenspaces
+
+    layer = cotan.create_layer("spectral", 3, 2, k=20).double()
+    spectrum = cotan.inputs(layer, list(bumpy))["spectrum"]
+    space = eigenspaces(spectrum)
+    assert space.tolist() == list(range(40))
+    c = torch.randn(40, 3, dtype=torch.float64)
+    assert torch.allclose(layer.apart(c, spectrum), (c[:, None] @ layer.shared(space, spectrum.index))[:, 0])
+
+
 def test_errors():
     with pytest.raises(cotan.CotanError, match="spectral: k=0, expected a positive whole number"):
         cotan.create_layer("spectral", 1, 1, k=0)
