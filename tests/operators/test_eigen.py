@@ -10,6 +10,7 @@ import torch
 from cotan.errors import CotanError
 from cotan.operators import eigen, eigen_factor, eigen_sparse
 from cotan.operators.eigen import eigenpairs
+from cotan.operators.eigen_chebyshev import chebyshev_pairs
 from cotan.operators.eigen_lanczos import lanczos
 from cotan.operators.eigen_refine import Shifted
 from cotan.sparse import Sparse
@@ -185,6 +186,25 @@ def test_lanczos_says_when_it_did_not_converge():
     theta, U = lanczos(lambda x: x * spread, 2000, 5, tolerance=1e-10, locked=locked, dtype=np.float64)
     np.testing.assert_allclose(theta, spread[:5], rtol=1e-9)
     np.testing.assert_allclose(np.abs(U).argmax(1), [0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("shape", ["torus", "parts"])
+def test_chebyshev_filter_finds_the_same_pairs(shape):
+    """The solver for CUDA, on the CPU: no factorisation, and components need no care."""
+    L = torus(30) if shape == "torus" else Sparse.block_diagonal([torus(20)] * 3)
+    mass = torch.rand(L.shape[0], generator=torch.Generator().manual_seed(1)).double() + 0.5
+    values, vectors = chebyshev_pairs(L, mass, 40, 1e-6)
+    torch.testing.assert_close(values, eigenpairs(L, mass, 40)[0], atol=1e-12, rtol=1e-9)
+    check_pairs(L, mass, values, vectors)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_pairs_on_cuda():
+    L = torus(60)
+    values, vectors = eigenpairs(L.to("cuda"), ones(3600).cuda(), 40)
+    assert vectors.device.type == "cuda"
+    torch.testing.assert_close(values.cpu(), eigenpairs(L, ones(3600), 40)[0], atol=1e-10, rtol=1e-9)
 
 
 def test_signs_are_fixed():

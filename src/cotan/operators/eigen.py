@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..sparse import Sparse
+from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
 from .eigen_factor import Array
 from .eigen_gradient import attach
@@ -26,10 +27,16 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
     Arguments: matrix (V, V) symmetric positive semi-definite, mass (V,) positive.
     """
     check(matrix, mass, k, tolerance)
-    L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-    values, vectors = solve(L, m, min(k, len(m)), tolerance)
-    found = [torch.from_numpy(part).to(matrix.device) for part in (values, positive(vectors))]
-    return attach(matrix, mass, *found)
+    k = min(k, len(mass))
+    found = None
+    if matrix.device.type != "cpu" and len(mass) > DENSE + 4 * k:
+        found = chebyshev_pairs(matrix.with_values(matrix.values.detach()), mass.detach(), k, tolerance)
+    if found is None:
+        L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
+        values, vectors = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
+    else:
+        values, vectors = found
+    return attach(matrix, mass, values, positive(vectors))
 
 
 def solve(L: Any, m: Array, k: int, tolerance: float) -> tuple[Array, Array]:
@@ -125,10 +132,8 @@ def asymmetry(matrix: Sparse) -> float:
     return float(abs(L - L.T).max())
 
 
-def positive(vectors: Array) -> Array:
+def positive(vectors: Tensor) -> Tensor:
     """Signs: the first entry within 1e-6 of the largest absolute value is positive."""
-    if not vectors.size:
-        return vectors
-    size = np.abs(vectors)
-    first = np.argmax(size >= (1 - 1e-6) * size.max(0), axis=0)
-    return np.asarray(vectors * np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0))
+    size = vectors.abs()
+    first = (size >= (1 - 1e-6) * size.amax(0)).int().argmax(0)
+    return vectors * torch.where(vectors.gather(0, first[None]) < 0, -1.0, 1.0).to(vectors.dtype)
