@@ -119,6 +119,7 @@ def operator(
     gives: tuple[str, ...] = (),
     local: bool = False,
     observable: Callable[[Any], Any] | None = None,
+    numbers: tuple[str, ...] = (),
     **variant: Any,
 ) -> Any:
     """Register a pure function whose positional parameters name the nodes it needs and whose keyword-only ones are options.
@@ -134,6 +135,7 @@ def operator(
         gives: for an operator whose value is a `Data`: the sources in it.
         local: the value of a part of a graph is that part of the whole's value.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
+        numbers: the options that hold vertex numbers.
 
     >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
     ... def mass(pos, face): ...
@@ -182,6 +184,7 @@ def operator(
                     gives=gives,
                     local=local,
                     observable=observable,
+                    numbers=numbers,
                 ),
             )
         )
