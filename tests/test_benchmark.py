@@ -128,6 +128,14 @@ def test_finished_results_are_kept_and_only_the_missing_run(suite, tmp_path, mon
     assert calls == [1, 1]
 
 
+def test_a_new_label_keeps_the_result(suite, tmp_path):
+    bench(suite, out=tmp_path / "out", progress="none")
+    suite.write_text(SUITE.replace('label = "wide"', 'label = "wider"'))
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert [row["model"] for row in table.rows] == ["linear", "linear", "wider", "wider"]
+    assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 4
+
+
 def test_another_recipe_is_another_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))

@@ -5,6 +5,7 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from .datasets import target
 from .errors import CotanError
 from .network import Sample, _common_sources, _place, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
-from .plan import Evaluation, Plan, make_plan
+from .plan import Evaluation, Plan, Step, make_plan
+from .store import describe
 from .values import move
 from .warming import warm
 
@@ -52,7 +54,7 @@ class Prepared:
     samples: list[Sample]
     targets: list[Tensor]
     masks: list[Tensor] | None
-    seconds: float = 0.0  # that the operators of this plan took
+    seconds: float = 0.0  # that the operators of this plan took, now or when their values were stored
     hits: int = 0  # values that the store had
     nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
 
@@ -155,11 +157,23 @@ def _add(prepared: Prepared, name: str, sample: Sample, shape: Any, per: str | N
         if step.definition is None:
             continue
         seconds = evaluation.costs.get(step.identity)
+        if seconds is None and not step.transient:
+            seconds = _once(evaluation, step)
+            prepared.hits += seconds is not None
         if seconds is not None:
             prepared.seconds += seconds
             prepared.nodes[step.label] = prepared.nodes.get(step.label, 0.0) + seconds
-        elif (step.identity, torch.float32) in evaluation.cut or (step.identity, torch.float64) in evaluation.cut:
-            prepared.hits += 1
+
+
+def _once(evaluation: Evaluation, step: Step) -> float | None:
+    """The seconds that a stored value took when it was computed, kept so that later asking costs no reading."""
+    address = evaluation._address(step)
+    for dtype in ("float32", "float64"):
+        path = evaluation.store.path(f"{address}-{dtype}", step.name)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            evaluation.costs[step.identity] = seconds = describe(path).seconds
+            return seconds
+    return None
 
 
 def _any_mask(shapes: Sequence[Any]) -> bool:

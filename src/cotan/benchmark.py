@@ -59,7 +59,9 @@ class _Bench:
         known = {line["key"]: line for line in read_lines(self.file)}
         wanted = [(d, m, s) for d in suite.datasets for m in suite.models for s in suite.seeds]
         self.keys = {suite.key(d, m, s): (d, m, s) for d, m, s in wanted}
-        self.table = Table(suite, folder, [known[key] for key in self.keys if key in known])
+        # A result belongs to what it is of; what the suite calls that may have changed.
+        names = {key: {"dataset": d.label, "model": m.label} for key, (d, m, _) in self.keys.items()}
+        self.table = Table(suite, folder, [known[key] | names[key] for key in self.keys if key in known])
         self.done = {row["key"] for row in self.table.rows}
 
     def run(self) -> Table:

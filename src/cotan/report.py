@@ -25,12 +25,12 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #ececef; --soft: #9b9ba3; --line: #3a3a40; --page: #17171a; --best: #63d297 }
 }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 66rem;
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 70rem;
   margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
-p, figcaption, footer { color: var(--soft); max-width: 46rem }
+p, figcaption { color: var(--soft); max-width: 46rem } figure { margin: 1.5rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th, td { padding: .3rem .55rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left }
 td.best { color: var(--best); font-weight: 600 }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif } svg .soft { fill: var(--soft) }
