@@ -1,6 +1,10 @@
-"""Shapes as voxels, and the networks that see them."""
+"""Shapes as voxels, and the networks that see them.
 
-from . import voxel as _voxel
-from . import voxels as _voxels
+`voxels` and `voxel_report` are the nodes, `voxel` and `voxel-dbn` the models.
+"""
 
-__all__: list[str] = []
+from . import dbn, voxel, voxels
+from .picture import primitives, slices
+from .pretrain import pretrain
+
+__all__ = ["dbn", "pretrain", "primitives", "slices", "voxel", "voxels"]

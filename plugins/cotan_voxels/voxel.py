@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 import cotan
 
+from .turn import turned
+
 
 class VoxelBlock(nn.Module):
     r"""y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), halving the grid where ``stride`` is 2; s is 1 or a projection.
@@ -34,6 +36,7 @@ class Voxel(nn.Module):
     - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
     - width: channels after the first convolution (5^3, stride 2), doubled each time the grid is halved, down to 4^3.
     - residual: add the input of each block to its output; without, plain convolutions.
+    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Voxel(nn.Module):
         padding: float = 1.0,
         width: int = 24,
         residual: bool = True,
+        turn: float = 0.25,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -57,6 +61,7 @@ class Voxel(nn.Module):
         if resolution < 8:
             raise cotan.CotanError(f"voxel needs a resolution of at least 8, got {resolution}")
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
+        self.turn = turn
         self.needs = {"voxels": cotan.node("voxels", **options)}
         self.stem = nn.Sequential(nn.Conv3d(1, width, 5, stride=2, padding=2), nn.BatchNorm3d(width), nn.ReLU())
         blocks, side = [VoxelBlock(width, width, residual=residual)], (resolution + 1) // 2
@@ -67,5 +72,7 @@ class Voxel(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, out_dim))
 
     def forward(self, voxels: Tensor) -> Tensor:
+        if self.training and self.turn:
+            voxels = turned(voxels, self.turn)
         y = self.blocks(self.stem(voxels[:, None]))  # (B, C, r, r, r)
         return self.head(y.mean((2, 3, 4)))

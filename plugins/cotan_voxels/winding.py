@@ -4,7 +4,9 @@ w(p) = (1/4 pi) (solid angle of the surface seen from p). A closed surface is co
 An open one is closed by walls that fall from its boundary to infinity, so that (a -> b runs over the net boundary)
 
     w(p) = crossings above p + (1/4 pi) sum_ab Omega(a - p, b - p, -z)
-    tan(Omega(a, b, c) / 2) = det(a, b, c) / (|a||b||c| + (a.b)|c| + (b.c)|a| + (c.a)|b|)   (van Oosterom, Strackee 1983)
+    tan(Omega(a, b, c) / 2) = det(a, b, c) / (|a||b||c| + (a.b)|c| + (b.c)|a| + (c.a)|b|)
+
+the latter by van Oosterom and Strackee (1983).
 
 It is exact, and costs voxels x boundary edges instead of voxels x faces.
 """

@@ -1,0 +1,134 @@
+"""The convolutional deep belief network of 3D ShapeNets (Wu et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+from .rbm import ConvRBM, DenseRBM, draw
+from .turn import turned
+
+
+@cotan.model("voxel-dbn", tasks=("classify",))
+class VoxelDBN(nn.Module):
+    r"""Boltzmann machines on top of each other: convolutions with stride, a dense one, and one that holds the label.
+
+    Upwards, each layer is the probability of its units given the one below; the classes are scored by the free energy
+    of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
+    shapes.
+
+    - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
+    - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
+    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+
+    ``pretrain`` trains the layers one by one before the network is trained for its classes; ``sample`` makes shapes.
+    The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
+    top 4000.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        resolution: int = 24,
+        fill: str = "solid",
+        method: str = "auto",
+        normalize: str = "box",
+        padding: float = 1.0,
+        widths: Sequence[int] = (24, 64),
+        kernels: Sequence[int] = (6, 4),
+        strides: Sequence[int] = (2, 2),
+        hidden: int = 400,
+        top: int = 500,
+        turn: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if task != "classify":
+            raise cotan.CotanError(f"voxel-dbn classifies, got task {task!r}")
+        if fill == "tsdf":
+            raise cotan.CotanError("voxel-dbn has binary units: fill must be solid, surface or union, got 'tsdf'")
+        if not len(widths) == len(kernels) == len(strides) or not widths:
+            raise cotan.CotanError(
+                f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
+            )
+        options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
+        self.needs = {"voxels": cotan.node("voxels", **options)}
+        self.turn, self.classes = turn, out_dim
+        layers: list[ConvRBM | DenseRBM] = []
+        channels, side = 1, resolution
+        for width, kernel, stride in zip(widths, kernels, strides, strict=True):
+            if side < kernel:
+                raise cotan.CotanError(f"voxel-dbn: a kernel of {kernel} does not fit a grid of {side} voxels")
+            layers.append(ConvRBM(channels, width, side, kernel=kernel, stride=stride))
+            channels, side = width, layers[-1].side
+        layers.append(DenseRBM(channels * side**3, hidden))
+        self.grid = (channels, side, side, side)
+        self.layers = nn.ModuleList(layers)
+        self.top = DenseRBM(hidden, top, classes=out_dim)
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        if self.training and self.turn:
+            voxels = turned(voxels, self.turn)
+        return self.top.label_scores(self.up(voxels))
+
+    def up(self, voxels: Tensor, layers: int | None = None) -> Tensor:
+        """Voxels (B, R, R, R) as seen by the first so many layers (all), each unit its probability."""
+        x = voxels[:, None]
+        for layer in self.layers[:layers]:
+            x = layer.up(x.flatten(1) if isinstance(layer, DenseRBM) else x)
+        return x
+
+    def down(self, x: Tensor) -> Tensor:
+        """Probabilities of voxels (B, R, R, R) from units of the last layer (B, hidden)."""
+        for layer in reversed(self.layers):
+            x = layer.down(x)
+            if isinstance(layer, DenseRBM):
+                x = x.view(-1, *self.grid)
+        return x[:, 0]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        label: Tensor,
+        *,
+        steps: int = 200,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
+
+        - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
+          the chain then passes through all layers in each step; otherwise it stays in the top machine and comes down
+          once.
+
+        Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
+        """
+        with torch.random.fork_rng(devices=[label.device] if label.is_cuda else []):
+            torch.manual_seed(seed)
+            return self._chain(label, steps, given, known)
+
+    def _chain(self, label: Tensor, steps: int, given: Tensor | None, known: Tensor | None) -> Tensor:
+        weight = self.top.weight
+        held = torch.nn.functional.one_hot(label, self.classes).to(weight)
+        size = weight.shape[1] - self.classes
+        # From what is seen on the mean, the label alone decides which way to go.
+        x = self.top.visible[:size].sigmoid().expand(len(label), size)
+        if given is not None and known is not None:
+            guess = torch.where(known, given, torch.bernoulli(torch.full_like(given, float(given[known].mean()))))
+            x = torch.bernoulli(self.up(guess))
+        for _ in range(steps):
+            h = torch.bernoulli(self.top.up(torch.cat([x, held], 1)))
+            p = self.top.down(h)[:, :size]
+            x = torch.bernoulli(p)
+            if given is not None and known is not None:
+                x = torch.bernoulli(self.up(torch.where(known, given, draw(self.down(x)))))
+        if given is not None and known is not None:
+            return torch.where(known, given, self.down(x))
+        return self.down(p)

@@ -1,0 +1,106 @@
+"""Voxels as pictures: slices, and the solid seen from a corner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .dbn import VoxelDBN
+from .rbm import ConvRBM
+
+
+def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6) -> Any:
+    """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across z, then the grid as a solid."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
+    for row, grid in enumerate(grids):
+        levels = np.linspace(0, grid.shape[2] - 1, count + 2).round().astype(int)[1:-1]
+        low = -1.0 if bool((grid < 0).any()) else 0.0
+        for column, level in enumerate(levels):
+            axis = figure.add_subplot(len(grids), count + 1, row * (count + 1) + column + 1)
+            axis.imshow(grid[:, :, level].T.cpu(), origin="lower", vmin=low, vmax=1, cmap="RdGy" if low else "gray_r")
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(f"z = {level}", fontsize=8)
+            if column == 0 and row < len(names):
+                axis.set_ylabel(names[row], fontsize=8)
+        solid = grid < 0 if low else grid > 0.5
+        axis = figure.add_subplot(len(grids), count + 1, (row + 1) * (count + 1))
+        axis.imshow(shaded(solid))
+        axis.set_axis_off()
+    return figure
+
+
+@torch.no_grad()
+def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 16) -> Any:
+    """A matplotlib figure with a row for each layer: what the first ``count`` units that differ most look for.
+
+    A unit is drawn as the mean of the ``best`` windows of the shapes (N, R, R, R) that excite it most, each from
+    another shape, where it is above half of its maximum. The last row sees whole shapes.
+    """
+    from matplotlib.figure import Figure
+
+    rows, field, step = [], 1, 1
+    for number, layer in enumerate(model.layers):
+        seen = model.up(voxels, number + 1)
+        if isinstance(layer, ConvRBM):
+            field, step = field + (layer.weight.shape[-1] - 1) * step, step * layer.stride
+        else:
+            seen, field, step = seen[..., None, None, None], voxels.shape[-1], 1
+        side = seen.shape[-1]
+        strength, place = seen.flatten(2).max(2)  # (N, D): of each shape, the window that excites a unit most
+        drawn = []
+        for unit in strength.var(0).argsort(descending=True)[:count].tolist():
+            shapes = strength[:, unit].argsort(descending=True)[:best]
+            windows = []
+            for shape in shapes.tolist():
+                at = int(place[shape, unit])
+                i, j, k = (step * n for n in (at // side**2, at // side % side, at % side))
+                windows.append(voxels[shape, i : i + field, j : j + field, k : k + field])
+            drawn.append(torch.stack(windows).mean(0))
+        rows.append(drawn)
+    figure = Figure(figsize=(1.6 * count, 1.8 * len(rows)), layout="constrained")
+    for row, drawn in enumerate(rows):
+        for column, mean in enumerate(drawn):
+            axis = figure.add_subplot(len(rows), count, row * count + column + 1)
+            axis.imshow(shaded(mean > 0.5 * mean.max()))
+            axis.set_axis_off()
+            if column == 0:
+                axis.set_title(f"layer {row + 1}: {len(mean)}^3", fontsize=8, loc="left")
+    return figure
+
+
+def shaded(solid: Tensor, *, size: int = 4) -> np.ndarray:
+    """A picture (H, W, 3) of a grid (R, R, R) of booleans, seen from above one corner: each voxel three grey diamonds.
+
+    Voxels are painted from the back to the front, so that near ones cover far ones.
+    """
+    filled = torch.nonzero(solid).cpu().numpy()
+    r, s = len(solid), size
+    picture = np.ones((s * (2 * r + 2), 2 * s * (r + 1), 3))
+    # Only voxels with a face towards the viewer can be seen.
+    padded = np.pad(solid.cpu().numpy(), 1)
+    i, j, k = filled.T + 1
+    seen = ~(padded[i + 1, j, k] & padded[i, j + 1, k] & padded[i, j, k + 1])
+    filled = filled[seen]
+    filled = filled[np.argsort(filled.sum(1), kind="stable")]
+    lights = (0.95, 0.55, 0.75)
+    for x, y, z in filled:
+        colour = np.array([0.55 + 0.45 * z / r, 0.75, 1 - 0.5 * z / r])
+        for (down, across), light in zip(_faces(s), lights, strict=True):
+            picture[s * (r - z) + s * (x + y) // 2 + down, s * (r + y - x) + across] = light * colour
+    return picture
+
+
+def _faces(s: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of the top, left and right face of a voxel, 2 s pixels wide, from the top of its middle."""
+    y, x = (index.ravel() for index in np.mgrid[0 : 2 * s, -s:s])
+    slope = np.abs(x + 0.5) / 2
+    top = (y + 0.5 >= slope) & (y + 0.5 < s - slope)
+    side = (y + 0.5 >= s - slope) & (y + 0.5 < 2 * s - slope)
+    return [(y[m], x[m]) for m in (top, side & (x < 0), side & (x >= 0))]

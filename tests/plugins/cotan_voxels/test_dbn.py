@@ -1,0 +1,183 @@
+import itertools
+
+import pytest
+import torch
+
+import cotan
+from cotan_voxels.dbn import VoxelDBN
+from cotan_voxels.picture import primitives, slices
+from cotan_voxels.pretrain import pretrain
+from cotan_voxels.rbm import ConvRBM, DenseRBM, contrastive_loss, draw
+
+
+def every(count):
+    """All states of some binary units."""
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=count)), dtype=torch.float64)
+
+
+@pytest.fixture(params=["conv", "dense", "label"])
+def machine(request):
+    torch.manual_seed(0)
+    if request.param == "conv":
+        return ConvRBM(1, 2, 2, kernel=2, stride=1).double()
+    return DenseRBM(4, 3, classes=3 if request.param == "label" else 0).double()
+
+
+def states(machine):
+    """All (v, h), and the probability of each by enumeration."""
+    if isinstance(machine, ConvRBM):
+        v, h = every(8).view(-1, 1, 2, 2, 2), every(2).view(-1, 2, 1, 1, 1)
+    elif machine.classes:
+        v = torch.cat([torch.cat([every(4), torch.eye(3).double()[[k] * 16]], 1) for k in range(3)])
+        h = every(3)
+    else:
+        v, h = every(4), every(3)
+    energy = torch.stack([machine.energy(v, h[[k] * len(v)]) for k in range(len(h))], 1)
+    return v, h, (-energy).flatten().softmax(0).view(len(v), len(h))
+
+
+def test_conditionals_are_those_of_the_energy(machine):
+    with torch.no_grad():
+        for parameter in machine.parameters():
+            parameter.normal_()
+        v, h, joint = states(machine)
+        up = (joint / joint.sum(1, keepdim=True)) @ h.flatten(1)
+        assert torch.allclose(machine.up(v).flatten(1), up)
+        down = (joint / joint.sum(0)).T @ v.flatten(1)
+        assert torch.allclose(machine.down(h).flatten(1), down)
+
+
+def test_label_scores_sum_the_hidden_units_out():
+    torch.manual_seed(0)
+    machine = DenseRBM(4, 3, classes=3).double()
+    with torch.no_grad():
+        for parameter in machine.parameters():
+            parameter.normal_()
+        v, _, joint = states(machine)
+        by_label = joint.sum(1).view(3, 16)
+        expected = (by_label / by_label.sum(0)).T
+        assert torch.allclose(machine.label_scores(v[:16, :4]).softmax(1), expected)
+
+
+def test_contrastive_gradient_is_that_of_the_likelihood(machine):
+    """With a chain drawn from the model itself, its mean is the exact gradient."""
+    v, _, joint = states(machine)
+    data = v[:3]
+
+    def likelihood():
+        energy = torch.stack([machine.energy(v, h[None].expand(len(v), *h.shape)) for h in states(machine)[1]], 1)
+        free = -(-energy).logsumexp(1)
+        return free[:3].mean() + (-free).logsumexp(0)
+
+    exact = torch.autograd.grad(likelihood(), list(machine.parameters()))
+    torch.manual_seed(0)
+    model = v[torch.multinomial(joint.detach().sum(1), 200_000, replacement=True)]
+    loss, _ = contrastive_loss(machine, data, model)
+    scale = machine.up(data)[0].numel() / machine.up(data).shape[1]
+    found = torch.autograd.grad(loss * scale, list(machine.parameters()))
+    for a, b in zip(found, exact, strict=True):
+        assert torch.allclose(a, b, atol=0.01 * max(1.0, float(b.abs().max())))
+
+
+def test_draw():
+    torch.manual_seed(0)
+    p = torch.tensor([[0.2, 0.9, 0.1, 0.3, 0.6]]).expand(20_000, 5)
+    found = draw(p, classes=3)
+    assert torch.allclose(found.mean(0), p[0], atol=0.015)
+    assert (found[:, 2:].sum(1) == 1).all()
+
+
+def test_a_rest_of_the_grid_is_free():
+    machine = ConvRBM(1, 2, 7, kernel=4, stride=2)
+    assert machine.down(machine.up(torch.rand(3, 1, 7, 7, 7))).shape == (3, 1, 7, 7, 7)
+
+
+def bars(count, seed=0, side=12):
+    """Two classes: a bar along z, and a plate across it, each at a random place."""
+    generator = torch.Generator().manual_seed(seed)
+    grid, label = torch.zeros(count, side, side, side), torch.arange(count) % 2
+    for n in range(count):
+        i, j, k = torch.randint(2, side - 5, (3,), generator=generator).tolist()
+        if label[n]:
+            grid[n, 2:-2, 2:-2, k : k + 3] = 1
+        else:
+            grid[n, i : i + 3, j : j + 3, 1:-1] = 1
+    return grid, label
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 2, resolution=12, widths=(8,), kernels=(4,), strides=(2,), hidden=60, top=60, turn=0.0)
+    history = pretrain(model, *bars(64), epochs=60, lr=1e-2)
+    return model, history
+
+
+def test_pretraining_learns_to_see(trained):
+    model, history = trained
+    assert [len(h) for h in history] == [60] * 3
+    assert all(h[-1] < 0.8 * h[0] for h in history[:2])
+    grid, label = bars(40, seed=1)
+    seen = model.down(model.up(grid))
+    assert ((seen > 0.5).float() != grid).float().mean() < 0.6 * grid.mean()
+    near = model.layers[0].down(model.up(grid, 1))[:, 0]
+    assert ((near > 0.5).float() != grid).float().mean() < 0.1 * grid.mean()
+    # The label came with the top machine: classes are told with no further training.
+    assert (model.eval()(grid).argmax(1) == label).float().mean() > 0.9
+
+
+def test_samples_are_of_their_class(trained):
+    model, _ = trained
+    label = torch.arange(20) % 2
+    found = model.sample(label, steps=50)
+    assert torch.equal(found, model.sample(label, steps=50))
+    assert not torch.equal(found, model.sample(label, steps=50, seed=1))
+    size = (found > 0.5).sum((1, 2, 3))  # a bar has 90 voxels, a plate 192
+    assert ((size > 120) == (label == 1)).float().mean() > 0.7
+    assert size.min() > 10
+
+
+def test_a_partial_view_is_held_and_completed(trained):
+    model, _ = trained
+    grid, label = bars(10, seed=2)
+    known = torch.zeros_like(grid, dtype=torch.bool)
+    known[:, :, :, :6] = True
+    found = model.sample(label, steps=30, given=grid, known=known)
+    assert torch.equal(found[known], grid[known])
+    error = ((found > 0.5).float() != grid).float()[~known].mean()
+    assert error < 0.6 * grid[~known].mean()
+
+
+@pytest.mark.parametrize("options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.1}])
+def test_pretraining_repeats_and_its_options_matter(options):
+    results = []
+    for chosen in (options, options, {"epochs": 3} if not options else {}):
+        torch.manual_seed(0)
+        model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+        pretrain(model, *bars(20), **{"epochs": 2, "batch_size": 8, **chosen})
+        results.append(model.layers[0].weight.detach())
+    assert torch.equal(*results[:2])
+    assert not torch.equal(*results[1:])
+
+
+def test_sparsity_is_reached():
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+    grid, label = bars(40)
+    pretrain(model, grid, label, epochs=20, lr=1e-2, sparsity=0.1)
+    assert float(model.up(grid, 1).detach().mean()) == pytest.approx(0.1, abs=0.06)
+
+
+def test_pictures(trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    model, _ = trained
+    grid, _ = bars(20)
+    primitives(model, grid, count=3).savefig(tmp_path / "primitives.png")
+    slices([grid[0], grid[1] - 0.5], ["bar", "plate"]).savefig(tmp_path / "slices.png")
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("primitives", "slices"))
+
+
+def test_it_is_a_model():
+    model = cotan.create_model("voxel-dbn", 1, 3, resolution=16, widths=(4,), kernels=(6,), strides=(2,))
+    assert isinstance(model, VoxelDBN)
+    assert model(torch.rand(2, 16, 16, 16)).shape == (2, 3)

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan_voxels.turn import turned
+
+trimesh = pytest.importorskip("trimesh")
+
+
+def shapes(count, seed=0):
+    """Boxes, and balls."""
+    generator = torch.Generator().manual_seed(seed)
+    out = []
+    for number in range(count):
+        mesh = trimesh.creation.box() if number % 2 else trimesh.creation.icosphere(subdivisions=2)
+        stretch = 1 + 0.3 * torch.rand(3, generator=generator)
+        pos = torch.tensor(mesh.vertices.copy()).float() * stretch
+        out.append(Data(pos=pos, face=torch.tensor(mesh.faces.copy()).t().contiguous(), y=number % 2))
+    return out
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("resolution", [8, 17, 32])
+def test_shapes_of_voxel(residual, resolution):
+    model = cotan.create_model("voxel", 1, 7, width=4, resolution=resolution, residual=residual).eval()
+    assert cotan.apply(model, shapes(3)).shape == (3, 7)
+
+
+def test_it_asks_for_its_voxels():
+    model = cotan.create_model("voxel", 1, 2, width=4, resolution=16, fill="tsdf", padding=3)
+    grid = cotan.inputs(model, shapes(2))["voxels"]
+    assert grid.shape == (2, 16, 16, 16)
+    assert grid.min() < 0
+    assert grid[:, 0].min() > 0.7
+
+
+@pytest.mark.parametrize("name", ["voxel", "voxel-dbn"])
+def test_it_learns(name):
+    options = {"width": 4, "dropout": 0.0} if name == "voxel" else {"widths": (6,), "kernels": (6,), "strides": (2,)}
+    torch.manual_seed(0)
+    model = cotan.create_model(name, 1, 2, resolution=16, **options)
+    batch, target = cotan.inputs(model, shapes(16)), torch.arange(16) % 2
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(40):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model.train()(**batch), target).backward()
+        optimiser.step()
+    test = cotan.inputs(model, shapes(10, seed=1))
+    assert (model.eval()(**test).argmax(1) == torch.arange(10) % 2).float().mean() > 0.85
+
+
+def test_voxels_are_turned_in_training_only():
+    model = cotan.create_model("voxel", 1, 2, width=4, resolution=16, dropout=0.0)
+    batch = cotan.inputs(model, shapes(2))
+    for block in model.modules():
+        if isinstance(block, torch.nn.BatchNorm3d):
+            block.momentum = 0.0
+    assert torch.equal(model.eval()(**batch), model(**batch))
+    assert not torch.equal(model.train()(**batch), model(**batch))
+    still = cotan.create_model("voxel", 1, 2, width=4, resolution=16, dropout=0.0, turn=0.0)
+    assert torch.equal(still.train()(**batch), still(**batch))
+
+
+def test_a_turn_by_nothing_is_nothing():
+    grid = torch.rand(2, 9, 9, 9, dtype=torch.float64)
+    assert torch.allclose(turned(grid, 0.0, 0.0), grid)
+
+
+def test_turns_keep_a_ball_and_move_a_rod():
+    line = torch.arange(33, dtype=torch.float64) - 16
+    far = (line[:, None, None] ** 2 + line[:, None] ** 2 + line**2).sqrt()
+    ball = torch.sigmoid(2 * (10 - far))[None]
+    torch.manual_seed(0)
+    assert (turned(ball, 0.5, 0.0) - ball).abs().max() < 0.15
+    assert turned(ball, 0.5, 0.0).sum() == pytest.approx(float(ball.sum()), rel=0.01)
+    rod = torch.zeros(4, 33, 33, 33, dtype=torch.float64)
+    rod[:, 16, 16, 4:29] = 1
+    moved = turned(rod, 0.5, 0.0)
+    assert moved[:, 16, 16, 16].min() > 0.9
+    assert moved[:, 16, 16, 28].max() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("voxel", {"task": "label"}, "does not do task 'label'"),
+        ("voxel", {"resolution": 4}, "resolution of at least 8, got 4"),
+        ("voxel-dbn", {"task": "regress"}, "does not do task 'regress'"),
+        ("voxel-dbn", {"fill": "tsdf"}, "binary units"),
+        ("voxel-dbn", {"widths": (3,)}, "as many widths as kernels"),
+        ("voxel-dbn", {"resolution": 8}, "a kernel of 4 does not fit a grid of 2"),
+    ],
+)
+def test_refusals(name, options, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.create_model(name, 1, 2, **options)
