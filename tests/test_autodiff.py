@@ -14,7 +14,9 @@ def counted(f):
     return g
 
 
-@pytest.mark.parametrize(("n", "m", "mode"), [(2, 7, "forward"), (7, 2, "reverse"), (3, 3, "reverse"), (1, 5, "forward"), (5, 1, "reverse")])
+@pytest.mark.parametrize(
+    ("n", "m", "mode"), [(2, 7, "forward"), (7, 2, "reverse"), (3, 3, "reverse"), (1, 5, "forward"), (5, 1, "reverse")]
+)
 def test_the_cheaper_direction_and_its_traversals(n, m, mode):
     """n traversals forward, m in reverse, as chapter 5.3.4 of the notes derives."""
     torch.manual_seed(0)

@@ -45,7 +45,9 @@ def mesh(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["list", "show", "compute", "fit", "bench", "predict", "inspect", "cache", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["list", "show", "compute", "fit", "bench", "predict", "inspect", "cache", "doctor"]
+)
 def test_help_has_an_example(cotan, command):
     out = cotan(command, "--help")
     assert out.returncode == 0

@@ -14,7 +14,19 @@ CORE = sorted((ROOT / "src" / "cotan").rglob("*.py"))
 OUTSIDE = sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "datasets").rglob("*.py")])
 PLUGINS = {path.name for folder in ("plugins", "datasets") for path in (ROOT / folder).iterdir() if path.is_dir()}
 # Lower layers do not import higher ones.
-ORDER = ["errors", "traceable", "registry", "nodes", "sparse", "spectrum", "values", "store", "plan", "network", "stack"]
+ORDER = [
+    "errors",
+    "traceable",
+    "registry",
+    "nodes",
+    "sparse",
+    "spectrum",
+    "values",
+    "store",
+    "plan",
+    "network",
+    "stack",
+]
 
 
 def imported(source: str, package: str = "") -> set[str]:

@@ -42,7 +42,9 @@ def test_needs_that_name_no_parameter_are_an_error():
         def forward(self, x, spectrum):
             return x
 
-    with pytest.raises(cotan.CotanError, match=r"unknown parameter of .*Wrong.forward named in needs 'spectrm'. Did you mean"):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown parameter of .*Wrong.forward named in needs 'spectrm'. Did you mean"
+    ):
         cotan.needs(Wrong())
 
 
@@ -77,7 +79,9 @@ def test_pools_against_loops():
 
 
 def test_a_stack_says_which_option_it_does_not_know():
-    with pytest.raises(cotan.CotanError, match=r"unknown option of a stack of 'spectral' 'widht'. Did you mean 'width'"):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown option of a stack of 'spectral' 'widht'. Did you mean 'width'"
+    ):
         cotan.create_model("spectral", 3, 4, widht=3)
     with pytest.raises(cotan.CotanError, match=r"in_dim=0, expected a positive whole number"):
         cotan.create_model("spectral", 0, 4)

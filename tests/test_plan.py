@@ -76,7 +76,10 @@ def test_a_mesh_without_faces_says_what_it_lacks():
         ({"pos": torch.full((4, 3), float("nan"))}, r"pos has NaN or infinite values at 4 of 4 vertices"),
         ({"face": torch.tensor([[0], [1], [9]])}, r"face out of range: vertex numbers 0 to 9, expected 0 to 3"),
         ({"face": torch.tensor([[0, 1]])}, r"face has shape \(1, 2\), expected \(3, F\)"),
-        ({"edge_index": torch.tensor([[0], [-1]])}, r"edge_index out of range: vertex numbers -1 to 0, expected 0 to 3"),
+        (
+            {"edge_index": torch.tensor([[0], [-1]])},
+            r"edge_index out of range: vertex numbers -1 to 0, expected 0 to 3",
+        ),
     ],
 )
 def test_bad_sources_are_refused_with_the_numbers(tetrahedron, change, message):
@@ -124,7 +127,9 @@ def test_float64_is_what_was_computed(tetrahedron):
 
 
 def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):
-    model = cotan.create_model("spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature"))
+    model = cotan.create_model(
+        "spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature")
+    )
     cotan.apply(model, sphere)
     cotan.counts(reset=True)
     cotan.apply(model, sphere, on=cotan.node("random_rotation", seed=1))

@@ -15,7 +15,9 @@ def scratch():
 
 
 def test_unknown_names_suggest_the_nearest_and_list_what_there_is():
-    with pytest.raises(cotan.CotanError, match=r"unknown layer 'spectrall'. Did you mean 'spectral'\? There is: .*linear"):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown layer 'spectrall'. Did you mean 'spectral'\? There is: .*linear"
+    ):
         cotan.create_layer("spectrall", 3, 4)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'chebyshev' \(ChebNet\)"):
         cotan.create_layer("ChebNet", 3, 4)

@@ -36,7 +36,11 @@ def test_spectra_of_any_sizes_act_as_their_blocks(sizes):
     expected = torch.cat([s.vectors.T @ x for s, x in zip(spectra, signals)])
     assert torch.allclose(forth, expected, atol=1e-5)
     back = batch.vectors @ (batch.values[:, None] * forth)
-    assert torch.allclose(back, torch.cat([s.vectors @ (s.values[:, None] * (s.vectors.T @ x)) for s, x in zip(spectra, signals)]), atol=1e-4)
+    assert torch.allclose(
+        back,
+        torch.cat([s.vectors @ (s.values[:, None] * (s.vectors.T @ x)) for s, x in zip(spectra, signals)]),
+        atol=1e-4,
+    )
     assert batch.index.tolist() == [i for s in spectra for i in range(len(s.values))]
     for one, other in zip(uncollate(batch, [v for v, _ in sizes]), spectra):
         assert torch.equal(one.values, other.values)
@@ -65,7 +69,8 @@ def test_vertex_numbers_are_offset_and_laid_out_as_in_pyg():
 
 def test_a_named_tuple_is_collated_field_by_field_and_cut_again():
     values = [
-        Pair(torch.randn(n, 2), cotan.Sparse.from_coo(torch.arange(n), torch.arange(n), torch.rand(n), (n, n))) for n in (2, 3)
+        Pair(torch.randn(n, 2), cotan.Sparse.from_coo(torch.arange(n), torch.arange(n), torch.rand(n), (n, n)))
+        for n in (2, 3)
     ]
     batch = collate(values, per="vertex", vertices=[2, 3])
     assert isinstance(batch, Pair)
@@ -101,4 +106,7 @@ def test_move_casts_floats_and_keeps_integers(sphere):
     L = move(cotan.compute(sphere, "laplacian"), dtype=torch.float64)
     assert L.values.dtype == torch.float64
     assert L.col.dtype == torch.int64
-    assert move(Data(pos=torch.ones(1, 3), face=torch.zeros(3, 1, dtype=torch.long)), dtype=torch.float64).pos.dtype == torch.float64
+    assert (
+        move(Data(pos=torch.ones(1, 3), face=torch.zeros(3, 1, dtype=torch.long)), dtype=torch.float64).pos.dtype
+        == torch.float64
+    )

@@ -31,7 +31,7 @@ _HOME = {
 _MODULES = ("autodiff", "testing", "sparse", "spectrum", "registry", "errors")
 _WHERE = {name: module for module, found in _HOME.items() for name in found}
 
-__all__ = sorted({*_WHERE, "autodiff", "testing"})  # noqa: PLE0605
+__all__ = sorted({*_WHERE, "autodiff", "testing"})
 
 if TYPE_CHECKING:
     from . import autodiff as autodiff

@@ -106,5 +106,7 @@ def _pull(value: Tensor, x: Tensor, cotangent: Tensor, keep: bool) -> Tensor:
 
 def _tensor(value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise CotanError(f"f gives a {type(value).__name__}; a derivative is taken of a tensor (for a Spectrum, of its values)")
+        raise CotanError(
+            f"f gives a {type(value).__name__}; a derivative is taken of a tensor (for a Spectrum, of its values)"
+        )
     return value

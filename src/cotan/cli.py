@@ -165,7 +165,7 @@ def _write_numbers(value: Any, path: Path) -> None:
         arrays = value._asdict()
     else:
         arrays = {"value": value}
-    numpy.savez(path, **{name: numpy.asarray(v) for name, v in arrays.items()})
+    numpy.savez(path, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
 
 
 Text = Annotated[str | None, typer.Option()]
@@ -179,7 +179,9 @@ def fit(
     dataset: Annotated[str, typer.Option(help="A dataset; see: cotan list dataset")],
     out: Annotated[Path, typer.Option(help="The run's folder: metrics.jsonl, run.json, last.*, best.*")],
     root: Annotated[Path | None, typer.Option(help="The folder of a dataset that is read from files.")] = None,
-    features: Annotated[list[str] | None, typer.Option(help="A node for the first signal; repeat to join several.")] = None,
+    features: Annotated[
+        list[str] | None, typer.Option(help="A node for the first signal; repeat to join several.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="classify, label, ...; the dataset's own by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last epoch.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file; the options below replace its values.")] = None,
@@ -205,9 +207,8 @@ def fit(
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
     from .datasets import load_dataset
-    from .training import Recipe
+    from .training import Recipe, model_for
     from .training import fit as train
-    from .training import model_for
 
     given = {
         "epochs": epochs,
@@ -290,7 +291,9 @@ def predict(
 def inspect(
     file: Annotated[Path, typer.Argument(help="A mesh or graph file.")],
     out: Annotated[Path | None, typer.Option(help="The picture; FILE.png in this folder by default.")] = None,
-    views: Annotated[bool, typer.Option("--views", help="Draw the twelve views of a multi-view network instead.")] = False,
+    views: Annotated[
+        bool, typer.Option("--views", help="Draw the twelve views of a multi-view network instead.")
+    ] = False,
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
 ) -> None:
     """Report what is right and wrong with a mesh; draw it and its first eigenfunctions."""

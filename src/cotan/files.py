@@ -53,7 +53,7 @@ def _read_mesh(path: Path, weld: bool, dtype: torch.dtype) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
+            mesh: Any = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = mesh.to_mesh() if mesh.geometry else None
     except Exception as reason:  # parsers of broken files raise anything
@@ -126,7 +126,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: torch.Tensor | Non
     face = data.face.T.cpu().numpy() if data.get("face") is not None else None
     shades = None if colors is None else (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
-    content = mesh.export(file_type=path.suffix.lower()[1:])
+    content: Any = mesh.export(file_type=path.suffix.lower()[1:])
     temporary = path.with_name(f".{path.name}.writing")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

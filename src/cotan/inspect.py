@@ -57,7 +57,7 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320)
     if data.get("face") is None:
         raise CotanError("a picture is of a mesh; this data has no face")
     spectrum = compute(data, "spectrum", k=functions + 1)
-    look = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
+    look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
     shaded = compute(data, node("views", outputs=("shaded",), **look))[0, 0]
     panels: list[tuple[str, Tensor]] = [("mesh", _paint(shaded, torch.tensor([0.80, 0.83, 0.88])))]
     coloured = data.clone()
@@ -82,7 +82,9 @@ def contact_sheet(data: Any, path: str | Path, *, size: int = 192) -> None:
 
     pictures = compute(data, node("views", outputs=("shaded",), size=size, samples=2))[:, 0]
     columns = 4
-    figure = matplotlib.figure.Figure(figsize=(2 * columns, 2 * -(-len(pictures) // columns)), dpi=100, layout="constrained")
+    figure = matplotlib.figure.Figure(
+        figsize=(2 * columns, 2 * -(-len(pictures) // columns)), dpi=100, layout="constrained"
+    )
     for i, pixels in enumerate(pictures):
         axes = figure.add_subplot(-(-len(pictures) // columns), columns, i + 1)
         axes.imshow(_paint(pixels, torch.tensor([0.80, 0.83, 0.88])).clamp(0, 1).numpy())

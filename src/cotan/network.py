@@ -180,7 +180,9 @@ class Sample(dict[str, Any]):
     vertices: dict[str | None, int]
 
 
-def evaluate_plan(plan: Plan, data: Any, dtype: torch.dtype = torch.float32, evaluation: Evaluation | None = None) -> Sample:
+def evaluate_plan(
+    plan: Plan, data: Any, dtype: torch.dtype = torch.float32, evaluation: Evaluation | None = None
+) -> Sample:
     """The roots of a plan on one shape."""
     evaluation = evaluation or Evaluation(data)
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
@@ -201,7 +203,11 @@ def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
 
     return {
         name: collate(
-            [sample[name] for sample in samples], per=step.per, index=step.index, vertices=vertices(step), name=step.label
+            [sample[name] for sample in samples],
+            per=step.per,
+            index=step.index,
+            vertices=vertices(step),
+            name=step.label,
         )
         for name, step in plan.roots.items()
     }
@@ -276,6 +282,8 @@ def _place(module: nn.Module) -> tuple[torch.dtype, torch.device]:
     for what in ("dtype", "device"):
         kinds = {getattr(p, what): name for name, p in parameters.items()}
         if len(kinds) > 1:
-            raise CotanError(f"the model's parameters are on several {what}s: " + ", ".join(f"{n}: {k}" for k, n in kinds.items()))
+            raise CotanError(
+                f"the model's parameters are on several {what}s: " + ", ".join(f"{n}: {k}" for k, n in kinds.items())
+            )
     first = next(iter(parameters.values()), None)
     return (first.dtype, first.device) if first is not None else (torch.float32, torch.device("cpu"))

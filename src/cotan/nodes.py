@@ -47,7 +47,8 @@ def node(name: Request, *, on: Request | None = None, **settings: Any) -> Node:
     >>> cotan.node("laplacian", on=cotan.node("coarsen", level=1))
     """
     if isinstance(name, Node):
-        name, settings, on = name.name, {**dict(name.settings), **settings}, on or name.on
+        given = name
+        name, settings, on = given.name, {**dict(given.settings), **settings}, on or given.on
     if not isinstance(name, str):
         raise CotanError(f"expected a node's name or cotan.node(...), got {type(name).__name__}")
     frozen = tuple(sorted((key, _freeze(name, key, value)) for key, value in settings.items()))

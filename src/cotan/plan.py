@@ -106,9 +106,7 @@ class Plan:
         return list(order.values())
 
 
-def make_plan(
-    requests: Mapping[str, Request], have: Iterable[str], *, on: Request | Iterable[Request] = ()
-) -> Plan:
+def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Request | Iterable[Request] = ()) -> Plan:
     """The plan of some requests for data that has the sources `have`, all of it below the domains `on`.
 
     Optional requests (`Node.optional`) that the data cannot answer are left out.
@@ -155,7 +153,9 @@ class _Resolver:
         if step.definition.augments:
             return _Domain(frozenset(step.definition.gives), step, outer, step.definition.augments)
         if not step.definition.gives:
-            raise CotanError(f"on={wanted.key}: {step.name!r} is no domain; an operator whose value is a Data says gives=(...)")
+            raise CotanError(
+                f"on={wanted.key}: {step.name!r} is no domain; an operator whose value is a Data says gives=(...)"
+            )
         return _Domain(frozenset(step.definition.gives) | COUNTED, step, None)
 
     def _find(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step:
@@ -175,10 +175,10 @@ class _Resolver:
                     f"node {path[0].split('@')[0]!r} needs {wanted.name!r} ({trail}), which the data does not have. "
                     f"It has: {', '.join(sorted(domain.sources - COUNTED))}"
                 )
-            error = unknown(
-                "node", wanted.name, {*registry.names("operator"), *domain.sources}, registry.ALSO_KNOWN
+            error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources}, registry.ALSO_KNOWN)
+            raise CotanError(
+                f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
             )
-            raise CotanError(f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else ""))
         return self._variant(wanted, settings, domain, path)
 
     def _in_outer(self, name: str, domain: _Domain | None) -> bool:
@@ -302,7 +302,7 @@ def add_counts(more: Mapping[str, Count]) -> None:
     with _lock:
         for name, count in more.items():
             old = _counts.get(name, Count())
-            _counts[name] = Count(*(a + b for a, b in zip(old, count)))
+            _counts[name] = Count(old[0] + count[0], old[1] + count[1], old[2] + count[2])
 
 
 class Evaluation:
@@ -340,7 +340,9 @@ class Evaluation:
         self.full[step.identity] = value
         value = cast(value, dtype)
         if address is not None:
-            entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), self.costs[step.identity])
+            entry = Entry(
+                step.name, step.label, dict(step.options), self._family(step, dtype), self.costs[step.identity]
+            )
             self.store.put(f"{address}-{_short(dtype)}", value, entry)
         return value
 
@@ -458,7 +460,9 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
     check_dtype(dtype)
     several = isinstance(request, list | tuple)
     if several and options:
-        raise CotanError(f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)")
+        raise CotanError(
+            f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
+        )
     wanted = [as_node(r) for r in request] if several else [node(request, **options)]
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data)

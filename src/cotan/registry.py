@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .errors import CotanError, unknown
 
@@ -58,6 +57,7 @@ ALSO_KNOWN = {
 }
 
 T = TypeVar("T", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +105,28 @@ _state = _State()
 
 
 # --- decorators -------------------------------------------------------------------------------------------------------
+
+
+@overload
+def operator(name: F) -> F: ...
+
+
+@overload
+def operator(
+    name: str | None = None,
+    *,
+    per: str | None = None,
+    index: str | None = None,
+    version: int = 1,
+    invariant_to: tuple[str, ...] = (),
+    covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
+    augments: str | None = None,
+    gives: tuple[str, ...] = (),
+    local: bool = False,
+    observable: Callable[[Any], Any] | None = None,
+    numbers: tuple[str, ...] = (),
+    **variant: Any,
+) -> Callable[[T], T]: ...
 
 
 def operator(
@@ -423,7 +445,3 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in definition.options:
             raise unknown(f"option of {definition.kind} {definition.name!r}", name, definition.options)
-
-
-if sys.version_info < (3, 11):  # pragma: no cover
-    raise ImportError("cotan needs Python 3.11 or newer")

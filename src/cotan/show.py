@@ -40,7 +40,9 @@ class Box:
 Drawing = dict[str, Box]
 
 
-def draw(models: Sequence[str], data: Any = None, *, task: str = "classify", options: dict[str, Any] | None = None) -> Drawing:
+def draw(
+    models: Sequence[str], data: Any = None, *, task: str = "classify", options: dict[str, Any] | None = None
+) -> Drawing:
     """One plan of several models on a shape (a small sphere by default): what they share appears once.
 
     Operators carry the shape of their value and what computing it took; layers their parameters.
@@ -175,7 +177,10 @@ def to_svg(drawing: Drawing) -> str:
     for sweep in range(12):  # order each column by the middle of its neighbours
         for column in sorted(columns, reverse=bool(sweep % 2)):
             keys = columns[column]
-            middle = {k: sum(place[n] for n in neighbours[k]) / len(neighbours[k]) if neighbours[k] else place[k] for k in keys}
+            middle = {
+                k: sum(place[n] for n in neighbours[k]) / len(neighbours[k]) if neighbours[k] else place[k]
+                for k in keys
+            }
             keys.sort(key=lambda k: middle[k])
             for i, key in enumerate(keys):
                 place[key] = i - (len(keys) - 1) / 2

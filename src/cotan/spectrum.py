@@ -95,7 +95,9 @@ class Spectrum:
         return cls(torch.cat([s.values for s in spectra]), vectors, widths)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:
-        return Spectrum(self.values.to(device=device, dtype=dtype), self.vectors.to(device=device, dtype=dtype), self.sizes)
+        return Spectrum(
+            self.values.to(device=device, dtype=dtype), self.vectors.to(device=device, dtype=dtype), self.sizes
+        )
 
     def __repr__(self) -> str:
         return f"Spectrum({len(self.values)} pairs, {self.vectors.shape[0]} vertices, {self.values.dtype})"
@@ -113,9 +115,7 @@ _register = torch.utils._pytree.register_pytree_node
 _register(
     BlockDiagonal,
     _flatten_blocks,
-    lambda parts, context: BlockDiagonal(list(parts)[0], *context),
+    lambda parts, context: BlockDiagonal(next(iter(parts)), *context),
     serialized_type_name="cotan.BlockDiagonal",
 )
-_register(
-    Spectrum, _flatten, lambda parts, sizes: Spectrum(*parts, sizes), serialized_type_name="cotan.Spectrum"
-)
+_register(Spectrum, _flatten, lambda parts, sizes: Spectrum(*[*parts, sizes]), serialized_type_name="cotan.Spectrum")

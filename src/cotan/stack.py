@@ -12,7 +12,14 @@ from .errors import CotanError, unknown
 from .network import Network, create_layer
 from .registry import model
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "none": nn.Identity,
+}
 READOUTS = ("mean", "sum", "max", "attention")
 
 
@@ -77,11 +84,12 @@ class Stack(Network):
         nodes |= {"batch": batch, "ptr": ptr}
         x = self.lift(x)
         for i, (layer, after) in enumerate(zip(self.layers, self.after)):
-            out = after(self.feed(layer, x, nodes))
-            x = x + out if self.residual and out.shape == x.shape else out
+            y = after(self.feed(layer, x, nodes))
+            x = x + y if self.residual and y.shape == x.shape else y
             if self.signal != "vertex" and i + 1 < len(self.layers):
                 x = _halve(x, self.signal)
-        return self.readout(x, batch, len(ptr) - 1)
+        out: Tensor = self.readout(x, batch, len(ptr) - 1)
+        return out
 
 
 class Readout(nn.Module):

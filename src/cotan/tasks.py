@@ -51,4 +51,7 @@ class Regress:
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
         error = (output - target.reshape(output.shape)).double()
-        return {"mean_absolute_error": error.abs().mean().item(), "root_mean_square_error": torch.sqrt((error**2).mean()).item()}
+        return {
+            "mean_absolute_error": error.abs().mean().item(),
+            "root_mean_square_error": torch.sqrt((error**2).mean()).item(),
+        }

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ from .network import (
     create_layer,
     create_model,
     evaluate_plan,
-    first_signal,
     forward,
     model_requests,
     needs,
@@ -35,7 +34,7 @@ from .network import (
 from .nodes import Node, Request, node, sources_of
 from .plan import Evaluation, Plan, make_plan
 from .sparse import Sparse
-from .spectrum import BlockDiagonal, Spectrum
+from .spectrum import Spectrum
 from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate
 
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
@@ -306,7 +305,7 @@ def _check_derivative(wanted: Node, report: Report) -> None:
         return sum((t * torch.randn(t.shape, generator=g, dtype=t.dtype)).sum() for t in parts) + 0 * pos.detach().sum()
 
     try:
-        value, gradient = autodiff.reverse(scalar, data.pos)
+        _, gradient = autodiff.reverse(scalar, data.pos)
     except (CotanError, RuntimeError) as reason:
         report.skipped[f"derivative of {wanted.key}"] = str(reason).splitlines()[0]
         return
@@ -566,16 +565,17 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
         for (label, parameter), gradient in zip(module.named_parameters(), gradients):
             v = torch.randn(parameter.shape, generator=g, dtype=torch.float64)
             got = torch.zeros((), dtype=torch.float64) if gradient is None else (gradient * v).sum()
-            before = parameter.detach().clone()
+            _slope(got, partial(_moved, scalar, parameter, v), f"gradient of {label}", report)
 
-            def moved(h: float) -> Tensor:
-                with torch.no_grad():
-                    parameter.copy_(before + h * v)
-                    out = scalar()
-                    parameter.copy_(before)
-                return out
 
-            _slope(got, moved, f"gradient of {label}", report)
+def _moved(function: Callable[[], Tensor], parameter: Tensor, v: Tensor, h: float) -> Tensor:
+    """The function with its parameter moved by h v for the while."""
+    before = parameter.detach().clone()
+    with torch.no_grad():
+        parameter.copy_(before + h * v)
+        out = function()
+        parameter.copy_(before)
+    return out
 
 
 def _slope(got: Tensor, along: Callable[[float], Tensor], what: str, report: Report) -> None:
@@ -597,7 +597,7 @@ def _check_compiled(module: nn.Module, case: _Case, report: Report) -> None:
         x = values.pop("x", None)
         compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
         try:
-            got = compiled(x, **values) if x is not None else forward(compiled, values)
+            got = compiled(x, **values) if x is not None else forward(compiled, values)  # type: ignore[arg-type]
         except Exception as reason:
             raise AssertionError(f"{report.name} does not compile in one graph: {reason}") from reason
     _same([got], [expected], 1e-8, "torch.compile(fullgraph=True)", report)

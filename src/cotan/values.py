@@ -91,7 +91,12 @@ def _feed(state: Any, value: Any) -> None:
 
 
 def collate(
-    values: Sequence[Any], *, per: str | None, index: str | None = None, vertices: Sequence[int] = (), name: str = "value"
+    values: Sequence[Any],
+    *,
+    per: str | None,
+    index: str | None = None,
+    vertices: Sequence[int] = (),
+    name: str = "value",
 ) -> Any:
     """One value for a batch of shapes. A batch of one vertex, edge or face value is the value itself.
 
@@ -110,7 +115,9 @@ def collate(
     if isinstance(first, Spectrum):
         return Spectrum.block_diagonal(values)
     if _is_named_tuple(first):
-        parts = [collate(part, per=per, index=index, vertices=vertices, name=name) for part in zip(*values, strict=True)]
+        parts = [
+            collate(part, per=per, index=index, vertices=vertices, name=name) for part in zip(*values, strict=True)
+        ]
         return type(first)(*parts)
     if isinstance(first, Tensor):
         return _collate_tensors(values, per, index, vertices, name)
@@ -156,7 +163,11 @@ def _collate_data(values: Sequence[Any]) -> Any:
         known = SOURCES.get(name)
         parts = [v[name] for v in values]
         batch[name] = collate(
-            parts, per=known.per if known else "vertex", index=known.index if known else None, vertices=vertices, name=name
+            parts,
+            per=known.per if known else "vertex",
+            index=known.index if known else None,
+            vertices=vertices,
+            name=name,
         )
     return batch
 
@@ -187,7 +198,9 @@ def _cut_sparse(matrix: Sparse, vertices: Sequence[int]) -> list[Sparse]:
     column = 0
     for rows, cols in zip(rows_each, cols_each):
         low, high = (int(matrix.pattern.rowptr[i]) for i in (start, start + rows))
-        pattern = Pattern(matrix.pattern.rowptr[start : start + rows + 1] - low, matrix.col[low:high] - column, (rows, cols))
+        pattern = Pattern(
+            matrix.pattern.rowptr[start : start + rows + 1] - low, matrix.col[low:high] - column, (rows, cols)
+        )
         out.append(Sparse(pattern, matrix.values[low:high]))
         start, column = start + rows, column + cols
     return out

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_sparse.py [--threads 2] [--rounds 7] [--channels 64] [--graph mesh] [--memory]
 
-The two of a pair take turns in one process; what is printed is the median over the rounds of peer / ours: only the ratio
-means something on a shared machine. With one thread the processor's time is taken in place of the wall clock's, which
+The two of a pair take turns in one process; the ratio printed is the median over the rounds of peer / ours: it alone means
+something on a shared machine. With one thread the processor's time is taken in place of the wall clock's, which
 other programs do not disturb. `--memory` prints instead how much one run of each side raises the peak of resident
 memory, each in a process of its own (Linux).
 """
@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -78,7 +79,7 @@ def pairs(edge_index: Tensor, nodes: int, channels: int) -> dict[str, Callable[[
     both = with_backward
     return {
         "A x": lambda: (lambda: A @ x, lambda: pyg(x, w)),
-        "A x, torch's CSR": lambda: (lambda: A @ x, lambda m=csr(): m(x)),
+        "A x, torch's CSR": lambda: (lambda: A @ x, partial(csr(), x)),
         "A x, backward": lambda: (both(lambda x: A @ x, x), both(lambda x: pyg(x, w), x)),
         "A x, backward, torch's CSR": lambda: (both(lambda x: A @ x, x), both(csr(), x)),
         "A(w) x, backward": lambda: (both(lambda x, w: A.with_values(w) @ x, x, w), both(pyg, x, w)),
@@ -180,9 +181,8 @@ def main() -> None:
             print(f"{name:40s} {times:6.1f} x   ours {ours_ms:8.1f} ms   peer {peer_ms:8.1f} ms", flush=True)
     if not args.memory and args.only in "block diagonal":
         times, ours_ms, peer_ms = ratio(*batch_pair(), 3 * args.rounds)
-        print(
-            f"{'block diagonal, 32 of 256 vertices':40s} {times:6.1f} x   ours {ours_ms:8.1f} ms   peer {peer_ms:8.1f} ms"
-        )
+        name = "block diagonal, 32 of 256 vertices"
+        print(f"{name:40s} {times:6.1f} x   ours {ours_ms:8.1f} ms   peer {peer_ms:8.1f} ms")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_hard_distance(distance, hard):
     try:
         found = distance(pos, face, source=int(face[0, 0]))
     except CotanError as refusal:
-        assert len(str(refusal)) < 300  # noqa: PT017
+        assert len(str(refusal)) < 300
         return
     assert not torch.isnan(found).any()
     assert (found >= 0).all()

@@ -39,12 +39,14 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     pos = check_pos(pos)
     size = len(pos)
     source, target = sorted_edges(check_edges(edge_index, size), size)
-    points = pos.T.contiguous()  # columns of their own: gathers of single numbers are the faster by far
-    edge = points.index_select(1, target) - points.index_select(1, source)  # (3, E)
+    # Column by column: gathers of single numbers are far faster than of rows, and take less memory at a time.
+    edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos.T.contiguous()]
 
     # In space first, then in the frame: sum u u^T = F (sum e e^T) F^T, F (2, 3) the vertex's tangents.
-    outer = torch.stack([edge[i] * edge[j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))])
-    spread = pos.new_zeros(6, size).index_add(1, source, outer)[[0, 1, 2, 1, 3, 4, 2, 4, 5]].T.view(size, 3, 3)
+    xx, xy, xz, yy, yz, zz = (
+        pos.new_zeros(size).index_add(0, source, edge[i] * edge[j]) for i in range(3) for j in range(i, 3)
+    )
+    spread = torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], 1).view(size, 3, 3)
     tangents = tangent_frames[:, :2].to(pos.dtype)
     system = tangents @ spread @ tangents.mT
     a, b, c = system[:, 0, 0], system[:, 0, 1], system[:, 1, 1]
@@ -56,8 +58,7 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     parts = []
     pattern, at_edge, at_diagonal = with_diagonal(source, target, size)
     for row in fit:
-        along = row.index_select(1, source) * edge
-        weight = along[0] + along[1] + along[2]
+        weight = sum(slope.index_select(0, source) * along for slope, along in zip(row, edge, strict=True))
         total = pos.new_zeros(size).index_add(0, source, weight)
         values = pos.new_zeros(len(pattern.col)).index_copy(0, at_edge, weight).index_copy(0, at_diagonal, -total)
         parts.append(Sparse(pattern, values))

@@ -1,0 +1,4 @@
+"""Being built."""
+
+from . import diffusion as diffusion
+from . import diffusion_weights as diffusion_weights
