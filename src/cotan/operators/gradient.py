@@ -42,23 +42,23 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     # Column by column: gathers of single numbers are far faster than of rows, and take less memory at a time.
     edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos.T.contiguous()]
 
-    # In space first, then in the frame: sum u u^T = F (sum e e^T) F^T, F (2, 3) the vertex's tangents.
+    # sum u u^T = F (sum e e^T) F^T, F = (p, q) the vertex's tangents: summed in space, then turned into the frame.
     xx, xy, xz, yy, yz, zz = (
         pos.new_zeros(size).index_add(0, source, edge[i] * edge[j]) for i in range(3) for j in range(i, 3)
     )
-    spread = torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], 1).view(size, 3, 3)
-    tangents = tangent_frames[:, :2].to(pos.dtype)
-    system = tangents @ spread @ tangents.mT
-    a, b, c = system[:, 0, 0], system[:, 0, 1], system[:, 1, 1]
+    p, q = tangent_frames[:, :2].to(pos.dtype).permute(1, 2, 0).contiguous()  # (3, V) each
+    spread = torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz]).view(3, 3, size)
+    image = (spread * p).sum(1)
+    a, b, c = (image * p).sum(0), (image * q).sum(0), ((spread * q).sum(1) * q).sum(0)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
-    inverse = torch.stack([c, -b, -b, a], 1) / (a * c - b * b).where(a + c > 0, 1)[:, None]
-    fit = (inverse.view(size, 2, 2) @ tangents).permute(1, 2, 0).contiguous()  # (2, 3, V)
+    scale = 1 / (a * c - b * b).where(a + c > 0, 1)
+    fits = (scale * (c * p - b * q), scale * (a * q - b * p))  # (3, V) each
 
     parts = []
     pattern, at_edge, at_diagonal = with_diagonal(source, target, size)
-    for row in fit:
-        weight = sum(slope.index_select(0, source) * along for slope, along in zip(row, edge, strict=True))
+    for fit in fits:
+        weight = sum(slope.index_select(0, source) * along for slope, along in zip(fit, edge, strict=True))
         total = pos.new_zeros(size).index_add(0, source, weight)
         values = pos.new_zeros(len(pattern.col)).index_copy(0, at_edge, weight).index_copy(0, at_diagonal, -total)
         parts.append(Sparse(pattern, values))
