@@ -1,0 +1,76 @@
+"""Adjacency matrices of the shared graph: row = target, column = source, so that A x sums over the edges that come in.
+
+Each edge is an entry of its own, also where several join the same two vertices.
+"""
+
+import torch
+from torch import Tensor
+
+import cotan
+
+
+@cotan.operator(invariant_to=("isometry", "scale"))
+def adjacency(
+    edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None, *, self_loops: bool = False
+) -> cotan.Sparse:
+    """A_ij = the weight of edge j -> i, 1 by default.
+
+    Arguments:
+        edge_index: (2, E). edge_weight: (E,).
+        self_loops: exactly one at each vertex, of weight 1 where there is none; of several, the last given.
+    """
+    weight = weights(edge_index, edge_weight)
+    if self_loops:
+        edge_index, weight = with_self_loops(edge_index, weight, num_nodes, keep=edge_weight is not None)
+    return cotan.sparse.adjacency(edge_index, num_nodes, weight)[0]
+
+
+@cotan.operator(invariant_to=("isometry", "scale"))
+def mean_adjacency(adjacency: cotan.Sparse) -> cotan.Sparse:
+    """D^-1 A with D_ii the number of edges that reach i. Rows of vertices that none reaches are zero.
+
+    Arguments:
+        adjacency: (V, V).
+    """
+    return adjacency.with_values(adjacency.values / adjacency.pattern.counts[adjacency.row])
+
+
+@cotan.operator(invariant_to=("isometry", "scale"))
+def normalized_adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> cotan.Sparse:
+    """D^-1/2 A D^-1/2, A with one self-loop at each vertex and D_ii the sum of row i (Kipf and Welling 2017).
+
+    Where D_ii is not positive, row and column i are zero.
+
+    Arguments:
+        edge_index: (2, E). edge_weight: (E,), ones by default.
+    """
+    matrix = adjacency(edge_index, num_nodes, edge_weight, self_loops=True)
+    degree = matrix.sum_rows()
+    root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
+    return matrix.with_values(root[matrix.row] * matrix.values * root[matrix.col])
+
+
+def weights(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+    """(E,) in float64: the weights given, or ones."""
+    count = edge_index.shape[1]
+    if edge_weight is None:
+        return torch.ones(count, dtype=torch.float64, device=edge_index.device)
+    if edge_weight.numel() != count:
+        raise cotan.CotanError(
+            f"edge_weight: expected {count} numbers, one for each edge, got {tuple(edge_weight.shape)}"
+        )
+    return edge_weight.reshape(-1).double()
+
+
+def with_self_loops(edge_index: Tensor, weight: Tensor, size: int, *, keep: bool) -> tuple[Tensor, Tensor]:
+    """The edges with exactly one self-loop at each vertex, after the others; it keeps a weight given, if `keep`."""
+    source, target = edge_index
+    is_loop = source == target
+    loop = weight.new_ones(size)
+    if keep and bool(is_loop.any()):
+        at, given = source[is_loop], weight[is_loop]
+        last = at.new_full((size,), -1)
+        last = last.scatter_reduce(0, at, torch.arange(len(at), device=at.device), "amax")
+        loop = torch.where(last >= 0, given[last.clamp(min=0)], loop)
+    here = torch.arange(size, device=source.device)
+    return torch.cat([edge_index[:, ~is_loop], here.expand(2, -1)], 1), torch.cat([weight[~is_loop], loop])

@@ -1,0 +1,35 @@
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+
+
+def test_adjacency_sums_over_the_edges_that_come_in():
+    data = Data(edge_index=torch.tensor([[0, 0, 2], [1, 1, 2]]), edge_weight=torch.tensor([2.0, 3.0, 5.0]), num_nodes=3)
+    assert cotan.compute(data, "adjacency").to_dense().tolist() == [[0, 0, 0], [5, 0, 0], [0, 0, 5]]
+    looped = cotan.compute(data, "adjacency", self_loops=True)
+    assert looped.to_dense().tolist() == [[1, 0, 0], [5, 1, 0], [0, 0, 5]]
+    assert cotan.compute(data, "mean_adjacency").to_dense().tolist() == [[0, 0, 0], [2.5, 0, 0], [0, 0, 5]]
+
+
+def test_weights_of_another_number_of_edges():
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.ones(3), num_nodes=2)
+    with pytest.raises(cotan.CotanError, match="edge_weight: expected 2 numbers, one for each edge"):
+        cotan.compute(data, "adjacency")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_normalized_adjacency_is_pyg_gcn_norm(weighted):
+    from torch_geometric.nn.conv.gcn_conv import gcn_norm
+    from torch_geometric.utils import to_dense_adj
+
+    g = torch.Generator().manual_seed(0)
+    edges = torch.randint(0, 9, (2, 30), generator=g)
+    edges = torch.cat([edges, edges[:, :6], torch.tensor([[3, 3], [3, 3]])], 1)
+    data = Data(edge_index=edges, num_nodes=12)
+    if weighted:
+        data.edge_weight = torch.rand(edges.shape[1], generator=g) + 0.1
+    index, weight = gcn_norm(edges, data.get("edge_weight"), 12)
+    expected = to_dense_adj(index, edge_attr=weight, max_num_nodes=12)[0].T
+    torch.testing.assert_close(cotan.compute(data, "normalized_adjacency").to_dense().float(), expected)
