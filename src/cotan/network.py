@@ -267,7 +267,7 @@ def _shapes(data: Any) -> list[Any]:
     if not shapes:
         raise CotanError("no shape given: expected a Data or a list of them")
     for shape in shapes:
-        if not hasattr(shape, "keys") or not hasattr(shape, "num_nodes"):
+        if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
             raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
     return shapes
 

@@ -526,7 +526,7 @@ def _check_on(
             moved, order = _renumbered(case.data)
             if case.data.get("x") is not None:
                 moved.x = case.data.x[order]
-            again = _case(module, first, in_dim, signal, layer, 0)
+            again = _case(module, first, in_dim, signal, layer, 0, data=moved)
             assert isinstance(again, _Case)
             if case.x is not None:
                 again.x = case.x[order]
