@@ -1,5 +1,5 @@
 """Convolution by neighbours: each vertex gathers from those whose edges reach it."""
 
-from . import adjacency
+from . import adjacency, gat, gcn, gin, sage
 
-__all__ = ["adjacency"]
+__all__ = ["adjacency", "gat", "gcn", "gin", "sage"]

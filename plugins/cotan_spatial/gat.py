@@ -1,0 +1,53 @@
+"""Graph attention: each vertex weighs its neighbours."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+from cotan.sparse import segment_softmax, spread
+
+
+@cotan.layer("gat", invariant_to=("isometry", "scale"))
+class GAT(nn.Module):
+    """y_i = sum_{j -> i} p_ij x_j W + b, p_i = softmax over j of leaky_relu(<s, x_j W> + <t, x_i W>).
+
+    Velickovic et al. 2018. Each head has its own W, s and t and gives out_dim / heads of the channels. Every
+    vertex has one self-loop. Edge weights play no part.
+
+    Arguments:
+        heads: they divide out_dim. slope: of leaky_relu below 0. dropout: of p. bias: add b.
+
+    Shape: x (V, in_dim) -> (V, out_dim).
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        heads: int = 1,
+        slope: float = 0.2,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ):
+        super().__init__()
+        if heads < 1 or out_dim % heads:
+            raise cotan.CotanError(f"gat: heads={heads}, expected a divisor of out_dim={out_dim}")
+        self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
+        self.heads, self.slope, self.dropout = heads, slope, dropout
+        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.from_source = nn.Parameter(torch.empty(heads, out_dim // heads))
+        self.from_target = nn.Parameter(torch.empty(heads, out_dim // heads))
+        for weight in (self.linear.weight, self.from_source, self.from_target):
+            nn.init.xavier_uniform_(weight)
+        self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
+
+    def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        h = self.linear(x).unflatten(1, (self.heads, -1))  # (V, H, C)
+        source, target = (h * self.from_source).sum(-1), (h * self.from_target).sum(-1)  # (V, H)
+        pattern = adjacency.pattern
+        score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
+        p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
+        p = nn.functional.dropout(p, self.dropout, self.training)
+        y = torch.cat([adjacency.with_values(p[:, i]) @ h[:, i] for i in range(self.heads)], 1)
+        return y if self.bias is None else y + self.bias
