@@ -1,4 +1,5 @@
-"""Being built."""
+"""Surfaces: a global chart on the flat torus."""
 
-from . import diffusion as diffusion
-from . import diffusion_weights as diffusion_weights
+from . import toric, torus
+
+__all__ = ["toric", "torus"]
