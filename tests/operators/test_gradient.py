@@ -80,3 +80,9 @@ def test_rigid_motion_and_scale(bumpy, rotation):
 def test_derivative(bumpy):
     pos, face = bumpy(0)
     assert torch.autograd.gradcheck(lambda p: build(p, face)[0].x.values, pos.clone().requires_grad_())
+
+
+def test_parts_share_no_memory(bumpy):
+    g, _ = build(*bumpy(0))
+    places = [t.data_ptr() for part in g for t in torch.utils._pytree.tree_leaves(part) if torch.is_tensor(t)]
+    assert len(places) == len(set(places))

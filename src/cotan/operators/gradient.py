@@ -62,7 +62,8 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         total = pos.new_zeros(size).index_add(0, source, weight)
         values = pos.new_zeros(len(pattern.col)).index_copy(0, at_edge, weight).index_copy(0, at_diagonal, -total)
         parts.append(Sparse(pattern, values))
-    return Gradient(*parts)
+    x, y = parts
+    return Gradient(x, Sparse(_copy(pattern), y.values))  # the store refuses two values on one memory
 
 
 def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -83,3 +84,9 @@ def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, T
     at_diagonal = rowptr[:-1] + torch.bincount(source[below], minlength=size)
     col = source.new_empty(len(source) + size).index_copy(0, at_edge, target).index_copy(0, at_diagonal, here)
     return Pattern(rowptr, col, (size, size)), at_edge, at_diagonal
+
+
+def _copy(p: Pattern) -> Pattern:
+    copies = (t.clone() for t in (p.rowptr, p.col, p.t_rowptr, p.t_col, p.t_perm, p.row))
+    rowptr, col, t_rowptr, t_col, t_perm, row = copies
+    return Pattern(rowptr, col, p.shape, t_rowptr, t_col, t_perm, row)
