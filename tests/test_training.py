@@ -286,6 +286,26 @@ def test_several_models_share_what_they_both_need(tmp_path, monkeypatch):
     assert out["8"].hits == 0
 
 
+@pytest.mark.slow
+def test_other_processes_fill_the_store(tmp_path, monkeypatch):
+    import cotan.warming as warming
+
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(warming, "PAYS", 0.0)
+    monkeypatch.setattr(warming.os, "cpu_count", lambda: 2)
+    shapes = [cloud(i % 2, i) for i in range(8)]
+    model = cotan.create_model("linear", 3, 2)
+    cotan.counts(reset=True)
+    done = []
+    prepared = prepare(model, shapes, progress=lambda n, total: done.append((n, total)))
+    count = cotan.counts()["normalized_pos"]
+    assert (count.evaluations, count.hits) == (3, 5)
+    assert done[-1] == (8, 8)
+    assert prepared.seconds > 0
+    for shape, sample in zip(shapes, prepared.samples, strict=True):
+        assert torch.equal(sample["features 0"], cotan.compute(shape, "normalized_pos"))
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,10 @@ class Table:
             costs = len(header) - 3  # a narrow terminal: what it found, then what it cost
             console.print(_grid(title, header[:costs], [row[:costs] for row in rows]))
             console.print(_grid("", ["model", *header[costs:]], [[row[0], *row[costs:]] for row in rows]))
+        if self.stopped:
+            console.print(
+                f"stopped: {len(self.rows)} results are kept in {self.folder}; the same command goes on", markup=False
+            )
         for dataset, model, seed, reason in self.failures:
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
             console.print(f"failed: {where}: {reason}", markup=False, highlight=False)

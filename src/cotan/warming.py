@@ -34,7 +34,6 @@ def warm(
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
     from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     from .network import _common_sources, model_requests
@@ -50,8 +49,8 @@ def warm(
                 costs[number] = future.result()
                 if progress is not None:
                     progress(number + 1, len(shapes))
-        except BrokenProcessPool:
-            pass
+        except Exception:  # a shape that cannot be pickled, a worker that was killed...: the caller computes the rest
+            pool.shutdown(cancel_futures=True)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import registry
 from ..batching import Augmented, Batch, Prepared, per_of, prepare
-from ..datasets import Splits, as_splits, check
+from ..datasets import Splits, as_splits, check, load_dataset
 from ..errors import CotanError
 from ..network import _place, check_width
 from . import checkpoint, folder
@@ -50,6 +50,8 @@ def fit(
     """
     chosen = Recipe.of(recipe, **overrides)
     show = Progress(progress)
+    if isinstance(dataset, str):
+        dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
     splits = as_splits(dataset).with_val(chosen.seed)
     if isinstance(model, str):
         model = model_for(model, splits, seed=chosen.seed)
