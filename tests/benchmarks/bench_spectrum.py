@@ -112,7 +112,8 @@ def main() -> None:
         memory = [peak(who, level) for who in ("cotan", "peer")]
         print(
             f"{size:8}   {ours:6.2f} s   {theirs:6.2f} s   {theirs / ours:4.1f}x   {left[0]:.0e} / {left[1]:.0e}"
-            f"           {memory[0]:.0f} / {memory[1]:.0f} = {memory[0] / memory[1]:.2f}"
+            f"           {memory[0]:.0f} / {memory[1]:.0f} = {memory[0] / memory[1]:.2f}",
+            flush=True,
         )
     small = [(cotan_laplacian(p, f), barycentric_mass(p, f)) for p, f in (bumpy_sphere(2, seed) for seed in range(40))]
     ours, theirs = in_turn(
