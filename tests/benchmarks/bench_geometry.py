@@ -106,9 +106,8 @@ def in_turn(repeats: int, *functions: Callable[[], Any]) -> list[float]:
 
 def show(what: str, ours: float, theirs: float, unit: str = "s") -> None:
     scale = 1000 if unit == "ms" else 1
-    print(
-        f"{what:<62} {ours * scale:9.3f} {unit}   peer {theirs * scale:9.3f} {unit}   {theirs / ours:6.1f}x", flush=True
-    )
+    line = f"{what:<62} {ours * scale:9.3f} {unit}   peer {theirs * scale:9.3f} {unit}   {theirs / ours:6.1f}x"
+    print(line, flush=True)
 
 
 def main() -> None:
