@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 import cotan
 
@@ -11,7 +12,7 @@ from .torus import Torus
 
 
 class CircularBlock(nn.Module):
-    r"""y = relu(x + norm(K2 * relu(norm(K1 * x)))), * a convolution with periodic boundary and no stride.
+    r"""y = s(x + norm(K2 * s(norm(K1 * x)))), * a convolution with periodic boundary and no stride, s(x) = x sigmoid(x).
 
     x and y are (B, C, R, R). A shift of x by whole pixels, across the boundary, is the same shift of y.
     """
@@ -24,8 +25,8 @@ class CircularBlock(nn.Module):
         self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.second(self.norm1(self.first(x)).relu()))
-        return (x + y).relu()
+        y = self.norm2(self.second(silu(self.norm1(self.first(x)))))
+        return silu(x + y)
 
 
 @cotan.model("toric", tasks=("classify", "regress", "label"))
@@ -64,7 +65,7 @@ class Toric(nn.Module):
         # A dilation of half the torus or more would meet itself.
         dilations = [d for d in (1, 2, 4, 8) if 4 * d <= resolution]
         self.blocks = nn.Sequential(*(CircularBlock(width, dilations[i % len(dilations)]) for i in range(depth)))
-        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
 
     def forward(self, x: Tensor, torus: Torus, batch: Tensor) -> Tensor:
         maps, r = self.maps, self.resolution
