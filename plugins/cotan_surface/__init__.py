@@ -1,5 +1,5 @@
-"""Surfaces: a global chart on the flat torus."""
+"""Surfaces: learned diffusion, and a global chart on the flat torus."""
 
-from . import toric, torus
+from . import diffusion, diffusion_weights, toric, torus
 
-__all__ = ["toric", "torus"]
+__all__ = ["diffusion", "diffusion_weights", "toric", "torus"]

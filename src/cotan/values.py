@@ -212,7 +212,15 @@ def _cut_sparse(matrix: Sparse, vertices: Sequence[int]) -> list[Sparse]:
 def take_apart(value: Any, tensors: list[Tensor]) -> Any:
     """A description that JSON can say; the tensors go to the list, in order."""
     if isinstance(value, Tensor):
-        tensors.append(value.detach().cpu().contiguous())
+        flat = value.detach().cpu().contiguous()
+        for i, known in enumerate(tensors):  # matrices on one pattern share its tensors
+            if (known.data_ptr(), known.shape, known.dtype) == (
+                flat.data_ptr(),
+                flat.shape,
+                flat.dtype,
+            ) and flat.numel():
+                return {"tensor": i}
+        tensors.append(flat)
         return {"tensor": len(tensors) - 1}
     if isinstance(value, Sparse):
         p = value.pattern

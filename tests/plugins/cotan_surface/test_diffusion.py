@@ -1,0 +1,76 @@
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import cotan
+
+
+@pytest.fixture(scope="module")
+def published():
+    if "COTAN_DATA" not in os.environ:
+        pytest.skip("COTAN_DATA is not set")
+    import numpy as np
+
+    folder = Path(os.environ["COTAN_DATA"]) / "diffusion_net"
+    state = torch.load(folder / "human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True)
+    model = importlib.import_module("cotan_surface.diffusion_weights").from_published(state)
+    arrays = np.load(folder / "reference_xyz.npz", allow_pickle=False)
+    return model, {name: torch.from_numpy(arrays[name]) for name in arrays}
+
+
+def per_face(scores, face):
+    return scores[face].mean(0).log_softmax(-1)
+
+
+def test_published_output_on_the_published_operators(published):
+    model, z = published
+    size = len(z["pos"])
+    matrices = [
+        cotan.Sparse.from_coo(*z[i].long(), z[v], (size, size))
+        for i, v in (("grad_index", "grad_x"), ("grad_y_index", "grad_y"))
+    ]
+    nodes = {name: value for name, value in cotan.inputs(model, shape(z)).items() if name in ("batch", "ptr")}
+    for key, wanted in cotan.needs(model).items():
+        if wanted.name == "spectrum":
+            nodes[key] = cotan.Spectrum(z["values"], z["vectors"])
+        elif wanted.name == "mass":
+            nodes[key] = z["mass"]
+        elif wanted.name == "gradient":
+            nodes[key] = type(cotan.compute(shape(z), "gradient"))(*matrices)
+    with torch.no_grad():
+        out = per_face(model(z["features"], **nodes), faces(z))
+    assert float((out - z["log_probabilities"]).abs().max()) < 1e-4
+
+
+def test_published_labels_on_our_operators(published):
+    model, z = published
+    with torch.no_grad():
+        out = per_face(model(z["features"], **cotan.inputs(model, shape(z))), faces(z))
+    assert float((out.argmax(1) == z["log_probabilities"].argmax(1)).double().mean()) >= 0.99
+
+
+def faces(z):
+    return z["face"].T if z["face"].shape[0] != 3 else z["face"]
+
+
+def shape(z):
+    from torch_geometric.data import Data
+
+    return Data(pos=z["pos"].double(), face=faces(z))
+
+
+def test_without_its_parameters_it_says_so():
+    reader = importlib.import_module("cotan_surface.diffusion_weights")
+    with pytest.raises(cotan.CotanError, match="expected a published DiffusionNet state dict"):
+        reader.from_published({"block_0.diffusion.diffusion_time": torch.ones(3)})
+
+
+def test_a_constant_stays_under_diffusion():
+    layer = cotan.create_layer("diffusion", 2, 4, k=16)
+    layer.time.data.fill_(0.3)
+    mesh = cotan.testing._shape("mesh")
+    got = layer(torch.ones(mesh.num_nodes, 2), **cotan.inputs(layer, mesh))
+    assert torch.allclose(got, got[:1].expand_as(got), atol=1e-4)
