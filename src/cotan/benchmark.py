@@ -149,7 +149,6 @@ class _Bench:
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
         append(self.file, row)
         self.table.rows.append(row)
-        self.table.nodes[dataset.label, entry.label] = run.costs["node_seconds"]
 
     def _failed(self, dataset: Entry, label: str, seed: int | None, reason: Exception) -> None:
         self.table.failures.append((dataset.label, label, seed, str(reason)))
@@ -166,6 +165,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "epoch_seconds": statistics.median(line["train_seconds"] for line in run.history),
         "prepare_seconds": run.costs["prepare_seconds"],
         "prepare_hits": run.costs["hits"],
+        "node_seconds": run.costs["node_seconds"],
         "split_digest": run.dataset["digest"],
         "recipe": run.recipe.record(),
         "versions": versions(),

@@ -18,7 +18,7 @@ class Table:
     Attributes:
         rows: one dict a result, as in results.jsonl.
         failures: (dataset, model, seed or None, reason). stopped: by Ctrl-C, before all was done.
-        datasets: by label. nodes: seconds of each node by (dataset, model), of what this call prepared.
+        datasets: by label.
     """
 
     suite: Suite
@@ -27,7 +27,11 @@ class Table:
     failures: list[tuple[str, str, int | None, str]] = field(default_factory=list)
     stopped: bool = False
     datasets: dict[str, Splits] = field(default_factory=dict)
-    nodes: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Seconds of each node that a (dataset, model) needed."""
+        return {(row["dataset"], row["model"]): row.get("node_seconds", {}) for row in self.rows}
 
     def order(self) -> None:
         """Rows in the order of the suite."""
