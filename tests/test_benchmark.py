@@ -67,6 +67,13 @@ def always_fails(pos):
     raise cotan.CotanError("no such mass")
 
 
+@cotan.operator(per="vertex")
+def fails_on_small(pos):
+    if pos.abs().max() < 1e-2:
+        raise cotan.CotanError("too small")
+    return pos
+
+
 @pytest.fixture
 def suite(tmp_path):
     path = tmp_path / "small.toml"
@@ -154,6 +161,24 @@ def test_a_model_that_fails_stops_no_other(suite, tmp_path, when):
     assert (dataset, model) == ("two-solids", "fails-here")
     assert ("it does not work" if when == "forward" else "no such mass") in reason
     assert "fails-here" in write_report(table).read_text()
+
+
+def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_path, monkeypatch):
+    data = two_solids()
+    data.stress["tiny"] = [Data(pos=s.pos / 1000, face=s.face, y=s.y) for s in data.test]
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    careful = '[[models]]\nname = "linear"\nlabel = "careful"\nfeatures = "fails_on_small"\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + careful)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    header, rows = table.summary("two-solids")
+    assert header[1:4] == ["test", "again", "tiny"]
+    assert [row[0] for row in rows] == ["linear", "wide", "careful"]
+    assert rows[2][3] == "-"
+    assert "-" not in rows[0] + rows[2][:3]
+    ((_, model, _, reason),) = table.failures
+    assert model == "careful"
+    assert "stress_tiny: shape 0 of 6" in reason
+    assert write_report(table).exists()
 
 
 def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):

@@ -114,20 +114,33 @@ class _Bench:
     ) -> dict[str, dict[str, Prepared]]:
         """By model and split. Models share what they both need; one whose plan fails leaves the others alone."""
         out: dict[str, dict[str, Prepared]] = {label: {} for label in models}
-        try:
-            for name, shapes in splits.lists().items():
-                if shapes:
-                    per = per_of(next(iter(models.values())))
-                    count = self.show.counter(f"prepare {dataset.label} {name}")
-                    for label, prepared in prepare(models, shapes, per=per, progress=count).items():
-                        out[label][name] = prepared
-        except CotanError as reason:
-            if len(models) == 1:
-                self._failed(dataset, next(iter(models)), None, reason)
-                return {}
-            out = {}
-            for label, model in models.items():
-                out |= self._prepare(dataset, {label: model}, splits)
+        per = per_of(next(iter(models.values())))
+        for name, shapes in splits.lists().items():
+            count = self.show.counter(f"prepare {dataset.label} {name}")
+            if not shapes or not out:
+                continue
+            models = {label: model for label, model in models.items() if label in out}
+            try:
+                found = prepare(models, shapes, per=per, progress=count)
+            except CotanError:
+                found = self._each(dataset, models, name, shapes, per)
+            for label in models:
+                if label in found:
+                    out[label][name] = found[label]
+                elif not name.startswith("stress_"):  # a stress variant that a model cannot take is an empty cell
+                    del out[label]
+        return out
+
+    def _each(
+        self, dataset: Entry, models: Mapping[str, nn.Module], name: str, shapes: list[Any], per: str
+    ) -> dict[str, Prepared]:
+        """One split, model by model, where together it failed; the values that they share are in the store by now."""
+        out = {}
+        for label, model in models.items():
+            try:
+                out[label] = prepare(model, shapes, per=per)
+            except CotanError as reason:
+                self._failed(dataset, label, None, CotanError(f"{name}: {reason}"))
         return out
 
     def _one(self, dataset: Entry, entry: Entry, seed: int, splits: Splits, prepared: Mapping[str, Prepared]) -> None:

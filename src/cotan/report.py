@@ -98,7 +98,7 @@ def _results(table: Table, dataset: str) -> list[str]:
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
     for row in rows:
-        marks = [i for i, value in enumerate(numbers[row[0]]) if value == best[i]]
+        marks = [i for i, value in enumerate(numbers[row[0]]) if value == best[i] and row[i + 1] != "-"]
         cells = [
             f'<td class="best">{escape(c)}</td>' if j - 1 in marks else f"<td>{escape(c)}</td>"
             for j, c in enumerate(row)
