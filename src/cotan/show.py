@@ -89,7 +89,8 @@ def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: 
     for i, layer in enumerate(layers):
         definition = registry.definition_of(layer)
         label = definition.name if definition else type(layer).__name__
-        roots = [plan.roots[n.key] for n in needs(layer).values() if n.key in plan.roots]
+        # A network's own nodes are roots under their parameter's name, its layers' under the request in writing.
+        roots = [plan.roots[name] for p, n in needs(layer).items() for name in {p, n.key} if name in plan.roots]
         asked = [step.identity for step in roots if step.identity in drawing]
         count = sum(p.numel() for p in layer.parameters())
         key = f"{name}/{i}"
@@ -158,7 +159,7 @@ def to_svg(drawing: Drawing) -> str:
             rank[key] = min(users) - 1
     # A long edge passes through a place of its own in each column between, so that it runs behind no box.
     chains = {
-        (key, other): [other, *(f"{other}>{key}@{column}" for column in range(rank[other] + 1, rank[key])), key]
+        (key, other): [other, *(f"{other}@{column}" for column in range(rank[other] + 1, rank[key])), key]
         for key, box in drawing.items()
         for other in box.inputs
     }
@@ -168,8 +169,9 @@ def to_svg(drawing: Drawing) -> str:
     neighbours: dict[str, list[str]] = {key: [] for key in drawing}
     for chain in chains.values():
         for i, key in enumerate(chain[1:-1], rank[chain[0]] + 1):
-            rank[key] = i
-            columns.setdefault(i, []).append(key)
+            if key not in rank:
+                rank[key] = i
+                columns.setdefault(i, []).append(key)
         for one, two in zip(chain, chain[1:]):
             neighbours.setdefault(one, []).append(two)
             neighbours.setdefault(two, []).append(one)
@@ -195,12 +197,11 @@ def to_svg(drawing: Drawing) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         '<g fill="none" stroke="#9aa3b2" stroke-width="1.3">',
     ]
-    for chain in chains.values():
-        for other, key in zip(chain, chain[1:]):
-            x0, y0, x1, y1 = x[other] + wide, y[other] + high / 2, x[key], y[key] + high / 2
-            bend = (x1 - x0) / 2
-            through = f"M{x[other]} {y0} L{x0} {y0}" if other not in drawing else f"M{x0} {y0}"
-            out.append(f'<path d="{through} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"/>')
+    for other, key in dict.fromkeys(pair for chain in chains.values() for pair in zip(chain, chain[1:])):
+        x0, y0, x1, y1 = x[other] + wide, y[other] + high / 2, x[key], y[key] + high / 2
+        bend = (x1 - x0) / 2
+        through = f"M{x[other]} {y0} L{x0} {y0}" if other not in drawing else f"M{x0} {y0}"
+        out.append(f'<path d="{through} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"/>')
     out.append("</g>")
     every = {m for box in drawing.values() for m in box.models}
     for key, box in drawing.items():
