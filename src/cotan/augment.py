@@ -44,8 +44,9 @@ def random_jitter(pos: Tensor, *, seed: int = 0, size: float = 0.01) -> Any:
 
 
 def _generator(pos: Tensor, seed: int) -> torch.Generator:
-    own = zlib.crc32(pos.detach().cpu().numpy().tobytes())
-    return torch.Generator().manual_seed((seed << 32) + own)
+    # Into 32 bits: torch's generator on the CPU keeps no more of a seed.
+    own = zlib.crc32(pos.detach().cpu().numpy().tobytes(), zlib.crc32(str(seed).encode()))
+    return torch.Generator().manual_seed(own)
 
 
 def _rotation(q: Tensor) -> Tensor:
