@@ -25,7 +25,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 demo: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/cotan bench suites/demo.toml --out report
+	OMP_NUM_THREADS=1 $(BIN)/cotan bench suites/demo.toml
 
 speed: $(READY)
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; OMP_NUM_THREADS=2 $(BIN)/python $$script || exit 1; done

@@ -15,10 +15,11 @@ from .channels import WIDTHS
 class MultiView(nn.Module):
     """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
 
-    - rig, count, up, size, outputs, samples: the views it asks for (see `views`).
+    - rig, count, up, align, size, outputs, samples: the views it asks for (see `views`).
     - pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
     - cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
       (a file of its state, which the user has); channels are first mixed to the three that it expects.
+    - view_dropout: the share of the views that a training step leaves out, so that it learns not to rely on any one.
     - width: channels of the compact network's first stage, doubled in each of the following three.
     """
 
@@ -31,6 +32,7 @@ class MultiView(nn.Module):
         rig: Rig = "ring",
         count: int | None = None,
         up: str = "z",
+        align: str = "none",
         size: int = 64,
         outputs: Sequence[str] = ("depth", "normals"),
         samples: int = 1,
@@ -38,6 +40,7 @@ class MultiView(nn.Module):
         cnn: str = "compact",
         weights: str | None = None,
         width: int = 16,
+        view_dropout: float = 0.5,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -48,10 +51,15 @@ class MultiView(nn.Module):
         unknown = [name for name in outputs if name not in WIDTHS]
         if unknown:
             raise cotan.CotanError(f"unknown output {unknown[0]!r}: there are {', '.join(WIDTHS)}")
-        options = {"rig": rig, "count": count, "up": up, "size": size, "outputs": tuple(outputs), "samples": samples}
-        self.needs = {"views": cotan.node("views", **options)}
+        if not 0 <= view_dropout < 1:
+            raise cotan.CotanError(f"view_dropout is a share from 0 to below 1; got {view_dropout!r}")
+        self.needs = {
+            "views": cotan.node(
+                "views", rig=rig, count=count, up=up, align=align, size=size, outputs=tuple(outputs), samples=samples
+            )
+        }
         self.cnn, features = backbone(cnn, sum(WIDTHS[name] for name in outputs), size, width, weights)
-        self.pooling = pooling
+        self.pooling, self.view_dropout = pooling, view_dropout
         self.score = nn.Linear(features, 1) if pooling == "attention" else None
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, out_dim))
 
@@ -60,6 +68,9 @@ class MultiView(nn.Module):
 
     def descriptor(self, views: Tensor) -> Tensor:
         """(B, D) of shapes seen in views (B, N, C, H, W); N may be one, for a sketch."""
+        if self.training and self.view_dropout:
+            kept = max(1, round(views.shape[1] * (1 - self.view_dropout)))
+            views = views[:, torch.randperm(views.shape[1], device=views.device)[:kept]]
         feature = self.cnn(views.flatten(0, 1)).view(*views.shape[:2], -1)  # (B, N, D)
         if self.score is not None:
             return (feature * self.score(feature).softmax(1)).sum(1)

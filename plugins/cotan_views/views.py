@@ -32,14 +32,15 @@ def raster(
     up: str = "z",
     projection: str = "perspective",
     fov: float = 60.0,
+    align: str = "none",
     size: int = 64,
 ) -> Raster:
     """Face (N, H, W), barycentric coordinates (N, H, W, 3) and depth (N, H, W) at the pixels' centres.
 
-    Cameras as in `cameras`; where nothing is seen the face is -1 and the rest 0.
+    Cameras as in `cameras`, align as in `normalise`; where nothing is seen the face is -1 and the rest 0.
     """
     seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
-    return Raster(*(value[0] for value in rasterise(normalise(pos, face), face, seen, size=size)))
+    return Raster(*(value[0] for value in rasterise(normalise(pos, face, align), face, seen, size=size)))
 
 
 @cotan.operator(per="shape", invariant_to=("scale",), observable=_few_pixels)
@@ -55,6 +56,7 @@ def views(
     up: str = "z",
     projection: str = "perspective",
     fov: float = 60.0,
+    align: str = "none",
     size: int = 64,
     outputs: Sequence[str] = ("depth", "normals"),
     samples: int = 1,
@@ -63,11 +65,11 @@ def views(
 ) -> Tensor:
     """Pictures (N, C, size, size) from N cameras, channels in the order of `outputs`, background 0.
 
-    Cameras as in `cameras`, channels and the other options as in `render`.
+    Cameras as in `cameras`, align as in `normalise`, channels and the other options as in `render`.
     """
     seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
     return render(
-        normalise(pos, face),
+        normalise(pos, face, align),
         face,
         seen,
         size=size,

@@ -240,16 +240,18 @@ def fit(
     print(f"run: {out}")
 
 
-@app.command(epilog="Example: cotan bench suites/demo.toml --out report")
+@app.command(epilog="Example: cotan bench suites/demo.toml --out runs/demo")
 def bench(
     suite: Annotated[Path, typer.Argument(help="A TOML file of models, datasets, seeds and a recipe.")],
     out: Annotated[Path | None, typer.Option(help="The folder of results and report; runs/NAME by default.")] = None,
 ) -> None:
     """Run what is missing of a suite; end with the table and the report."""
     from .benchmark import bench as run
+    from .report import write_report
 
     table = run(suite, out=out)
     table.show()
+    print(f"report: {write_report(table)}")
     if table.failures:
         sys.exit(1)
 

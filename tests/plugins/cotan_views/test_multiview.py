@@ -52,6 +52,18 @@ def test_attention_looks_at_one_view_more_than_at_another():
     assert not torch.allclose(model.descriptor(views), make(pooling="mean").eval().descriptor(views), rtol=1e-3)
 
 
+def test_training_leaves_views_out_and_testing_does_not():
+    model = make(pooling="mean", view_dropout=0.75)
+    views = torch.randn(1, 8, 4, 16, 16)
+    seen = []
+    model.cnn.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.descriptor(views)
+    assert len(seen[-1]) == 2
+    assert all(any(torch.equal(v, w) for w in views[0]) for v in seen[-1])
+    model.eval().descriptor(views)
+    assert torch.equal(seen[-1], views[0])
+
+
 def test_it_asks_for_the_views_of_its_options():
     model = cotan.create_model(
         "multiview", in_dim=3, out_dim=2, rig="dodecahedron", size=16, outputs=("shaded", "normals"), width=4
@@ -148,6 +160,7 @@ def test_a_network_of_torchvision_with_the_users_weights(torchvision, tmp_path):
         ({"pooling": "min"}, "'max', 'mean' or 'attention'; got 'min'"),
         ({"task": "label"}, "whole shapes; got the task 'label'"),
         ({"outputs": ("depht",)}, "unknown output 'depht'"),
+        ({"view_dropout": 1.0}, "below 1; got 1.0"),
         ({"cnn": "no-such-network"}, "unknown cnn 'no-such-network'"),
         ({"weights": "x.pth"}, "has none to load"),
     ],

@@ -81,6 +81,7 @@ def test_gradients_reach_the_positions_through_the_graph():
     ("options", "message"),
     [
         ({"outputs": ("dept",)}, "unknown output 'dept'"),
+        ({"align": "pca"}, "'none' or 'principal'; got 'pca'"),
         ({"rig": "rnig"}, "unknown rig 'rnig'"),
         ({"sise": 3}, "size"),
     ],
