@@ -54,7 +54,7 @@ def test_help_has_an_example(cotan, command):
     assert f"Example: cotan {command}" in out.stdout
 
 
-def test_compute_says_where_the_value_came_from(cotan, mesh, tmp_path):
+def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_path):
     import numpy
 
     first = cotan("compute", mesh, "spectrum", "-o", "k=9", "--out", tmp_path / "s.npz", "--double")

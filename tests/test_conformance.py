@@ -5,9 +5,13 @@ import pytest
 import cotan
 from cotan import registry, testing
 
-LAYERS, OPERATORS = cotan.names("layer"), cotan.names("operator")
-MODELS = [name for name in cotan.names("model") if registry.has("model", name)]
-SIZE = {"image": 16, "volume": 12}
+
+def ours(kind: str) -> list[str]:
+    """The registered names, without those that other test files register."""
+    return sorted({d.name for d in registry.all_definitions() if d.kind == kind and d.origin.startswith("cotan")})
+
+
+LAYERS, OPERATORS, MODELS = ours("layer"), ours("operator"), ours("model")
 
 
 def test_every_plugin_imports():

@@ -4,8 +4,6 @@ from torch import Tensor, nn
 
 import cotan
 
-PER_VERTEX = ("label", "match")
-
 
 class Head(nn.Module):
     """`cotan.Readout` for a signal on vertices; the same linear map for images that were flattened.
@@ -15,7 +13,7 @@ class Head(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, task: str, kind: str):
         super().__init__()
-        self.readout = cotan.Readout(in_dim, out_dim, per="vertex" if task in PER_VERTEX else "shape", kind=kind)
+        self.readout = cotan.Readout(in_dim, out_dim, task=task, kind=kind)
 
     def forward(self, h: Tensor, batch: Tensor, ptr: Tensor, flattened: bool) -> Tensor:
         return self.readout.linear(h) if flattened else self.readout(h, batch, len(ptr) - 1)

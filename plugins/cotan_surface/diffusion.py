@@ -86,8 +86,7 @@ class DiffusionNet(cotan.Network):
         options: dict[str, Any] = {"k": k, "dropout": dropout, "gradients": gradients, "ridge": ridge}
         self.lift = nn.Linear(in_dim, width)
         self.blocks = nn.ModuleList(cotan.create_layer("diffusion", width, width, **options) for _ in range(depth))
-        per = cotan.registry.lookup("task", task).target.per
-        self.readout = cotan.Readout(width, out_dim, per=per, kind=readout)
+        self.readout = cotan.Readout(width, out_dim, task=task, kind=readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
         x = self.lift(x)

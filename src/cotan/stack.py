@@ -78,7 +78,7 @@ class Stack(Network):
         per = registry.lookup("task", task).target.per
         if per == "vertex" and self.signal != "vertex":
             raise CotanError(f"layer {layer!r} works on a {self.signal}; task {task!r} wants a value per vertex")
-        self.readout = Readout(width, out_dim, per=per, kind=readout, signal=self.signal)
+        self.readout = Readout(width, out_dim, task=task, kind=readout, signal=self.signal)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
         nodes |= {"batch": batch, "ptr": ptr}
@@ -98,10 +98,13 @@ class Readout(nn.Module):
     Shape: x (V, C) with batch (V,) of `shapes` shapes, or (B, C, ...) -> (V, out_dim) or (B, out_dim).
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, per: str = "shape", kind: str = "mean", signal: str = "vertex"):
+    def __init__(
+        self, in_dim: int, out_dim: int, *, task: str = "classify", kind: str = "mean", signal: str = "vertex"
+    ):
         super().__init__()
         if kind not in READOUTS:
             raise unknown("readout", kind, READOUTS)
+        per = registry.lookup("task", task).target.per
         self.per, self.kind, self.signal = per, kind, signal
         self.score = nn.Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
         self.linear = nn.Linear(in_dim, out_dim)
