@@ -252,8 +252,9 @@ def bench(
     table = run(suite, out=out)
     table.show()
     print(f"report: {write_report(table)}")
-    if table.failures:
-        sys.exit(1)
+    done = {(row["dataset"], row["model"]) for row in table.rows}
+    if any((dataset, model) not in done for dataset, model, _, _ in table.failures):
+        sys.exit(1)  # a stress variant that a model cannot take is an empty cell, not a failure of the suite
 
 
 @app.command(epilog="Example: cotan predict runs/spectral mesh.off")
