@@ -235,3 +235,24 @@ def test_bars_are_as_tall_as_their_values():
     assert heights == [100, 50, 200, 0]
     assert "a&amp;b" in svg
     assert "&lt;two&gt;" in svg
+
+
+def test_a_suite_without_a_val_reports_test_and_finds_its_data_by_variable(tmp_path, monkeypatch):
+    import trimesh
+
+    for kind, mesh in {"ball": trimesh.creation.icosphere(subdivisions=1), "box": trimesh.creation.box()}.items():
+        for split in ("train", "test"):
+            (tmp_path / "data" / kind / split).mkdir(parents=True)
+            mesh.export(tmp_path / "data" / kind / split / "a.off")
+    suite = {
+        "recipe": {"epochs": 1, "device": "cpu", "val_share": 0},
+        "datasets": [{"name": "folder", "options": {"root": "$SHAPES/data"}}],
+        "models": ["linear"],
+    }
+    monkeypatch.delenv("SHAPES", raising=False)
+    with pytest.raises(cotan.CotanError, match="SHAPES/data.*not set"):
+        bench(suite, out=tmp_path / "out", progress="none")
+    monkeypatch.setenv("SHAPES", str(tmp_path))
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert table.axes("folder") == ["test"] and table.metric() == "accuracy"
+    assert table.rows[0]["dataset_options"] == {"root": "$SHAPES/data"}

@@ -210,6 +210,20 @@ def test_val_is_cut_by_class_and_seed():
     assert cut.digest == same.digest != other.digest
 
 
+def test_without_a_val_all_of_train_is_used_and_the_last_epoch_is_kept(tmp_path):
+    data = clouds()
+    data.val = []
+    whole = len(data.train)
+    run = fit("linear", data, val_share=0, out=tmp_path / "run", **QUICK)
+    assert run.best_epoch == len(run.history) == QUICK["epochs"]
+    assert not any(name.startswith("val_") and name != "val_seconds" for line in run.history for name in line)
+    assert set(run.metrics) == {"test_loss", "test_accuracy"} and len(data.train) == whole
+    cut = fit("linear", data, out=tmp_path / "cut", **QUICK)
+    assert "val_accuracy" in cut.metrics
+    again = Run.load(tmp_path / "run").model.state_dict()
+    assert all(torch.equal(again[name], value) for name, value in run.model.state_dict().items())
+
+
 def test_class_balance_weighs_classes_equally():
     data = clouds()
     data.train = [s for i, s in enumerate(data.train) if int(s.y) == 0 or i < 4]  # six of class 0, two of class 1
@@ -220,6 +234,20 @@ def test_class_balance_weighs_classes_equally():
     run = fit(model, data, class_balance=True, **{**QUICK, "epochs": 1, "lr": 1e-12, "batch_size": 8})
     p = torch.tensor([1.0, 0.0]).log_softmax(0)
     assert run.history[0]["train_loss"] == pytest.approx(-float(p.mean()), rel=1e-5)
+
+
+def test_label_smoothing_spreads_a_share_of_the_target():
+    data = clouds()
+    model = cotan.create_model("linear", 3, 2)
+    with torch.no_grad():
+        model.readout.linear.weight.zero_()
+        model.readout.linear.bias.copy_(torch.tensor([1.0, 0.0]))
+    data.train = [s for s in data.train if int(s.y) == 0] + [s for s in data.train if int(s.y) == 1][:1]
+    share = sum(int(s.y) for s in data.train) / len(data.train)
+    run = fit(model, data, label_smoothing=0.2, **{**QUICK, "epochs": 1, "lr": 1e-12, "batch_size": 99})
+    first, second = torch.tensor([1.0, 0.0]).log_softmax(0).tolist()
+    ones = 0.8 * share + 0.1  # the weight of class 1 in the mean target
+    assert run.history[0]["train_loss"] == pytest.approx(-(1 - ones) * first - ones * second, rel=1e-5)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_training():
@@ -330,6 +358,7 @@ def test_a_recipe_with_a_typo_names_the_nearest(tmp_path):
         ("class_balance", 1),
         ("batch_size", True),
         ("lr", float("nan")),
+        ("label_smoothing", 1.0),
     ],
 )
 def test_numbers_of_a_recipe_are_checked(name, value):

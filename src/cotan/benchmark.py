@@ -80,7 +80,8 @@ class _Bench:
         return self.table
 
     def _load(self, entry: Entry) -> Splits:
-        splits: Splits = load_dataset(entry.name, progress=self.show.counter(f"make {entry.label}"), **entry.options)
+        options = {name: _expanded(value) for name, value in entry.options.items()}
+        splits: Splits = load_dataset(entry.name, progress=self.show.counter(f"make {entry.label}"), **options)
         self.table.datasets[entry.label] = splits
         for path, reason in splits.skipped:
             self.show.say(f"skipped {path}: {reason}")
@@ -95,7 +96,7 @@ class _Bench:
             todo = [m for m in self.suite.models if self.suite.key(dataset, m, seed) not in self.done]
             if not todo:
                 continue
-            splits = whole.with_val(seed)
+            splits = whole.with_val(seed, self.suite.recipe.val_share)
             if splits.digest not in cache:
                 needed = {m.label: self._model(m, splits, 0) for m in self.suite.models if self._missing(dataset, m)}
                 cache = {splits.digest: self._prepare(dataset, needed, splits)}
@@ -183,6 +184,16 @@ def _facts(run: Run) -> dict[str, Any]:
         "recipe": run.recipe.record(),
         "versions": versions(),
     }
+
+
+def _expanded(value: Any) -> Any:
+    """An option with its $VARIABLES replaced: a suite that ships cannot know where a user's data lie."""
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    found = os.path.expandvars(value)
+    if "$" in found:
+        raise CotanError(f"{value!r} in the suite names an environment variable that is not set")
+    return found
 
 
 def _plain(label: str) -> str:

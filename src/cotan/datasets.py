@@ -62,7 +62,7 @@ class Splits:
 
     def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:
         """This, with a val: the share of each class in train that a permutation by `seed` puts first."""
-        if self.val:
+        if self.val or share == 0:
             return self
         generator = torch.Generator().manual_seed(seed)
         if len(self.train) == 1 and self.train[0].y.numel() > 1:

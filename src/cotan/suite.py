@@ -93,6 +93,8 @@ class Suite:
         for entry in self.models:
             if not registry.has("layer", entry.name) or registry.has("model", entry.name):
                 registry.lookup("model", entry.name)
+            if "val_share" in entry.recipe:
+                raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
             Recipe.of(self.recipe, **entry.recipe)
         for entry in self.datasets:
             registry.check_options(registry.lookup("dataset", entry.name), entry.options)

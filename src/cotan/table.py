@@ -41,7 +41,7 @@ class Table:
 
     def metric(self) -> str:
         """The metric that the table is about: accuracy, or an error where there are no classes."""
-        found = [key.removeprefix("val_") for row in self.rows for key in row if key.startswith("val_")]
+        found = [key.partition("_")[2] for row in self.rows for key in row if key.startswith(("val_", "test_"))]
         return "accuracy" if "accuracy" in found or not found else next(name for name in found if name != "loss")
 
     def axes(self, dataset: str) -> list[str]:

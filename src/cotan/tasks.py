@@ -17,8 +17,8 @@ class Classify:
     categorical = True
 
     @staticmethod
-    def loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        return functional.cross_entropy(output, target, weight)
+    def loss(output: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+        return functional.cross_entropy(output, target, weight, label_smoothing=smoothing)
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def fit(
     show = Progress(progress)
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
-    splits = as_splits(dataset).with_val(chosen.seed)
+    splits = as_splits(dataset).with_val(chosen.seed, chosen.val_share)
     if isinstance(model, str):
         model = model_for(model, splits, seed=chosen.seed)
     task = getattr(model, "recipe", {}).get("task", splits.task)
@@ -85,6 +86,9 @@ class _Fit:
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
         self.weight = self._class_weights() if self.recipe.class_balance else None
+        if self.recipe.label_smoothing and not self.task.categorical:
+            raise CotanError("label_smoothing is for tasks with classes")
+        self.smoothing = {"smoothing": self.recipe.label_smoothing} if self.recipe.label_smoothing else {}
         self.augmented = None
         if self.recipe.augment:
             self.augmented = Augmented(run.model, splits.train, self.recipe.augment, self.task.per)
@@ -120,13 +124,14 @@ class _Fit:
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.run.model.eval()
-        val = score(self.run.model, self.task, self.fixed["val"], self.step)
+        val = score(self.run.model, self.task, self.fixed["val"], self.step) if "val" in self.fixed else {}
         line = {"epoch": self.epoch + 1, "lr": self.recipe.rate(self.epoch), "train_loss": loss}
         line |= {f"val_{name}": value for name, value in val.items()}
         line |= {"train_seconds": seconds, "val_seconds": time.perf_counter() - start}
-        if not torch.isfinite(torch.tensor([loss, val["loss"]])).all():
+        losses = {"train": loss} | ({"val": val["loss"]} if val else {})
+        if not all(map(math.isfinite, losses.values())):
             raise CotanError(
-                f"the loss is not finite in epoch {self.epoch + 1} (train {loss}, val {val['loss']}): "
+                f"the loss is not finite in epoch {self.epoch + 1} ({', '.join(f'{n} {v}' for n, v in losses.items())}): "
                 f"a smaller lr than {self.recipe.lr} may help"
             )
         self.epoch += 1
@@ -142,7 +147,7 @@ class _Fit:
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
             output, target = batch.counted(self.step(batch))
-            loss = self.task.loss(output, target, self.weight)
+            loss = self.task.loss(output, target, self.weight, **self.smoothing)
             self.fabric.backward(loss)
             self.optimizer.step()
             total = total + loss.detach() * batch.count
@@ -158,8 +163,10 @@ class _Fit:
 
     def _keep(self, line: dict[str, Any], val: dict[str, float]) -> None:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
-        rank = (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],)
-        better = self.best is None or rank > self.best
+        rank: tuple[float, ...] = (
+            (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],) if val else ()
+        )
+        better = self.best is None or rank > self.best or not val  # without a val, the last epoch is the best
         if better:
             self.best = rank
             self.run.best_epoch = self.epoch
@@ -270,10 +277,8 @@ def _bare(optimizer: Any) -> torch.optim.Optimizer:
 
 
 def _facts(line: Mapping[str, Any]) -> str:
-    shown = {"loss": line["train_loss"], "val loss": line["val_loss"]}
-    shown |= {
-        k.replace("_", " "): v for k, v in line.items() if k.startswith("val_") and k not in ("val_loss", "val_seconds")
-    }
+    shown = {"loss": line["train_loss"]}
+    shown |= {k.replace("_", " "): v for k, v in line.items() if k.startswith("val_") and k != "val_seconds"}
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items()) + f"  {line['train_seconds']:.3g} s/epoch"
 
 

@@ -31,7 +31,9 @@ class Recipe:
         lr, weight_decay, optimizer: "adam", "adamw", or "sgd" with `momentum`.
         schedule: of the learning rate: "none", "cosine" (to zero), "step" (times `gamma` every `step_size` epochs).
         seed: of weights, order, dropout, augmentation, and of the val that is cut where a dataset has none.
+        val_share: of each class in train, cut as val where a dataset has none; 0 cuts none, and the last epoch is kept.
         precision: "32" or "bf16" (mixed). device: "auto", "cpu", "cuda"...
+        label_smoothing: share of each training target that is spread over all classes.
         class_balance: weigh each class by the inverse of its share of the training targets.
         augment: requests for augmentations of the training shapes, drawn anew each epoch: "random_rotation".
         patience: epochs without a better val after which it stops; 0 for never.
@@ -49,8 +51,10 @@ class Recipe:
     step_size: int = 20
     gamma: float = 0.5
     seed: int = 0
+    val_share: float = 0.2
     precision: str = "32"
     device: str = "auto"
+    label_smoothing: float = 0.0
     class_balance: bool = False
     augment: tuple[Any, ...] = ()
     patience: int = 0
@@ -68,11 +72,13 @@ class Recipe:
 
     def _check_number(self, name: str, kind: Any, words: str) -> None:
         value = getattr(self, name)
-        low = 0 if name in ("seed", "patience", "weight_decay", "momentum") else None
+        low = 0 if name in ("seed", "patience", "weight_decay", "momentum", "label_smoothing", "val_share") else None
         right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and math.isfinite(value)
         if not right or (kind is not bool and (value < 0 if low == 0 else value <= 0)):
             bound = "" if kind is bool else ", zero or more" if low == 0 else ", more than zero"
             raise CotanError(f"recipe: {name}={value!r}, expected {words}{bound}")
+        if name in ("label_smoothing", "val_share") and value >= 1:
+            raise CotanError(f"recipe: {name}={value!r}, expected a share below one")
 
     @classmethod
     def of(cls, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None, **overrides: Any) -> Recipe:
