@@ -250,9 +250,10 @@ def test_a_suite_without_a_val_reports_test_and_finds_its_data_by_variable(tmp_p
         "models": ["linear"],
     }
     monkeypatch.delenv("SHAPES", raising=False)
-    with pytest.raises(cotan.CotanError, match="SHAPES/data.*not set"):
+    with pytest.raises(cotan.CotanError, match=r"SHAPES/data.* names an environment variable that is not set"):
         bench(suite, out=tmp_path / "out", progress="none")
     monkeypatch.setenv("SHAPES", str(tmp_path))
     table = bench(suite, out=tmp_path / "out", progress="none")
-    assert table.axes("folder") == ["test"] and table.metric() == "accuracy"
+    assert table.axes("folder") == ["test"]
+    assert table.metric() == "accuracy"
     assert table.rows[0]["dataset_options"] == {"root": "$SHAPES/data"}

@@ -217,7 +217,8 @@ def test_without_a_val_all_of_train_is_used_and_the_last_epoch_is_kept(tmp_path)
     run = fit("linear", data, val_share=0, out=tmp_path / "run", **QUICK)
     assert run.best_epoch == len(run.history) == QUICK["epochs"]
     assert not any(name.startswith("val_") and name != "val_seconds" for line in run.history for name in line)
-    assert set(run.metrics) == {"test_loss", "test_accuracy"} and len(data.train) == whole
+    assert "test_accuracy" in run.metrics
+    assert len(data.train) == whole
     cut = fit("linear", data, out=tmp_path / "cut", **QUICK)
     assert "val_accuracy" in cut.metrics
     again = Run.load(tmp_path / "run").model.state_dict()
