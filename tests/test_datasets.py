@@ -47,6 +47,14 @@ def test_unknown_names_and_options():
         load_dataset("empty-here", skip=True)
 
 
+def test_a_dataset_may_have_an_option_that_is_called_name():
+    @cotan.dataset("named-here")
+    def named_here(*, name: str = "a"):
+        return Splits([Data(pos=torch.rand(5, 3), y=torch.tensor([0]))], classes=(name,))
+
+    assert load_dataset("named-here", name="b").classes == ("b",)
+
+
 def test_a_generated_dataset_is_kept_by_version_and_options(own_store, monkeypatch):
     monkeypatch.setattr(made_here, "version", 1, raising=False)
     first = load_dataset("made-here")

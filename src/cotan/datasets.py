@@ -88,7 +88,7 @@ class Splits:
 
 
 def load_dataset(
-    name: str, *, split: str | None = None, progress: Callable[[int, int], object] | None = None, **options: Any
+    name: str, /, *, split: str | None = None, progress: Callable[[int, int], object] | None = None, **options: Any
 ) -> Any:
     """A registered dataset as `Splits`, or one of its lists.
 

@@ -1,0 +1,66 @@
+"""Citation graphs with the splits of Yang et al. 2016: one graph, a class for each paper."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+import cotan
+from cotan.errors import unknown
+
+from .raw import raw_folder
+
+NAMES = ("Cora", "CiteSeer", "PubMed")
+MASKS = ("public", "full", "random")
+PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
+
+
+@cotan.dataset("planetoid")
+def planetoid(
+    *, name: str = "Cora", root: str = "", masks: str = "public", normalize: bool = True, seed: int = 0
+) -> cotan.Splits:
+    """A citation graph: x (V, C) words of each paper, edges both ways, a class for each; a mask for each split.
+
+    Arguments:
+        name: Cora, CiteSeer or PubMed.
+        root: the folder of the raw files ind.cora.x, ...; by default they are downloaded to the cache. They are Python
+            pickles, which may run code when read: take them from their source.
+        masks: "public", 20 papers of each class to train, 500 val, 1000 test; "full", all others to train; "random", sizes
+            as in public, drawn by `seed`.
+        normalize: each row of x is divided by its sum, as in Kipf and Welling 2017.
+    """
+    from torch_geometric.data import Data
+    from torch_geometric.datasets import Planetoid
+    from torch_geometric.io import read_planetoid_data
+
+    if name not in NAMES:
+        raise unknown("name of planetoid", name, NAMES)
+    if masks not in MASKS:
+        raise unknown("masks of planetoid", masks, MASKS)
+    files = [f"ind.{name.lower()}.{part}" for part in PARTS]
+    folder = raw_folder("planetoid", name, files, root=root, fetch=lambda to: Planetoid(to, name), source=Planetoid.url)
+    with warnings.catch_warnings():  # of pickles of old versions of numpy and scipy
+        warnings.simplefilter("ignore")
+        whole = read_planetoid_data(str(folder), name)
+    x = whole.x
+    if normalize:
+        total = x.sum(1, keepdim=True)
+        x = x / torch.where(total == 0, 1, total)  # papers without words stay zero
+    chosen = {"train": whole.train_mask, "val": whole.val_mask, "test": whole.test_mask}
+    if masks == "full":
+        chosen["train"] = ~(whole.val_mask | whole.test_mask)
+    if masks == "random":
+        chosen = _drawn(whole.y, seed)
+    lists = {
+        part: [Data(x=x, edge_index=whole.edge_index, y=whole.y, mask=mask, num_nodes=len(x))]
+        for part, mask in chosen.items()
+    }
+    return cotan.Splits(**lists, classes=tuple(str(i) for i in range(int(whole.y.max()) + 1)), task="label")
+
+
+def _drawn(y: Tensor, seed: int, per_class: int = 20, val: int = 500, test: int = 1000) -> dict[str, Tensor]:
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    train = torch.cat([order[y[order] == label][:per_class] for label in range(int(y.max()) + 1)])
+    rest = order[~torch.isin(order, train)]
+    parts = {"train": train, "val": rest[:val], "test": rest[val : val + test]}
+    return {part: torch.zeros(len(y), dtype=torch.bool).index_fill(0, places, True) for part, places in parts.items()}
