@@ -6,6 +6,8 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import segment_softmax, spread
 
+from .heads import check_heads, gather
+
 
 @cotan.layer("gat", invariant_to=("isometry", "scale"))
 class GAT(nn.Module):
@@ -31,8 +33,7 @@ class GAT(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        if heads < 1 or out_dim % heads:
-            raise cotan.CotanError(f"gat: heads={heads}, expected a divisor of out_dim={out_dim}")
+        check_heads("gat", heads, out_dim)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
         self.heads, self.slope, self.dropout = heads, slope, dropout
         self.linear = nn.Linear(in_dim, out_dim, bias=False)
@@ -49,5 +50,5 @@ class GAT(nn.Module):
         score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
         p = nn.functional.dropout(p, self.dropout, self.training)
-        y = torch.cat([adjacency.with_values(p[:, i]) @ h[:, i] for i in range(self.heads)], 1)
+        y = gather(adjacency, p, h)
         return y if self.bias is None else y + self.bias

@@ -1,5 +1,7 @@
 """The named layers against PyG's: same weights in, same numbers and gradients out."""
 
+import copy
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -19,6 +21,13 @@ def graph(seed, weighted=False):
     if weighted:
         data.edge_weight = torch.rand(edges.shape[1], generator=g) + 0.1
     return data
+
+
+def distinct(data):
+    """Without duplicate edges: of entries that tie for the largest, each library picks its own to learn from."""
+    keep = torch.unique(data.edge_index[0] * SIZE + data.edge_index[1], return_inverse=True)[1]
+    first = torch.stack([(keep == i).nonzero()[0, 0] for i in range(int(keep.max()) + 1)])
+    return data.edge_subgraph(first)
 
 
 def agree(layer, peer, pairs, data, in_dim, *peer_args):
@@ -97,6 +106,147 @@ def test_gat_is_pyg(in_dim, out_dim, seed, heads):
         (layer.bias, peer.bias),
     ]
     agree(layer, peer, pairs, graph(seed), in_dim)
+
+
+@DIMS
+@SEEDS
+@pytest.mark.parametrize("heads", [1, 4])
+def test_gatv2_is_pyg(in_dim, out_dim, seed, heads):
+    from torch_geometric.nn import GATv2Conv
+
+    layer = cotan.create_layer("gatv2", in_dim, out_dim, heads=heads)
+    peer = GATv2Conv(in_dim, out_dim // heads, heads=heads)
+    pairs = [
+        (layer.source.weight, peer.lin_l.weight),
+        (layer.source.bias, peer.lin_l.bias),
+        (layer.target.weight, peer.lin_r.weight),
+        (layer.target.bias, peer.lin_r.bias),
+        (layer.score, peer.att),
+        (layer.bias, peer.bias),
+    ]
+    agree(layer, peer, pairs, graph(seed), in_dim)
+
+
+@DIMS
+@SEEDS
+@pytest.mark.parametrize("heads", [1, 4])
+def test_transformer_is_pyg(in_dim, out_dim, seed, heads):
+    from torch_geometric.nn import TransformerConv
+
+    layer = cotan.create_layer("transformer", in_dim, out_dim, heads=heads)
+    peer = TransformerConv(in_dim, out_dim // heads, heads=heads)
+    both = [(layer.query, peer.lin_query), (layer.key, peer.lin_key)]
+    both += [(layer.value, peer.lin_value), (layer.root, peer.lin_skip)]
+    pairs = [pair for a, b in both for pair in ((a.weight, b.weight), (a.bias, b.bias))]
+    agree(layer, peer, pairs, graph(seed), in_dim)
+
+
+@DIMS
+@SEEDS
+@pytest.mark.parametrize("hops", [0, 1, 3])
+def test_sgc_is_pyg(in_dim, out_dim, seed, hops):
+    from torch_geometric.nn import SGConv
+
+    data = graph(seed, weighted=True)
+    layer, peer = cotan.create_layer("sgc", in_dim, out_dim, hops=hops), SGConv(in_dim, out_dim, K=hops)
+    pairs = [(layer.linear.weight, peer.lin.weight), (layer.bias, peer.lin.bias)]
+    agree(layer, peer, pairs, data, in_dim, data.edge_weight)
+
+
+class Predicted(torch.nn.Module):
+    """A perceptron, then PyG's propagation."""
+
+    def __init__(self, mlp, hops, alpha):
+        from torch_geometric.nn import APPNP
+
+        super().__init__()
+        self.mlp, self.propagate = mlp, APPNP(hops, alpha)
+
+    def forward(self, x, edge_index, edge_weight):
+        return self.propagate(self.mlp(x), edge_index, edge_weight)
+
+
+@SEEDS
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_appnp_is_pyg(seed, hidden):
+    data = graph(seed, weighted=True)
+    layer = cotan.create_layer("appnp", 5, 4, hidden=hidden, hops=4, alpha=0.2)
+    peer = Predicted(copy.deepcopy(layer.mlp), 4, 0.2)
+    agree(layer, peer, list(zip(layer.parameters(), peer.parameters(), strict=True)), data, 5, data.edge_weight)
+
+
+@DIMS
+@SEEDS
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_edgeconv_is_pyg(in_dim, out_dim, seed, hidden):
+    from torch_geometric.nn import EdgeConv
+
+    layer = cotan.create_layer("edgeconv", in_dim, out_dim, hidden=hidden)
+    first, last = torch.nn.Linear(2 * in_dim, hidden or out_dim), torch.nn.Linear(hidden or 1, out_dim)
+    peer = EdgeConv(torch.nn.Sequential(first, torch.nn.ReLU(), last) if hidden else first)
+    pairs = list(zip(layer.parameters(), peer.parameters(), strict=True))
+    agree(layer, peer, pairs, distinct(graph(seed)), in_dim)
+
+
+@DIMS
+@SEEDS
+@pytest.mark.parametrize("kernels", [1, 5])
+def test_gaussian_is_pyg(in_dim, out_dim, seed, kernels):
+    """PyG's Gaussians are exp(-(u - mu)^2 / 2 sigma^2) and its kernels stand side by side in one matrix."""
+    from torch_geometric.nn import GMMConv
+
+    data = graph(seed)
+    data.edge_attr = torch.randn(data.num_edges, 3, generator=torch.Generator().manual_seed(seed))
+    layer = cotan.create_layer("gaussian", in_dim, out_dim, kernels=kernels, coordinates="edge_attr", dim=3)
+    peer = GMMConv(in_dim, out_dim, dim=3, kernel_size=kernels)
+    with torch.no_grad():
+        peer.sigma.uniform_(0.5, 2)
+    sigma = peer.sigma.detach().clone().requires_grad_()
+    precision = 1 / (2**0.5 * sigma)
+    weight = peer.g.detach().view(in_dim, kernels, out_dim).transpose(0, 1)
+    with torch.no_grad():
+        layer.mean.copy_(peer.mu)
+        layer.precision.copy_(precision)
+        layer.weight.copy_(weight)
+        layer.root.weight.copy_(peer.root.weight)
+        layer.bias.copy_(peer.bias.uniform_())
+    x, x_peer = (torch.randn(SIZE, in_dim, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "ab")
+    out, expected = layer(x, **cotan.inputs(layer, data)), peer(x_peer, data.edge_index, data.edge_attr)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn(out.shape) / 10
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    (to_sigma,) = torch.autograd.grad(precision, sigma, layer.precision.grad)
+    to_weight = peer.g.grad.view(in_dim, kernels, out_dim).transpose(0, 1)
+    got = [x.grad, layer.mean.grad, to_sigma, layer.weight.grad, layer.root.weight.grad, layer.bias.grad]
+    wanted = [x_peer.grad, peer.mu.grad, peer.sigma.grad, to_weight, peer.root.weight.grad, peer.bias.grad]
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@SEEDS
+@pytest.mark.parametrize("kind", ["sum", "mean", "max", "min", "std"])
+def test_aggregate_is_pyg_aggregation(seed, kind):
+    """The aggregation alone, by a combine that hands it on, against PyG's of the same messages."""
+    from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, MinAggregation, StdAggregation, SumAggregation
+
+    data = distinct(graph(seed, weighted=True))
+    data.edge_attr = torch.randn(data.num_edges, 2, generator=torch.Generator().manual_seed(seed))
+    peers = dict(sum=SumAggregation, mean=MeanAggregation, max=MaxAggregation, min=MinAggregation, std=StdAggregation)
+    layer = cotan.create_layer("aggregate", 4, 4, aggregate=kind, combine=lambda a, x: a, edge_dim=2)
+    x, x_peer = (torch.randn(SIZE, 4, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "ab")
+    source, target = data.edge_index
+    messages = data.edge_weight[:, None] * (x_peer[source] + data.edge_attr @ layer.edge.weight.detach().T)
+    expected = peers[kind]()(messages, target, dim_size=SIZE)
+    out = layer(x, **cotan.inputs(layer, data))
+    tolerance = 1e-4 if kind == "std" else 1e-5  # PyG's is a difference of squares
+    torch.testing.assert_close(out, expected, atol=tolerance, rtol=tolerance)
+    if kind == "std":  # near zero the two part ways: PyG clamps
+        return
+    weights = torch.randn(out.shape)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(x.grad, x_peer.grad, atol=1e-5, rtol=1e-5)
 
 
 def test_errors():

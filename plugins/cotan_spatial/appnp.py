@@ -1,0 +1,43 @@
+"""Predict, then propagate: a perceptron at each vertex, and personalised PageRank over its outputs."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+
+@cotan.layer("appnp", invariant_to=("isometry", "scale"))
+class APPNP(nn.Module):
+    """z_0 = h = MLP(x), z_{t+1} = (1 - alpha) A z_t + alpha h, y = z_hops (Gasteiger, Bojchevski and Guennemann 2019).
+
+    A is the normalised adjacency with self-loops. However many hops, no weights are added and alpha of h stays.
+
+    Arguments:
+        hidden: width of the MLP's one hidden layer, with relu; 0 for a linear map alone.
+        hops, alpha: number of steps, and the share of h in each. dropout: of the MLP's hidden units, and of A's entries
+            anew in each step.
+
+    Shape: x (V, in_dim) -> (V, out_dim).
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, hidden: int = 64, hops: int = 10, alpha: float = 0.1, dropout: float = 0.0
+    ):
+        super().__init__()
+        if hops < 0 or hidden < 0:
+            raise cotan.CotanError(f"appnp: hops={hops}, hidden={hidden}, expected whole numbers, zero or more")
+        if not 0 <= alpha <= 1:
+            raise cotan.CotanError(f"appnp: alpha={alpha}, expected a number from 0 to 1")
+        self.hops, self.alpha, self.dropout = hops, alpha, dropout
+        before = [nn.Linear(in_dim, hidden), nn.ReLU(), nn.Dropout(dropout)] if hidden else []
+        self.mlp = nn.Sequential(*before, nn.Linear(hidden or in_dim, out_dim))
+
+    def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
+        h = y = self.mlp(x)
+        matrix = normalized_adjacency
+        for _ in range(self.hops):
+            if self.training and self.dropout:
+                values = nn.functional.dropout(normalized_adjacency.values, self.dropout)
+                matrix = normalized_adjacency.with_values(values)
+            y = torch.lerp(matrix @ y, h, self.alpha)
+        return y

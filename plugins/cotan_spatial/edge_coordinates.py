@@ -1,0 +1,21 @@
+"""Numbers of the edges as a matrix on the graph, so that they meet the entries of `adjacency` in the right order."""
+
+from torch import Tensor
+
+import cotan
+
+
+@cotan.operator
+def edge_coordinates(edge_index: Tensor, num_nodes: int, pseudo_coordinates: Tensor) -> cotan.Sparse:
+    """The pseudo-coordinates (E, D) of edge j -> i as entry (i, j), in the order of the entries of `adjacency`.
+
+    Any node per edge may stand in for them: `node("edge_coordinates", pseudo_coordinates="edge_attr")`.
+
+    Arguments:
+        edge_index: (2, E). pseudo_coordinates: (E, D) or (E,), in the order of `edge_index`.
+    """
+    given = pseudo_coordinates
+    if len(given) != edge_index.shape[1]:
+        raise cotan.CotanError(f"expected numbers for each of {edge_index.shape[1]} edges, got {len(given)} rows")
+    values = given[:, None] if given.ndim == 1 else given.flatten(1)
+    return cotan.sparse.adjacency(edge_index, num_nodes, values.double())[0]

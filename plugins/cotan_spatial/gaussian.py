@@ -1,0 +1,89 @@
+"""MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+from cotan.sparse import multiply_sum
+
+KINDS = {"polar": 2, "offset": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
+
+
+@cotan.layer("gaussian")
+class Gaussian(nn.Module):
+    """y_i = mean_{j -> i} sum_k w_k(u_ij) x_j W_k + x_i U + b, w_k(u) = exp(-(u - m_k)^T S_k^-1 (u - m_k)).
+
+    Monti et al. 2017. u_ij says where j lies, seen from i. S_k^-1 = P_k^T P_k: P_k is learned, so that any value of it
+    is a covariance. Edge weights play no part.
+
+    Arguments:
+        kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
+        coordinates: u: a kind of `pseudo_coordinates` (polar, offset, degree), or the name or request of a node per
+            edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph without positions.
+        dim: numbers in u; known for those kinds, else 2.
+        lift: Gaussians in tanh(u A + a), of so many numbers, in place of u: degrees alone hardly tell the edges of a
+            citation graph apart. bias: add b. root: add x_i U.
+
+    Shape: x (V, in_dim) -> (V, out_dim).
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        kernels: int = 8,
+        covariance: str = "diagonal",
+        coordinates: str | cotan.Node | None = None,
+        dim: int | None = None,
+        lift: int | None = None,
+        bias: bool = True,
+        root: bool = True,
+    ):
+        super().__init__()
+        if covariance not in ("diagonal", "full"):
+            raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
+        if coordinates is not None:
+            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
+            self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
+        self.dim = dim or KINDS.get(coordinates if isinstance(coordinates, str) else "", 2)
+        for name, value in (("kernels", kernels), ("dim", self.dim), ("lift", lift if lift is not None else 1)):
+            if value < 1:
+                raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")
+        self.lift = nn.Linear(self.dim, lift) if lift else None
+        size = lift or self.dim
+        self.mean = nn.Parameter(torch.empty(kernels, size))
+        self.precision = nn.Parameter(torch.ones(kernels, size))
+        if covariance == "full":
+            self.precision = nn.Parameter(torch.eye(size).repeat(kernels, 1, 1))
+        self.weight = nn.Parameter(torch.empty(kernels, in_dim, out_dim))
+        bound = (6 / (in_dim + out_dim)) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.xavier_uniform_(self.mean)
+        self.root = nn.Linear(in_dim, out_dim, bias=False) if root else None
+        self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
+
+    def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
+        pattern = edge_coordinates.pattern
+        matrix = edge_coordinates.with_values(self.weigh(edge_coordinates.values))
+        kernels, in_dim, out_dim = self.weight.shape
+        if in_dim <= out_dim:  # gather the fewer channels
+            y = (matrix @ x).flatten(1) @ self.weight.flatten(0, 1)
+        else:
+            h = x @ self.weight.transpose(0, 1).flatten(1)
+            y = multiply_sum(matrix, h.unflatten(1, (kernels, out_dim)))
+        y = y / pattern.counts.clamp(min=1).to(y.dtype)[:, None]
+        if self.root is not None:
+            y = y + self.root(x)
+        return y if self.bias is None else y + self.bias
+
+    def weigh(self, u: Tensor) -> Tensor:
+        """The Gaussians (E, kernels) of u (E, dim)."""
+        if u.shape[1] != self.dim:
+            raise cotan.CotanError(f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers")
+        if self.lift is not None:
+            u = torch.tanh(self.lift(u))
+        p = self.precision.diag_embed() if self.precision.ndim == 2 else self.precision  # (K, D, D)
+        shift = -(p @ self.mean[:, :, None])
+        z = nn.functional.linear(u, p.flatten(0, 1), shift.flatten())  # P_k (u - m_k)
+        return torch.exp(-z.unflatten(1, p.shape[:2]).square().sum(-1))

@@ -1,0 +1,33 @@
+"""Simplified graph convolution: several steps of propagation, one linear map."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+
+@cotan.layer("sgc", invariant_to=("isometry", "scale"))
+class SGC(nn.Module):
+    """y = (D^-1/2 A D^-1/2)^hops x W + b, A with self-loops (Wu et al. 2019).
+
+    Arguments:
+        hops: the power. bias: add b.
+
+    Shape: x (V, in_dim) -> (V, out_dim); or (V, B, in_dim) -> (V, B, out_dim).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, hops: int = 2, bias: bool = True):
+        super().__init__()
+        if hops < 0:
+            raise cotan.CotanError(f"sgc: hops={hops}, expected a whole number, zero or more")
+        self.hops = hops
+        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
+
+    def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
+        first = self.linear.in_features > self.linear.out_features  # gather the fewer channels
+        y = self.linear(x) if first else x
+        for _ in range(self.hops):
+            y = normalized_adjacency @ y
+        y = y if first else self.linear(y)
+        return y if self.bias is None else y + self.bias

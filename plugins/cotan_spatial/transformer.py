@@ -1,0 +1,38 @@
+"""Attention by inner products, over the neighbours only."""
+
+from torch import Tensor, nn
+
+import cotan
+from cotan.sparse import segment_softmax
+
+from .heads import check_heads, gather, match
+
+
+@cotan.layer("transformer", invariant_to=("isometry", "scale"))
+class Transformer(nn.Module):
+    """y_i = sum_{j -> i} p_ij v_j + x_i U + b, p_i = softmax over j of <q_i, k_j> / sqrt(C); q, k, v affine in x.
+
+    Vaswani et al. 2017 on the edges of a graph (Shi et al. 2021). C = out_dim / heads are the channels of a head.
+    Edge weights play no part.
+
+    Arguments:
+        heads: they divide out_dim. dropout: of p. bias: of all four affine maps. root: add x_i U + b.
+
+    Shape: x (V, in_dim) -> (V, out_dim).
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, heads: int = 1, dropout: float = 0.0, bias: bool = True, root: bool = True
+    ):
+        super().__init__()
+        check_heads("transformer", heads, out_dim)
+        self.heads, self.dropout = heads, dropout
+        self.query, self.key, self.value = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(3))
+        self.root = nn.Linear(in_dim, out_dim, bias=bias) if root else None
+
+    def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        q, k, v = (f(x).unflatten(1, (self.heads, -1)) for f in (self.query, self.key, self.value))  # (V, H, C)
+        p = segment_softmax(match(adjacency.pattern, q * q.shape[2] ** -0.5, k), adjacency.pattern)  # (E, H)
+        p = nn.functional.dropout(p, self.dropout, self.training)
+        y = gather(adjacency, p, v)
+        return y if self.root is None else y + self.root(x)
