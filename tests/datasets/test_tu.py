@@ -1,0 +1,125 @@
+"""Sets of small graphs from raw files: features, folds, and PyG's own reader beside."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import cotan
+from cotan_datasets.tu import stratified
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """OWN: a triangle and a path of three, in turn, six times; 1 of a path, 3 of a triangle; the middle node is 5."""
+    edges, indicator = [], []
+    for graph in range(12):
+        a, b, c = (3 * graph + i for i in (1, 2, 3))
+        pairs = [(a, b), (b, c)] + ([(c, a)] if graph % 2 == 0 else [])
+        edges += sorted(pairs + [(j, i) for i, j in pairs])
+        indicator += [graph + 1] * 3
+    write(tmp_path, "A", [f"{i}, {j}" for i, j in edges])
+    write(tmp_path, "graph_indicator", indicator)
+    write(tmp_path, "graph_labels", [3, 1] * 6)
+    return tmp_path
+
+
+def write(folder: Path, part: str, lines: list) -> None:
+    (folder / f"OWN_{part}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def load(folder: Path, **options):
+    return cotan.load_dataset("tu", name="OWN", root=str(folder), **{"folds": 3, **options})
+
+
+def test_degrees_where_there_are_no_labels(own):
+    data = load(own)
+    assert (len(data.train), len(data.val), len(data.test), data.classes) == (8, 0, 4, ("1", "3"))
+    for graph in data.train + data.test:
+        triangle = int(graph.y) == 1
+        assert graph.x.tolist() == ([[0, 1]] * 3 if triangle else [[1, 0], [0, 1], [1, 0]])
+        edges = {(0, 1), (1, 0), (1, 2), (2, 1)} | ({(0, 2), (2, 0)} if triangle else set())
+        assert set(map(tuple, graph.edge_index.T.tolist())) == edges
+        assert "edge_attr" not in graph
+    assert load(own, nodes="ones").train[0].x.tolist() == [[1], [1], [1]]
+    with pytest.raises(cotan.CotanError, match="nodes='attributes', but the nodes of this set have none"):
+        load(own, nodes="attributes")
+
+
+def test_labels_and_attributes(own):
+    write(own, "node_labels", [2, 5, 2] * 12)
+    write(own, "node_attributes", [f"{i}.5, 0" for i in range(36)])
+    rows = (own / "OWN_A.txt").read_text().splitlines()
+    write(own, "edge_labels", [int(row.split(",")[0]) % 2 for row in rows])
+    data = load(own)
+    for graph in data.train:
+        # PyG's one-hot counts from the least label to the largest.
+        assert graph.x.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+        assert graph.edge_attr.shape == (graph.edge_index.shape[1], 2)
+        assert (graph.edge_attr.argmax(1) == graph.edge_attr[0].argmax()).tolist() == (
+            graph.edge_index[0] % 2 == graph.edge_index[0, 0] % 2
+        ).tolist()
+    numbers = sorted(v for graph in load(own, nodes="attributes").train for v in graph.x[:, 0].tolist())
+    rest = sorted(v for graph in load(own, nodes="attributes").test for v in graph.x[:, 0].tolist())
+    assert sorted(numbers + rest) == [i + 0.5 for i in range(36)]
+
+
+@pytest.mark.parametrize("counts", [(63, 125), (3, 4, 20), (10,)])
+def test_folds_part_the_whole_evenly(counts):
+    y = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))]
+    folds = [stratified(y, 5, 0, i) for i in range(5)]
+    assert torch.equal(torch.cat(folds).sort().values, torch.arange(len(y)))
+    by_class = torch.stack([torch.bincount(y[fold], minlength=len(counts)) for fold in folds])
+    assert ((by_class.amax(0) - by_class.amin(0)) <= 1).all()
+    assert by_class.sum(1).max() - by_class.sum(1).min() <= 1
+    assert any(not torch.equal(a, stratified(y, 5, 1, i)) for i, a in enumerate(folds))
+
+
+def test_folds_from_files(own, tmp_path):
+    ours = [g.edge_index.shape[1] for g in load(own, folds=2, fold=0).test]
+    folder = tmp_path / "10fold_idx"
+    folder.mkdir()
+    (folder / "test_idx-1.txt").write_text("0\n2\n")
+    (folder / "test_idx-2.txt").write_text("1 3\n5\n")
+    assert [g.edge_index.shape[1] for g in load(own, indices=str(folder)).test] == [6, 6] != ours
+    second = load(own, indices=str(folder), fold=1)
+    assert [g.edge_index.shape[1] for g in second.test] == [4, 4, 4]
+    assert len(second.train) == 9
+    assert load(own, indices=str(folder / "test_idx-2.txt")).digest == second.digest
+    for text in ("0 12", "1 1", "", "one"):
+        (folder / "test_idx-1.txt").write_text(text)
+        with pytest.raises(cotan.CotanError, match=r"test_idx-1\.txt"):
+            load(own, indices=str(folder))
+
+
+def test_wrong_folds(own):
+    for options in ({"fold": 3}, {"fold": -1}, {"folds": 1}, {"folds": 13}):
+        with pytest.raises(cotan.CotanError, match="expected 2 to 12 folds and one of them, from 0"):
+            load(own, **options)
+
+
+def test_the_fold_as_val_is_asked_for(own):
+    data = load(own, val="test")
+    assert data.val == data.test
+    plain = load(own).with_val()
+    ids = [{id(graph) for graph in shapes} for shapes in (plain.train, plain.val, plain.test)]
+    assert len(ids[1]) == 2  # a fifth of each class in the other folds
+    assert len(set.union(*ids)) == sum(map(len, ids)) == 12
+    with pytest.raises(cotan.CotanError, match="unknown val of tu 'fold'"):
+        load(own, val="fold")
+
+
+def test_mutag_is_as_pyg_reads_it(real_data, tmp_path):
+    from torch_geometric.datasets import TUDataset
+
+    shutil.copytree(real_data / "tu/MUTAG", tmp_path / "MUTAG")
+    theirs = {digest(graph) for graph in TUDataset(str(tmp_path), "MUTAG")}
+    data = cotan.load_dataset("tu", root=str(real_data / "tu"))
+    assert {digest(graph) for graph in data.train + data.test} == theirs
+    assert (len(data.train + data.test), data.classes) == (188, ("-1", "1"))
+
+
+def digest(graph) -> str:
+    return str([graph[name].tolist() for name in ("x", "edge_index", "edge_attr", "y")])
