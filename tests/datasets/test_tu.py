@@ -1,5 +1,6 @@
 """Sets of small graphs from raw files: features, folds, and PyG's own reader beside."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 
 import cotan
 from cotan_datasets.tu import stratified
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -119,6 +122,18 @@ def test_mutag_is_as_pyg_reads_it(real_data, tmp_path):
     data = cotan.load_dataset("tu", root=str(real_data / "tu"))
     assert {digest(graph) for graph in data.train + data.test} == theirs
     assert (len(data.train + data.test), data.classes) == (188, ("-1", "1"))
+
+
+def test_two_protocols_for_a_suite_of_folds():
+    spec = importlib.util.spec_from_file_location("bench_folds", ROOT / "tests/benchmarks/bench_folds.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    # Each fold's own best epochs are 1 and 3; that of the mean is 2.
+    epoch, mean, deviation = bench.paper(torch.tensor([[0.9, 0.8, 0.1], [0.2, 0.7, 0.8]]))
+    assert (epoch, mean, deviation) == (2, pytest.approx(0.75), pytest.approx(0.05))
+    assert bench.nested([{"test_accuracy": 0.5}, {"test_accuracy": 1.0}]) == (0.75, 0.25)
+    folds = [entry.options["fold"] for entry in cotan.Suite.read(ROOT / "suites/mutag.toml").datasets]
+    assert folds == list(range(10))
 
 
 def digest(graph) -> str:
