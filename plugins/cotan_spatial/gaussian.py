@@ -21,7 +21,7 @@ class Gaussian(nn.Module):
         coordinates: u: a kind of `pseudo_coordinates` (polar, offset, degree), or the name or request of a node per
             edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph without positions.
         dim: numbers in u; known for those kinds, else 2.
-        lift: Gaussians in tanh(u A + a), of so many numbers, in place of u: degrees alone hardly tell the edges of a
+        embed: Gaussians in tanh(u A + a), of so many numbers, in place of u: degrees alone hardly tell the edges of a
             citation graph apart. bias: add b. root: add x_i U.
 
     Shape: x (V, in_dim) -> (V, out_dim).
@@ -36,7 +36,7 @@ class Gaussian(nn.Module):
         covariance: str = "diagonal",
         coordinates: str | cotan.Node | None = None,
         dim: int | None = None,
-        lift: int | None = None,
+        embed: int | None = None,
         bias: bool = True,
         root: bool = True,
     ):
@@ -47,11 +47,11 @@ class Gaussian(nn.Module):
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
         self.dim = dim or KINDS.get(coordinates if isinstance(coordinates, str) else "", 2)
-        for name, value in (("kernels", kernels), ("dim", self.dim), ("lift", lift if lift is not None else 1)):
+        for name, value in (("kernels", kernels), ("dim", self.dim), ("embed", embed if embed is not None else 1)):
             if value < 1:
                 raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")
-        self.lift = nn.Linear(self.dim, lift) if lift else None
-        size = lift or self.dim
+        self.embed = nn.Linear(self.dim, embed) if embed else None
+        size = embed or self.dim
         self.mean = nn.Parameter(torch.empty(kernels, size))
         self.precision = nn.Parameter(torch.ones(kernels, size))
         if covariance == "full":
@@ -81,8 +81,8 @@ class Gaussian(nn.Module):
         """The Gaussians (E, kernels) of u (E, dim)."""
         if u.shape[1] != self.dim:
             raise cotan.CotanError(f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers")
-        if self.lift is not None:
-            u = torch.tanh(self.lift(u))
+        if self.embed is not None:
+            u = torch.tanh(self.embed(u))
         p = self.precision.diag_embed() if self.precision.ndim == 2 else self.precision  # (K, D, D)
         shift = -(p @ self.mean[:, :, None])
         z = nn.functional.linear(u, p.flatten(0, 1), shift.flatten())  # P_k (u - m_k)

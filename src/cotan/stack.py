@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,9 +32,13 @@ class Stack(Network):
         layer: a registered layer's name; options that the stack does not have are the layer's.
         width, depth: channels and number of blocks.
         norm: "layer", "batch" or "none". activation: relu, gelu, elu, tanh, sigmoid or none.
+        dropout: after each activation, and inside of layers that have an option of that name.
+        input_dropout: of the signal, before all else.
         residual: add each block's input to its output.
         readout: how vertices become a shape, for tasks per shape: mean, sum, max or attention.
         lift: a linear map to `width` before the first block; without it the first layer does that.
+        last: the last layer gives the output, with these options in place of the others: {} or {heads: 1}, say. No norm,
+            activation or linear map follows it.
     """
 
     def __init__(
@@ -48,15 +53,17 @@ class Stack(Network):
         norm: str = "layer",
         activation: str = "relu",
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
         residual: bool = True,
         readout: str = "mean",
         lift: bool = True,
+        last: Mapping[str, Any] | None = None,
         **options: Any,
     ):
         super().__init__()
         definition = registry.lookup("layer", layer)
         if not definition.open_options:
-            for name in options:
+            for name in (*options, *(last or ())):
                 if name not in definition.options:
                     own = registry.lookup("model", "stack").options
                     raise unknown(f"option of a stack of {layer!r}", name, [*own, *definition.options])
@@ -68,24 +75,35 @@ class Stack(Network):
             raise CotanError(f"depth={depth!r}, expected a positive whole number")
         self.signal = definition.signal
         self.residual = residual
+        if dropout and "dropout" in definition.options:
+            options = {"dropout": dropout, **options}
+        each: list[Mapping[str, Any]] = [options] * depth
         widths = [width if lift else in_dim] + [width] * depth
+        if last is not None:
+            each[-1], widths[-1] = {**options, **last}, out_dim
+        self.input_dropout = nn.Dropout(input_dropout)
         self.lift = _pointwise(self.signal, in_dim, width) if lift else nn.Identity()
-        self.layers = nn.ModuleList(create_layer(layer, a, b, **options) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(create_layer(layer, a, b, **own) for a, b, own in zip(widths, widths[1:], each))
         self.after = nn.ModuleList(
             nn.Sequential(_norm(norm, self.signal, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
-            for _ in range(depth)
+            for _ in range(depth if last is None else depth - 1)
         )
         per = registry.lookup("task", task).target.per
         if per == "vertex" and self.signal != "vertex":
             raise CotanError(f"layer {layer!r} works on a {self.signal}; task {task!r} wants a value per vertex")
-        self.readout = Readout(width, out_dim, task=task, kind=readout, signal=self.signal)
+        self.readout = Readout(widths[-1], out_dim, task=task, kind=readout, signal=self.signal)
+        if last is not None:
+            self.readout.linear = nn.Identity()
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
         nodes |= {"batch": batch, "ptr": ptr}
-        x = self.lift(x)
-        for i, (layer, after) in enumerate(zip(self.layers, self.after)):
-            y = after(self.feed(layer, x, nodes))
-            x = x + y if self.residual and y.shape == x.shape else y
+        x = self.lift(self.input_dropout(x))
+        for i, layer in enumerate(self.layers):
+            y = self.feed(layer, x, nodes)
+            if i < len(self.after):
+                y = self.after[i](y)
+                y = x + y if self.residual and y.shape == x.shape else y
+            x = y
             if self.signal != "vertex" and i + 1 < len(self.layers):
                 x = _halve(x, self.signal)
         out: Tensor = self.readout(x, batch, len(ptr) - 1)
@@ -107,7 +125,7 @@ class Readout(nn.Module):
         per = registry.lookup("task", task).target.per
         self.per, self.kind, self.signal = per, kind, signal
         self.score = nn.Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
-        self.linear = nn.Linear(in_dim, out_dim)
+        self.linear: nn.Module = nn.Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor, batch: Tensor, shapes: int) -> Tensor:
         if self.signal != "vertex":

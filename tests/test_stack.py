@@ -1,0 +1,59 @@
+"""The stack's options: what each does to the numbers."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+
+PLAIN = dict(depth=2, norm="none", residual=False, lift=False, last={})
+GRAPH = Data(edge_index=torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]]), x=torch.randn(4, 3), num_nodes=4)
+
+
+def test_a_last_layer_gives_the_output_itself():
+    model = cotan.create_model("gcn", 3, 5, task="label", width=7, **PLAIN)
+    assert [tuple(p.shape) for p in model.parameters()] == [(7,), (7, 3), (5,), (5, 7)]
+    nodes = cotan.inputs(model.layers[0], GRAPH)
+    by_hand = model.layers[1](model.layers[0](GRAPH.x, **nodes).relu(), **nodes)
+    assert torch.equal(cotan.apply(model, GRAPH), by_hand)
+    assert (by_hand < 0).any()
+
+
+def test_a_last_layer_adds_no_input_even_where_the_widths_agree():
+    model = cotan.create_model("linear", 3, 3, task="label", width=3, **{**PLAIN, "depth": 1, "residual": True})
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+    assert not cotan.apply(model, GRAPH).any()
+
+
+def test_a_last_layer_has_options_of_its_own():
+    model = cotan.create_model("gat", 3, 5, task="label", width=8, heads=4, **{**PLAIN, "last": {"heads": 1}})
+    assert [layer.heads for layer in model.layers] == [4, 1]
+    assert cotan.apply(model, GRAPH).shape == (4, 5)
+    with pytest.raises(cotan.CotanError, match=r"unknown option of a stack of 'gat' 'head'. Did you mean 'heads'"):
+        cotan.create_model("gat", 3, 5, last={"head": 1})
+
+
+def test_a_last_layer_of_a_task_per_shape_is_pooled():
+    model = cotan.create_model("gcn", 3, 5, width=7, **PLAIN)
+    pooled = cotan.apply(model, GRAPH)
+    per_vertex = cotan.create_model("gcn", 3, 5, task="label", width=7, **PLAIN)
+    per_vertex.load_state_dict(model.state_dict())
+    torch.testing.assert_close(pooled[0], cotan.apply(per_vertex, GRAPH).mean(0))
+
+
+def test_dropout_reaches_layers_that_have_it():
+    model = cotan.create_model("gat", 3, 5, heads=2, width=8, depth=2, dropout=0.4, last={"heads": 1, "dropout": 0.1})
+    assert [layer.dropout for layer in model.layers] == [0.4, 0.1]
+    assert [m.p for m in model.after.modules() if isinstance(m, nn.Dropout)] == [0.4]
+
+
+def test_input_dropout_silences_the_signal():
+    model = cotan.create_model("linear", 3, 2, task="label", input_dropout=1.0, **PLAIN)
+    data = GRAPH.clone()
+    data.x = torch.full((4, 3), 1e30)
+    moved = cotan.apply(model.train(), data)
+    torch.testing.assert_close(moved, moved[:1].expand(4, -1))
+    assert moved.abs().max() < 1e3 < cotan.apply(model.eval(), data).abs().max()
