@@ -1,8 +1,10 @@
 """Sparse matrices against dense ones and scipy, their derivatives both ways, compiled, and their errors."""
 
 import copy
+import gc
 import pickle
 import warnings
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -409,3 +411,74 @@ def test_autocast_promotes() -> None:
 def test_bad_input_is_one_clear_error(wrong: Callable[[], object], words: str) -> None:
     with pytest.raises(CotanError, match=words):
         wrong()
+
+
+# --- copies of one matrix ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [0, 1, 8, 9, (2, 3), ()])
+def test_copies_of_one_matrix_are_each_alone(channels, device: str) -> None:
+    """With few channels the copies stand beside them, with many they follow each other."""
+    A = random_matrix().to(device)
+    copies = Sparse.block_diagonal([A] * 3)
+    assert torch.equal(copies.to_dense(), torch.block_diag(*[A.to_dense()] * 3))
+    tail = (channels,) if isinstance(channels, int) else channels
+    x = torch.randn(15, *tail, dtype=torch.float64, device=device, requires_grad=True)
+    alone = torch.cat([A @ part for part in x.split(5)])
+    assert (copies @ x).shape == alone.shape == (18, *tail)
+    assert torch.allclose(copies @ x, alone)
+    u = torch.randn_like(alone)
+    here, there = (torch.autograd.grad(y, x, u)[0] for y in (copies @ x, alone))
+    assert torch.allclose(here, there)
+    assert gradcheck(lambda x: copies @ x, (x,), check_forward_ad=True)
+    assert gradgradcheck(lambda x: copies @ x, (x,))
+
+
+def test_copies_are_made_once_and_kept_for_two_batch_sizes() -> None:
+    A = random_matrix()
+    three = Sparse.block_diagonal([A] * 3)
+    assert Sparse.block_diagonal([A] * 3) is three
+    two = Sparse.block_diagonal([A] * 2)
+    assert Sparse.block_diagonal([A] * 3) is three
+    assert Sparse.block_diagonal([A] * 4) is not two
+    assert Sparse.block_diagonal([A] * 3) is not three
+    other = random_matrix()
+    assert torch.equal(Sparse.block_diagonal([A, other]).to_dense(), torch.block_diag(A.to_dense(), other.to_dense()))
+
+
+def test_copies_of_values_that_learn_are_made_anew() -> None:
+    A = random_matrix()
+    A = A.with_values(A.values.clone().requires_grad_())
+    x = torch.randn(10, 1, dtype=torch.float64)
+    for _ in range(2):  # a kept one would have no second backward
+        (Sparse.block_diagonal([A, A]) @ x).sum().backward()
+    assert A.values.grad is not None
+
+
+def test_copies_made_in_inference_mode_can_be_trained_with() -> None:
+    A = random_matrix()
+    x = torch.randn(10, 1, dtype=torch.float64, requires_grad=True)
+    with torch.inference_mode():
+        expected = Sparse.block_diagonal([A, A]) @ x
+    y = Sparse.block_diagonal([A, A]) @ x
+    y.sum().backward()
+    assert torch.equal(y, expected)
+
+
+def test_copies_compile() -> None:
+    copies = Sparse.block_diagonal([random_matrix()] * 2)
+    x = torch.randn(10, 1, dtype=torch.float64)
+    assert torch.allclose(compiled(lambda x: copies @ x)(x), copies @ x)
+
+
+def test_copies_are_let_go() -> None:
+    A = random_matrix()
+    copies = Sparse.block_diagonal([A, A])
+    copies @ torch.randn(10, 1, dtype=torch.float64)
+    gc.disable()
+    try:
+        gone = weakref.ref(A.values), weakref.ref(copies.pattern.col)
+        del A, copies
+        assert [r() for r in gone] == [None, None]  # no cycle
+    finally:
+        gc.enable()

@@ -6,11 +6,11 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 from __future__ import annotations
 
 import contextlib
-import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from .errors import CotanError
 from .network import Sample, _common_sources, _place, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
 from .plan import Evaluation, Plan, Step, make_plan
-from .store import describe
+from .store import Entry, Store, describe, store
 from .values import move
 from .warming import warm
 
@@ -62,12 +62,13 @@ class Prepared:
         return len(self.samples)
 
     def to(self, device: torch.device | str) -> Prepared:
-        """The same, with samples on a device, where they are collated."""
+        """The same, with samples on a device, where they are collated. What samples share they share there too."""
         if torch.device(device).type == "cpu":
             return self
         samples = []
+        there = {id(value): move(value, device) for sample in self.samples for value in sample.values()}
         for sample in self.samples:
-            moved = Sample({name: move(value, device) for name, value in sample.items()})
+            moved = Sample({name: there[id(value)] for name, value in sample.items()})
             moved.vertices = sample.vertices
             samples.append(moved)
         targets = [t.to(device) for t in self.targets]
@@ -126,17 +127,19 @@ def prepare(
         for name, plan in plans.items()
     }
     elsewhere: dict[int, dict[str, float]] = {}
-    start = time.perf_counter()
+    spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
+    shared = cast(Store, _Shared())
     for number, shape in enumerate(shapes):
         if number == TRIED and not any(step.transient for step in union.steps):
-            each = (time.perf_counter() - start) / TRIED
-            elsewhere = warm(several, shapes, TRIED, dtype, each, progress)
-        evaluation = Evaluation(shape)
+            elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
+        evaluation = Evaluation(shape, keep=shared)
         evaluation.costs.update(elsewhere.get(number, {}))
         try:
             sample = evaluate_plan(union, shape, dtype, evaluation)
         except CotanError as reason:
             raise CotanError(f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}") from reason
+        if 0 < number < TRIED:
+            spent += sum(evaluation.costs.values())
         for name, prepared in out.items():
             _add(prepared, name, sample, shape, per, evaluation)
         if progress is not None:
@@ -166,14 +169,50 @@ def _add(prepared: Prepared, name: str, sample: Sample, shape: Any, per: str | N
 
 
 def _once(evaluation: Evaluation, step: Step) -> float | None:
-    """The seconds that a stored value took when it was computed, kept so that later asking costs no reading."""
+    """The seconds that a stored value took when it was computed, counted for the first of the shapes that share it."""
     address = evaluation._address(step)
-    for dtype in ("float32", "float64"):
-        path = evaluation.store.path(f"{address}-{dtype}", step.name)
+    told: set[str] = getattr(evaluation.store, "told", set())
+    for key in (f"{address}-float32", f"{address}-float64"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            evaluation.costs[step.identity] = seconds = describe(path).seconds
+            seconds = 0.0 if key in told else describe(evaluation.store.path(key, step.name)).seconds
+            told.add(key)
+            evaluation.costs[step.identity] = seconds
             return seconds
     return None
+
+
+class _Shared:
+    """The store, with the values met last at hand: shapes that have one graph have one matrix, the same object.
+
+    Attributes:
+        told: keys of the values whose seconds have been counted.
+    """
+
+    def __init__(self, size: int = 64):
+        self.store, self.size = store(), size
+        self.recent: OrderedDict[str, Any] = OrderedDict()
+        self.told: set[str] = set()
+
+    def get(self, key: str, node: str) -> Any:
+        if key in self.recent:
+            self.recent.move_to_end(key)
+            return self.recent[key]
+        return self._keep(key, self.store.get(key, node))
+
+    def put(self, key: str, value: Any, entry: Entry) -> None:
+        self.store.put(key, value, entry)
+        self.told.add(key)
+        self._keep(key, value)
+
+    def _keep(self, key: str, value: Any) -> Any:
+        if value is not None:
+            self.recent[key] = value
+            if len(self.recent) > self.size:
+                self.recent.popitem(last=False)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
 
 
 def _any_mask(shapes: Sequence[Any]) -> bool:
@@ -193,7 +232,8 @@ class Augmented:
         self.shapes = shapes
         self.have = _common_sources(shapes)
         self.dtype = _place(model)[0]
-        self.evaluations = [Evaluation(shape) for shape in shapes]
+        shared = cast(Store, _Shared())
+        self.evaluations = [Evaluation(shape, keep=shared) for shape in shapes]
 
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""

@@ -25,6 +25,8 @@ from .kernels import segment_softmax as segment_softmax
 from .kernels import spread as spread
 from .traceable import Traceable
 
+NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
+
 
 class Pattern:
     """Where the entries of a sparse matrix are: sorted CSR and the permutation that sorts them by column.
@@ -148,6 +150,8 @@ class Sparse(Traceable):
     def __init__(self, pattern: Pattern, values: Tensor):
         self.pattern, self.values = pattern, values
         self._t_values: Tensor | None = None
+        self._block: Sparse | None = None  # the matrix that this one is copies of
+        self._copies: dict[int, Sparse] = {}
 
     def __reduce__(self) -> Any:
         return Sparse, (self.pattern, self.values)
@@ -178,11 +182,32 @@ class Sparse(Traceable):
 
     @classmethod
     def block_diagonal(cls, blocks: Sequence[Sparse]) -> Sparse:
-        """The matrix with the blocks along its diagonal: the batch of several shapes' matrices. One block is itself."""
+        """The matrix with the blocks along its diagonal: the batch of several shapes' matrices. One block is itself.
+
+        Of one and the same object it is made once, and its products with few channels take each row of it only once.
+        """
         if not blocks:
             raise CotanError("a block-diagonal matrix of no blocks")
         if len(blocks) == 1:
             return blocks[0]
+        first = blocks[0]
+        if not first.values.requires_grad and all(block is first for block in blocks):
+            return first._repeated(len(blocks))
+        return cls._along_diagonal(blocks)
+
+    def _repeated(self, copies: int) -> Sparse:
+        """Kept for the last two numbers of copies: the batches of an epoch have at most two sizes."""
+        if copies not in self._copies:
+            with torch.inference_mode(False):
+                out = self._along_diagonal([self] * copies)
+            out._block = Sparse(self.pattern, self.values)  # not self, which would be a cycle
+            while len(self._copies) > 1:
+                self._copies.pop(next(iter(self._copies)))
+            self._copies[copies] = out
+        return self._copies[copies]
+
+    @classmethod
+    def _along_diagonal(cls, blocks: Sequence[Sparse]) -> Sparse:
         kinds = {(block.dtype, block.device, block.values.shape[1:]) for block in blocks}
         if len(kinds) > 1:
             raise CotanError(
@@ -307,9 +332,22 @@ def multiply(matrix: Sparse, x: Tensor) -> Tensor:
     """
     values, x = _agreeing(matrix, x)
     flat = x[:, None] if x.ndim == 1 else x.flatten(1)
+    block = matrix._block
+    if block is not None and values is matrix.values and values.ndim == 1 and flat.shape[1] <= NARROW:
+        return _beside(block, flat).reshape(matrix.shape[0], *x.shape[1:])
     t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
     out = product(matrix.pattern, values, flat, t_values)
     return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])
+
+
+def _beside(block: Sparse, x: Tensor) -> Tensor:
+    """The block times each of the B parts of x (B C, channels), as one product with (C, B channels)."""
+    (rows, columns), channels = block.shape, x.shape[1]
+    copies = len(x) // max(columns, 1)
+    side = x.reshape(copies, columns, channels).transpose(0, 1).flatten(1)  # (C, B channels)
+    t_values = block._transposed_values() if x.requires_grad else None
+    out = product(block.pattern, block.values, side, t_values)
+    return out.view(rows, copies, channels).transpose(0, 1).flatten(0, 1)
 
 
 def multiply_sum(matrix: Sparse, x: Tensor) -> Tensor:

@@ -20,13 +20,14 @@ from .spectrum import BlockDiagonal, Spectrum
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The value with `function` applied to each tensor in it."""
+    """The value with `function` applied to each tensor in it; itself where that changes none of a matrix's tensors."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, Sparse):
-        return value.map(function) if hasattr(value, "map") else torch.utils._pytree.tree_map(function, value)
-    if isinstance(value, Spectrum | BlockDiagonal):
-        return torch.utils._pytree.tree_map(function, value)
+    if isinstance(value, Sparse | Spectrum | BlockDiagonal):
+        before, form = torch.utils._pytree.tree_flatten(value)
+        after = [function(tensor) for tensor in before]
+        same = all(a is b for a, b in zip(after, before, strict=True))
+        return value if same else torch.utils._pytree.tree_unflatten(after, form)
     if _is_named_tuple(value):
         return type(value)(*(map_tensors(function, part) for part in value))
     if _is_data(value):

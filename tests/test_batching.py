@@ -1,0 +1,63 @@
+"""Preparation: shapes that have one graph share its matrices, whatever else they hold."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan.batching import prepare
+from cotan.network import forward
+
+
+def path(length: int, seed: int) -> Data:
+    here = torch.arange(length - 1)
+    edge_index = torch.cat([torch.stack([here, here + 1]), torch.stack([here + 1, here])], 1)
+    x = torch.randn(length, 2, generator=torch.Generator().manual_seed(seed))
+    return Data(x=x, edge_index=edge_index, y=torch.tensor([seed % 2]))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return cotan.create_model("chebyshev", 2, 2, width=4, depth=2)
+
+
+def laplacian(values):
+    return next(v for name, v in values.items() if name.startswith("rescaled_laplacian"))
+
+
+def test_one_graph_one_matrix(model, fresh_store):
+    shapes = [path(5, i) for i in range(6)]
+    prepared = prepare(model, shapes)
+    assert len({id(laplacian(sample)) for sample in prepared.samples}) == 1
+    assert cotan.counts()["rescaled_laplacian"].evaluations == 1
+    first, second = prepared.values([0, 1, 2]), prepared.values([3, 4, 5])
+    assert laplacian(first) is laplacian(second)
+    assert torch.allclose(forward(model, second), torch.cat([cotan.apply(model, s) for s in shapes[3:]]), atol=1e-6)
+
+
+def test_mixed_batches(model, fresh_store):
+    shapes = [path(5 + i % 2, i) for i in range(4)]
+    prepared = prepare(model, shapes)
+    assert len({id(laplacian(sample)) for sample in prepared.samples}) == 2
+    alone = [cotan.apply(model, shape) for shape in shapes]
+    for places in ([0, 1, 2, 3], [0, 2], [3, 1, 1], [0]):
+        together = forward(model, prepared.values(places))
+        assert torch.allclose(together, torch.cat([alone[i] for i in places]), atol=1e-6)
+
+
+def test_seconds_of_a_shared_value_count_once(model, fresh_store):
+    prepared = prepare(model, [path(5, i) for i in range(4)])
+    again = prepare(model, [path(5, i) for i in range(4)])
+    assert prepared.seconds > 0
+    assert again.seconds == pytest.approx(prepared.seconds)
+    assert cotan.counts()["rescaled_laplacian"].evaluations == 1
+
+
+def test_sharing_survives_a_move_that_changes_nothing(model, fresh_store):
+    from cotan.values import cast, move
+
+    A = cotan.compute(path(5, 0), "rescaled_laplacian")
+    assert move(A, "cpu") is A
+    assert cast(A, torch.float32) is A
+    assert cast(A, torch.float64) is not A
