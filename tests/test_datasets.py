@@ -8,6 +8,7 @@ import cotan
 from cotan.datasets import Splits, as_splits, load_dataset, width
 
 MADE = []
+TENSORS = ("pos", "face", "x", "y", "mask")
 
 
 @cotan.dataset("made-here")
@@ -67,6 +68,39 @@ def test_a_generated_dataset_is_kept_by_version_and_options(own_store, monkeypat
     monkeypatch.setattr(made_here, "version", 2, raising=False)
     assert load_dataset("made-here").digest != first.digest
     assert MADE == [4, 5, 4]
+
+
+def test_what_is_kept_is_what_was_made(own_store, monkeypatch):
+    """Attributes that only some shapes have, of every dtype and size, and shapes that lists share."""
+    odd = Data(pos=torch.rand(3, 3), face=torch.tensor([[0], [1], [2]]), y=torch.tensor([1]), mask=torch.ones(3) > 0)
+    empty = Data(pos=torch.zeros(0, 3), y=torch.tensor([-70000]), num_nodes=0, tags=[1, "two"])
+    scalar = Data(x=torch.tensor(2.5, dtype=torch.float64), y=torch.tensor(2**40), name="c")
+
+    @cotan.dataset("odd-here")
+    def odd_here():
+        return Splits([odd, empty, scalar], [odd], [], classes=("a",), stress={"late": [empty]}, task="label")
+
+    odd_here.version = 1
+    made, found = load_dataset("odd-here"), load_dataset("odd-here")
+    assert made.train[0] is odd
+    assert found.train[0] is not odd
+    assert (found.classes, found.task, found.digest) == (("a",), "label", made.digest)
+    for a, b in zip(made.train + made.val + made.stress["late"], found.train + found.val + found.stress["late"]):
+        assert a.to_dict().keys() == b.to_dict().keys()
+        for name, value in a.to_dict().items():
+            same = torch.equal(b[name], value) and b[name].dtype == value.dtype if name in TENSORS else b[name] == value
+            assert same, name
+    assert len(found.train[0].pos.untyped_storage()) == 9 * 4  # no view of all shapes' numbers
+
+
+def test_a_shared_tensor_is_digested_as_any_other():
+    edges = torch.randint(9, (2, 20))
+    shared = [Data(edge_index=edges, x=torch.full((9, 1), float(i))) for i in range(4)]
+    apart = [shape.clone() for shape in shared]
+    assert shared[0].edge_index is shared[1].edge_index is not apart[1].edge_index
+    assert Splits(shared).digest == Splits(apart).digest
+    apart[2].edge_index[0, 0] += 1
+    assert Splits(shared).digest != Splits(apart).digest
 
 
 def test_the_digest_is_of_what_the_splits_hold():

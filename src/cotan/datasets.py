@@ -44,7 +44,8 @@ class Splits:
     @cached_property
     def digest(self) -> str:
         """Of what every split holds: two results with one digest are about the same shapes."""
-        content = {name: [_digest(shape) for shape in shapes] for name, shapes in self.lists().items()}
+        known: dict[int, tuple[Tensor, str]] = {}
+        content = {name: [_digest(shape, known) for shape in shapes] for name, shapes in self.lists().items()}
         return digest(content)
 
     def lists(self) -> dict[str, list[Any]]:
@@ -213,9 +214,18 @@ def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
         )
 
 
-def _digest(shape: Any) -> str:
-    """Of what a shape holds, but not of the file it is from."""
-    return digest({name: digest(shape[name]) for name in sorted(shape.keys()) if not isinstance(shape[name], str)})
+def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
+    """Of what a shape holds, but not of the file it is from. A tensor that shapes share is read once."""
+    parts = {}
+    for name in sorted(shape.keys()):
+        value = shape[name]
+        if isinstance(value, Tensor):
+            if id(value) not in known:
+                known[id(value)] = value, digest(value)  # held, so that no other tensor gets its id
+            parts[name] = known[id(value)][1]
+        elif not isinstance(value, str):
+            parts[name] = digest(value)
+    return digest(parts)
 
 
 def _first(splits: Splits) -> Any:
@@ -249,25 +259,14 @@ def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def _keep(key: str, splits: Splits) -> None:
-    """One entry for the whole: a `Data` of all shapes, whose order the record says."""
+    """One entry for the whole: each list packed, and a record."""
     from torch_geometric.data import Data
 
     from .store import Entry, store
 
-    record = {
-        "classes": list(splits.classes),
-        "task": splits.task,
-        "sizes": {n: len(s) for n, s in splits.lists().items()},
-    }
-    # A copy of each: lists may share shapes, which one file of tensors must not.
-    content = {
-        f"{name}.{i}": map_tensors(Tensor.clone, shape)
-        for name, shapes in splits.lists().items()
-        for i, shape in enumerate(shapes)
-    }
-    store().put(
-        f"{key}-dataset", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0)
-    )
+    record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
+    content = {name: _packed(shapes) for name, shapes in splits.lists().items()}
+    store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0))
 
 
 def _stored(key: str) -> Splits | None:
@@ -275,13 +274,60 @@ def _stored(key: str) -> Splits | None:
 
     from .store import store
 
-    found = store().get(f"{key}-dataset", "dataset")
+    found = store().get(f"{key}-packed", "dataset")
     if found is None:
         return None
     record = json.loads(found["record"])
-    lists: dict[str, Sequence[Any]] = {
-        n: [found[f"{n}.{i}"] for i in range(size)] for n, size in record["sizes"].items()
-    }
-    plain: dict[str, Any] = {name: list(lists.pop(name)) for name in SPLITS}
-    stress = {name.removeprefix("stress_"): list(shapes) for name, shapes in lists.items()}
+    lists: dict[str, Any] = {name: _unpacked(found[name]) for name in record["lists"]}
+    plain: dict[str, Any] = {name: lists.pop(name) for name in SPLITS}
+    stress = {name.removeprefix("stress_"): shapes for name, shapes in lists.items()}
     return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"])
+
+
+def _packed(shapes: Sequence[Any]) -> Any:
+    """A `Data` of few tensors: those of an attribute follow each other, whole numbers in as few bytes as hold them."""
+    from torch_geometric.data import Data
+
+    groups: dict[tuple[str, torch.dtype, int], tuple[list[int], list[Tensor]]] = {}
+    out = Data(count=len(shapes))
+    for place, shape in enumerate(shapes):
+        for name in shape.keys():
+            value = shape[name]
+            if isinstance(value, Tensor):
+                places, tensors = groups.setdefault((name, value.dtype, value.ndim), ([], []))
+                places.append(place)
+                tensors.append(value)
+            else:
+                out[f"{place}.{name}"] = map_tensors(Tensor.clone, value)  # a file shares no tensor with another
+    for number, ((name, _, dimensions), (places, tensors)) in enumerate(groups.items()):
+        values = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        sizes = torch.tensor([tensor.shape for tensor in tensors], dtype=torch.long).reshape(len(tensors), dimensions)
+        long = values.dtype == torch.int64
+        part = Data(name=name, places=torch.tensor(places), sizes=sizes, values=_narrow(values) if long else values)
+        part["long"] = long
+        out[f"part {number}"] = part
+    return out
+
+
+def _unpacked(packed: Any) -> list[Any]:
+    from torch_geometric.data import Data
+
+    shapes = [Data() for _ in range(packed["count"])]
+    for key, value in packed.to_dict().items():
+        if key.startswith("part "):
+            values = value["values"].long() if value["long"] else value["values"]
+            sizes = value["sizes"]
+            pieces = values.split(sizes.prod(1).tolist())
+            for place, size, piece in zip(value["places"].tolist(), sizes.tolist(), pieces):
+                shapes[place][value["name"]] = piece.clone().reshape(size)  # a view would be pickled with the whole
+        elif key != "count":
+            place, _, name = key.partition(".")
+            shapes[int(place)][name] = value
+    return shapes
+
+
+def _narrow(values: Tensor) -> Tensor:
+    """int64 in the smallest type that holds the values."""
+    low, high = (int(values.min()), int(values.max())) if values.numel() else (0, 0)
+    kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
+    return values.to(next(k for k in kinds if torch.iinfo(k).min <= low and high <= torch.iinfo(k).max))
