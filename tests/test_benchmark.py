@@ -43,8 +43,8 @@ def solid(kind: int, seed: int) -> Data:
 
 
 @cotan.dataset("two-solids")
-def two_solids():
-    lists = [[solid(i % 2, 10 * part + i) for i in range(6)] for part in range(3)]
+def two_solids(*, first: int = 0):
+    lists = [[solid(i % 2, first + 10 * part + i) for i in range(6)] for part in range(3)]
     return Splits(*lists, classes=("ball", "<box>"), stress={"again": lists[2]}, skipped=[("x.off", "broken")])
 
 
@@ -210,7 +210,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("epochs = 2", "epoch = 2"), r"unknown key of a recipe 'epoch'\. Did you mean 'epochs'"),
         (("seeds", "seed"), r"unknown key of .*small.toml 'seed'\. Did you mean 'seeds'"),
         (("width = 8", "widht = 8"), r"'widht'\. Did you mean 'width'"),
-        (('label = "wide"', ""), r"two models have the label 'linear'"),
+        (('label = "wide"', ""), r"two models on two-solids have the label 'linear'"),
         (("[0, 1]", "[0.5]"), r"expected whole numbers"),
         (("[recipe]", "[recipe"), r"is not TOML"),
     ],
@@ -257,3 +257,18 @@ def test_a_suite_without_a_val_reports_test_and_finds_its_data_by_variable(tmp_p
     assert table.axes("folder") == ["test"]
     assert table.metric() == "accuracy"
     assert table.rows[0]["dataset_options"] == {"root": "$SHAPES/data"}
+
+
+def test_a_model_runs_on_the_datasets_it_names(tmp_path):
+    two = [{"name": "two-solids", "label": label, "options": {"first": ord(label)}} for label in "ab"]
+    small = {"name": "linear", "options": {"width": 8, "depth": 1}}
+    models = [small | {"label": "both"}, small | {"label": "one", "datasets": ["b"]}]
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": two, "models": models}
+    table = bench(suite, out=tmp_path, progress="none")
+    assert [(row["dataset"], row["model"]) for row in table.rows] == [("a", "both"), ("b", "both"), ("b", "one")]
+    with pytest.raises(cotan.CotanError, match="unknown dataset of 'both' in suite 'c'"):
+        bench(suite | {"models": [small | {"label": "both", "datasets": ["c"]}]}, out=tmp_path, progress="none")
+    twice = [small | {"datasets": ["a"]}, small | {"datasets": ["b"]}]
+    Suite.of(suite | {"models": twice})
+    with pytest.raises(cotan.CotanError, match="two models on a have the label 'linear'"):
+        Suite.of(suite | {"models": [*twice, small]})

@@ -2,7 +2,7 @@
 
 import cotan
 
-from . import folder, graphs, planetoid, points, tu  # noqa: F401  (they register themselves)
+from . import edges, folder, graphs, mnist, planetoid, points, tu  # noqa: F401  (they register themselves)
 from .poses import poses
 
 poses.version = 2  # raised when the shapes change: they are kept in the store under it

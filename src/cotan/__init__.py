@@ -19,13 +19,13 @@ _HOME = {
     "errors": ("CotanError",),
     "nodes": ("node", "source", "Node"),
     "plan": ("compute", "counts", "make_plan", "Plan"),
-    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs"),
+    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs", "on_domain"),
     "stack": ("Readout", "pool"),
     "sparse": ("Sparse",),
     "spectrum": ("Spectrum", "BlockDiagonal"),
     "files": ("read", "write"),
     "datasets": ("load_dataset", "Splits"),
-    "training": ("fit", "evaluate", "predict", "Recipe", "Run"),
+    "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
 }
 _MODULES = ("autodiff", "testing", "sparse", "spectrum", "registry", "errors")
@@ -36,6 +36,11 @@ __all__ = sorted({*_WHERE, "autodiff", "testing"})
 if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import testing as testing
+    from .benchmark import Suite as Suite
+    from .benchmark import Table as Table
+    from .benchmark import bench as bench
+    from .datasets import Splits as Splits
+    from .datasets import load_dataset as load_dataset
     from .errors import CotanError as CotanError
     from .files import read as read
     from .files import write as write
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from .network import create_model as create_model
     from .network import inputs as inputs
     from .network import needs as needs
+    from .network import on_domain as on_domain
     from .nodes import Node as Node
     from .nodes import node as node
     from .nodes import source as source
@@ -63,6 +69,12 @@ if TYPE_CHECKING:
     from .spectrum import Spectrum as Spectrum
     from .stack import Readout as Readout
     from .stack import pool as pool
+    from .training import Recipe as Recipe
+    from .training import Run as Run
+    from .training.evaluate import evaluate as evaluate
+    from .training import fit as fit
+    from .training import model_for as model_for
+    from .training.predict import predict as predict
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,7 @@ class _Bench:
         self.suite, self.folder, self.show = suite, folder, show
         self.file = folder / "results.jsonl"
         known = {line["key"]: line for line in read_lines(self.file)}
-        wanted = [(d, m, s) for d in suite.datasets for m in suite.models for s in suite.seeds]
+        wanted = [(d, m, s) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
         self.keys = {suite.key(d, m, s): (d, m, s) for d, m, s in wanted}
         # A result belongs to what it is of; what the suite calls that may have changed.
         names = {key: {"dataset": d.label, "model": m.label} for key, (d, m, _) in self.keys.items()}
@@ -70,7 +70,7 @@ class _Bench:
         # All datasets and models are made once before any is trained, so that a wrong option is met at once.
         loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
         for dataset in self.suite.datasets:
-            for model in self.suite.models:
+            for model in self.suite.models_on(dataset):
                 self._model(model, loaded[dataset.label], 0)
         for dataset in self.suite.datasets:
             self._dataset(dataset, loaded.pop(dataset.label))
@@ -92,13 +92,14 @@ class _Bench:
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:
         cache: dict[str, dict[str, dict[str, Prepared]]] = {}
+        models = self.suite.models_on(dataset)
         for seed in self.suite.seeds:
-            todo = [m for m in self.suite.models if self.suite.key(dataset, m, seed) not in self.done]
+            todo = [m for m in models if self.suite.key(dataset, m, seed) not in self.done]
             if not todo:
                 continue
             splits = whole.with_val(seed, self.suite.recipe.val_share)
             if splits.digest not in cache:
-                needed = {m.label: self._model(m, splits, 0) for m in self.suite.models if self._missing(dataset, m)}
+                needed = {m.label: self._model(m, splits, 0) for m in models if self._missing(dataset, m)}
                 cache = {splits.digest: self._prepare(dataset, needed, splits)}
             for model in todo:
                 prepared = cache[splits.digest].get(model.label)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import registry
 from .drawing import bars, shapes_png
 from .table import Table
 from .training.checkpoint import write
@@ -94,7 +96,7 @@ def _results(table: Table, dataset: str) -> list[str]:
     numbers = {m: [(table.cell(dataset, m, f"{a}_{metric}") or (0.0, 0.0))[0] for a in axes] for m in labels}
     choose = max if metric == "accuracy" else min
     best = [choose(numbers[m][i] for m in labels) for i in range(len(axes))]
-    out = [f"<h2>{escape(dataset)}</h2>", '<div class="wide"><table><tr>']
+    out = [f"<h2>{escape(dataset)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
     for row in rows:
@@ -113,6 +115,13 @@ def _results(table: Table, dataset: str) -> list[str]:
     if splits is not None:
         out += _pictures(splits)
     return out
+
+
+def _about(table: Table, dataset: str) -> str:
+    """What the dataset says of itself, without its arguments."""
+    entry = next(d for d in table.suite.datasets if d.label == dataset)
+    text = inspect.getdoc(registry.lookup("dataset", entry.name).target) or ""
+    return text.partition("\nArguments:")[0].strip()
 
 
 def _pictures(splits: Any) -> list[str]:

@@ -22,6 +22,7 @@ class Entry:
     Attributes:
         name, options: as for `create_model` or `load_dataset`. label: what tables call it.
         features, recipe: of a model: its first signal, and what differs from the suite's recipe.
+        datasets: of a model: labels of those that it is run on; all, if none are named.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)
     features: Any = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -84,15 +86,20 @@ class Suite:
         for kind, entries in (("models", self.models), ("datasets", self.datasets)):
             if not entries:
                 raise CotanError(f"{where} has no {kind}")
-            labels = [entry.label for entry in entries]
+        groups = {"datasets": self.datasets, **{f"models on {d.label}": self.models_on(d) for d in self.datasets}}
+        for what, group in groups.items():
+            labels = [entry.label for entry in group]
             twice = {label for label in labels if labels.count(label) > 1}
             if twice:
-                raise CotanError(f"{where}: two {kind} have the label {twice.pop()!r}")
+                raise CotanError(f"{where}: two {what} have the label {twice.pop()!r}")
         if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
             raise CotanError(f"{where}: seeds={list(self.seeds)}, expected whole numbers, zero or more")
         for entry in self.models:
             if not registry.has("layer", entry.name) or registry.has("model", entry.name):
                 registry.lookup("model", entry.name)
+            for label in entry.datasets:
+                if label not in (known := [dataset.label for dataset in self.datasets]):
+                    raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
             Recipe.of(self.recipe, **entry.recipe)
@@ -100,6 +107,9 @@ class Suite:
             registry.check_options(registry.lookup("dataset", entry.name), entry.options)
         if self.task is not None:
             registry.lookup("task", self.task)
+
+    def models_on(self, dataset: Entry) -> list[Entry]:
+        return [model for model in self.models if not model.datasets or dataset.label in model.datasets]
 
     def recipe_of(self, model: Entry, seed: int) -> Recipe:
         return Recipe.of(self.recipe, **{**model.recipe, "seed": seed})
@@ -116,7 +126,7 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
         return ()
     if not isinstance(content, list):
         raise CotanError(f"{where}: {what} is a list of names or of tables [[{what}]]")
-    known = ("name", "label", "options") + (("features", "recipe") if what == "models" else ())
+    known = ("name", "label", "options") + (("features", "recipe", "datasets") if what == "models" else ())
     out = []
     for given in content:
         table: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
