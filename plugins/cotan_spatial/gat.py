@@ -44,11 +44,11 @@ class GAT(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
-        h = self.linear(x).unflatten(1, (self.heads, -1))  # (V, H, C)
-        source, target = (h * self.from_source).sum(-1), (h * self.from_target).sum(-1)  # (V, H)
+        h = self.linear(x)  # (V, H C)
+        source, target = (h @ torch.block_diag(*weight[:, :, None]) for weight in (self.from_source, self.from_target))
         pattern = adjacency.pattern
         score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
         p = nn.functional.dropout(p, self.dropout, self.training)
-        y = gather(adjacency, p, h)
+        y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)))
         return y if self.bias is None else y + self.bias

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import multiply_sum
 
 KINDS = {"polar": 2, "offset": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
 
@@ -64,26 +63,17 @@ class Gaussian(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
-        pattern = edge_coordinates.pattern
-        matrix = edge_coordinates.with_values(self.weigh(edge_coordinates.values))
-        kernels, in_dim, out_dim = self.weight.shape
-        if in_dim <= out_dim:  # gather the fewer channels
-            y = (matrix @ x).flatten(1) @ self.weight.flatten(0, 1)
-        else:
-            h = x @ self.weight.transpose(0, 1).flatten(1)
-            y = multiply_sum(matrix, h.unflatten(1, (kernels, out_dim)))
-        y = y / pattern.counts.clamp(min=1).to(y.dtype)[:, None]
+        u = edge_coordinates.values
+        if u.shape[1] != self.dim:
+            raise cotan.CotanError(f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers")
+        u = u.T if self.embed is None else torch.tanh(self.embed(u)).T  # (D, E)
+        precision = self.precision.diag_embed() if self.precision.ndim == 2 else self.precision
+        first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
+        y = x.new_zeros(len(x), self.weight.shape[2])
+        for mean, p, weight in zip(self.mean, precision, self.weight, strict=True):  # all at once is slower, and larger
+            matrix = edge_coordinates.with_values(torch.exp(-(p @ (u - mean[:, None])).square().sum(0)))
+            y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
+        y = y / edge_coordinates.pattern.counts.clamp(min=1).to(x.dtype)[:, None]
         if self.root is not None:
             y = y + self.root(x)
         return y if self.bias is None else y + self.bias
-
-    def weigh(self, u: Tensor) -> Tensor:
-        """The Gaussians (E, kernels) of u (E, dim)."""
-        if u.shape[1] != self.dim:
-            raise cotan.CotanError(f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers")
-        if self.embed is not None:
-            u = torch.tanh(self.embed(u))
-        p = self.precision.diag_embed() if self.precision.ndim == 2 else self.precision  # (K, D, D)
-        shift = -(p @ self.mean[:, :, None])
-        z = nn.functional.linear(u, p.flatten(0, 1), shift.flatten())  # P_k (u - m_k)
-        return torch.exp(-z.unflatten(1, p.shape[:2]).square().sum(-1))

@@ -14,9 +14,9 @@ def check_heads(name: str, heads: int, out_dim: int) -> None:
 
 def gather(adjacency: cotan.Sparse, p: Tensor, h: Tensor) -> Tensor:
     """sum_{j -> i} p_ij h_j in each head, side by side: p (E, H), h (V, H, C) -> (V, H C)."""
-    return torch.cat([adjacency.with_values(p[:, i]) @ h[:, i] for i in range(h.shape[1])], 1)
+    return torch.cat([adjacency.with_values(w) @ x for w, x in zip(p.unbind(1), h.unbind(1), strict=True)], 1)
 
 
 def match(pattern: Pattern, q: Tensor, k: Tensor) -> Tensor:
     """<q_i, k_j> for each edge j -> i in each head: (V, H, C) twice -> (E, H)."""
-    return torch.stack([sampled(pattern, q[:, i], k[:, i]) for i in range(q.shape[1])], 1)
+    return torch.stack([sampled(pattern, a, b) for a, b in zip(q.unbind(1), k.unbind(1), strict=True)], 1)

@@ -1,0 +1,56 @@
+"""Between a graph and its clusters: signals down by max, mean or sum, and up by copying."""
+
+from typing import Any
+
+from torch import Tensor
+
+import cotan
+from cotan.sparse import segment_max, spread
+
+POOLS = ("max", "mean", "sum")
+
+
+def pool(x: Tensor, clusters: cotan.Sparse, kind: str = "max") -> Tensor:
+    """(V, C) to (Vc, C): the max, mean or sum of x over each cluster; `clusters` is the node of that name."""
+    if kind == "max":
+        return segment_max(spread(clusters.pattern, x, columns=True), clusters.pattern)
+    total: Tensor = clusters @ x
+    if kind == "sum":
+        return total
+    if kind != "mean":
+        raise cotan.CotanError(f"pool: kind={kind!r}, expected one of {', '.join(POOLS)}")
+    return total / clusters.pattern.counts[:, None]
+
+
+def unpool(x: Tensor, clusters: cotan.Sparse) -> Tensor:
+    """(Vc, C) to (V, C): each vertex takes what its cluster has."""
+    return spread(clusters.T.pattern, x, columns=True)
+
+
+class Pool(cotan.Network):
+    """`pool` inside a network, from a domain to that of its clusters.
+
+    Arguments:
+        coarsen: the request of the coarse graph. on: the domain of the fine one; None for the data itself.
+    """
+
+    def __init__(self, coarsen: Any, kind: str = "max", *, on: Any = None):
+        super().__init__()
+        if kind not in POOLS:
+            raise cotan.CotanError(f"pool: kind={kind!r}, expected one of {', '.join(POOLS)}")
+        self.kind = kind
+        self.needs = {"clusters": cotan.node("clusters", coarsen=coarsen, on=on)}
+
+    def forward(self, x: Tensor, clusters: cotan.Sparse) -> Tensor:
+        return pool(x, clusters, self.kind)
+
+
+class Unpool(cotan.Network):
+    """`unpool` inside a network. Arguments as for `Pool`."""
+
+    def __init__(self, coarsen: Any, *, on: Any = None):
+        super().__init__()
+        self.needs = {"clusters": cotan.node("clusters", coarsen=coarsen, on=on)}
+
+    def forward(self, x: Tensor, clusters: cotan.Sparse) -> Tensor:
+        return unpool(x, clusters)

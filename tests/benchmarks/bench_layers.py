@@ -1,0 +1,130 @@
+"""Layers beside PyG's of the same kind: forward, and backward to x and all parameters, 64 channels in and out.
+
+    python tests/benchmarks/bench_layers.py [--threads 2] [--only gat] [--graph mesh] [--no-memory]
+
+Graphs: a triangulated square (100k vertices, 600k edges), a power-law graph (100k nodes, 2M edges), and Cora, or one of
+its size without COTAN_DATA. The two of a pair take turns; the ratio is the median over the rounds of peer / ours. What
+depends on the graph alone, cotan takes from its plan and PyG computes in each call, but for the GCNConv that is `cached`.
+Memory (Linux) is what one forward and backward add to the peak, each in a process of its own.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from bench_sparse import mesh_graph, power_graph, ratio, resident
+from torch import Tensor, nn
+from torch_geometric import nn as pyg
+from torch_geometric.data import Data
+
+CHANNELS = 64
+SIZES = ("mesh", "power", "cora")
+ROUNDS = dict(zip(SIZES, (5, 3, 40), strict=True))
+# name: layer, its options, PyG's layer, and the goals on each graph
+LAYERS = {
+    "gcn": ("gcn", {}, lambda c: pyg.GCNConv(c, c), (8, 4, 1)),
+    "gcn, cached": ("gcn", {}, lambda c: pyg.GCNConv(c, c, cached=True), (None, None, 1)),
+    "chebyshev, K=5": ("chebyshev", {"order": 5}, lambda c: pyg.ChebConv(c, c, K=5), (10, 4, 1)),
+    "gaussian, 8 kernels": (
+        "gaussian",
+        {"kernels": 8, "coordinates": "degree"},
+        lambda c: pyg.GMMConv(c, c, dim=2, kernel_size=8),
+        (8, 4, 1),
+    ),
+    "gat, 4 heads": ("gat", {"heads": 4}, lambda c: pyg.GATConv(c, c // 4, heads=4), (3, 2, 1)),
+    "sage": ("sage", {}, lambda c: pyg.SAGEConv(c, c), (1.5, 1, 1)),
+    "gin": ("gin", {}, lambda c: pyg.GINConv(_mlp(c)), (3, 2, 1)),
+}
+
+
+def _mlp(c: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(c, c), nn.ReLU(), nn.Linear(c, c))
+
+
+def graph(name: str) -> Data:
+    if name == "cora" and "COTAN_DATA" in os.environ:
+        import cotan
+
+        root = Path(os.environ["COTAN_DATA"]) / "planetoid" / "Cora" / "raw"
+        whole = cotan.load_dataset("planetoid", name="Cora", root=str(root)).train[0]
+        return Data(edge_index=whole.edge_index, num_nodes=whole.num_nodes)
+    makers = {"mesh": mesh_graph, "power": power_graph, "cora": lambda: power_graph(2708, 10556)}
+    edges, nodes = makers[name]()
+    return Data(edge_index=edges, num_nodes=nodes)
+
+
+def pair(name: str, data: Data) -> tuple[Callable[[], object], Callable[[], object]]:
+    """One forward and backward, ours and the peer's."""
+    import cotan
+
+    own, options, make_peer, _ = LAYERS[name]
+    torch.manual_seed(0)
+    layer, peer = cotan.create_layer(own, CHANNELS, CHANNELS, **options), make_peer(CHANNELS)
+    x = torch.randn(data.num_nodes, CHANNELS)
+    nodes, extra = cotan.inputs(layer, data), []
+    if own == "gaussian":
+        extra = [cotan.compute(data, cotan.node("pseudo_coordinates", kind="degree"))]
+    return (
+        _both_ways(lambda x: layer(x, **nodes), layer, x),
+        _both_ways(lambda x: peer(x, data.edge_index, *extra), peer, x),
+    )
+
+
+def _both_ways(function: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> Callable[[], object]:
+    leaves = [x.clone().requires_grad_(), *module.parameters()]
+    cotangent = torch.randn(len(x), CHANNELS)
+    return lambda: torch.autograd.grad(function(leaves[0]), leaves, cotangent)
+
+
+def peak(name: str, size: str, side: int, threads: int) -> float:
+    """MiB that one call of one side adds to the peak of its own process."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--peak", name, size, str(side)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_peak(name: str, size: str, side: int) -> None:
+    run = pair(name, graph(size))[side]
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
+    low = resident("VmRSS")
+    run()
+    print(resident("VmHWM") - low)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--graph", choices=SIZES, action="append")
+    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        print_peak(args.peak[0], args.peak[1], int(args.peak[2]))
+        return
+    for size in args.graph or SIZES:
+        data = graph(size)
+        print(
+            f"\n{size}: {data.num_nodes} vertices, {data.num_edges} edges, {CHANNELS} channels, {args.threads} threads"
+        )
+        print(f"{'':22}{'ours ms':>9}{'PyG ms':>9}{'ratio':>7}{'goal':>6}{'ours MiB':>12}{'PyG MiB':>9}")
+        for name in (name for name in LAYERS if args.only in name):
+            goal = LAYERS[name][3][SIZES.index(size)]
+            times, ours, theirs = ratio(*pair(name, data), ROUNDS[size])
+            line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}"
+            if size == "mesh" and not args.no_memory:
+                line += "".join(
+                    f"{peak(name, size, side, args.threads):{width}.0f}" for side, width in ((0, 12), (1, 9))
+                )
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="cotan-bench-") as cache:  # children share it
+        os.environ.setdefault("COTAN_CACHE", cache)
+        main()
