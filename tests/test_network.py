@@ -108,3 +108,29 @@ def test_mixed_dtypes_are_named(tetrahedron):
 def test_a_model_in_double_gets_double(tetrahedron):
     model = cotan.create_model("spectral", in_dim=3, out_dim=2, k=2).double()
     assert cotan.apply(model, tetrahedron).dtype == torch.float64
+
+
+def test_on_domain_moves_all_that_a_network_needs():
+    from cotan.network import on_domain
+
+    class Inner(cotan.Network):
+        def __init__(self):
+            super().__init__()
+            self.needs = {"area": cotan.node("mass", on="random_scale")}  # a domain of its own goes below
+            self.layer = cotan.create_layer("smooth-spectral", 2, 2, k=5)
+
+        def forward(self, x, area, **nodes):
+            return self.feed(self.layer, x * area[:, None], nodes)
+
+    class Outer(cotan.Network):
+        def __init__(self, domain=None):
+            super().__init__()
+            self.inner = Inner() if domain is None else on_domain(Inner(), domain)
+
+        def forward(self, x, **nodes):
+            return self.feed(self.inner, x, nodes)
+
+    turned = cotan.node("random_rotation", seed=1)
+    plain, moved = cotan.needs(Outer()), cotan.needs(Outer(turned))
+    assert sorted(plain) == ["mass", "mass@random_scale", "spectrum(k=5)"]
+    assert sorted(moved) == sorted(f"{key}@random_rotation(seed=1)" for key in plain)

@@ -71,6 +71,24 @@ def needs(module: nn.Module) -> dict[str, Node]:
     return out
 
 
+def on_domain(module: nn.Module, domain: Request) -> nn.Module:
+    """The module, with what it and its layers need evaluated on a domain, a node whose value is a `Data`.
+
+    >>> layer = cotan.on_domain(cotan.create_layer("chebyshev", 32, 64), cotan.node("coarsen", level=2))
+    """
+    definition = registry.definition_of(module)
+    own = definition.inputs if definition else inspect.signature(type(module).forward).parameters
+    wanted = {name: request for name, request in needs(module).items() if name in own}
+    module.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()}  # type: ignore[assignment]
+    for child in _members(module):
+        on_domain(child, domain)
+    return module
+
+
+def _below(wanted: Node, domain: Node) -> Node:
+    return Node(wanted.name, wanted.settings, domain if wanted.on is None else _below(wanted.on, domain))
+
+
 def _wire(layer: nn.Module) -> dict[str, str]:
     return {parameter: wanted.key for parameter, wanted in needs(layer).items()}
 
