@@ -1,0 +1,155 @@
+"""Digits from IDX files, as images, on their grid, and as superpixels; on made-up files, and on the true ones if there."""
+
+import gzip
+from pathlib import Path
+
+import networkx
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+import cotan
+from cotan_datasets import mnist, superpixels
+
+QUICK = {"epochs": 1, "progress": "none", "device": "cpu"}
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = b"\x00\x00\x08" + bytes([array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """40 and 20 images of noise: the training files gzipped, the others not."""
+    folder = tmp_path_factory.mktemp("digits")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        files = {
+            f"{part}-images-idx3-ubyte": rng.integers(0, 256, (count, 28, 28), dtype=np.uint8),
+            f"{part}-labels-idx1-ubyte": (np.arange(count) % 10).astype(np.uint8),
+        }
+        for name, array in files.items():
+            if part == "train":
+                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+            else:
+                (folder / name).write_bytes(idx(array))
+    return folder
+
+
+def test_images(own):
+    data = cotan.load_dataset("mnist", root=str(own), train=30, test=5)
+    assert (len(data.train), len(data.val), len(data.test), data.classes) == (30, 0, 5, tuple("0123456789"))
+    truth = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
+    for i, digit in enumerate(data.train):
+        assert torch.equal((digit.image * 255).round().byte(), torch.from_numpy(truth[i])[None])
+        assert torch.equal(digit.x, digit.image.view(1, 784))
+        assert 0 <= digit.image.min() <= digit.image.max() <= 1
+        assert int(digit.y) == i % 10
+    assert len(data.train[3].image.untyped_storage()) == 28 * 28 * 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("image", "cnn"), ("image", "mlp"), ("grid", "gcn"), ("superpixels", "gcn")]
+)
+def test_models_take_them(own, kind, model):
+    name = "mnist-superpixels" if kind == "superpixels" else "mnist"
+    options = {} if kind == "superpixels" else {"kind": kind}
+    data = cotan.load_dataset(name, root=str(own), train=40, test=4, **options)
+    run = cotan.fit(model, data, **QUICK)
+    assert run.history[0]["train_loss"] < 10
+
+
+def test_the_grid_is_the_king_s_graph(own):
+    pos, edge_index = mnist.grid(2, 3)
+    assert pos.tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, -1, 0], [1, -1, 0], [2, -1, 0]]
+    neighbours = {0: {1, 3, 4}, 1: {0, 2, 3, 4, 5}, 2: {1, 4, 5}, 3: {0, 1, 4}, 4: {0, 1, 2, 3, 5}, 5: {1, 2, 4}}
+    assert set(map(tuple, edge_index.T.tolist())) == {(i, j) for i, near in neighbours.items() for j in near}
+    data = cotan.load_dataset("mnist", root=str(own), kind="grid", train=3, test=1)
+    a, b = data.train[0], data.test[0]
+    assert a.edge_index is b.edge_index
+    assert a.pos is b.pos
+    image = cotan.load_dataset("mnist", root=str(own), train=3, test=1).train[0].image
+    assert torch.equal(image[0, -a.pos[:, 1].long(), a.pos[:, 0].long()], a.x[:, 0])
+
+
+def test_idx(tmp_path):
+    whole = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+    for content in (whole, gzip.compress(whole)):
+        (tmp_path / "a").unlink(missing_ok=True)
+        (tmp_path / ("a" if content is whole else "a.gz")).write_bytes(content)
+        assert mnist.read_idx(tmp_path / "a").tolist() == np.arange(24).reshape(2, 3, 4).tolist()
+    for content in (whole[:-1], whole + b"0", b"", whole[:7], b"\x00\x00\x0d" + whole[3:]):
+        (tmp_path / "b").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match="is no IDX file of bytes, or not all of one"):
+            mnist.read_idx(tmp_path / "b")
+    (tmp_path / "c.gz").write_bytes(gzip.compress(whole)[:-9])
+    with pytest.raises(cotan.CotanError, match="cannot be read"):
+        mnist.read_idx(tmp_path / "c")
+
+
+def test_errors(own, tmp_path):
+    with pytest.raises(cotan.CotanError, match="train=0, expected a number of digits from 1 to 60000"):
+        cotan.load_dataset("mnist", root=str(own), train=0)
+    with pytest.raises(cotan.CotanError, match=r"unknown kind of mnist 'superpixels'\."):
+        cotan.load_dataset("mnist", root=str(own), kind="superpixels")
+    with pytest.raises(cotan.CotanError, match=r"mnist: .* has no train-images-idx3-ubyte, .*; expected 4 files"):
+        cotan.load_dataset("mnist", root=str(tmp_path))
+
+
+def test_superpixels_of_a_flag():
+    """Left half black, right half white: no superpixel is across, and the means are those of the halves."""
+    image = np.zeros((28, 28), dtype=np.uint8)
+    image[:, 14:] = 255
+    x, centre, edges = superpixels.superpixel_graph(image, 49, 0.1, "touching", 8)
+    assert set(x[:, 0].tolist()) == {0, 1}
+    assert ((centre[:, 0] > 13.5) == (x[:, 0] == 1)).all()
+    assert 20 <= len(x) <= 80
+    graph = networkx.Graph(edges.T.tolist())
+    assert len(graph) == len(x)
+    assert networkx.is_connected(graph)
+    assert networkx.check_planarity(graph)[0]
+    assert set(map(tuple, edges.T.tolist())) == set(map(tuple, edges[::-1].T.tolist()))
+    assert (edges[0] != edges[1]).all()
+
+
+def test_touching_and_nearest():
+    label = np.array([[0, 0, 1], [2, 2, 1], [2, 3, 3]])
+    pairs = {tuple(sorted(pair)) for pair in superpixels._touching(label).T.tolist()}
+    assert pairs == {(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)}
+    points = np.random.default_rng(0).random((40, 2))
+    found = superpixels._nearest(points, 5)
+    _, near = cKDTree(points).query(points, 6)
+    assert set(map(tuple, found.T.tolist())) == {(j, i) for i in range(40) for j in near[i, 1:].tolist()}
+    square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+    assert superpixels._nearest(square, 1).tolist() == [[1, 0, 0, 1], [0, 1, 2, 3]]
+    assert superpixels._nearest(square[:2], 8).tolist() == [[1, 0], [0, 1]]
+
+
+def test_workers_change_nothing_and_progress_counts_images(own, monkeypatch, fresh_store):
+    monkeypatch.setattr(mnist, "BLOCK", 2)
+    seen: list = []
+    first, second = (
+        mnist.superpixels(root=str(own), train=33, test=3, workers=workers, progress=lambda *done: seen.append(done))
+        for workers in (1, 2)
+    )
+    assert first.digest == second.digest
+    assert seen[: len(seen) // 2] == [(min(i, 33), 36) for i in range(2, 35, 2)] + [(35, 36), (36, 36)]
+
+
+def test_superpixels_are_kept(own, fresh_store, monkeypatch):
+    made = cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5)
+    monkeypatch.setattr(mnist, "spread", None)
+    assert cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5, workers=3).digest == made.digest
+
+
+def test_the_true_digits(real_data):
+    labels = mnist.read_idx(real_data / "mnist/MNIST/raw/train-labels-idx1-ubyte")
+    assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    data = cotan.load_dataset("mnist", root=str(real_data / "mnist"), train=5, test=3)
+    assert [int(digit.y) for digit in data.train + data.test] == [5, 0, 4, 1, 9, 7, 2, 1]
+    assert all(0.05 < digit.image.mean() < 0.25 for digit in data.train)
+    graph = cotan.load_dataset("mnist-superpixels", root=str(real_data / "mnist"), train=2, test=1).train[0]
+    # The graph sees what the image shows: its brightness is about that of the pixels.
+    assert abs(float(graph.x.mean() - data.train[0].image.mean())) < 0.05
