@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -25,6 +26,7 @@ from .kernels import segment_softmax as segment_softmax
 from .kernels import spread as spread
 from .traceable import Traceable
 
+COUNTED = 1024  # keys from which counting is quicker than sorting
 NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
 
 
@@ -56,9 +58,8 @@ class Pattern:
             row = torch.repeat_interleave(torch.arange(shape[0], device=col.device), counts, output_size=len(col))
         self.row = row
         if t_perm is None or t_rowptr is None or t_col is None:
-            t_perm = torch.argsort(col, stable=True)
+            t_rowptr, t_perm = grouped(col, shape[1])
             t_col = row[t_perm]
-            t_rowptr = _pointer(col, shape[1])
         self.t_rowptr, self.t_col, self.t_perm = t_rowptr, t_col, t_perm
         self._kept: dict[str, Any] = {}
 
@@ -163,15 +164,12 @@ class Sparse(Traceable):
         """From entries in any order. Duplicates stay entries of their own unless `sum_duplicates`."""
         _check_range("row", row, shape[0])
         _check_range("column", col, shape[1])
-        pattern, order = _sorted_pattern(row, col, shape)
-        if sum_duplicates and len(order):
-            first = torch.ones_like(order, dtype=torch.bool)
-            first[1:] = (pattern.row[1:] != pattern.row[:-1]) | (pattern.col[1:] != pattern.col[:-1])
-            summed = values.new_zeros((int(first.sum()), *values.shape[1:])).index_add(
-                0, first.cumsum(0) - 1, values[order]
-            )
-            row, col = pattern.row[first], pattern.col[first]
+        if sum_duplicates:
+            key, entry = torch.unique(row * shape[1] + col, return_inverse=True)
+            row, col = key // max(shape[1], 1), key % max(shape[1], 1)
+            summed = values.new_zeros((len(key), *values.shape[1:])).index_add(0, entry, values)
             return cls(Pattern(_pointer(row, shape[0]), col, shape, row=row), summed)
+        pattern, order = _sorted_pattern(row, col, shape)
         return cls(pattern, values[order])
 
     @classmethod
@@ -416,6 +414,20 @@ def _sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[P
 def _pointer(sorted_or_not: Tensor, size: int) -> Tensor:
     counts = torch.bincount(sorted_or_not, minlength=size)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where each number below `size` begins (size + 1,), and the order that sorts the keys (E,), equal ones as given.
+
+    Many on the CPU are counted rather than sorted, as scipy does where it transposes.
+    """
+    if key.device.type != "cpu" or len(key) < COUNTED or is_compiling():
+        return _pointer(key, size), torch.argsort(key, stable=True)
+    from scipy.sparse import csr_array
+
+    each = np.arange(len(key) + 1)
+    columns = csr_array((np.empty(len(key), np.int8), key.numpy(), each), shape=(len(key), size)).tocsc()
+    return torch.from_numpy(columns.indptr).long(), torch.from_numpy(columns.indices).long()
 
 
 _PATTERN = ("rowptr", "col", "t_rowptr", "t_col", "t_perm", "row")

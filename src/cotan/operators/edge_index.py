@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..registry import operator
 from .checks import check_face
+from .undirected import symmetric_pattern, undirected
 
 
 @operator(per="edge", index="vertex", invariant_to=("isometry", "scale"))
@@ -18,10 +19,12 @@ def edge_index(face: Tensor) -> Tensor:
     """
     face = check_face(face)
     source, target = half_edges(face)
-    source, target = torch.cat([source, target]), torch.cat([target, source])
-    stride = face.max() + 1
-    key = torch.unique(source[source != target] * stride + target[source != target])
-    return torch.stack([key // stride, key % stride])
+    if bool((loops := source == target).any()):
+        source, target = source[~loops], target[~loops]
+    size = int(face.max()) + 1
+    low, high, _ = undirected(source, target, size)
+    pattern, _ = symmetric_pattern(low, high, size, diagonal=False)
+    return torch.stack([pattern.row, pattern.col])
 
 
 def half_edges(face: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from ..sparse import Pattern, Sparse
 from .checks import check_edges, check_pos
 
 LEAST = 1e-10
+BLOCK = 4096
 
 
 class Gradient(NamedTuple):
@@ -38,32 +39,46 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
     pos = check_pos(pos)
     size = len(pos)
-    source, target = sorted_edges(check_edges(edge_index, size), size)
-    # Column by column: gathers of single numbers are far faster than of rows, and take less memory at a time.
-    edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos.T.contiguous()]
+    pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, size), size), size)
+    frames = tangent_frames[:, :2].to(pos.dtype)
+    columns = pos.T.contiguous()
+    x, y = zip(*(slopes(columns, frames, pattern, diagonal, rows, ridge) for rows in blocks(size)), strict=True)
+    return Gradient(Sparse(pattern, torch.cat(x)), Sparse(pattern, torch.cat(y)))
+
+
+def slopes(
+    pos: Tensor, frames: Tensor, pattern: Pattern, diagonal: Tensor, rows: slice, ridge: float
+) -> tuple[Tensor, Tensor]:
+    """The entries of x and y in some rows. Columns by themselves: gathers of single numbers are far faster."""
+    first, last = (int(pattern.rowptr[i]) for i in (rows.start, rows.stop))
+    source, target = pattern.row[first:last], pattern.col[first:last]
+    here, size = source - rows.start, rows.stop - rows.start
+    edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos]
 
     # sum u u^T = F (sum e e^T) F^T, F = (p, q) the vertex's tangents: summed in space, then turned into the frame.
     xx, xy, xz, yy, yz, zz = (
-        pos.new_zeros(size).index_add(0, source, edge[i] * edge[j]) for i in range(3) for j in range(i, 3)
+        pos.new_zeros(size).index_add(0, here, edge[i] * edge[j]) for i in range(3) for j in range(i, 3)
     )
-    p, q = tangent_frames[:, :2].to(pos.dtype).permute(1, 2, 0).contiguous()  # (3, V) each
+    p, q = frames[rows].permute(1, 2, 0).contiguous()  # (3, V) each
     spread = torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz]).view(3, 3, size)
     image = (spread * p).sum(1)
     a, b, c = (image * p).sum(0), (image * q).sum(0), ((spread * q).sum(1) * q).sum(0)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     scale = 1 / (a * c - b * b).where(a + c > 0, 1)
-    fits = (scale * (c * p - b * q), scale * (a * q - b * p))  # (3, V) each
 
-    parts = []
-    pattern, at_edge, at_diagonal = with_diagonal(source, target, size)
-    for fit in fits:
-        weight = sum(slope.index_select(0, source) * along for slope, along in zip(fit, edge, strict=True))
-        total = pos.new_zeros(size).index_add(0, source, weight)
-        values = pos.new_zeros(len(pattern.col)).index_copy(0, at_edge, weight).index_copy(0, at_diagonal, -total)
-        parts.append(Sparse(pattern, values))
-    x, y = parts
-    return Gradient(x, Sparse(_copy(pattern), y.values))  # the store refuses two values on one memory
+    def entries(fit: Tensor) -> Tensor:
+        x, y, z = (slope.index_select(0, here) * along for slope, along in zip(fit, edge, strict=True))
+        weight = x + y + z
+        total = pos.new_zeros(size).index_add(0, here, weight)
+        return torch.index_copy(weight, 0, diagonal[rows] - first, -total)  # an entry i, i has no edge
+
+    return entries(scale * (c * p - b * q)), entries(scale * (a * q - b * p))
+
+
+def blocks(size: int) -> list[slice]:
+    """Rows a few thousand at a time: what is made of them stays in the cache."""
+    return [slice(start, min(start + BLOCK, size)) for start in range(0, max(size, 1), BLOCK)]
 
 
 def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -74,19 +89,13 @@ def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return edge_index[0], edge_index[1]
 
 
-def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor, Tensor]:
-    """The pattern of sorted edges and a diagonal, and where in it the edges (E,) and the diagonal (V,) are."""
+def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor]:
+    """The pattern of sorted edges and a diagonal, and where in it the diagonal (V,) is."""
     here = torch.arange(size, device=source.device)
     below = target < source
     at_edge = torch.arange(len(source), device=source.device) + source + (~below).long()
     degree = torch.bincount(source, minlength=size)
     rowptr = torch.cat([degree.new_zeros(1), (degree + 1).cumsum(0)])
     at_diagonal = rowptr[:-1] + torch.bincount(source[below], minlength=size)
-    col = source.new_empty(len(source) + size).index_copy(0, at_edge, target).index_copy(0, at_diagonal, here)
-    return Pattern(rowptr, col, (size, size)), at_edge, at_diagonal
-
-
-def _copy(p: Pattern) -> Pattern:
-    copies = (t.clone() for t in (p.rowptr, p.col, p.t_rowptr, p.t_col, p.t_perm, p.row))
-    rowptr, col, t_rowptr, t_col, t_perm, row = copies
-    return Pattern(rowptr, col, p.shape, t_rowptr, t_col, t_perm, row)
+    col = source.new_empty(len(source) + size).index_copy_(0, at_edge, target).index_copy_(0, at_diagonal, here)
+    return Pattern(rowptr, col, (size, size)), at_diagonal

@@ -10,6 +10,7 @@ from ..sparse import Sparse
 from .checks import check_mesh
 from .edge_index import half_edges
 from .triangles import triangles
+from .undirected import symmetric_pattern, undirected
 
 
 @operator("laplacian", kind="cotan", invariant_to=("isometry", "scale"))
@@ -30,13 +31,11 @@ def cotan_laplacian(pos: Tensor, face: Tensor) -> Sparse:
 
 def weighted_laplacian(source: Tensor, target: Tensor, weight: Tensor, num_nodes: int) -> Sparse:
     """D - W of undirected edges, each given once: W_ij = W_ji = the sum of the weights between i and j."""
-    weight = torch.where(source == target, 0, weight)
-    diagonal = weight.new_zeros(num_nodes).index_add(0, source, weight).index_add(0, target, weight)
-    here = torch.arange(num_nodes, device=source.device)
-    return Sparse.from_coo(
-        torch.cat([source, target, here]),
-        torch.cat([target, source, here]),
-        torch.cat([-weight, -weight, diagonal]),
-        (num_nodes, num_nodes),
-        sum_duplicates=True,
-    )
+    if bool((loops := source == target).any()):
+        source, target, weight = source[~loops], target[~loops], weight[~loops]
+    low, high, edge = undirected(source, target, num_nodes)
+    weight = weight.new_zeros(len(low)).index_add(0, edge, weight)
+    diagonal = weight.new_zeros(num_nodes).index_add(0, low, weight).index_add(0, high, weight)
+    pattern, place = symmetric_pattern(low, high, num_nodes)
+    values = weight.new_zeros(len(place)).index_copy(0, place, torch.cat([-weight, -weight, diagonal]))
+    return Sparse(pattern, values)
