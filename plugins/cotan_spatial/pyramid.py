@@ -1,0 +1,96 @@
+"""Networks on graphs that get coarser and coarser, as images do in a convolutional network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+from .pooling import Pool, Unpool
+
+
+@cotan.model("pyramid")
+class Pyramid(cotan.Network):
+    """For each of the widths a layer, relu, and pooling over clusters of about 2^levels vertices; then the readout.
+
+    Each layer sees the nodes of its own graph. With layer chebyshev of order 25, widths 32 and 64, pooling by 4 and a
+    hidden layer of 512 it is the network of Defferrard et al. 2016 for digits.
+    For tasks per vertex a way back follows: copied from the clusters, beside what was there before the pooling, a layer.
+
+    Arguments:
+        layer: a registered layer's name; options that the pyramid does not have are the layer's.
+        widths: channels at each level. levels: matchings from one to the next (see `coarsen`).
+        pool: max, mean or sum.
+        readout: how the coarsest vertices become a shape, for tasks per shape: mean, sum, max or attention.
+        vertices: their number, for shapes on one graph: then their channels stand side by side instead.
+        hidden: channels of a layer before the output, for tasks per shape; 0 for none. dropout: before the output.
+        seed: of `coarsen`.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        layer: str = "gcn",
+        widths: Sequence[int] = (32, 64),
+        levels: int = 2,
+        pool: str = "max",
+        readout: str = "mean",
+        vertices: int | None = None,
+        hidden: int = 512,
+        dropout: float = 0.5,
+        seed: int = 0,
+        **options: Any,
+    ):
+        super().__init__()
+        if not len(widths):
+            raise cotan.CotanError("pyramid: no widths, expected at least one")
+        down = cotan.node("coarsen", level=levels, seed=seed)
+        domains: list[Any] = [None]
+        self.layers, self.pools = nn.ModuleList(), nn.ModuleList()
+        for a, b in zip([in_dim, *widths], widths, strict=False):
+            self.layers.append(placed(cotan.create_layer(layer, a, b, **options), domains[-1]))
+            self.pools.append(Pool(down, pool, on=domains[-1]))
+            domains.append(cotan.node("coarsen", level=levels, seed=seed, on=domains[-1]))
+        last = widths[-1]
+        self.back, self.unpools = nn.ModuleList(), nn.ModuleList()
+        self.vertices = vertices
+        self.readout = cotan.Readout(last * (vertices or 1), hidden or out_dim, task=task, kind=readout)
+        if self.readout.per == "vertex":
+            for width, domain in reversed(list(zip(widths, domains, strict=False))):
+                self.unpools.append(Unpool(down, on=domain))
+                self.back.append(placed(cotan.create_layer(layer, last + width, width, **options), domain))
+                last = width
+            self.readout = cotan.Readout(last, out_dim, task=task)
+            hidden = 0
+        self.needs = {name: cotan.node(name, on=domains[-1]) for name in ("batch", "ptr")}
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, out_dim) if hidden else None
+
+    def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
+        kept = []
+        for layer, pool in zip(self.layers, self.pools, strict=True):
+            kept.append(self.feed(layer, x, nodes).relu())
+            x = self.feed(pool, kept[-1], nodes)
+        for layer, unpool in zip(self.back, self.unpools, strict=True):
+            x = torch.cat([kept.pop(), self.feed(unpool, x, nodes)], 1)
+            x = self.feed(layer, x, nodes).relu()
+        shapes = len(ptr) - 1
+        if self.readout.per == "shape" and self.vertices:
+            if len(x) != self.vertices * shapes:
+                raise cotan.CotanError(
+                    f"pyramid: vertices={self.vertices}, but the coarsest graphs have {len(x) / shapes:g} in the mean"
+                )
+            x, batch = x.reshape(shapes, -1), torch.arange(shapes, device=x.device)
+        if self.output is None:
+            y: Tensor = self.readout(self.dropout(x), batch, shapes)
+            return y
+        return self.output(self.dropout(self.readout(x, batch, shapes).relu()))
+
+
+def placed(layer: nn.Module, domain: Any) -> nn.Module:
+    return layer if domain is None else cotan.on_domain(layer, domain)
