@@ -95,7 +95,7 @@ def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
     header, rows = table.summary("two-solids")
     assert header[:3] == ["model", "test", "again"]
     mean = (lines[0]["test_accuracy"] + lines[2]["test_accuracy"]) / 2
-    assert rows[0][1].startswith(f"{mean:.2f}")
+    assert rows[0][1].startswith(f"{mean:.1%}")
     assert "wide" in str(table)
     page = write_report(table, sections=[Section("More", "words & words", "<svg></svg>")]).read_text()
     assert page.count("data:image/png;base64,") == 2
@@ -177,8 +177,25 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert "-" not in rows[0] + rows[2][:3]
     ((_, model, _, reason),) = table.failures
     assert model == "careful"
-    assert "stress_tiny: shape 0 of 6" in reason
+    assert "stress_tiny: 6 of 6 refused; the first: shape 0 of 6: too small" in reason
     assert write_report(table).exists()
+
+
+def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
+    data = two_solids()
+    data.test[0].pos = data.test[0].pos / 1000
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    careful = '[[models]]\nname = "linear"\nlabel = "careful"\nfeatures = "fails_on_small"\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + careful)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    row = next(row for row in table.rows if row["model"] == "careful")
+    assert row["test_accuracy"] == pytest.approx(row["test_accuracy_answered"] * 5 / 6)
+    others = f"{row['test_accuracy_answered']:.1%}"
+    line = f"careful on two-solids, test: 1 shapes refused, counted as wrong; accuracy on the others {others}"
+    assert table.refusals()[0] == line
+    assert line in str(table)
+    assert line in write_report(table).read_text()
+    assert not table.failures
 
 
 def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):

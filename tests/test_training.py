@@ -225,6 +225,40 @@ def test_without_a_val_all_of_train_is_used_and_the_last_epoch_is_kept(tmp_path)
     assert all(torch.equal(again[name], value) for name, value in run.model.state_dict().items())
 
 
+@cotan.operator(per="vertex")
+def only_if_large(pos):
+    if pos.abs().max() < 0.1:
+        raise cotan.CotanError("too small for this")
+    return pos
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_what_a_model_refuses_is_left_out_of_training_and_wrong_in_test(task, capsys):
+    data = clouds()
+    if task == "label":
+        for shape in data.train + data.val + data.test:
+            shape.y = shape.y.expand(len(shape.pos)).clone()
+        data.task = task
+    small = data.test[0].clone()
+    small.pos = small.pos / 1e3
+    data.train.append(small)
+    data.test.append(small)
+    model = model_for("linear", data, features="only_if_large", width=8, depth=1)
+    run = fit(model, data, **{**QUICK, "progress": "lines"}, augment="random_rotation")
+    assert "train: 1 of 13 refused; it: shape 12 of 13: too small for this" in capsys.readouterr().err
+    assert run.metrics["test_refused"] == 1
+    others = run.metrics["test_accuracy_answered"]
+    share = 1 - small.y.numel() / sum(shape.y.numel() for shape in data.test)
+    assert run.metrics["test_accuracy"] == pytest.approx(others * share)
+    found = evaluate(model, data)
+    assert found["accuracy"] == run.metrics["test_accuracy"]
+    with pytest.raises(cotan.CotanError, match="1 of 1 refused; it: shape 0 of 1: too small for this"):
+        evaluate(model, [small])
+    data.val = [small]
+    with pytest.raises(cotan.CotanError, match="val: 1 of 1 refused"):
+        fit(model, data, **QUICK)
+
+
 def test_class_balance_weighs_classes_equally():
     data = clouds()
     data.train = [s for i, s in enumerate(data.train) if int(s.y) == 0 or i < 4]  # six of class 0, two of class 1

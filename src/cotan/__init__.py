@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from .stack import pool as pool
     from .training import Recipe as Recipe
     from .training import Run as Run
-    from .training.evaluate import evaluate as evaluate
     from .training import fit as fit
     from .training import model_for as model_for
+    from .training.evaluate import evaluate as evaluate
     from .training.predict import predict as predict
 
 

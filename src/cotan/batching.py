@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -57,6 +57,8 @@ class Prepared:
     seconds: float = 0.0  # that the operators of this plan took, now or when their values were stored
     hits: int = 0  # values that the store had
     nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
+    refused: dict[int, str] = field(default_factory=dict)  # why, by place, of shapes that no sample could be made of
+    lost: int = 0  # targets of those
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -73,7 +75,12 @@ class Prepared:
             samples.append(moved)
         targets = [t.to(device) for t in self.targets]
         masks = None if self.masks is None else [m.to(device) for m in self.masks]
-        return Prepared(self.plan, samples, targets, masks, self.seconds, self.hits, self.nodes)
+        return replace(self, samples=samples, targets=targets, masks=masks)
+
+    def refusals(self) -> str:
+        """What was refused, in a line."""
+        which = "the first" if len(self.refused) > 1 else "it"
+        return f"{len(self.refused)} of {len(self) + len(self.refused)} refused; {which}: {next(iter(self.refused.values()))}"
 
     def values(self, places: Sequence[int]) -> dict[str, Any]:
         """The roots of the plan for a batch of the samples at some places."""
@@ -105,6 +112,7 @@ def prepare(
     *,
     per: str | None = "shape",
     on: Request | Iterable[Request] = (),
+    refuse: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Any:
     """`Prepared` for a model, or one for each of several models, which share what they both need.
@@ -112,6 +120,7 @@ def prepare(
     Arguments:
         per: of the task, "shape" or "vertex", for the targets; None where there are none.
         on: augmentations before the plan.
+        refuse: leave the shapes that an operator of a model refuses out of its `Prepared`, listed, instead of raising.
         progress: called with the numbers of shapes done and in all.
     """
     several = models if isinstance(models, Mapping) else {"": models}
@@ -121,7 +130,6 @@ def prepare(
     dtype = dtypes.pop()
     have = _common_sources(shapes)
     plans = {name: make_plan(model_requests(model, have), have, on=on) for name, model in several.items()}
-    union = Plan({f"{name}\n{key}": step for name, plan in plans.items() for key, step in plan.roots.items()})
     out = {
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
         for name, plan in plans.items()
@@ -130,32 +138,35 @@ def prepare(
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     shared = cast(Store, _Shared())
     for number, shape in enumerate(shapes):
-        if number == TRIED and not any(step.transient for step in union.steps):
+        if number == TRIED and not any(step.transient for plan in plans.values() for step in plan.steps):
             elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
         evaluation = Evaluation(shape, keep=shared)
         evaluation.costs.update(elsewhere.get(number, {}))
-        try:
-            sample = evaluate_plan(union, shape, dtype, evaluation)
-        except CotanError as reason:
-            raise CotanError(f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}") from reason
+        for prepared in out.values():
+            try:
+                sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+            except CotanError as reason:
+                text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                if not refuse:
+                    raise CotanError(text) from reason
+                prepared.refused[number] = text
+                prepared.lost += 0 if per is None else len(_counted(target(shape, per), shape, per))
+            else:
+                _add(prepared, sample, shape, per, evaluation)
         if 0 < number < TRIED:
             spent += sum(evaluation.costs.values())
-        for name, prepared in out.items():
-            _add(prepared, name, sample, shape, per, evaluation)
         if progress is not None:
             progress(number + 1, len(shapes))
     return out if isinstance(models, Mapping) else out[""]
 
 
-def _add(prepared: Prepared, name: str, sample: Sample, shape: Any, per: str | None, evaluation: Evaluation) -> None:
-    own = Sample({key: sample[f"{name}\n{key}"] for key in prepared.plan.roots})
-    own.vertices = sample.vertices
-    prepared.samples.append(own)
+def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evaluation: Evaluation) -> None:
+    prepared.samples.append(sample)
     if per is not None:
         prepared.targets.append(target(shape, per))
     if prepared.masks is not None:
         mask = shape.get("mask")
-        prepared.masks.append(torch.ones(own.vertices[None], dtype=torch.bool) if mask is None else mask)
+        prepared.masks.append(torch.ones(sample.vertices[None], dtype=torch.bool) if mask is None else mask)
     for step in prepared.plan.steps:
         if step.definition is None:
             continue
@@ -215,6 +226,11 @@ class _Shared:
         return getattr(self.store, name)
 
 
+def _counted(y: Tensor, shape: Any, per: str) -> Tensor:
+    mask = shape.get("mask")
+    return y if mask is None or per != "vertex" else y[mask]
+
+
 def _any_mask(shapes: Sequence[Any]) -> bool:
     return any(shape.get("mask") is not None for shape in shapes)
 
@@ -244,18 +260,11 @@ class Augmented:
         prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
         for shape, evaluation in zip(self.shapes, self.evaluations, strict=True):
             sample = evaluate_plan(plan, shape, self.dtype, evaluation)
-            sample = _named("", sample)
-            _add(prepared, "", sample, shape, self.per, evaluation)
+            _add(prepared, sample, shape, self.per, evaluation)
             for step in plan.steps:
                 if step.transient:
                     evaluation.full.pop(step.identity, None)
         return prepared
-
-
-def _named(name: str, sample: Sample) -> Sample:
-    out = Sample({f"{name}\n{key}": value for key, value in sample.items()})
-    out.vertices = sample.vertices
-    return out
 
 
 def per_of(model: nn.Module) -> str:

@@ -123,13 +123,16 @@ class _Bench:
                 continue
             models = {label: model for label, model in models.items() if label in out}
             try:
-                found = prepare(models, shapes, per=per, progress=count)
+                found = prepare(models, shapes, per=per, refuse=True, progress=count)
             except CotanError:
                 found = self._each(dataset, models, name, shapes, per)
             for label in models:
-                if label in found:
+                if label in found and len(found[label]):
                     out[label][name] = found[label]
-                elif not name.startswith("stress_"):  # a stress variant that a model cannot take is an empty cell
+                    continue
+                if label in found:
+                    self._failed(dataset, label, None, CotanError(f"{name}: {found[label].refusals()}"))
+                if not name.startswith("stress_"):  # a stress variant that a model cannot take is an empty cell
                     del out[label]
         return out
 
@@ -140,7 +143,7 @@ class _Bench:
         out = {}
         for label, model in models.items():
             try:
-                out[label] = prepare(model, shapes, per=per)
+                out[label] = prepare(model, shapes, per=per, refuse=True)
             except CotanError as reason:
                 self._failed(dataset, label, None, CotanError(f"{name}: {reason}"))
         return out

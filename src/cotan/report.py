@@ -107,6 +107,7 @@ def _results(table: Table, dataset: str) -> list[str]:
         ]
         out.append(f"<tr>{''.join(cells)}</tr>")
     out.append("</table></div>")
+    out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
     out.append(
         f"<figure>{bars(names, numbers)}<figcaption>{metric} on test and each stress variant</figcaption></figure>"

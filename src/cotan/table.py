@@ -64,12 +64,30 @@ class Table:
         header = ["model", *(axis.removeprefix("stress_") for axis in axes), "parameters", "s/epoch", "prepare s"]
         out = []
         for model in dict.fromkeys(row["model"] for row in self.rows if row["dataset"] == dataset):
-            cells = [_text(self.cell(dataset, model, f"{axis}_{self.metric()}"), "{:.2f}") for axis in axes]
+            cells = [_text(self.cell(dataset, model, f"{axis}_{self.metric()}"), self.form()) for axis in axes]
             cells.append(_text(self.cell(dataset, model, "parameters"), "{:,.0f}", spread=False))
             cells.append(_text(self.cell(dataset, model, "epoch_seconds"), "{:.3g}", spread=False))
             cells.append(_text(self.cell(dataset, model, "prepare_seconds"), "{:.3g}", spread=False))
             out.append([model, *cells])
         return header, out
+
+    def refusals(self) -> list[str]:
+        """What models refused, which counts as wrong, and how they did on the rest."""
+        out = []
+        for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in self.rows):
+            for axis in self.axes(dataset):
+                refused = self.cell(dataset, model, f"{axis}_refused")
+                if refused is not None:
+                    rest = _text(self.cell(dataset, model, f"{axis}_accuracy_answered"), self.form())
+                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}"
+                    out.append(
+                        f"{where}: {refused[0]:g} shapes refused, counted as wrong; {self.metric()} on the others {rest}"
+                    )
+        return out
+
+    def form(self) -> str:
+        """How the metric is written: accuracy in percent."""
+        return "{:.1%}" if self.metric() == "accuracy" else "{:.3g}"
 
     def show(self) -> None:
         """On the terminal."""
@@ -101,6 +119,8 @@ class Table:
             costs = len(header) - 3  # a narrow terminal: what it found, then what it cost
             console.print(_grid(title, header[:costs], [row[:costs] for row in rows]))
             console.print(_grid("", ["model", *header[costs:]], [[row[0], *row[costs:]] for row in rows]))
+        for line in self.refusals():
+            console.print(line, markup=False, highlight=False)
         if self.stopped:
             console.print(
                 f"stopped: {len(self.rows)} results are kept in {self.folder}; the same command goes on", markup=False
@@ -126,4 +146,4 @@ def _text(value: tuple[float, float] | None, form: str, *, spread: bool = True) 
     if value is None:
         return "-"
     mean, deviation = value
-    return form.format(mean) + (f" ±{form.format(deviation)}" if spread and deviation else "")
+    return form.format(mean) + (f" ± {form.format(deviation)}" if spread and deviation else "")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..batching import Batch, per_of, prepare
+from ..batching import Batch, Prepared, per_of, prepare
 from ..datasets import as_splits, check
+from ..errors import CotanError
 from ..network import _place, forward
 
 
@@ -27,10 +28,13 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         from ..datasets import Splits
 
         check(Splits(train=shapes), recipe["task"], recipe["out_dim"], train=False)
-    prepared = prepare(model, shapes, per=per_of(model)).to(_place(model)[1])
+    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
+    if not len(prepared):
+        raise CotanError(prepared.refusals() if prepared.refused else "there are no shapes to evaluate on")
     training = model.training
     try:
-        return score(model.eval(), registry.lookup("task", recipe["task"]).target, prepared.batches(batch_size))
+        task = registry.lookup("task", recipe["task"]).target
+        return over_all(score(model.eval(), task, prepared.batches(batch_size)), prepared)
     finally:
         model.train(training)
 
@@ -46,6 +50,19 @@ def score(model: nn.Module, task: Any, batches: Iterable[Batch], step: nn.Module
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)
         return {"loss": task.loss(output, target).item(), **task.metrics(output, target)}
+
+
+def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
+    """The metrics with what was refused counted as wrong; `accuracy_answered` is that of the rest."""
+    if not prepared.refused:
+        return metrics
+    metrics = {**metrics, "refused": len(prepared.refused)}
+    if "accuracy" in metrics:
+        masks = prepared.masks or prepared.targets
+        answered = sum(int(m.sum()) if prepared.masks else len(m) for m in masks)
+        metrics["accuracy_answered"] = metrics["accuracy"]
+        metrics["accuracy"] *= answered / (answered + prepared.lost)
+    return metrics
 
 
 class Step(nn.Module):

@@ -18,7 +18,7 @@ from ..errors import CotanError
 from ..network import _place, check_width
 from . import checkpoint, folder
 from .device import make_fabric, own_randomness
-from .evaluate import Step, score
+from .evaluate import Step, over_all, score
 from .make import describe, model_for
 from .progress import Progress
 from .recipe import Recipe
@@ -61,8 +61,15 @@ def fit(
     lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
     if prepared is None:
         prepared = {
-            n: prepare(model, s, per=per_of(model), progress=show.counter(f"prepare {n}")) for n, s in lists.items()
+            n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
+            for n, s in lists.items()
         }
+    for name, split in prepared.items():
+        if split.refused:
+            show.say(f"{name}: {split.refusals()}")
+            if not len(split) and name in ("train", "val"):
+                raise CotanError(f"{name}: {split.refusals()}")
+    prepared = {name: split for name, split in prepared.items() if len(split)}
     check_width(model, prepared["train"].values([0]))
     run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
     run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
@@ -91,7 +98,8 @@ class _Fit:
         self.smoothing = {"smoothing": self.recipe.label_smoothing} if self.recipe.label_smoothing else {}
         self.augmented = None
         if self.recipe.augment:
-            self.augmented = Augmented(run.model, splits.train, self.recipe.augment, self.task.per)
+            moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
+            self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
@@ -124,7 +132,7 @@ class _Fit:
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.run.model.eval()
-        val = score(self.run.model, self.task, self.fixed["val"], self.step) if "val" in self.fixed else {}
+        val = self._score("val") if "val" in self.fixed else {}
         line = {"epoch": self.epoch + 1, "lr": self.recipe.rate(self.epoch), "train_loss": loss}
         line |= {f"val_{name}": value for name, value in val.items()}
         line |= {"train_seconds": seconds, "val_seconds": time.perf_counter() - start}
@@ -233,11 +241,13 @@ class _Fit:
         if self.run.status == "finished":
             for name in self.fixed:
                 if name != "val":
-                    found = score(self.run.model, self.task, self.fixed[name], self.step)
-                    self.run.metrics |= {f"{name}_{metric}": value for metric, value in found.items()}
+                    self.run.metrics |= {f"{name}_{metric}": value for metric, value in self._score(name).items()}
         if self.run.path is not None:
             folder.write_run(self.run)
         self.show.say(self._last_words())
+
+    def _score(self, name: str) -> dict[str, float]:
+        return over_all(score(self.run.model, self.task, self.fixed[name], self.step), self.prepared[name])
 
     def _last_words(self) -> str:
         where = "" if self.run.path is None else f", in {self.run.path}"
