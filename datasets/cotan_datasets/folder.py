@@ -1,4 +1,4 @@
-"""A folder of meshes: ROOT/CLASS/SPLIT/*.off, or ROOT/CLASS/*.off with splits drawn by a seed."""
+"""A folder of meshes: a class for each, ROOT/CLASS/SPLIT/*.off, or labels beside them, ROOT/SPLIT/*.off."""
 
 import math
 from pathlib import Path
@@ -6,18 +6,29 @@ from pathlib import Path
 import torch
 
 import cotan
+from cotan.errors import unknown
+
+from .labels import PER, labelled, read_mesh
 
 KINDS = (".obj", ".off", ".ply", ".stl")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @cotan.dataset("folder")
-def folder(*, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2, progress=None) -> cotan.Splits:
-    """Meshes (.obj, .off, .ply, .stl) in one folder a class; a file that cannot be read is listed in `skipped`.
+def folder(
+    *, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2, per: str = "", progress=None
+) -> cotan.Splits:
+    """Meshes (.obj, .off, .ply, .stl) in a folder a class, or with labels; what cannot be read is listed in `skipped`.
 
     Arguments:
-        root: the folder. Its folders are the classes; each has folders train, test and maybe val, or the files.
+        root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
+            is "classify". With the meshes in train and test, or in itself, it is "label": a mesh NAME.obj has its labels
+            in NAME.txt, .seg, .eseg or .npy, beside it, in ROOT/seg or in ROOT/labels.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed.
+        per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
+            in which they appear over the faces. y is a label for each vertex: the one that most of the edges or faces
+            around it have; of as many, the first. ROOT/sseg/NAME.seseg may hold soft labels: weights at each edge, which
+            then count instead. Vertices are those of the file: none are merged.
         progress: called with the numbers of files read and in all.
     """
     where = Path(root).expanduser()
@@ -27,8 +38,15 @@ def folder(*, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2
         )
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise cotan.CotanError(f"folder: val={val}, test={test}, expected shares that leave something to train on")
+    if per and per not in PER:
+        raise unknown("per of folder", per, PER)
+    inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
+    if any(_meshes(path) for path in inner):
+        return labelled(where, _files(where, seed, val, test), per, progress)
     found = {path.name: _files(path, seed, val, test) for path in _folders(where)}
     found = {name: files for name, files in found.items() if files}
+    if not found and _meshes(where):
+        return labelled(where, _files(where, seed, val, test), per, progress)
     if not found:
         raise cotan.CotanError(
             f"folder: no {', '.join(KINDS)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"
@@ -38,10 +56,8 @@ def folder(*, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2
     splits = cotan.Splits([], [], [], classes=classes)
     for number, (path, split, label) in enumerate(todo):
         try:
-            data = cotan.read(path)
-            if data.get("face") is None or data.face.shape[1] == 0:
-                raise cotan.CotanError(f"{path} has no faces")
-            data.y, data.path = torch.tensor([label]), str(path)
+            data = read_mesh(path)
+            data.y = torch.tensor([label])
             getattr(splits, split).append(data)
         except cotan.CotanError as reason:
             splits.skipped.append((str(path), str(reason)))
@@ -51,7 +67,7 @@ def folder(*, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2
 
 
 def _files(path: Path, seed: int, val: float, test: float) -> list[tuple[Path, str]]:
-    """(file, split) of one class."""
+    """(file, split) of the meshes in a folder or in its folders train, test and val."""
     inner = [p for p in _folders(path) if p.name.lower() in SPLITS]
     if inner:
         return [(file, SPLITS[p.name.lower()]) for p in inner for file in _meshes(p)]

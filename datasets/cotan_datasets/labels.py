@@ -1,0 +1,170 @@
+"""Labels in files beside meshes, one for each vertex, edge or face, made one for each vertex by votes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot, pad
+
+import cotan
+
+SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
+FOLDERS = ("seg", "labels")
+PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
+
+
+def labelled(
+    root: Path, files: Sequence[tuple[Path, str]], per: str, progress: Callable[[int, int], object] | None
+) -> cotan.Splits:
+    """Meshes (file, split) with y (V,) from their labels; those without, or with another number of them, are skipped.
+
+    Labels count from 1 where none is 0; the classes are named as in the files.
+    """
+    splits = cotan.Splits([], [], [], task="label")
+    found = []
+    for number, (path, split) in enumerate(files):
+        try:
+            data, file = read_mesh(path, weld=False), label_file(path, root)
+            found.append((data, split, file, read_labels(file)))
+        except cotan.CotanError as reason:
+            splits.skipped.append((str(path), str(reason)))
+        if progress is not None:
+            progress(number + 1, len(files))
+    if not found:
+        raise cotan.CotanError(
+            f"folder: none of {len(files)} meshes in {root} has labels; the first: {splits.skipped[0][1]}. "
+            "For one class a shape: ROOT/CLASS/train/*.off"
+        )
+    per = per or choose([fitting(data, file, labels) for data, _, file, labels in found])
+    ready = []
+    for data, split, file, labels in found:
+        of = elements(data)
+        try:
+            if len(labels) != of[per].shape[1]:
+                raise cotan.CotanError(
+                    f"{file} has {len(labels)} labels, expected one for each {per}; the mesh has "
+                    + ", ".join(f"{v.shape[1]} {PER[k]}" for k, v in of.items())
+                )
+            soft = read_soft(Path(data.path), root, len(labels)) if per == "edge" else None
+            ready.append((data, split, of[per], labels, soft))
+        except cotan.CotanError as reason:
+            splits.skipped.append((data.path, str(reason)))
+    if not ready:
+        raise cotan.CotanError(f"folder: no mesh in {root} has labels that fit; the first: {splits.skipped[0][1]}")
+    low = min(1, min(int(labels.min()) for *_, labels, _ in ready))
+    sizes = [int(labels.max()) + 1 - low for *_, labels, _ in ready]
+    classes = max(sizes + [soft.shape[1] for *_, soft in ready if soft is not None])
+    for data, split, of, labels, soft in ready:
+        weights = one_hot(labels - low, classes) if soft is None else pad(soft, (0, classes - soft.shape[1]))
+        votes = vote(weights, of, len(data.pos))
+        data.y = votes.argmax(1)
+        if not votes.any(1).all():  # a vertex without a face
+            data.mask = votes.any(1)
+        getattr(splits, split).append(data)
+    splits.classes = tuple(str(low + i) for i in range(classes))
+    return splits
+
+
+def read_mesh(path: Path, *, weld: bool = True) -> Any:
+    """A mesh with faces, and its path."""
+    data = cotan.read(path, weld=weld)
+    if data.get("face") is None or data.face.shape[1] == 0:
+        raise cotan.CotanError(f"{path} has no faces")
+    data.path = str(path)
+    return data
+
+
+def label_file(mesh: Path, root: Path) -> Path:
+    """NAME.eseg, .seg, .txt or .npy: beside the mesh, in ROOT/seg or in ROOT/labels."""
+    for folder in (mesh.parent, *(root / name for name in FOLDERS)):
+        for suffix in SUFFIXES:
+            if (folder / f"{mesh.stem}{suffix}").is_file():
+                return folder / f"{mesh.stem}{suffix}"
+    raise cotan.CotanError(
+        f"{mesh} has no labels: expected {mesh.stem}{', '.join(SUFFIXES)} beside it, in {root}/seg or {root}/labels"
+    )
+
+
+def read_labels(path: Path) -> Tensor:
+    """The whole numbers (N,) in a file, zero or more."""
+    values = _numbers(path)
+    labels = values.round().long()
+    if not len(labels) or (labels != values).any() or (labels < 0).any():
+        raise cotan.CotanError(f"{path} holds something else than labels: whole numbers, zero or more")
+    return labels
+
+
+def read_soft(mesh: Path, root: Path, edges: int) -> Tensor | None:
+    """Weights (E, C) of each label at each edge, from ROOT/sseg/NAME.seseg; None if there is no such file."""
+    path = root / "sseg" / f"{mesh.stem}.seseg"
+    if not path.is_file():
+        return None
+    values = _numbers(path)
+    if not len(values) or len(values) % edges or (values < 0).any():
+        raise cotan.CotanError(
+            f"{path} has {len(values)} numbers, expected some, zero or more, for each of {edges} edges"
+        )
+    return values.view(edges, -1)
+
+
+def edges_of(face: Tensor) -> Tensor:
+    """The edges (2, E) of faces (3, F) in the order in which they first appear: sides 01, 12, 20 of each face.
+
+    This is the order of Hanocka et al. 2019.
+    """
+    sides = torch.stack([face, face.roll(-1, 0)]).transpose(1, 2).reshape(2, -1)  # (2, F 3)
+    low, high = sides.sort(0).values
+    size = int(face.max()) + 1
+    key, number = torch.unique(low * size + high, return_inverse=True)
+    first = torch.full_like(key, len(number)).scatter_reduce(0, number, torch.arange(len(number)), "amin")
+    key = key[first.argsort()]
+    return torch.stack([key // size, key % size])
+
+
+def elements(data: Any) -> dict[str, Tensor]:
+    """The vertices (n, N) of each of the N vertices, edges and faces."""
+    return {"vertex": torch.arange(len(data.pos))[None], "edge": edges_of(data.face), "face": data.face}
+
+
+def fitting(data: Any, file: Path, labels: Tensor) -> list[str]:
+    """What the labels may be for, by their number."""
+    kinds = ("edge",) if file.suffix == ".eseg" else PER
+    return [per for per, of in elements(data).items() if per in kinds and of.shape[1] == len(labels)]
+
+
+def choose(fits: Sequence[Sequence[str]]) -> str:
+    """What the labels of most meshes may be for."""
+    counts = {per: sum(per in fit for fit in fits) for per in PER}
+    chosen = [per for per in PER if counts[per] == max(counts.values())]
+    if not any(counts.values()):
+        raise cotan.CotanError(
+            f"folder: none of {len(fits)} meshes has as many labels as it has {', '.join(PER.values())} in its file"
+        )
+    if len(chosen) > 1:
+        raise cotan.CotanError(
+            f"folder: the number of labels is that of the {' and of the '.join(PER[per] for per in chosen)}; "
+            f"say what they are for: per={' or per='.join(map(repr, chosen))}"
+        )
+    return chosen[0]
+
+
+def vote(weights: Tensor, of: Tensor, vertices: int) -> Tensor:
+    """The weights (V, C) of each label at each vertex: sums over the elements of (n, N), with weights (N, C), around it."""
+    votes = torch.zeros(vertices, weights.shape[1], dtype=torch.float64)
+    for corner in of:
+        votes.index_add_(0, corner, weights.double())
+    return votes
+
+
+def _numbers(path: Path) -> Tensor:
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False).reshape(-1).astype(np.float64)
+        else:
+            values = np.array(path.read_text().split(), dtype=np.float64)
+    except (OSError, ValueError, EOFError) as reason:
+        raise cotan.CotanError(f"{path} cannot be read as numbers: {reason}") from reason
+    return torch.from_numpy(values)
