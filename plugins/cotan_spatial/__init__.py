@@ -16,6 +16,7 @@ from . import (
     pyramid,
     sage,
     sgc,
+    topk,
     transformer,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "pyramid",
     "sage",
     "sgc",
+    "topk",
     "transformer",
 ]

@@ -1,0 +1,104 @@
+"""Pooling to the vertices of the largest learned scores."""
+
+import torch
+from torch import Tensor, nn
+
+import cotan
+
+
+class TopK(nn.Module):
+    """y = x p / |p|; of each shape the ceil(ratio V) vertices of the largest y stay, with x tanh(y) (Gao and Ji 2019).
+
+    What learned scores choose is no node: the layer slices the matrix itself.
+
+    Shape: x (V, C), matrix (V, V), batch (V,) of `shapes` shapes -> (V', C), (V', V'), (V',) and those that stay (V',),
+    shape by shape, the largest scores first.
+    """
+
+    def __init__(self, in_dim: int, ratio: float = 0.5):
+        super().__init__()
+        if not 0 < ratio <= 1:
+            raise cotan.CotanError(f"topk: ratio={ratio}, expected a number above 0, at most 1")
+        self.ratio = ratio
+        self.weight = nn.Parameter(torch.randn(in_dim) * in_dim**-0.5)
+
+    def forward(
+        self, x: Tensor, matrix: cotan.Sparse, batch: Tensor, shapes: int
+    ) -> tuple[Tensor, cotan.Sparse, Tensor, Tensor]:
+        score = x @ (self.weight / self.weight.norm())
+        kept = largest(score.detach(), batch, shapes, self.ratio)
+        return x[kept] * score[kept].tanh()[:, None], part(matrix, kept), batch[kept], kept
+
+
+def largest(score: Tensor, batch: Tensor, shapes: int, ratio: float) -> Tensor:
+    """(V',) the vertices of the ceil(ratio V) largest scores of each shape."""
+    order = score.argsort(descending=True, stable=True)
+    order = order[batch[order].argsort(stable=True)]  # shape by shape
+    count = batch.bincount(minlength=shapes)
+    place = torch.arange(len(batch), device=batch.device) - (count.cumsum(0) - count)[batch[order]]
+    most = (ratio * count.double()).ceil().long()
+    return order[place < most[batch[order]]]
+
+
+def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
+    """The rows and columns `kept` of a matrix, in that order."""
+    place = torch.full((matrix.shape[0],), -1, device=kept.device)
+    place[kept] = torch.arange(len(kept), device=kept.device)
+    row, col = place[matrix.row], place[matrix.col]
+    inside = (row >= 0) & (col >= 0)
+    return cotan.Sparse.from_coo(row[inside], col[inside], matrix.values[inside], (len(kept), len(kept)))
+
+
+def normalized(adjacency: cotan.Sparse) -> cotan.Sparse:
+    """D^-1/2 A D^-1/2 for A with self-loops, D_ii the sum of row i."""
+    root = adjacency.sum_rows().clamp(min=1e-12).rsqrt()
+    return adjacency.with_values(root[adjacency.row] * adjacency.values * root[adjacency.col])
+
+
+@cotan.model("topk")
+class TopKNetwork(nn.Module):
+    """Graph convolution (as gcn), relu and `TopK` pooling, `depth` times; after each, what is left is read out, and the
+    sum of these is the output (Cangea et al. 2018). For tasks per vertex the way back follows, each signal added to
+    what was there before the pooling (Gao and Ji 2019).
+
+    Arguments:
+        width: channels. depth: number of poolings. ratio: of the vertices that each leaves.
+        readout: mean, sum, max or attention. dropout: before the output.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        task: str = "classify",
+        width: int = 64,
+        depth: int = 3,
+        ratio: float = 0.5,
+        readout: str = "mean",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
+        self.layers = nn.ModuleList(nn.Linear(width if i else in_dim, width) for i in range(depth))
+        self.pools = nn.ModuleList(TopK(width, ratio) for _ in range(depth))
+        self.readout = cotan.Readout(width, out_dim, task=task, kind=readout)
+        way_back = depth if self.readout.per == "vertex" else 0
+        self.back = nn.ModuleList(nn.Linear(width, width) for _ in range(way_back))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, adjacency: cotan.Sparse, batch: Tensor, ptr: Tensor) -> Tensor:
+        shapes, readings, before = len(ptr) - 1, [], []
+        for layer, pool in zip(self.layers, self.pools, strict=True):
+            matrix = normalized(adjacency)
+            fine = layer(matrix @ x).relu()
+            x, adjacency, batch, kept = pool(fine, adjacency, batch, shapes)
+            before.append((fine, matrix, kept))
+            if self.readout.per == "shape":
+                readings.append(self.readout(self.dropout(x), batch, shapes))
+        if self.readout.per == "shape":
+            return torch.stack(readings).sum(0)
+        for layer in self.back:
+            fine, matrix, kept = before.pop()
+            x = layer(matrix @ fine.index_add(0, kept, x)).relu()
+        return self.readout(self.dropout(x), batch, shapes)

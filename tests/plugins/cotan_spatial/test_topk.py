@@ -1,0 +1,54 @@
+"""Pooling by learned scores against PyG's."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.nn import TopKPooling
+
+import cotan
+from cotan_spatial.topk import TopK, part
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from([0.1, 0.5, 0.8]), st.integers(0, 99))
+def test_as_pyg(sizes, ratio, seed):
+    """The same vertices stay, with the same signal, and the same edges between them."""
+    torch.manual_seed(seed)
+    size = sum(sizes)
+    batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    x = torch.randn(size, 3)
+    edge_index = torch.randint(size, (2, 4 * size))
+    edge_index = edge_index[:, batch[edge_index[0]] == batch[edge_index[1]]]
+    weight = torch.rand(edge_index.shape[1])
+    ours, theirs = TopK(3, ratio), TopKPooling(3, ratio)
+    theirs.select.weight.data = ours.weight.data[None].clone()
+    y, matrix, groups, kept = ours(x, cotan.sparse.adjacency(edge_index, size, weight)[0], batch, len(sizes))
+    y2, edges, weight2, groups2, kept2, _ = theirs(x, edge_index, weight, batch)
+    assert torch.equal(kept, kept2)
+    assert torch.equal(groups, groups2)
+    assert torch.allclose(y, y2, atol=1e-6)
+    assert torch.allclose(matrix.to_dense(), cotan.sparse.adjacency(edges, len(kept2), weight2)[0].to_dense())
+
+
+def test_part_is_a_slice():
+    A = cotan.Sparse.from_coo(torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0]), torch.arange(4.0) + 1, (3, 3))
+    kept = torch.tensor([2, 0])
+    assert torch.equal(part(A, kept).to_dense(), A.to_dense()[kept][:, kept])
+
+
+def test_scores_learn(sphere):
+    model = cotan.create_model("topk", 3, 2, width=8)
+    cotan.apply(model, [sphere, sphere]).square().sum().backward()
+    for pool in model.pools:
+        assert pool.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_kit(task):
+    assert cotan.testing.check_model("topk", task=task, width=16, depth=2, ratio=0.7).passed
+
+
+def test_unknown_ratio():
+    with pytest.raises(cotan.CotanError, match="ratio=2, expected a number above 0, at most 1"):
+        cotan.create_model("topk", 1, 2, ratio=2)
