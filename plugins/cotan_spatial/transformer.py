@@ -27,7 +27,7 @@ class Transformer(nn.Module):
         super().__init__()
         check_heads("transformer", heads, out_dim)
         self.heads, self.dropout = heads, dropout
-        self.query, self.key, self.value = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(3))
+        self.key, self.query, self.value = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(3))
         self.root = nn.Linear(in_dim, out_dim, bias=bias) if root else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:

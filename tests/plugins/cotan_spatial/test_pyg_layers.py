@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
@@ -248,6 +250,28 @@ def test_aggregate_is_pyg_aggregation(seed, kind):
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(x.grad, x_peer.grad, atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))
+def test_any_small_graph_is_pyg(drawn):
+    from torch_geometric.nn import GATv2Conv, GCNConv, GINConv, SAGEConv, TransformerConv
+
+    size, edges = drawn
+    data = Data(edge_index=torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T.contiguous(), num_nodes=size)
+    torch.manual_seed(0)
+    x = torch.randn(size, 3)
+    mlp = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
+    peers = {"gcn": GCNConv(3, 4), "sage": SAGEConv(3, 4), "gin": GINConv(mlp)}
+    peers |= {"gatv2": GATv2Conv(3, 4), "transformer": TransformerConv(3, 4)}
+    for name, peer in peers.items():
+        layer = cotan.create_layer(name, 3, 4)
+        with torch.no_grad():
+            for ours, theirs in zip(layer.parameters(), peer.parameters(), strict=True):
+                ours.copy_(theirs.reshape(ours.shape))
+        torch.testing.assert_close(
+            layer(x, **cotan.inputs(layer, data)), peer(x, data.edge_index), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_errors():

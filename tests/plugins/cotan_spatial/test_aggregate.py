@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+from cotan.sparse import segment_max
+
+DATA = Data(edge_index=torch.tensor([[0, 1, 2, 2], [2, 2, 0, 2]]), num_nodes=4)  # 2 hears 0, 1 and itself
+X = torch.tensor([[1.0, -5.0], [2.0, 0.0], [6.0, -1.0], [9.0, 9.0]])
+
+
+def gathered(aggregate, data=DATA, x=X, **options):
+    """What reaches the combine."""
+    kinds = len(aggregate) if isinstance(aggregate, list) else 1
+    width = kinds * x.shape[1]
+    layer = cotan.create_layer("aggregate", x.shape[1], width, aggregate=aggregate, combine=lambda a, x: a, **options)
+    return layer(x, **cotan.inputs(layer, data))
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_two"),
+    [("sum", [9, -6]), ("mean", [3, -2]), ("max", [6, 0]), ("min", [1, -5]), ("std", [(14 / 3) ** 0.5] * 2)],
+)
+def test_named_aggregates_by_hand(kind, of_two):
+    y = gathered(kind)
+    torch.testing.assert_close(y[2], torch.tensor(of_two, dtype=torch.float))
+    torch.testing.assert_close(y[0], torch.zeros(2) if kind == "std" else X[2])
+    assert not y[[1, 3]].any()
+
+
+def test_several_stand_side_by_side():
+    both = gathered(["max", "mean", lambda m, pattern: segment_max(m.abs(), pattern)])
+    assert torch.equal(both, torch.cat([gathered("max"), gathered("mean"), gathered("max", x=X.abs())], 1))
+
+
+def test_attention_weighs_to_one():
+    torch.manual_seed(0)
+    y = gathered("attention", x=torch.tensor([1.5, -2.0]).expand(4, 2))
+    torch.testing.assert_close(y, torch.tensor([1.0, 0, 1, 0])[:, None] * torch.tensor([1.5, -2.0]))
+    y = gathered("attention")[2]
+    assert (X[:3].amin(0) < y).all()
+    assert (y < X[:3].amax(0)).all()
+
+
+def test_attention_sees_edge_weights_and_features_as_the_messages_do():
+    """Against the same attention written on messages, as a function."""
+    data = DATA.clone()
+    data.edge_weight, data.edge_attr = torch.tensor([0.5, 2.0, 3.0, 1.5]), torch.randn(4, 3)
+    layer = cotan.create_layer("aggregate", 2, 2, aggregate="attention", combine=lambda a, x: a, edge_dim=3)
+    weight, features = data.edge_weight[[0, 1, 3], None], data.edge_attr[[0, 1, 3]]  # of the edges that reach 2
+    m = weight * (X[:3] + layer.edge(features))
+    s, t = layer.score
+    p = nn.functional.leaky_relu(m @ s + X[2] @ t, 0.2).softmax(0)
+    torch.testing.assert_close(layer(X, **cotan.inputs(layer, data))[2], p @ m)
+
+
+def test_combine_add_is_linear_in_both():
+    layer = cotan.create_layer("aggregate", 2, 3)
+    y, a = layer(X, **cotan.inputs(layer, DATA)), gathered("mean")
+    w, u = layer.combine.gathered, layer.combine.own
+    torch.testing.assert_close(y, a @ w.weight.T + w.bias + X @ u.weight.T)
+
+
+def test_combine_concatenate_keeps_them_apart():
+    layer = cotan.create_layer("aggregate", 2, 5, combine="concatenate")
+    nodes = cotan.inputs(layer, DATA)
+    y = layer(X, **nodes)
+    changed = X.clone()
+    changed[3] += 1  # which sends nothing
+    assert torch.equal((layer(changed, **nodes) != y).any(0), torch.tensor([False] * 3 + [True] * 2))
+    with pytest.raises(cotan.CotanError, match="combine='concatenate' needs out_dim of at least 2"):
+        cotan.create_layer("aggregate", 2, 1, combine="concatenate")
+
+
+def test_combine_gru_can_keep_its_state():
+    """With the update gate open, the state x U stays, whatever is gathered."""
+    layer = cotan.create_layer("aggregate", 2, 3, combine="gru")
+    with torch.no_grad():
+        layer.combine.gathered.bias_ih[3:6] = 50.0
+    torch.testing.assert_close(layer(X, **cotan.inputs(layer, DATA)), layer.combine.own(X))
+
+
+def test_combine_mlp_is_not_linear():
+    layer = cotan.create_layer("aggregate", 2, 3, combine="mlp")
+    nodes = cotan.inputs(layer, DATA)
+    y0, y1, y2 = (layer(k * X, **nodes) for k in (0.0, 1.0, 2.0))
+    assert (y2 - 2 * y1 + y0).abs().max() > 1e-3
+
+
+def test_modules_given_are_learned():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.by = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, m, pattern):
+            return segment_max(self.by * m, pattern)
+
+    layer = cotan.create_layer("aggregate", 2, 3, aggregate=["sum", Scaled()], combine=nn.Bilinear(4, 2, 3))
+    layer(X, **cotan.inputs(layer, DATA)).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
+    assert len(list(layer.parameters())) == 3
+
+
+def test_std_has_a_derivative_where_nothing_varies():
+    x = torch.ones(4, 2, requires_grad=True)
+    layer = cotan.create_layer("aggregate", 2, 3, aggregate="std")
+    layer(x, **cotan.inputs(layer, DATA)).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_std_far_from_zero():
+    """A difference of squares would be off by far more."""
+    y = gathered("std", x=X + 4000)
+    torch.testing.assert_close(y[2], torch.full((2,), (14 / 3) ** 0.5), atol=1e-3, rtol=0)
+
+
+def test_errors():
+    def make(**options):
+        return cotan.create_layer("aggregate", 2, 3, **options)
+
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown aggregate 'median'\. There is: attention, max, mean, min, std, sum"
+    ):
+        make(aggregate=["mean", "median"])
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown combine 'lstm'\. There is: add, concatenate, gru, mlp, or a func"
+    ):
+        make(combine="lstm")
+    layer = make(edge_dim=2)
+    with pytest.raises(cotan.CotanError, match="edge_dim=2, but the data's edge_attr has 0 channels"):
+        layer(X, **cotan.inputs(layer, DATA))
+    layer = make(aggregate=lambda m, pattern: m)
+    with pytest.raises(cotan.CotanError, match=r"the aggregate function gave \(3, 2\), expected \(4, 2\)"):
+        layer(X, **cotan.inputs(layer, Data(edge_index=DATA.edge_index[:, :3], num_nodes=4)))
+    layer = make(combine=lambda a, x: a)
+    with pytest.raises(cotan.CotanError, match=r"the combine function gave \(4, 2\), expected \(4, 3\)"):
+        layer(X, **cotan.inputs(layer, DATA))

@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+
+SIZE = 12
+
+
+def graph(dim=2, seed=0, edges=60):
+    g = torch.Generator().manual_seed(seed)
+    index = torch.randint(0, SIZE - 2, (2, edges), generator=g)
+    return Data(edge_index=index, edge_attr=torch.randn(edges, dim, generator=g), num_nodes=SIZE)
+
+
+def on_features(in_dim=3, out_dim=4, dim=2, **options):
+    torch.manual_seed(0)
+    return cotan.create_layer("gaussian", in_dim, out_dim, coordinates="edge_attr", dim=dim, **options)
+
+
+def test_two_neighbours_by_hand():
+    """Two edges reach vertex 2, at the centre of the one Gaussian and at distance one: the mean of 1 x_0 and x_1 / e."""
+    data = Data(
+        edge_index=torch.tensor([[1, 0], [2, 2]]), edge_attr=torch.tensor([[3.0, 1.0], [2.0, 1.0]]), num_nodes=3
+    )
+    layer = on_features(1, 1, kernels=1, root=False, bias=False)
+    with torch.no_grad():
+        layer.mean.copy_(torch.tensor([[2.0, 1.0]]))
+        layer.weight.fill_(1.0)
+    y = layer(torch.tensor([[4.0], [10.0], [100.0]]), **cotan.inputs(layer, data))
+    torch.testing.assert_close(y, torch.tensor([[0.0], [0.0], [(4 + 10 / math.e) / 2]]))
+
+
+@pytest.mark.parametrize("dims", [(3, 4), (4, 3)])  # the narrower side is gathered
+def test_the_order_of_the_edges_does_not_matter(dims):
+    data = graph()
+    layer = on_features(*dims)
+    order = torch.randperm(data.num_edges)
+    other = Data(edge_index=data.edge_index[:, order], edge_attr=data.edge_attr[order], num_nodes=SIZE)
+    x = torch.randn(SIZE, dims[0])
+    expected = layer(x, **cotan.inputs(layer, data))
+    torch.testing.assert_close(layer(x, **cotan.inputs(layer, other)), expected)
+    unmatched = Data(edge_index=data.edge_index[:, order], edge_attr=data.edge_attr, num_nodes=SIZE)
+    assert (layer(x, **cotan.inputs(layer, unmatched)) - expected).abs().max() > 1e-3
+
+
+def test_a_full_covariance_turns_with_the_coordinates():
+    data, layer = graph(dim=3), on_features(dim=3, covariance="full")
+    with torch.no_grad():
+        layer.precision.add_(0.3 * torch.randn(layer.precision.shape))
+    x = torch.randn(SIZE, 3)
+    before = layer(x, **cotan.inputs(layer, data))
+    q, _ = torch.linalg.qr(torch.randn(3, 3))
+    data.edge_attr = data.edge_attr @ q.T
+    assert (layer(x, **cotan.inputs(layer, data)) - before).abs().max() > 1e-3
+    with torch.no_grad():
+        layer.mean.copy_(layer.mean @ q.T)
+        layer.precision.copy_(layer.precision @ q.T)
+    torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), before)
+
+
+def test_a_diagonal_covariance_is_a_full_one():
+    data, x = graph(), torch.randn(SIZE, 3)
+    diagonal, full = on_features(), on_features(covariance="full")
+    with torch.no_grad():
+        diagonal.precision.uniform_(0.5, 2)
+    state = diagonal.state_dict()
+    full.load_state_dict({**state, "precision": state["precision"].diag_embed()})
+    torch.testing.assert_close(full(x, **cotan.inputs(full, data)), diagonal(x, **cotan.inputs(diagonal, data)))
+
+
+def test_default_coordinates(tetrahedron):
+    """Polar on a mesh, degrees on a graph; both are two numbers."""
+    for data, kind in ((tetrahedron, "polar"), (Data(edge_index=graph().edge_index, num_nodes=SIZE), "degree")):
+        torch.manual_seed(0)
+        plain = cotan.create_layer("gaussian", 3, 4)
+        named = cotan.create_layer("gaussian", 3, 4, coordinates=kind)
+        named.load_state_dict(plain.state_dict())
+        x = torch.randn(data.num_nodes, 3)
+        torch.testing.assert_close(plain(x, **cotan.inputs(plain, data)), named(x, **cotan.inputs(named, data)))
+    offset = cotan.create_layer("gaussian", 3, 4, coordinates="offset")
+    assert offset.mean.shape == (8, 3)
+    assert offset(torch.randn(4, 3), **cotan.inputs(offset, tetrahedron)).shape == (4, 4)
+
+
+def test_embedded_coordinates():
+    """An embedding to a constant weighs all neighbours alike: the mean of them, times the Gaussians there."""
+    data, x = graph(), torch.randn(SIZE, 3)
+    layer = on_features(kernels=2, embed=5, root=False, bias=False)
+    assert layer.mean.shape == (2, 5)
+    with torch.no_grad():
+        layer.embed.weight.zero_()
+        layer.embed.bias.zero_()
+        layer.mean.fill_(0.2)
+    near = cotan.compute(data, "mean_adjacency") @ x
+    expected = math.exp(-5 * 0.04) * near @ layer.weight.sum(0)
+    torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), expected)
+
+
+def test_errors():
+    layer = cotan.create_layer("gaussian", 3, 4, coordinates="edge_attr", dim=3)
+    with pytest.raises(cotan.CotanError, match="dim=3, but the coordinates of an edge are 2 numbers"):
+        layer(torch.zeros(SIZE, 3), **cotan.inputs(layer, graph(dim=2)))
+    with pytest.raises(cotan.CotanError, match="covariance='round', expected 'diagonal' or 'full'"):
+        cotan.create_layer("gaussian", 3, 4, covariance="round")
+    with pytest.raises(cotan.CotanError, match="kernels=0, expected a positive whole number"):
+        cotan.create_layer("gaussian", 3, 4, kernels=0)
+    data = graph()
+    data.edge_attr = data.edge_attr[:7]
+    with pytest.raises(cotan.CotanError, match="expected numbers for each of 60 edges, got 7 rows"):
+        cotan.inputs(on_features(), data)
+    with pytest.raises(cotan.CotanError, match=r"Did you mean 'gaussian' \(monet\)"):
+        cotan.create_layer("monet", 3, 4)
