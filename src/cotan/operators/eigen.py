@@ -33,24 +33,26 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
         found = chebyshev_pairs(matrix.with_values(matrix.values.detach()), mass.detach(), k, tolerance)
     if found is None:
         L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-        values, vectors = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
+        values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
     else:
-        values, vectors = found
-    return attach(matrix, mass, values, positive(vectors))
+        values, rows = found[0], found[1].mT.contiguous()
+    return attach(matrix, mass, values, positive(rows).mT.contiguous())
 
 
 def solve(L: Any, m: Array, k: int, tolerance: float) -> tuple[Array, Array]:
-    """Component by component, since eigenvalues that components share are multiple as often as these are many."""
+    """Values (k,) and vectors as rows (k, V), component by component: eigenvalues that these share are so often multiple."""
     found = [(rows, *connected_pairs(part, m[rows], k, tolerance)) for rows, part in components(L, m, k)]
     values, errors = (np.concatenate([pairs[i] for pairs in found]) for i in (1, 3))
     order = np.argsort(values, kind="stable")
     judge(L.diagonal() / m, values[order], errors[order[:k]], tolerance)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    vectors, start = np.zeros((len(m), k)), 0
+    if len(found) == 1:
+        return np.maximum(values, 0), found[0][2]
+    vectors, start = np.zeros((k, len(m))), 0
     for rows, own, phi, _ in found:
-        column = rank[start : start + len(own)]
-        vectors[np.ix_(rows, column[column < k])] = phi[:, column < k]
+        place = rank[start : start + len(own)]
+        vectors[np.ix_(place[place < k], rows)] = phi[place < k]
         start += len(own)
     return np.maximum(values[order[:k]], 0), vectors
 
@@ -74,16 +76,16 @@ def components(L: Any, m: Array, k: int) -> Iterator[tuple[Array, Any]]:
 
 
 def connected_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
-    """One component, by whichever solver is quicker at its size: values, vectors phi (V, k), errors."""
+    """One component, by whichever solver is quicker at its size: values, vectors phi as rows (k, V), errors."""
     if len(m) == 1:
-        return L.diagonal() / m, m[:, None] ** -0.5, np.zeros(1)
+        return L.diagonal() / m, m[None] ** -0.5, np.zeros(1)
     solver = dense_pairs if len(m) <= DENSE + 4 * k else sparse_pairs
     values, U, errors = solver(L, m, min(k, len(m)), tolerance)
-    phi = U.T * (m**-0.5)[:, None]
+    phi = U * m**-0.5
     if has_constants(L) and values[0] <= zero(
         L.diagonal() / m
     ):  # exactly: rounding would be magnified by large weights
-        phi[:, 0], values[0], errors[0] = m.sum() ** -0.5, 0, 0
+        phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0
     return values, phi, errors
 
 
@@ -132,8 +134,8 @@ def asymmetry(matrix: Sparse) -> float:
     return float(abs(L - L.T).max())
 
 
-def positive(vectors: Tensor) -> Tensor:
-    """Signs: the first entry within 1e-6 of the largest absolute value is positive."""
-    size = vectors.abs()
-    first = (size >= (1 - 1e-6) * size.amax(0)).int().argmax(0)
-    return vectors * torch.where(vectors.gather(0, first[None]) < 0, -1.0, 1.0).to(vectors.dtype)
+def positive(rows: Tensor) -> Tensor:
+    """Signs of vectors (K, V): the first entry within 1e-6 of the largest absolute value is positive."""
+    size = rows.abs()
+    first = (size >= (1 - 1e-6) * size.amax(1, keepdim=True)).byte().argmax(1, keepdim=True)
+    return torch.where(rows.gather(1, first) < 0, -rows, rows)

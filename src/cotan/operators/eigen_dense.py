@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from scipy.linalg import eigh
 
 from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
@@ -18,15 +20,15 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     Where entries differ by many orders of magnitude, LAPACK's error, relative to the largest of them, is too much for
     the smallest eigenvalues: these pairs are polished.
     """
-    from scipy.linalg import eigh
-
-    scale = m**-0.5
-    A = scale[:, None] * L.toarray() * scale
-    A = (A + A.T) / 2
-    if len(m) > ALL and 2 * k < len(m):
-        values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr")
+    scale = (2 * m) ** -0.5
+    A = L.toarray()
+    A *= scale
+    A *= scale[:, None]
+    A += A.T.copy()
+    if len(m) > ALL and 5 * k < len(m):
+        values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr", check_finite=False)
     else:
-        values, psi = np.linalg.eigh(A)
+        values, psi = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(A)))  # quicker than numpy's
     values, U = values[:k], np.ascontiguousarray(psi[:, :k].T)
     errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
     tiny = zero(A.diagonal())

@@ -73,7 +73,8 @@ def zero(diagonal: Array) -> float:
 def typical(diagonal: Array) -> float:
     """The median of the entries that are not zero, 1 if all are."""
     filled = diagonal[diagonal > 0]
-    return float(np.median(filled)) if len(filled) else 1.0
+    middle = len(filled) // 2
+    return float(np.partition(filled, middle)[middle]) if len(filled) else 1.0
 
 
 def has_constants(L: Any) -> bool:
