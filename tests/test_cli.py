@@ -76,6 +76,29 @@ def test_show_writes_a_picture_in_which_shared_nodes_appear_once(cotan, tmp_path
     ElementTree.fromstring(svg)
 
 
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_fit_on_a_folder_of_meshes(cotan, task, tmp_path):
+    """One class a shape, or labels in files; what cannot be used is named and counted."""
+    triangle = "OFF\n4 2 0\n0 0 0\n1 0 0\n0 1 0\n1 1 {}\n3 0 1 2\n3 2 1 3\n"
+    for part, count in (("train", 5), ("test", 2)):
+        for i in range(count):
+            for name in ("flat", "steep") if task == "classify" else ("",):
+                folder = tmp_path / name / part
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{i}.off").write_text(triangle.format(int(name == "steep")))
+                if task == "label" and (part, i) != ("train", 3):
+                    (folder / f"{i}.txt").write_text("1 1 2 2")
+    (tmp_path / "flat/train/4.off" if task == "classify" else tmp_path / "train/4.off").write_text("no mesh")
+    out = cotan(
+        "fit", "--model", "gcn", "--dataset", "folder", "--root", tmp_path, "--epochs", 1, "--out", tmp_path / "r"
+    )
+    assert out.returncode == 0
+    assert "test_accuracy" in out.stdout
+    number = 1 if task == "classify" else 2
+    assert f"{number} files were skipped" in out.stderr
+    assert "4.off: " in out.stderr
+
+
 def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     cotan("compute", mesh, "mass")
     shown = cotan("cache")

@@ -235,8 +235,10 @@ def fit(
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     splits = load_dataset(dataset, **options)
     print(splits)
-    for skipped in splits.skipped:
-        print(f"skipped: {skipped}", file=sys.stderr)
+    for path, reason in splits.skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    if splits.skipped:
+        print(f"{len(splits.skipped)} files were skipped", file=sys.stderr)
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **_options(option))
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}

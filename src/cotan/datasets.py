@@ -96,7 +96,7 @@ def load_dataset(
     Arguments:
         split: train, val, test, or the name of a stress variant; all of them by default.
         progress: called with the numbers of shapes done and in all, by datasets that take long.
-        options: of the dataset, see `cotan show NAME`.
+        options: of the dataset; one that it does not have is answered with those that it has.
 
     >>> cotan.load_dataset("poses", per_class=10).train[0]
     """
