@@ -88,6 +88,13 @@ def test_missing_files_and_unknown_names(raw, tmp_path):
         cotan.load_dataset("planetoid", name="Citeseer")
 
 
+def test_without_root_cotan_data_is_looked_into(raw, no_data, monkeypatch):
+    shutil.copytree(raw, no_data / "mine/planetoid/Cora/raw")
+    monkeypatch.setenv("COTAN_DATA", str(no_data / "mine"))
+    assert cotan.load_dataset("planetoid").digest == cotan.load_dataset("planetoid", root=str(raw)).digest
+    assert not (no_data / "downloads").exists()
+
+
 def test_a_download_fills_the_cache_once(raw, no_data, monkeypatch):
     from torch_geometric.datasets import Planetoid
 
