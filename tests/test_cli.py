@@ -149,3 +149,35 @@ def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, t
     assert message in out.stderr
     assert "Traceback" not in out.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
+    import shutil
+
+    import trimesh
+
+    other = tmp_path / "other.off"
+    shutil.copy(mesh, other)
+    options = [
+        "-d",
+        "per_class=3",
+        "-d",
+        "task=label",
+        "-d",
+        "stress=[]",
+        "-d",
+        'creatures=["dog","crab"]',
+        "-d",
+        "vertices=150",
+    ]
+    fitted = cotan("fit", "--model", "linear", "--dataset", "poses", *options, "--epochs", 1, "--out", tmp_path / "run")
+    assert fitted.returncode == 0, fitted.stderr
+    one = cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "one.ply")
+    assert "one.ply" in one.stdout
+    two = cotan("predict", tmp_path / "run", mesh, other, "--out", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    names = {path.name for path in (tmp_path / "two").iterdir()}
+    assert names == {f"{mesh.stem}.labels.ply", "other.labels.ply"}
+    drawn = trimesh.load(tmp_path / "one.ply", process=False)
+    assert drawn.visual.kind == "vertex"
+    assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)

@@ -74,23 +74,53 @@ def _first_line(target: Any) -> str:
     return (target.__doc__ or "").strip().split("\n")[0]
 
 
-@app.command(epilog="Example: cotan show spectral mlp --out plan.svg")
+@app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
 def show(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Models (or layers, stacked); see: cotan list model")
-    ],
-    out: Annotated[Path, typer.Option(help="The picture (SVG).")] = Path("plan.svg"),
-    data: Annotated[Path | None, typer.Option(help="A mesh or graph file; a small sphere by default.")] = None,
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Models (or layers, stacked); see: cotan list model")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture: plan.svg, or filters.png in the run's folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A mesh or graph file; by default a small sphere, or the run's first shape.")
+    ] = None,
     task: Annotated[str, typer.Option(help="classify, label, ...")] = "classify",
+    filters: Annotated[Path | None, typer.Option(metavar="RUN", help="Draw a trained run's spectral filters.")] = None,
+    vertex: Annotated[int, typer.Option(help="Where the filters are centred.")] = 0,
     option: Options = None,
 ) -> None:
-    """Draw the plan of models: what each needs, what they share, what it costs."""
+    """Draw the plan of models: what each needs, what they share, what it costs. Or the filters that a run has learned."""
+    from .errors import CotanError
     from .files import read
-    from .show import show as draw
 
     shape = read(data) if data else None
-    print(draw(models, str(out), shape, task=task, options=_options(option)))
-    print(f"\npicture: {out}")
+    if filters is None:
+        from .show import show as draw
+
+        out = out or Path("plan.svg")
+        print(draw(models or [], str(out), shape, task=task, options=_options(option)))
+        print(f"\npicture: {out}")
+        return
+    if models or option:
+        raise CotanError("--filters RUN draws what the run holds: no MODEL and no option with it")
+    from .filters import draw_filters
+    from .training import Run
+
+    run = Run.load(filters)
+    out = out or filters / "filters.png"
+    draw_filters(run.model, _first_shape(run) if shape is None else shape, vertex=vertex, file=out)
+    print(f"picture: {out}")
+
+
+def _first_shape(run: Any) -> Any:
+    """The first training shape of the dataset that a run was trained on."""
+    from . import registry
+    from .datasets import load_dataset
+    from .errors import CotanError
+
+    name = run.dataset.get("name")
+    if not registry.has("dataset", str(name)):
+        raise CotanError(f"the run was trained on {name or 'own data'}: give a shape by --data FILE")
+    return load_dataset(name, split="train", **run.dataset["options"])[0]
 
 
 @app.command(epilog="Example: cotan compute bunny.off spectrum -o k=64 --out spectrum.npz")
@@ -267,14 +297,19 @@ def bench(
 def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, as fit leaves it.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
-    out: Annotated[Path | None, typer.Option(help="For labels per vertex: the coloured mesh (.ply).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For labels per vertex: the coloured mesh (.ply); of several, a folder.")
+    ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
+    from .drawing import label_colors
     from .files import read, write
     from .training import Run
     from .training import predict as ask
 
     trained = Run.load(run)
+    if out is not None and len(files) > 1:
+        out.mkdir(parents=True, exist_ok=True)
     for file in files:
         data = read(file)
         found = ask(trained, data)
@@ -283,14 +318,11 @@ def predict(
         elif found.probabilities.ndim == 1:
             print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
         else:
-            target = out or file.with_suffix(".labels.ply")
-            import matplotlib
-
-            shades = matplotlib.colormaps["tab20"](found.label.numpy() % 20)[:, :3]
-            import torch
-
-            write(data, target, colors=torch.tensor(shades))
-            count = torch.bincount(found.label, minlength=found.probabilities.shape[1]).tolist()
+            target = (
+                (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else file.with_suffix(".labels.ply")
+            )
+            write(data, target, colors=label_colors(found.label))
+            count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
             names = found.classes or [str(i) for i in range(len(count))]
             print(f"{file}: " + ", ".join(f"{name} {n}" for name, n in zip(names, count) if n))
             print(f"  labels: {target}")
