@@ -57,10 +57,10 @@ class Chebyshev(nn.Module):
         return last
 
     def multipliers(self, u: Tensor) -> Tensor:
-        """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues of the rescaled Laplacian in [-1, 1]."""
-        t = [torch.ones_like(u), u]
+        """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues over the largest, 2 u - 1 of the rescaled Laplacian."""
+        t = [torch.ones_like(u), 2 * u - 1]
         for _ in range(len(self.weight) - 2):
-            t.append(2 * u * t[-1] - t[-2])
+            t.append(2 * (2 * u - 1) * t[-1] - t[-2])
         return torch.einsum("kn,kio->nio", torch.stack(t[: len(self.weight)]), self.weight)
 
 

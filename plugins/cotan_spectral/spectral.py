@@ -46,6 +46,10 @@ class Spectral(nn.Module):
         c = c.new_zeros(shapes * k, c.shape[1]).index_copy(0, place, c).view(shapes, k, -1)
         return torch.einsum("bki,kio->bko", c, self.weight).flatten(0, 1)[place]
 
+    def multipliers(self, u: Tensor) -> Tensor:
+        """W (N, in_dim, out_dim) of the first N pairs, whatever their eigenvalues u (N,)."""
+        return self.weight[: len(u)]
+
     def shared(self, space: Tensor, index: Tensor) -> Tensor:
         """(sum K_b, in_dim, out_dim) the matrix of each pair, the mean over its eigenspace."""
         weight = self.weight[index]

@@ -24,6 +24,7 @@ _HOME = {
     "sparse": ("Sparse",),
     "spectrum": ("Spectrum", "BlockDiagonal"),
     "files": ("read", "write"),
+    "filters": ("draw_filters",),
     "datasets": ("load_dataset", "Splits"),
     "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .errors import CotanError as CotanError
     from .files import read as read
     from .files import write as write
+    from .filters import draw_filters as draw_filters
     from .network import Network as Network
     from .network import apply as apply
     from .network import create_layer as create_layer

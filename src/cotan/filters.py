@@ -1,0 +1,168 @@
+"""Learned filters as pictures: multiplier against eigenvalue, and the filter at a vertex on the shape.
+
+A layer that has a method `multipliers(u)` is drawn: it gives (N, in_dim, out_dim), by what the layer multiplies the
+part of a signal at u (N,), eigenvalues over the largest one. A layer that needs a `spectrum` is asked at the shape's own.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .errors import CotanError
+from .network import inputs, needs
+from .nodes import Node
+from .plan import compute, number_of_vertices
+from .spectrum import Spectrum
+
+
+def draw_filters(
+    model: nn.Module, data: Any, *, vertex: int = 0, curves: int = 3, file: str | Path | None = None
+) -> Any:
+    """A row for each layer that has multipliers: the largest of them, and the first of these filters at a vertex.
+
+    Smooth on the left is local on the right. The figure of matplotlib is returned.
+
+    Arguments:
+        model: a model or a layer. data: the shape; a graph without positions is laid out by its eigenvectors.
+        vertex: where the filters are centred; on a coarser graph, in the cluster that it is in.
+        curves: how many pairs (input, output) are drawn.
+        file: where to save the picture.
+    """
+    from matplotlib.figure import Figure
+
+    layers = filtering(model)
+    if not 0 <= vertex < number_of_vertices(data):
+        raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
+    figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
+    for row, (name, layer) in enumerate(layers.items()):
+        u, found = multipliers(layer, data)
+        size = found.square().sum(0).flatten()
+        pairs = [divmod(i, found.shape[2]) for i in size.argsort(descending=True, stable=True)[:curves].tolist()]
+        left = figure.add_subplot(len(layers), 2, 2 * row + 1)
+        for i, o in pairs:
+            left.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", lw=1, ms=3, label=f"{i} to {o}")
+        left.axhline(0, color="0.8", lw=0.8, zorder=0)
+        left.set_xlabel("eigenvalue / largest")
+        left.set_ylabel("multiplier")
+        left.set_title(f"{name}, channels", fontsize=10)
+        left.legend(fontsize=8, frameon=False)
+        shape, at = _where(layer, data, vertex)
+        right = figure.add_subplot(len(layers), 2, 2 * row + 2, projection="3d")
+        draw_signal(right, shape, at_vertex(layer, data, at, pairs[0]), mark=at)
+        right.set_title(f"filter {pairs[0][0]} to {pairs[0][1]} at vertex {at}", fontsize=10)
+    if file is not None:
+        figure.savefig(file, dpi=110)
+    return figure
+
+
+def filtering(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers of a model that have multipliers, by name."""
+    found = {}
+    for path, part in model.named_modules():
+        if callable(getattr(part, "multipliers", None)):
+            found[f"{type(part).__name__} {path}".strip()] = part
+    if not found:
+        raise CotanError(
+            f"{type(model).__name__} has no layer to draw: none has a method multipliers(u), "
+            "as spectral, smooth-spectral and chebyshev have"
+        )
+    return found
+
+
+def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
+    """Where a layer's multipliers are drawn (N,), and the multipliers (N, in_dim, out_dim)."""
+    u = torch.linspace(0, 1, 201)
+    if "spectrum" in needs(layer):
+        values = inputs(layer, data)["spectrum"].values.cpu()
+        u = values / values[-1:].where(values[-1:] > 0, 1)
+    parameter = next(layer.parameters())
+    with torch.no_grad():
+        return u.float(), layer.multipliers(u.to(parameter)).detach().cpu().float()
+
+
+def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:
+    """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex."""
+    parameter = next(layer.parameters())
+    nodes = inputs(layer, data)
+    in_dim = multipliers(layer, data)[1].shape[1]
+    with torch.no_grad():
+        x = parameter.new_zeros(number_of_vertices(_domain(layer, data)), in_dim)
+        x[vertex, channel[0]] = 1
+        return cast(Tensor, layer(x, **nodes) - layer(torch.zeros_like(x), **nodes))[:, channel[1]].cpu()
+
+
+def _request(layer: nn.Module) -> Node | None:
+    return next((wanted.on for wanted in needs(layer).values()), None)
+
+
+def _domain(layer: nn.Module, data: Any) -> Any:
+    """The shape that a layer works on: the data, or that of the domain on which its nodes are."""
+    on = _request(layer)
+    return data if on is None else compute(data, on)
+
+
+def _where(layer: nn.Module, data: Any, vertex: int) -> tuple[Any, int]:
+    """The shape that a layer works on, with positions, and the vertex on it."""
+    on = _request(layer)
+    steps: list[Node] = []
+    while on is not None:
+        steps.insert(0, on)
+        on = on.on
+    for step in steps:
+        cluster = compute(data, step).get("cluster")
+        vertex = vertex if cluster is None else int(cluster[vertex])
+    shape = _domain(layer, data)
+    if shape.get("pos") is None:
+        shape = shape.clone()
+        spectrum: Spectrum = compute(shape, "spectrum", k=4)
+        shape.pos = torch.nn.functional.pad(cast(Tensor, spectrum.vectors), (0, 3))[:, 1:4]
+    return shape, vertex
+
+
+def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None, symmetric: bool = True) -> None:
+    """A signal (V,) on a shape in 3D axes: faces where there are some, else points. Colours are blue, white and red
+    about zero, or from the least to the largest value.
+    """
+    from matplotlib import colormaps
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+    pos = data.pos.detach().cpu().double()
+    values = values.double()
+    # By a quantile where it is not zero: the impulse itself may be so large that all else would be white.
+    size = values.abs()
+    top = float(size[size > 1e-6 * size.max()].quantile(0.98)) if size.any() else 1.0
+    low, high = (-top, top) if symmetric else (float(values.min()), float(values.max()))
+    colours = colormaps["RdBu_r" if symmetric else "magma"]
+
+    def shade(v: Tensor) -> Any:
+        return colours(((v - low) / max(high - low, 1e-12)).clamp(0, 1).numpy())
+
+    if data.get("face") is not None:
+        face = data.face.cpu()
+        corners = pos[face.T]  # (F, 3, 3)
+        normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        light = torch.nn.functional.normalize(normal, dim=1) @ torch.tensor([0.4, -0.6, 0.7], dtype=torch.float64)
+        colour = shade(values[face].mean(0))
+        colour[:, :3] *= (0.75 + 0.25 * light[:, None]).numpy()
+        axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=colour, edgecolors=colour, linewidths=0.2))
+    else:
+        axes.scatter(*pos.T.numpy(), c=shade(values), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
+    low_corner, high_corner = pos.amin(0), pos.amax(0)
+    centre, extent = (low_corner + high_corner) / 2, high_corner - low_corner
+    radius = float(extent.max()) / 2 or 1.0
+    if float(extent[2]) < 1e-6 * radius:  # a plane, seen from above
+        axes.view_init(elev=90, azim=-90)
+    elif mark is not None:  # seen from its side, since matplotlib does not hide what lies behind
+        x, y, z = (pos[mark] - centre).tolist()
+        axes.view_init(elev=math.degrees(math.atan2(z, math.hypot(x, y))), azim=math.degrees(math.atan2(y, x)) + 15)
+    if mark is not None:
+        axes.scatter(*pos[mark].numpy(), s=40, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
+    for set_limits, c in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), strict=True):
+        set_limits(c - 0.75 * radius, c + 0.75 * radius)
+    axes.set_box_aspect((1, 1, 1), zoom=1.3)
+    axes.set_axis_off()

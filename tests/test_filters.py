@@ -1,0 +1,109 @@
+"""Pictures of filters: which layers are drawn, what of them, and the command that draws a run's."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+from cotan.filters import at_vertex, draw_filters, filtering, multipliers
+
+
+class Three(cotan.Network):
+    def __init__(self):
+        super().__init__()
+        self.a = cotan.create_layer("spectral", 3, 4, k=16)
+        self.b = cotan.create_layer("smooth-spectral", 4, 4, k=16)
+        self.c = cotan.create_layer("chebyshev", 4, 1)
+
+    def forward(self, x, **nodes):
+        return x
+
+
+def path(size=9):
+    i = torch.arange(size - 1)
+    return Data(edge_index=torch.cat([torch.stack([i, i + 1]), torch.stack([i + 1, i])], 1), num_nodes=size)
+
+
+def test_a_row_for_each_layer(sphere, tmp_path):
+    figure = draw_filters(Three(), sphere, vertex=5, file=tmp_path / "filters.png")
+    assert len(figure.axes) == 6
+    assert [len(axes.lines) for axes in figure.axes[::2]] == [4, 4, 4]  # three multipliers and zero
+    assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_largest_are_drawn():
+    layer = cotan.create_layer("chebyshev", 2, 2, order=1)
+    layer.weight.data = torch.tensor([[[1.0, -5], [3, 0]]])
+    figure = draw_filters(layer, path(), curves=2)
+    drawn = [line.get_ydata()[0] for line in figure.axes[0].lines[:2]]
+    assert drawn == [-5, 3]
+
+
+def test_what_is_drawn(sphere):
+    layer = cotan.create_layer("spectral", 2, 3, k=16)
+    u, found = multipliers(layer, sphere)
+    assert (float(u[0]), float(u[-1])) == (0, 1)
+    assert torch.equal(found, layer.weight.detach())
+    local = cotan.create_layer("chebyshev", 1, 1, order=3)
+    local.bias.data.fill_(7)  # the filter alone is drawn
+    assert at_vertex(local, path(), 4).nonzero().flatten().tolist() == [2, 3, 4, 5, 6]
+
+
+def test_on_a_coarser_graph(sphere):
+    """Impulse and picture are on the layer's own graph."""
+    model = cotan.create_model("pyramid", 3, 2, layer="chebyshev", widths=(2, 2), levels=1)
+    first, second = filtering(model).values()
+    size = cotan.compute(sphere, "coarsen").num_nodes
+    assert len(at_vertex(first, sphere, 0)) == 642
+    assert len(at_vertex(second, sphere, 0)) == size
+    figure = draw_filters(model, sphere, vertex=641)
+    at = int(cotan.compute(sphere, "coarsen").cluster[641])
+    assert figure.axes[3].get_title().endswith(f"at vertex {at}")
+
+
+def test_a_layer_of_ones_own():
+    """The door is a method; the core knows no layer."""
+
+    class Halving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x):
+            return self.factor * x
+
+        def multipliers(self, u):
+            return self.factor.expand(len(u), 1, 1)
+
+    assert at_vertex(Halving(), path(), 2).tolist() == [0, 0, 0.5, 0, 0, 0, 0, 0, 0]
+    assert len(draw_filters(nn.Sequential(Halving(), Halving()), path()).axes) == 4
+
+
+def test_errors(sphere):
+    with pytest.raises(cotan.CotanError, match=r"Linear has no layer to draw: none has a method multipliers\(u\)"):
+        draw_filters(nn.Linear(1, 1), sphere)
+    with pytest.raises(cotan.CotanError, match="vertex=642, expected 0 to 641"):
+        draw_filters(cotan.create_layer("spectral", 1, 1), sphere, vertex=642)
+
+
+def test_the_command_draws_a_run(tmp_path, monkeypatch, capsys):
+    from cotan.cli import main
+
+    def say(*arguments):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["cotan", "show", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+            raise SystemExit(0)
+        return int(end.value.code or 0), "".join(capsys.readouterr())
+
+    run = tmp_path / "run"
+    splits = cotan.load_dataset("blocks", nodes=80, classes=2)
+    cotan.fit(cotan.model_for("chebyshev", splits, width=4, depth=1), splits, epochs=1, out=run)
+    assert say("--filters", run, "--vertex", 3) == (0, f"picture: {run / 'filters.png'}\n")
+    assert (run / "filters.png").stat().st_size > 5000
+    assert say("--filters", run, "mlp")[0] == 2
+    own = cotan.Splits(splits.train, splits.val, splits.test, classes=splits.classes, task="label")
+    cotan.fit(cotan.model_for("chebyshev", own, width=4, depth=1), own, epochs=1, out=run)
+    assert say("--filters", run) == (2, "error: the run was trained on own data: give a shape by --data FILE\n")
