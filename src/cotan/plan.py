@@ -392,9 +392,11 @@ class Evaluation:
         return _hash([step.identity, self._reached(step)])
 
     def _family(self, step: Step, dtype: torch.dtype) -> str:
-        """What entries of the same node with other options have in common."""
+        """What entries of the same node with other options have in common; "" where none can answer another."""
         assert step.definition is not None
         d = step.definition
+        if d.covers is None:
+            return ""
         inputs = {name: parent.identity for name, parent in step.inputs.items()}
         return _hash([d.name, dict(d.variant), d.version, inputs, self._reached(step), _short(dtype)])
 

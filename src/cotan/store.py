@@ -89,7 +89,6 @@ class Store:
                 self._write(self.path(key, entry.node), content)
                 if entry.family:
                     member = self._family_folder(entry.family, entry.node) / key
-                    member.parent.mkdir(parents=True, exist_ok=True)
                     self._write(member, json.dumps(dict(entry.options)).encode())
                 self._written += len(content)
                 if self._written > self.limit // 20:
@@ -125,8 +124,11 @@ class Store:
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
