@@ -2,8 +2,10 @@
 
 import gzip
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import torch
@@ -151,7 +153,8 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _fetch(folder: str) -> None:
-    from torch_geometric.data import download_url
-
+    raw = Path(folder) / "MNIST" / "raw"
+    raw.mkdir(parents=True)
     for file in FILES:
-        download_url(f"{URL}/{file}.gz", f"{folder}/MNIST/raw")
+        with urlopen(f"{URL}/{file}.gz", timeout=60) as content, open(raw / f"{file}.gz", "wb") as out:
+            shutil.copyfileobj(content, out)

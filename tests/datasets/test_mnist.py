@@ -98,6 +98,22 @@ def test_errors(own, tmp_path):
         cotan.load_dataset("mnist", root=str(tmp_path))
 
 
+def test_a_download(own, tmp_path, monkeypatch):
+    monkeypatch.delenv("COTAN_DATA", raising=False)
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
+    served = tmp_path / "served"
+    served.mkdir()
+    monkeypatch.setattr(mnist, "URL", served.as_uri())
+    with pytest.raises(cotan.CotanError, match=r"could not be downloaded from file:.*Put train-images-idx3-ubyte, "):
+        cotan.load_dataset("mnist")
+    for file in mnist.FILES:
+        whole = gzip.compress(idx(mnist.read_idx(own / file)))
+        (served / f"{file}.gz").write_bytes(whole)
+    data = cotan.load_dataset("mnist", train=40, test=20)
+    assert data.digest == cotan.load_dataset("mnist", root=str(own), train=40, test=20).digest
+    assert len(list((tmp_path / "downloads/mnist/MNIST/raw").iterdir())) == 4
+
+
 def test_superpixels_of_a_flag():
     """Left half black, right half white: no superpixel is across, and the means are those of the halves."""
     image = np.zeros((28, 28), dtype=np.uint8)
