@@ -155,14 +155,17 @@ def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None
     low_corner, high_corner = pos.amin(0), pos.amax(0)
     centre, extent = (low_corner + high_corner) / 2, high_corner - low_corner
     radius = float(extent.max()) / 2 or 1.0
-    if float(extent[2]) < 1e-6 * radius:  # a plane, seen from above
+    flat = float(extent[2]) < 1e-6 * radius
+    if flat:  # seen from above
         axes.view_init(elev=90, azim=-90)
     elif mark is not None:  # seen from its side, since matplotlib does not hide what lies behind
         x, y, z = (pos[mark] - centre).tolist()
         axes.view_init(elev=math.degrees(math.atan2(z, math.hypot(x, y))), azim=math.degrees(math.atan2(y, x)) + 15)
     if mark is not None:
-        axes.scatter(*pos[mark].numpy(), s=40, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
-    for set_limits, c in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), strict=True):
-        set_limits(c - 0.75 * radius, c + 0.75 * radius)
-    axes.set_box_aspect((1, 1, 1), zoom=1.3)
+        axes.computed_zorder = False
+        axes.scatter(*pos[mark].numpy(), s=50, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
+    half = (extent / 2 * 1.03).clamp(min=0.05 * radius)
+    for set_limits, c, h in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), half.tolist()):
+        set_limits(c - h, c + h)
+    axes.set_box_aspect(half.tolist(), zoom=1.35 if flat else 1.6)
     axes.set_axis_off()
