@@ -45,16 +45,16 @@ class Gaussian(nn.Module):
         if coordinates is not None:
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        self.dim = dim or KINDS.get(coordinates if isinstance(coordinates, str) else "", 2)
+        self.dim = dim if dim is not None else KINDS.get(str(coordinates), 2)
         for name, value in (("kernels", kernels), ("dim", self.dim), ("embed", embed if embed is not None else 1)):
             if value < 1:
                 raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")
         self.embed = nn.Linear(self.dim, embed) if embed else None
         size = embed or self.dim
         self.mean = nn.Parameter(torch.empty(kernels, size))
-        self.precision = nn.Parameter(torch.ones(kernels, size))
+        self.factor = nn.Parameter(torch.ones(kernels, size))
         if covariance == "full":
-            self.precision = nn.Parameter(torch.eye(size).repeat(kernels, 1, 1))
+            self.factor = nn.Parameter(torch.eye(size).repeat(kernels, 1, 1))
         self.weight = nn.Parameter(torch.empty(kernels, in_dim, out_dim))
         bound = (6 / (in_dim + out_dim)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound)
@@ -65,12 +65,15 @@ class Gaussian(nn.Module):
     def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
         u = edge_coordinates.values
         if u.shape[1] != self.dim:
-            raise cotan.CotanError(f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers")
+            raise cotan.CotanError(
+                f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
+                "set dim=, or another coordinates="
+            )
         u = u.T if self.embed is None else torch.tanh(self.embed(u)).T  # (D, E)
-        precision = self.precision.diag_embed() if self.precision.ndim == 2 else self.precision
+        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
         y = x.new_zeros(len(x), self.weight.shape[2])
-        for mean, p, weight in zip(self.mean, precision, self.weight, strict=True):  # all at once is slower, and larger
+        for mean, p, weight in zip(self.mean, factor, self.weight, strict=True):  # all at once is slower, and larger
             matrix = edge_coordinates.with_values(torch.exp(-(p @ (u - mean[:, None])).square().sum(0)))
             y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
         y = y / edge_coordinates.pattern.counts.clamp(min=1).to(x.dtype)[:, None]

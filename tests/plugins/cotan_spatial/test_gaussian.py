@@ -49,7 +49,7 @@ def test_the_order_of_the_edges_does_not_matter(dims):
 def test_a_full_covariance_turns_with_the_coordinates():
     data, layer = graph(dim=3), on_features(dim=3, covariance="full")
     with torch.no_grad():
-        layer.precision.add_(0.3 * torch.randn(layer.precision.shape))
+        layer.factor.add_(0.3 * torch.randn(layer.factor.shape))
     x = torch.randn(SIZE, 3)
     before = layer(x, **cotan.inputs(layer, data))
     q, _ = torch.linalg.qr(torch.randn(3, 3))
@@ -57,7 +57,7 @@ def test_a_full_covariance_turns_with_the_coordinates():
     assert (layer(x, **cotan.inputs(layer, data)) - before).abs().max() > 1e-3
     with torch.no_grad():
         layer.mean.copy_(layer.mean @ q.T)
-        layer.precision.copy_(layer.precision @ q.T)
+        layer.factor.copy_(layer.factor @ q.T)
     torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), before)
 
 
@@ -65,9 +65,9 @@ def test_a_diagonal_covariance_is_a_full_one():
     data, x = graph(), torch.randn(SIZE, 3)
     diagonal, full = on_features(), on_features(covariance="full")
     with torch.no_grad():
-        diagonal.precision.uniform_(0.5, 2)
+        diagonal.factor.uniform_(0.5, 2)
     state = diagonal.state_dict()
-    full.load_state_dict({**state, "precision": state["precision"].diag_embed()})
+    full.load_state_dict({**state, "factor": state["factor"].diag_embed()})
     torch.testing.assert_close(full(x, **cotan.inputs(full, data)), diagonal(x, **cotan.inputs(diagonal, data)))
 
 

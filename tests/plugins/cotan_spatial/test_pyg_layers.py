@@ -208,7 +208,7 @@ def test_gaussian_is_pyg(in_dim, out_dim, seed, kernels):
     weight = peer.g.detach().view(in_dim, kernels, out_dim).transpose(0, 1)
     with torch.no_grad():
         layer.mean.copy_(peer.mu)
-        layer.precision.copy_(precision)
+        layer.factor.copy_(precision)
         layer.weight.copy_(weight)
         layer.root.weight.copy_(peer.root.weight)
         layer.bias.copy_(peer.bias.uniform_())
@@ -218,7 +218,7 @@ def test_gaussian_is_pyg(in_dim, out_dim, seed, kernels):
     weights = torch.randn(out.shape) / 10
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
-    (to_sigma,) = torch.autograd.grad(precision, sigma, layer.precision.grad)
+    (to_sigma,) = torch.autograd.grad(precision, sigma, layer.factor.grad)
     to_weight = peer.g.grad.view(in_dim, kernels, out_dim).transpose(0, 1)
     got = [x.grad, layer.mean.grad, to_sigma, layer.weight.grad, layer.root.weight.grad, layer.bias.grad]
     wanted = [x_peer.grad, peer.mu.grad, peer.sigma.grad, to_weight, peer.root.weight.grad, peer.bias.grad]
