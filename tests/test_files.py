@@ -47,3 +47,50 @@ def test_write_leaves_nothing_half_written(sphere, tmp_path):
     with pytest.raises(cotan.CotanError, match="unknown kind of file"):
         cotan.write(sphere, tmp_path / "s.doc")
     assert list(tmp_path.iterdir()) == []
+
+
+BROKEN = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nv 5 5 5\nf 1 2 3\nf 2 3 4\nf 1 1 2\n"
+
+
+def test_what_is_wrong_is_said_in_one_warning(tmp_path):
+    (tmp_path / "b.obj").write_text(BROKEN)
+    with pytest.warns(cotan.MeshWarning) as said:
+        data = cotan.read(tmp_path / "b.obj")
+    assert [str(w.message) for w in said] == [
+        f"{tmp_path / 'b.obj'} has 1 degenerate faces, 1 flipped faces, 1 unreferenced vertices; "
+        "read(..., repair=True) mends what can be"
+    ]
+    assert said[0].filename == __file__
+    assert (data.num_nodes, data.face.shape[1]) == (5, 3)
+
+
+def test_repair_mends_and_says_what_it_did(tmp_path):
+    (tmp_path / "b.obj").write_text(BROKEN)
+    with pytest.warns(
+        cotan.MeshWarning, match=r"^repaired .*b.obj: dropped 1 faces that name a vertex twice, .* turned"
+    ):
+        data = cotan.read(tmp_path / "b.obj", repair=True)
+    assert (data.num_nodes, data.face.shape[1], data.pos.dtype) == (4, 2, torch.float32)
+    cotan.write(data, tmp_path / "again.obj")
+    assert cotan.read(tmp_path / "again.obj", repair=True).num_nodes == 4  # and no warning, which would be an error
+
+
+def test_repair_drops_what_is_not_finite(tmp_path):
+    (tmp_path / "n.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv nan 1 0\nf 1 2 3\nf 2 4 3\n")
+    with pytest.raises(cotan.CotanError, match="NaN or infinite coordinates at 1 of 4 vertices"):
+        cotan.read(tmp_path / "n.obj")
+    with pytest.warns(cotan.MeshWarning, match="dropped 1 vertices that are not finite"):
+        assert cotan.read(tmp_path / "n.obj", repair=True).num_nodes == 3
+
+
+def test_nothing_left_after_repair_is_one_error(tmp_path):
+    (tmp_path / "d.obj").write_text("v 0 0 0\nv 1 0 0\nf 1 2 2\n")
+    with pytest.raises(cotan.CotanError, match=r"d.obj: repair: no face is left"):
+        cotan.read(tmp_path / "d.obj", repair=True)
+
+
+def test_the_teapots_seams_are_welded(real_data):
+    with pytest.warns(cotan.MeshWarning, match="1 non manifold vertices"):
+        teapot = cotan.read(real_data / "meshes" / "hard" / "teapot.obj")
+    assert (teapot.num_nodes, teapot.face.shape[1]) == (3241, 6320)
+    assert cotan.compute(teapot, "mesh_report")["duplicate_vertices"] == 0

@@ -1,5 +1,6 @@
 """Labels in files beside meshes, one for each vertex, edge or face, made one for each vertex by votes."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def labelled(
 
 def read_mesh(path: Path, *, weld: bool = True) -> Any:
     """A mesh with faces, and its path."""
-    data = cotan.read(path, weld=weld)
+    with warnings.catch_warnings():  # a line a file is too much of a whole data set
+        warnings.simplefilter("ignore", cotan.MeshWarning)
+        data = cotan.read(path, weld=weld)
     if data.get("face") is None or data.face.shape[1] == 0:
         raise cotan.CotanError(f"{path} has no faces")
     data.path = str(path)

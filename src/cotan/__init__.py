@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # Names come on first use, so that `import cotan` and `cotan --help` do not wait for torch.
 _HOME = {
     "registry": ("operator", "layer", "model", "dataset", "task", "names"),
-    "errors": ("CotanError",),
+    "errors": ("CotanError", "MeshWarning"),
     "nodes": ("node", "source", "Node"),
     "plan": ("compute", "counts", "make_plan", "Plan"),
     "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs", "on_domain"),
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .datasets import Splits as Splits
     from .datasets import load_dataset as load_dataset
     from .errors import CotanError as CotanError
+    from .errors import MeshWarning as MeshWarning
     from .files import read as read
     from .files import write as write
     from .filters import draw_filters as draw_filters

@@ -336,13 +336,18 @@ def inspect(
         bool, typer.Option("--views", help="Draw the twelve views of a multi-view network instead.")
     ] = False,
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
     """Report what is right and wrong with a mesh; draw it and its first eigenfunctions."""
+    from .errors import MeshWarning
     from .files import read
     from .inspect import contact_sheet, picture, report, text
     from .plan import compute as evaluate
 
-    data = read(file)
+    with warnings.catch_warnings():
+        if not repair:
+            warnings.simplefilter("ignore", MeshWarning)  # the report says it
+        data = read(file, repair=repair)
     print(text(report(data)))
     values = evaluate(data, "spectrum", k=k).values
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))

@@ -10,6 +10,10 @@ class CotanError(ValueError):
     """Bad input: the text says what was expected, what it got and what there is."""
 
 
+class MeshWarning(UserWarning):
+    """What is wrong with a mesh that was read, or what was repaired, in one line."""
+
+
 def unknown(what: str, name: object, available: Iterable[str], also_known: dict[str, str] | None = None) -> CotanError:
     """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`; `also_known` maps the field's other names to ours."""
     names = sorted(available)

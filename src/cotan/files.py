@@ -9,18 +9,22 @@ from typing import Any
 
 import torch
 
-from .errors import CotanError, unknown
+from .errors import CotanError, MeshWarning, unknown
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf")
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 
 
-def read(path: str | os.PathLike[str], *, weld: bool = True, dtype: torch.dtype = torch.float32) -> Any:
+def read(
+    path: str | os.PathLike[str], *, weld: bool = True, repair: bool = False, dtype: torch.dtype = torch.float32
+) -> Any:
     """A mesh or a graph from a file, as `torch_geometric.data.Data`.
 
     Arguments:
         path: a mesh (.off .obj .ply .stl .glb .3mf) or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx).
         weld: merge vertices at the same place, as seams of texture and normals leave them.
+        repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
+            done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
 
     Gives:
@@ -38,7 +42,7 @@ def read(path: str | os.PathLike[str], *, weld: bool = True, dtype: torch.dtype 
         raise CotanError(f"{path} is empty")
     suffix = path.suffix.lower()
     if suffix in MESHES:
-        data = _read_mesh(path, weld, dtype)
+        data = _read_mesh(path, weld, repair, dtype)
     elif suffix in GRAPHS:
         data = _read_graph(path, suffix)
     else:
@@ -46,7 +50,7 @@ def read(path: str | os.PathLike[str], *, weld: bool = True, dtype: torch.dtype 
     return data
 
 
-def _read_mesh(path: Path, weld: bool, dtype: torch.dtype) -> Any:
+def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     import trimesh
     from torch_geometric.data import Data
 
@@ -62,14 +66,39 @@ def _read_mesh(path: Path, weld: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} has no vertices")
     pos = torch.tensor(mesh.vertices, dtype=torch.float64)
     face = torch.tensor(getattr(mesh, "faces", []), dtype=torch.long).reshape(-1, 3).T.contiguous()
-    if not torch.isfinite(pos).all():
+    if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
     if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
         raise CotanError(f"{path} has a face with vertex {int(face.max())}, of {len(pos)} vertices")
     if weld and face.numel():
         pos, face = _weld(pos, face)
-    return Data(pos=pos.to(dtype), face=face) if face.numel() else Data(pos=pos.to(dtype))
+    if not face.numel():
+        return Data(pos=pos[torch.isfinite(pos).all(1)].to(dtype))
+    data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
+    data.pos = data.pos.to(dtype)
+    return data
+
+
+def _mended(path: Path, data: Any) -> Any:
+    from .operators.repair import repair
+
+    try:
+        data, done = repair(data)
+    except CotanError as reason:
+        raise CotanError(f"{path}: {reason}") from reason
+    if done:
+        warnings.warn(f"repaired {path}: {', '.join(done)}", MeshWarning, stacklevel=4)
+    return data
+
+
+def _looked_at(path: Path, data: Any) -> Any:
+    from .operators.mesh_report import faults, mesh_report
+
+    wrong = faults(mesh_report(data.pos, data.face))
+    if wrong:
+        warnings.warn(f"{path} has {wrong}; read(..., repair=True) mends what can be", MeshWarning, stacklevel=4)
+    return data
 
 
 def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -79,6 +79,24 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     }
 
 
+FAULTS = (
+    "non_finite_vertices",
+    "non_manifold_edges",
+    "non_manifold_vertices",
+    "degenerate_faces",
+    "flat_faces",
+    "duplicate_faces",
+    "flipped_faces",
+    "inside_out_patches",
+    "unreferenced_vertices",
+)
+
+
+def faults(report: dict[str, Any]) -> str:
+    """What is wrong with a mesh by its report, "3 flat faces, 1 unreferenced vertices"; empty if nothing is."""
+    return ", ".join(f"{report[name]} {name.replace('_', ' ')}" for name in FAULTS if report[name])
+
+
 def boundary_loops(t: Topology) -> int:
     """The number of closed chains of sides that have one face; loops that touch at a vertex stay two."""
     faces = len(t.component)
