@@ -1,5 +1,6 @@
 """Suites, results that are never lost, the table and the page."""
 
+import hashlib
 import json
 import re
 
@@ -91,6 +92,8 @@ def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
     assert first["split_digest"] == cotan.load_dataset("two-solids").digest
     assert first["parameters"] == sum(p.numel() for p in Run.load(tmp_path / "out" / first["run"]).model.parameters())
     assert {"epoch_seconds", "prepare_seconds", "versions", "recipe"} <= first.keys()
+    best = (tmp_path / "out" / first["run"] / "best.safetensors").read_bytes()
+    assert first["checkpoint_sha256"] == hashlib.sha256(best).hexdigest()
     assert [line["epochs"] for line in lines] == [2, 3, 2, 3]
     header, rows = table.summary("two-solids")
     assert header[:3] == ["model", "test", "again"]

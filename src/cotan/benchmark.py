@@ -5,6 +5,7 @@ Each result is a line of results.jsonl as soon as it is there; a second call doe
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 from collections.abc import Mapping
@@ -165,6 +166,7 @@ class _Bench:
         row = {"key": key, "dataset": dataset.label, "model": entry.label, "seed": seed, **_facts(run)}
         row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
+        row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
         append(self.file, row)
         self.table.rows.append(row)
 
