@@ -89,8 +89,9 @@ def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: 
     for i, layer in enumerate(layers):
         definition = registry.definition_of(layer)
         label = definition.name if definition else type(layer).__name__
-        # A network's own nodes are roots under their parameter's name, its layers' under the request in writing.
-        roots = [plan.roots[name] for p, n in needs(layer).items() for name in {p, n.key} if name in plan.roots]
+        # A model's own nodes are roots under their parameter's name, its layers' under the request in writing.
+        names = [p if layer is model else n.key for p, n in needs(layer).items()]
+        roots = [plan.roots[name] for name in names if name in plan.roots]
         asked = [step.identity for step in roots if step.identity in drawing]
         count = sum(p.numel() for p in layer.parameters())
         key = f"{name}/{i}"

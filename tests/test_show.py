@@ -1,0 +1,16 @@
+import cotan
+from cotan.show import draw
+
+
+def test_each_layer_of_a_pyramid_hangs_on_its_own_graph(sphere):
+    drawing = draw(["pyramid"], sphere)
+    layers = [box for box in drawing.values() if box.kind == "layer"]
+    sizes = [[drawing[key].detail.split(" x ")[0] for key in box.inputs[1:]] for box in layers]
+    coarse = cotan.compute(sphere, "coarsen", level=2).num_nodes
+    assert sizes == [["642"], [str(coarse)]]
+
+
+def test_a_model_without_layers_hangs_on_its_own_nodes(sphere):
+    drawing = draw(["topk"], sphere)
+    (box,) = [box for box in drawing.values() if box.kind == "layer"]
+    assert "adjacency(self_loops=True)" in [drawing[key].label for key in box.inputs]
