@@ -259,6 +259,29 @@ def test_what_a_model_refuses_is_left_out_of_training_and_wrong_in_test(task, ca
         fit(model, data, **QUICK)
 
 
+class TwoStages(cotan.Network):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.stages = []
+
+    def before_training(self, batches, say):
+        say("first stage")
+        self.stages.append(sum(len(target) for _, target in batches))
+        assert all(values["normalized_pos"].shape[1] == 3 for values, _ in batches)
+
+    def forward(self, normalized_pos, batch, ptr):
+        return self.linear(cotan.pool(normalized_pos, batch, len(ptr) - 1))
+
+
+def test_a_first_stage_of_a_model_runs_once(tmp_path, capsys):
+    data, model = clouds(), TwoStages()
+    fit(model, data, out=tmp_path / "run", **{**QUICK, "epochs": 2, "progress": "lines"})
+    assert "first stage" in capsys.readouterr().err
+    fit(model, data, out=tmp_path / "run", resume=True, **{**QUICK, "epochs": 2})
+    assert model.stages == [12]
+
+
 def test_class_balance_weighs_classes_equally():
     data = clouds()
     data.train = [s for i, s in enumerate(data.train) if int(s.y) == 0 or i < 4]  # six of class 0, two of class 1

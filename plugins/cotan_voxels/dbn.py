@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,9 @@ class VoxelDBN(nn.Module):
     - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
     - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
     - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+    - pretraining: epochs in which ``fit`` first trains each layer by contrastive divergence (see ``pretrain``).
 
-    ``pretrain`` trains the layers one by one before the network is trained for its classes; ``sample`` makes shapes.
+    ``sample`` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
     top 4000.
     """
@@ -47,6 +48,7 @@ class VoxelDBN(nn.Module):
         hidden: int = 400,
         top: int = 500,
         turn: float = 0.25,
+        pretraining: int = 10,
     ) -> None:
         super().__init__()
         if task != "classify":
@@ -59,7 +61,7 @@ class VoxelDBN(nn.Module):
             )
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
         self.needs = {"voxels": cotan.node("voxels", **options)}
-        self.turn, self.classes = turn, out_dim
+        self.turn, self.classes, self.pretraining = turn, out_dim, pretraining
         layers: list[ConvRBM | DenseRBM] = []
         channels, side = 1, resolution
         for width, kernel, stride in zip(widths, kernels, strides, strict=True):
@@ -76,6 +78,16 @@ class VoxelDBN(nn.Module):
         if self.training and self.turn:
             voxels = turned(voxels, self.turn)
         return self.top.label_scores(self.up(voxels))
+
+    def before_training(
+        self, batches: Sequence[tuple[dict[str, Tensor], Tensor]], say: Callable[[str], object]
+    ) -> None:
+        """What ``fit`` calls before its first epoch."""
+        from .pretrain import pretrain
+
+        if self.pretraining:
+            voxels = torch.cat([values["voxels"] for values, _ in batches])
+            pretrain(self, voxels, torch.cat([y for _, y in batches]), epochs=self.pretraining, say=say)
 
     def up(self, voxels: Tensor, layers: int | None = None) -> Tensor:
         """Voxels (B, R, R, R) as seen by the first so many layers (all), each unit its probability."""

@@ -24,14 +24,14 @@ def pretrain(
     persistent: bool = False,
     sparsity: float = 0.0,
     seed: int = 0,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[list[float]]:
     """Contrastive divergence for each machine in turn, the lower ones fixed; gives the errors by layer and epoch.
 
     - voxels (N, R, R, R), label (N,): the training shapes. The label is a part of what the top machine learns.
     - steps: of Gibbs sampling for each update; persistent: the chains go on between updates (PCD).
     - sparsity: how often the units of the convolutions should be on (Lee et al. 2009); 0 leaves them free.
-    - say: called with a line for each epoch.
+    - say: called with a line for each machine.
 
     An error is the mean distance of a layer's input from what one step up and down makes of it.
     """
@@ -45,7 +45,7 @@ def pretrain(
             optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
             _start(machine, [_seen(model, voxels[i].to(device), label[i].to(device), number) for i in parts])
             chain: Tensor | None = None
-            for epoch in range(epochs):
+            for _ in range(epochs):
                 errors = []
                 for pick in torch.randperm(len(voxels)).split(batch_size):
                     shapes = voxels[pick].to(device)
@@ -65,8 +65,10 @@ def pretrain(
                     with torch.no_grad():
                         errors.append(float((v - machine.down(machine.up(v))).abs().mean()))
                 history[-1].append(sum(errors) / len(errors))
-                if say is not None:
-                    say(f"machine {number + 1}, epoch {epoch + 1}: error {history[-1][-1]:.4f}")
+            if say is not None:
+                say(
+                    f"machine {number + 1} of {len(model.layers) + 1}: error {history[-1][0]:.4f}, then {history[-1][-1]:.4f}"
+                )
     return history
 
 

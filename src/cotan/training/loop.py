@@ -109,6 +109,8 @@ class _Fit:
             self._open(self.run.path, resume)
         self.show.start(f"{self._title()}", self.recipe.epochs, self.epoch)
         try:
+            if self.epoch == 0:
+                self._before()
             while self.epoch < self.recipe.epochs and not self._tired():
                 self._one_epoch()
             self.run.status = "finished"
@@ -117,6 +119,14 @@ class _Fit:
         finally:
             self.show.stop()
         self._finish()
+
+    def _before(self) -> None:
+        """A first stage of the model's own, such as the layer by layer training of a belief network."""
+        stage = getattr(self.run.model, "before_training", None)
+        if stage is not None:
+            torch.manual_seed(self.recipe.seed)
+            batches = self.prepared["train"].batches(self.recipe.batch_size)
+            stage([(batch.values, batch.target) for batch in batches], self.show.say)
 
     def _one_epoch(self) -> None:
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch)  # each epoch its own: a resumed one needs no state
