@@ -1,5 +1,5 @@
-"""Convolution in the eigenbasis: by free multipliers, by smooth ones, and by polynomials, which need no basis."""
+"""Convolution in the eigenbasis: by free multipliers, by smooth ones, and without it: by polynomials and rational functions."""
 
-from . import chebyshev, rescaled_laplacian, smooth, spectral
+from . import cayley, chebyshev, rescaled_laplacian, smooth, spectral
 
-__all__ = ["chebyshev", "rescaled_laplacian", "smooth", "spectral"]
+__all__ = ["cayley", "chebyshev", "rescaled_laplacian", "smooth", "spectral"]
