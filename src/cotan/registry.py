@@ -404,8 +404,8 @@ def has(kind: str, name: str) -> bool:
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition by which an object's class is registered as a layer or a model, if it is."""
-    return _state.by_class.get(type(module))
+    """The definition by which an object's class, or that of what it was compiled from, is registered, if it is."""
+    return _state.by_class.get(type(getattr(module, "_orig_mod", module)))
 
 
 def failures() -> dict[str, str]:
