@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ..errors import CotanError
 
+LARGEST = 1e70  # squared areas of what is larger are no float64
+
 
 def check_pos(pos: Tensor) -> Tensor:
     """pos (V, 3): finite."""
@@ -14,8 +16,13 @@ def check_pos(pos: Tensor) -> Tensor:
         raise CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
     if not len(pos):
         raise CotanError("pos: a shape without vertices")
-    bad = ~torch.isfinite(pos.detach()).all(1)
-    if bad.any():
+    low, high = (float(bound) for bound in pos.detach().aminmax())
+    if not (low > -LARGEST and high < LARGEST):
+        bad = ~torch.isfinite(pos.detach()).all(1)
+        if not bad.any():
+            raise CotanError(
+                f"pos: coordinates up to {max(-low, high):.0e}, expected below {LARGEST:.0e}: scale the shape"
+            )
         count, first = int(bad.sum()), int(bad.int().argmax())
         raise CotanError(f"pos: {count} of {len(pos)} vertices are not finite, the first is number {first}")
     return pos.double()

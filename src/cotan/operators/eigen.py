@@ -17,6 +17,7 @@ from .eigen_factor import Array
 from .eigen_gradient import attach
 from .eigen_refine import Found, has_constants, residual, zero
 from .eigen_sparse import sparse_pairs
+from .threads import one_thread
 
 DENSE = 256  # up to so many vertices, and four for each pair that is wanted, a dense solver is quicker
 
@@ -33,7 +34,8 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
         found = chebyshev_pairs(matrix.with_values(matrix.values.detach()), mass.detach(), k, tolerance)
     if found is None:
         L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-        values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
+        with one_thread(len(m)):
+            values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
     else:
         values, rows = found[0], found[1].mT.contiguous()
     return attach(matrix, mass, values, positive(rows).mT.contiguous())

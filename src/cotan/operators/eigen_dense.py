@@ -11,6 +11,7 @@ from scipy.linalg import eigh
 from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
 
+MIXED = 1e-8  # how much of the constants the other vectors may hold
 ALL = 400  # vertices up to which a part of the pairs is no quicker than all
 
 
@@ -32,9 +33,10 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     values, U = values[:k], np.ascontiguousarray(psi[:, :k].T)
     errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
     tiny = zero(A.diagonal())
-    worst = residual(values, errors, tiny)
-    if worst > tolerance and len(m) > 1:
-        better = polish(Shifted(L, m), U[int(has_constants(L)) :], tolerance)
-        if residual(better[0], better[2], tiny) < worst:
+    worst, constant = residual(values, errors, tiny), has_constants(L)
+    mixed = constant and float(abs(U[1:] @ m**0.5).max(initial=0)) > MIXED * float(m.sum()) ** 0.5
+    if (worst > tolerance or mixed) and len(m) > 1:
+        better = polish(Shifted(L, m), U[int(constant) :], tolerance)
+        if mixed or residual(better[0], better[2], tiny) < worst:
             return better
     return values, U, errors

@@ -6,28 +6,37 @@ from typing import Any
 
 import numpy as np
 
+from .eigen_dense import dense_pairs
 from .eigen_factor import Array
 from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual
+
+DENSE = 4000  # vertices up to which all pairs at once take seconds
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     """The k smallest pairs of a connected matrix, with M^1/2 phi as rows.
 
-    The residual that a basis in float32 leaves is checked; where it is too large come a float64 basis, then ARPACK.
+    The residual that a basis in float32 leaves is checked; where it is too large comes a float64 basis. Where neither
+    will do (eigenvalues that lie too close together, say) come all pairs at once, or ARPACK if they are too many.
     """
     shifted = Shifted(L, m)
-    best, least = None, np.inf
-    for dtype in (np.float32, np.float64, None) if tolerance >= 1e-8 else (np.float64, None):
-        found = inverse_lanczos(shifted, k, tolerance, dtype) if dtype else arpack(shifted, k, tolerance)
-        if found is None:
-            continue
+    best: Found | None = None
+    least = np.inf
+    for dtype in (np.float32, np.float64) if tolerance >= 1e-8 else (np.float64,):
+        found = inverse_lanczos(shifted, k, tolerance, dtype)
+        if found is None:  # another precision would not converge either
+            break
         worst = residual(found[0], found[2], shifted.tiny)
         if worst < least:
             best, least = found, worst
         if worst <= tolerance:
-            break
-    assert best is not None
+            return complete(shifted, found, tolerance)
+    if shifted.size <= DENSE:
+        return dense_pairs(L, m, k, tolerance)
+    last = arpack(shifted, k, tolerance)
+    if best is None or residual(last[0], last[2], shifted.tiny) < least:
+        best = last
     return complete(shifted, best, tolerance)
 
 

@@ -65,7 +65,8 @@ def slopes(
     a, b, c = (image * p).sum(0), (image * q).sum(0), ((spread * q).sum(1) * q).sum(0)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
-    scale = 1 / (a * c - b * b).where(a + c > 0, 1)
+    determinant = a * c - b * b
+    scale = 1 / determinant.where(determinant > 0, 1)
 
     def entries(fit: Tensor) -> Tensor:
         x, y, z = (slope.index_select(0, here) * along for slope, along in zip(fit, edge, strict=True))

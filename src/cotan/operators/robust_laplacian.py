@@ -71,9 +71,15 @@ def cloud_matrices(pos: Tensor, *, neighbours: int = 30, mollify: float = 1e-5) 
         raise CotanError(f"laplacian, kind='cloud': expected at least 4 points, got {len(pos)}")
     if bool((pos == pos[0]).all()):
         raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
-    laplacian, mass = point_cloud_laplacian(
-        pos.cpu().numpy(), mollify_factor=mollify, n_neighbors=min(neighbours, len(pos) - 1)
-    )
+    try:
+        laplacian, mass = point_cloud_laplacian(
+            pos.cpu().numpy(), mollify_factor=mollify, n_neighbors=min(neighbours, len(pos) - 1)
+        )
+    except RuntimeError as reason:
+        raise CotanError(
+            "laplacian, kind='cloud': robust-laplacian finds no triangles at some point: too many of the points are at "
+            "one place or on one line"
+        ) from reason
     lumped = torch.from_numpy(np.array(mass.diagonal())).to(pos.device)
     return RobustMatrices(_finite(Sparse.from_scipy(laplacian)).to(pos.device), at_least(lumped))
 

@@ -21,7 +21,7 @@ def first_pairs(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Callabl
     return lambda spectrum: spectrum.first(k)
 
 
-@operator(covers=first_pairs)
+@operator(covers=first_pairs, version=2)
 def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float = 1e-6) -> Spectrum:
     """L phi = lambda M phi, lambda_1 <= ... <= lambda_K, phi^T M phi = I: exactly K = min(k, V) pairs, none missed.
 
