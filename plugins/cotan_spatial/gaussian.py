@@ -20,8 +20,7 @@ class Gaussian(nn.Module):
         coordinates: u: a kind of `pseudo_coordinates` (polar, offset, degree), or the name or request of a node per
             edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph without positions.
         dim: numbers in u; known for those kinds, else 2.
-        embed: Gaussians in tanh(u A + a), of so many numbers, in place of u: degrees alone hardly tell the edges of a
-            citation graph apart. bias: add b. root: add x_i U.
+        bias: add b. root: add x_i U.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """
@@ -35,7 +34,6 @@ class Gaussian(nn.Module):
         covariance: str = "diagonal",
         coordinates: str | cotan.Node | None = None,
         dim: int | None = None,
-        embed: int | None = None,
         bias: bool = True,
         root: bool = True,
     ):
@@ -46,15 +44,12 @@ class Gaussian(nn.Module):
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
         self.dim = dim if dim is not None else KINDS.get(str(coordinates), 2)
-        for name, value in (("kernels", kernels), ("dim", self.dim), ("embed", embed if embed is not None else 1)):
+        for name, value in (("kernels", kernels), ("dim", self.dim)):
             if value < 1:
                 raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")
-        self.embed = nn.Linear(self.dim, embed) if embed else None
-        size = embed or self.dim
-        self.mean = nn.Parameter(torch.empty(kernels, size))
-        self.factor = nn.Parameter(torch.ones(kernels, size))
-        if covariance == "full":
-            self.factor = nn.Parameter(torch.eye(size).repeat(kernels, 1, 1))
+        self.mean = nn.Parameter(torch.empty(kernels, self.dim))
+        full = torch.eye(self.dim).repeat(kernels, 1, 1)
+        self.factor = nn.Parameter(full if covariance == "full" else torch.ones(kernels, self.dim))
         self.weight = nn.Parameter(torch.empty(kernels, in_dim, out_dim))
         bound = (6 / (in_dim + out_dim)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound)
@@ -69,12 +64,11 @@ class Gaussian(nn.Module):
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
                 "set dim=, or another coordinates="
             )
-        u = u.T if self.embed is None else torch.tanh(self.embed(u)).T  # (D, E)
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
         y = x.new_zeros(len(x), self.weight.shape[2])
         for mean, p, weight in zip(self.mean, factor, self.weight, strict=True):  # all at once is slower, and larger
-            matrix = edge_coordinates.with_values(torch.exp(-(p @ (u - mean[:, None])).square().sum(0)))
+            matrix = edge_coordinates.with_values(torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0)))
             y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
         y = y / edge_coordinates.pattern.counts.clamp(min=1).to(x.dtype)[:, None]
         if self.root is not None:

@@ -85,20 +85,6 @@ def test_default_coordinates(tetrahedron):
     assert offset(torch.randn(4, 3), **cotan.inputs(offset, tetrahedron)).shape == (4, 4)
 
 
-def test_embedded_coordinates():
-    """An embedding to a constant weighs all neighbours alike: the mean of them, times the Gaussians there."""
-    data, x = graph(), torch.randn(SIZE, 3)
-    layer = on_features(kernels=2, embed=5, root=False, bias=False)
-    assert layer.mean.shape == (2, 5)
-    with torch.no_grad():
-        layer.embed.weight.zero_()
-        layer.embed.bias.zero_()
-        layer.mean.fill_(0.2)
-    near = cotan.compute(data, "mean_adjacency") @ x
-    expected = math.exp(-5 * 0.04) * near @ layer.weight.sum(0)
-    torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), expected)
-
-
 def test_errors():
     layer = cotan.create_layer("gaussian", 3, 4, coordinates="edge_attr", dim=3)
     with pytest.raises(cotan.CotanError, match="dim=3, but the coordinates of an edge are 2 numbers"):
