@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 import cotan
 
+BESIDE = 160  # wide enough for the product with W, and not much to copy
+
 
 @cotan.layer("chebyshev", invariant_to=("isometry", "scale"))
 class Chebyshev(nn.Module):
@@ -38,11 +40,13 @@ class Chebyshev(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def terms(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
-        """The terms side by side, then W: products of L with in_dim channels."""
+        """The terms side by side, some `BESIDE` channels at a time, then W: products of L with in_dim channels."""
         t = [x]
         for k in range(1, len(self.weight)):
             t.append(times(laplacian, x) if k == 1 else 2 * times(laplacian, t[-1]) - t[-2])
-        return torch.cat(t, -1) @ self.weight.flatten(0, 1)
+        few = max(1, BESIDE // x.shape[-1])
+        parts = [torch.cat(t[i : i + few], -1) @ self.weight[i : i + few].flatten(0, 1) for i in range(0, len(t), few)]
+        return sum(parts[1:], parts[0])
 
     def clenshaw(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
         """W, then the same sum from its end (Clenshaw 1955): products of L with out_dim channels.
