@@ -8,6 +8,7 @@ import numpy as np
 
 from .eigen_dense import dense_pairs
 from .eigen_factor import Array
+from .eigen_inertia import missed
 from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual
 
@@ -64,10 +65,14 @@ def inverse_lanczos(
 def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
     """Look for pairs that were missed: blocks of p vectors find p copies of a multiple eigenvalue, and no more.
 
-    Where p values or more are equal, the next ones are found off those that are known, until none is below the largest.
+    Where p values or more are equal, or half as many and a count of the smaller ones says so, the next ones are found
+    off those that are known, until none is below the largest.
     """
     values, U, errors = found
-    while multiplicity(values) >= BLOCK and len(values) + 2 * BLOCK < shifted.size:
+    while len(values) + 2 * BLOCK < shifted.size:
+        most = multiplicity(values)
+        if most < BLOCK and not (most >= BLOCK // 2 and missed(shifted.L, shifted.m, values)):
+            break
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)
         if more is None or more[0][0] >= values[-1] * (1 - 1e-9):
             break
