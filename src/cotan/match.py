@@ -1,0 +1,56 @@
+"""From two shapes to a map between their vertices: descriptors, a functional map, and its refinement. No training."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .errors import CotanError
+from .nodes import node
+from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .plan import compute
+
+
+class Matched(NamedTuple):
+    """points (V2,): for each vertex of the target one of the source. functional (K, K): from source to target."""
+
+    points: Tensor
+    functional: Tensor
+
+
+def match(
+    source: Any, target: Any, *, k: int = 100, start: int = 20, commute: float = 1e-2, landmarks: Tensor | None = None
+) -> Matched:
+    """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
+
+    Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to `k`. What is symmetric
+    looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell them apart.
+
+    Arguments:
+        source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
+        landmarks: (2, P) vertices of the source and of the target that are known to correspond.
+
+    >>> points = match(source, target).points
+    >>> source.part[points]  # labels of the source, on the target
+    """
+    if not 1 <= start <= k:
+        raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
+    names = {"spectrum": node("spectrum", k=k), "mass": node("mass")}
+    for name in ("heat_kernel_signature", "wave_kernel_signature"):
+        names[name] = node(name, spectrum=names["spectrum"])
+    a, b = (
+        {name: compute(shape, wanted, dtype=torch.float64) for name, wanted in names.items()}
+        for shape in (source, target)
+    )
+    values = [torch.cat([x["heat_kernel_signature"], x["wave_kernel_signature"]], 1) for x in (a, b)]
+    if landmarks is not None:
+        if landmarks.ndim != 2 or len(landmarks) != 2:
+            raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
+        known = [landmark_values(x["spectrum"], at) for x, at in zip((a, b), landmarks, strict=True)]
+        values = [torch.cat(pair, 1) for pair in zip(values, known, strict=True)]
+    few = [x["spectrum"].first(start) for x in (a, b)]
+    C = functional_map(few[0], few[1], a["mass"], b["mass"], values[0], values[1], commute=commute)
+    C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
+    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C)

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+import cotan
+from cotan.match import match
+from cotan_datasets.poses import creature
+
+
+def errors(source, points, truth):
+    """Mean distance on the source from where a vertex is sent to where it belongs, by the root of the area."""
+    from potpourri3d import MeshHeatMethodDistanceSolver
+
+    solver = MeshHeatMethodDistanceSolver(source.pos.double().numpy(), source.face.T.numpy())
+    far = torch.stack([torch.from_numpy(solver.compute_distance(i)) for i in range(source.num_nodes)])
+    return float(far[points, truth].mean()) / float(cotan.compute(source, "mass").sum()) ** 0.5
+
+
+def pair(name):
+    """Two poses of one individual on two triangulations, and the vertex of the first at the place of the second's."""
+    source, target = (creature(name, 0, pose=i, mesh=i, vertices=600) for i in (0, 3))
+    return source, target, torch.cdist(target.body, source.body).argmin(1)
+
+
+@pytest.mark.parametrize("name", ["giraffe", "human"])
+def test_two_poses_of_one_creature(name):
+    """Signatures cannot tell left from right, so without landmarks a map is only far better than another."""
+    source, target, truth = pair(name)
+    at = torch.linspace(0, target.num_nodes - 1, 6).long()
+    told = match(source, target, landmarks=torch.stack([truth[at], at]))
+    alone = match(source, target).points
+    other = torch.arange(target.num_nodes) % source.num_nodes
+    found = [errors(source, points, truth) for points in (told.points, alone, other)]
+    print(f"{name}: geodesic error {found[0]:.3f} with six landmarks, {found[1]:.3f} without, {found[2]:.3f} of no map")
+    assert told.functional.shape == (100, 100)
+    assert found[0] < 0.03
+    assert found[1] < 0.6 * found[2]
+    assert (source.part[told.points] == target.part).double().mean() > 0.95
+
+
+def test_refusals(sphere):
+    with pytest.raises(cotan.CotanError, match="start=20 and k=10"):
+        match(sphere, sphere, k=10)
+    with pytest.raises(cotan.CotanError, match=r"expected landmarks \(2, P\), got \(3,\)"):
+        match(sphere, sphere, landmarks=torch.tensor([1, 2, 3]))
