@@ -1,5 +1,6 @@
 # make test    set up and run all tests          make demo    set up and run the benchmark of every family
 # make speed   time cotan beside its peers       make lint    ruff and mypy
+# make gallery draw the pictures of docs/gallery.md
 #
 # TORCH_INDEX=URL takes torch from another package index, such as PyTorch's own index of CPU builds.
 
@@ -10,7 +11,7 @@ TORCH_INDEX ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 READY := $(VENV)/.installed
 
-.PHONY: install test demo speed lint clean
+.PHONY: install test demo speed gallery lint clean
 
 install: $(READY)
 
@@ -29,6 +30,9 @@ demo: $(READY)
 
 speed: $(READY)
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; OMP_NUM_THREADS=2 $(BIN)/python $$script || exit 1; done
+
+gallery: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/gallery.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

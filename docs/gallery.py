@@ -1,0 +1,54 @@
+"""Makes the pictures of docs/gallery.md, all of generated creatures: `make gallery`. A few minutes."""
+
+from pathlib import Path
+
+import cotan
+from cotan.inspect import picture
+from cotan_datasets.creatures import CLASSES
+from cotan_datasets.poses import creature
+from cotan_datasets.sheet import contact_sheet
+from cotan_surface.torus.picture import picture as torus_picture
+from cotan_views import contact_sheet as views_sheet
+from cotan_voxels import slices
+
+OUT = Path(__file__).parent / "images"
+
+
+def poses() -> None:
+    rows = [[creature(name, i, pose=i, mesh=i, vertices=600) for i in range(5)] for name in CLASSES]
+    contact_sheet(rows, OUT / "poses.png", names=CLASSES)
+
+
+def inspect() -> None:
+    picture(creature("giraffe", 0, vertices=2000), OUT / "inspect.png")
+
+
+def views() -> None:
+    outputs = ("shaded", "depth", "normals")
+    seen = cotan.compute(creature("giraffe", 0, vertices=2000), "views", size=160, outputs=outputs, up="y")
+    views_sheet(seen, OUT / "views.png", outputs=outputs)
+
+
+def voxels() -> None:
+    names = ("dog", "octopus", "bird")
+    grids = [cotan.compute(creature(name, 0, vertices=1000), "voxels", resolution=48) for name in names]
+    slices(grids, names).savefig(OUT / "voxels.png", dpi=70)
+
+
+def torus() -> None:
+    shape = creature("dog", 0, vertices=1500)
+    torus_picture(shape.pos, shape.face, maps=2).savefig(OUT / "torus.png", dpi=60)
+
+
+def filters() -> None:
+    """The multipliers that smooth-spectral learns for parts, and one filter about a vertex."""
+    data = cotan.load_dataset("poses", task="label", per_class=5, stress=[], vertices=500)
+    model = cotan.model_for("smooth-spectral", data, k=64, width=16, depth=2, seed=0)
+    run = cotan.fit(model, data, epochs=40, batch_size=4, lr=5e-3, schedule="cosine")
+    cotan.draw_filters(run.model, creature("dog", 0, vertices=1500), file=OUT / "filters.png")
+
+
+if __name__ == "__main__":
+    for draw in (poses, inspect, views, voxels, torus, filters):
+        print(draw.__name__)
+        draw()
