@@ -201,6 +201,16 @@ def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
     assert not table.failures
 
 
+def test_features_may_have_options(tmp_path):
+    signature = {"name": "heat_kernel_signature", "size": 5, "spectrum": {"name": "spectrum", "k": 8}}
+    model = {"name": "linear", "features": ["normalized_pos", signature], "options": {"width": 4, "depth": 1}}
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids"], "models": [model]}
+    table = bench(suite, out=tmp_path, progress="none")
+    assert Run.load(tmp_path / table.rows[0]["run"]).model.recipe["in_dim"] == 8
+    other = suite | {"models": [model | {"features": ["normalized_pos", signature | {"size": 6}]}]}
+    assert bench(other, out=tmp_path, progress="none").rows[0]["key"] != table.rows[0]["key"]
+
+
 def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):
     import cotan.training.loop as loop
 

@@ -22,6 +22,7 @@ from .table import Table
 from .training import fit, model_for
 from .training.folder import append
 from .training.progress import Progress
+from .training.recipe import request_of
 from .training.run import Run, read_lines, versions
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
@@ -89,7 +90,9 @@ class _Bench:
         return splits
 
     def _model(self, entry: Entry, splits: Splits, seed: int) -> nn.Module:
-        return model_for(entry.name, splits, task=self.suite.task, features=entry.features, seed=seed, **entry.options)
+        given = entry.features if isinstance(entry.features, list | None) else [entry.features]
+        features = given and [request_of(feature) for feature in given]
+        return model_for(entry.name, splits, task=self.suite.task, features=features, seed=seed, **entry.options)
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:
         cache: dict[str, dict[str, dict[str, Prepared]]] = {}

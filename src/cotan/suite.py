@@ -21,7 +21,8 @@ class Entry:
 
     Attributes:
         name, options: as for `create_model` or `load_dataset`. label: what tables call it.
-        features, recipe: of a model: its first signal, and what differs from the suite's recipe.
+        features, recipe: of a model: its first signal (a name or a table {name, options...}, or a list of these), and
+            what differs from the suite's recipe.
         datasets: of a model: labels of those that it is run on; all, if none are named.
     """
 

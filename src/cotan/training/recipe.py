@@ -65,7 +65,7 @@ class Recipe:
                 raise unknown(f"{name} of a recipe", getattr(self, name), choices)
         object.__setattr__(self, "precision", str(self.precision))
         given = [self.augment] if isinstance(self.augment, str | Node | Mapping) else self.augment
-        object.__setattr__(self, "augment", tuple(_request(a) for a in given))
+        object.__setattr__(self, "augment", tuple(request_of(a) for a in given))
         for field in fields(self):
             if field.type in _NUMBERS:
                 self._check_number(field.name, *_NUMBERS[str(field.type)])
@@ -128,7 +128,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return table
 
 
-def _request(given: Any) -> Node:
+def request_of(given: Any) -> Node:
     """A request from a name, a node, or a table {name = "random_scale", low = 0.5}."""
     if isinstance(given, Mapping):
         return node_of(given)
