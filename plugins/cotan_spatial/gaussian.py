@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.sparse import spread
 
 KINDS = {"polar": 2, "offset": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
 
@@ -65,12 +66,16 @@ class Gaussian(nn.Module):
                 "set dim=, or another coordinates="
             )
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
-        first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
-        y = x.new_zeros(len(x), self.weight.shape[2])
-        for mean, p, weight in zip(self.mean, factor, self.weight, strict=True):  # all at once is slower, and larger
-            matrix = edge_coordinates.with_values(torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0)))
-            y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
-        y = y / edge_coordinates.pattern.counts.clamp(min=1).to(x.dtype)[:, None]
+        pattern = edge_coordinates.pattern
+        share = spread(pattern, pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
         if self.root is not None:
-            y = y + self.root(x)
-        return y if self.bias is None else y + self.bias
+            y = nn.functional.linear(x, self.root.weight, self.bias)
+        else:
+            y = x.new_zeros(len(x), self.weight.shape[2])
+            y = y if self.bias is None else y + self.bias
+        first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
+        for mean, p, weight in zip(self.mean, factor, self.weight, strict=True):  # all at once is slower, and larger
+            w = torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
+            matrix = edge_coordinates.with_values(w)
+            y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
+        return y

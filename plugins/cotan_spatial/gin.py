@@ -23,7 +23,7 @@ class GIN(nn.Module):
     ):
         super().__init__()
         hidden = out_dim if hidden is None else hidden
-        self.mlp = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(), nn.Linear(hidden, out_dim))
+        self.mlp = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_dim))
         if train_eps:
             self.eps = nn.Parameter(torch.tensor(float(eps)))
         else:
@@ -32,7 +32,7 @@ class GIN(nn.Module):
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         first, *rest = self.mlp
         y = nn.functional.linear(x, first.weight)  # sums commute with it, and it may leave fewer channels
-        y = (1 + self.eps) * y + adjacency @ y + first.bias
+        y = torch.addcmul(adjacency @ y, y, 1 + self.eps) + first.bias
         for module in rest:
             y = module(y)
         return y
