@@ -53,13 +53,10 @@ class Pattern:
         row: Tensor | None = None,
     ):
         self.shape, self.rowptr, self.col = shape, rowptr, col
-        if row is None:
-            counts = rowptr[1:] - rowptr[:-1]
-            row = torch.repeat_interleave(torch.arange(shape[0], device=col.device), counts, output_size=len(col))
-        self.row = row
+        self.row = row = _rows(rowptr, len(col)) if row is None else row
         if t_perm is None or t_rowptr is None or t_col is None:
             t_rowptr, t_perm = grouped(col, shape[1])
-            t_col = row[t_perm]
+            t_col = row.index_select(0, t_perm)
         self.t_rowptr, self.t_col, self.t_perm = t_rowptr, t_col, t_perm
         self._kept: dict[str, Any] = {}
 
@@ -407,13 +404,21 @@ def _check_range(name: str, index: Tensor, size: int) -> None:
 def _sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
     """Entries sorted by row, then column, those of one place in the order given; and the order that sorts them."""
     order = torch.argsort(row * shape[1] + col, stable=True)
-    row, col = row[order], col[order]
+    row, col = row.index_select(0, order), col.index_select(0, order)
     return Pattern(_pointer(row, shape[0]), col, shape, row=row), order
 
 
 def _pointer(sorted_or_not: Tensor, size: int) -> Tensor:
     counts = torch.bincount(sorted_or_not, minlength=size)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _rows(rowptr: Tensor, entries: int) -> Tensor:
+    """The row of each entry. On the CPU by numpy: torch wakes all threads for it, milliseconds where these are busy."""
+    counts = rowptr[1:] - rowptr[:-1]
+    if rowptr.device.type == "cpu" and not is_compiling():
+        return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
+    return torch.repeat_interleave(torch.arange(len(counts), device=rowptr.device), counts, output_size=entries)
 
 
 def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -611,9 +611,22 @@ def _check_compiled(module: nn.Module, case: _Case, report: Report) -> None:
 
 
 def _bits(value: Any) -> list[Tensor]:
+    """All tensors of a value, those that parts of it share for each."""
     tensors: list[Tensor] = []
-    take_apart(value, tensors)
-    return tensors
+    description = take_apart(value, tensors)
+    return [tensors[number] for number in _numbers(description)]
+
+
+def _numbers(description: Any) -> Iterator[int]:
+    if isinstance(description, dict):
+        if "tensor" in description:
+            yield description["tensor"]
+        elif "record" not in description:
+            for name in sorted(description):
+                yield from _numbers(description[name])
+    elif isinstance(description, list):
+        for part in description:
+            yield from _numbers(part)
 
 
 def _check_finite(value: Any, what: str, report: Report) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -249,8 +250,9 @@ def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> A
             rowptr, col, t_perm, values = (put_together(part, tensors) for part in parts)
             counts = torch.bincount(col, minlength=shape[1])
             t_rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-            row = torch.repeat_interleave(torch.arange(shape[0]), rowptr[1:] - rowptr[:-1], output_size=len(col))
-            return Sparse(Pattern(rowptr, col, (shape[0], shape[1]), t_rowptr, row[t_perm], t_perm, row), values)
+            row = torch.from_numpy(np.repeat(np.arange(shape[0]), rowptr.diff().numpy()))
+            t_col = row.index_select(0, t_perm)
+            return Sparse(Pattern(rowptr, col, (shape[0], shape[1]), t_rowptr, t_col, t_perm, row), values)
         case {"spectrum": parts}:
             return Spectrum(*(put_together(part, tensors) for part in parts))
         case {"tuple": where, "parts": parts}:

@@ -29,7 +29,7 @@ def edge_index(face: Tensor) -> Tensor:
 
 def half_edges(face: Tensor) -> tuple[Tensor, Tensor]:
     """Source and target (3F,) of each side; the side facing corner i of face f is at i * F + f."""
-    return face[[1, 2, 0]].reshape(-1), face[[2, 0, 1]].reshape(-1)
+    return face.roll(2, 0).reshape(-1), face.roll(1, 0).reshape(-1)
 
 
 def on_rim(face: Tensor, num_nodes: int) -> Tensor:

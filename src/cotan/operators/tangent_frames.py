@@ -27,16 +27,17 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
     missing = (normal.detach() == 0).all(1, keepdim=True)
     normal = torch.where(missing, normal.new_tensor([0.0, 0.0, 1.0]), normal)
 
-    tangent = project(pos[target] - pos[source], normal[source])
+    edge = pos.index_select(0, target) - pos.index_select(0, source)
+    tangent = project(edge, normal.index_select(0, source))
     length = torch.linalg.vector_norm(tangent.detach(), dim=1)
     longest = length.new_zeros(len(pos)).scatter_reduce(0, source, length, "amax")
-    chosen = (length >= (1 - 1e-6) * longest[source]) & (length > 0)
+    chosen = (length >= (1 - 1e-6) * longest.index_select(0, source)) & (length > 0)
     none = len(pos)
     neighbour = target.new_full((len(pos),), none).scatter_reduce(0, source[chosen], target[chosen], "amin")
 
     alone = neighbour == none
-    axis = torch.eye(3, dtype=pos.dtype, device=pos.device)[normal.detach().abs().argmin(1)]
-    towards = torch.where(alone[:, None], axis, pos[neighbour.where(~alone, 0)] - pos)
+    axis = torch.eye(3, dtype=pos.dtype, device=pos.device).index_select(0, normal.detach().abs().argmin(1))
+    towards = torch.where(alone[:, None], axis, pos.index_select(0, neighbour.where(~alone, 0)) - pos)
     x = unit(project(unit(project(towards, normal)), normal))  # twice: the edge may lie almost along the normal
     return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
 
