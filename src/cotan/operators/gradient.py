@@ -11,6 +11,7 @@ from ..errors import CotanError
 from ..registry import operator
 from ..sparse import Pattern, Sparse
 from .checks import check_edges, check_pos
+from .threads import one_thread
 
 LEAST = 1e-10
 BLOCK = 4096
@@ -42,7 +43,9 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, size), size), size)
     frames = tangent_frames[:, :2].to(pos.dtype)
     columns = pos.T.contiguous()
-    x, y = zip(*(slopes(columns, frames, pattern, diagonal, rows, ridge) for rows in blocks(size)), strict=True)
+    with one_thread(BLOCK):
+        parts = [slopes(columns, frames, pattern, diagonal, rows, ridge) for rows in blocks(size)]
+    x, y = zip(*parts, strict=True)
     return Gradient(Sparse(pattern, torch.cat(x)), Sparse(pattern, torch.cat(y)))
 
 
