@@ -23,6 +23,7 @@ _HOME = {
     "stack": ("Readout", "pool"),
     "sparse": ("Sparse",),
     "spectrum": ("Spectrum", "BlockDiagonal"),
+    "matching": ("match",),
     "files": ("read", "write"),
     "filters": ("draw_filters",),
     "datasets": ("load_dataset", "Splits"),
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .files import read as read
     from .files import write as write
     from .filters import draw_filters as draw_filters
+    from .matching import match as match
     from .network import Network as Network
     from .network import apply as apply
     from .network import create_layer as create_layer

@@ -32,7 +32,7 @@ def match(
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
         landmarks: (2, P) vertices of the source and of the target that are known to correspond.
 
-    >>> points = match(source, target).points
+    >>> points = cotan.match(source, target).points
     >>> source.part[points]  # labels of the source, on the target
     """
     if not 1 <= start <= k:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import cotan
-from cotan.match import match
+from cotan import match
 from cotan_datasets.poses import creature
 
 
