@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -209,6 +210,13 @@ def test_features_may_have_options(tmp_path):
     assert Run.load(tmp_path / table.rows[0]["run"]).model.recipe["in_dim"] == 8
     other = suite | {"models": [model | {"features": ["normalized_pos", signature | {"size": 6}]}]}
     assert bench(other, out=tmp_path, progress="none").rows[0]["key"] != table.rows[0]["key"]
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent.parent / "suites").glob("*.toml")), ids=lambda p: p.stem)
+def test_the_suites_that_ship_can_be_read_and_their_models_made(file):
+    suite = Suite.read(file)
+    for entry in suite.models:
+        cotan.create_model(entry.name, 8, 3, task=suite.task or "classify", **entry.options)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):
