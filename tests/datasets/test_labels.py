@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 import cotan
-from cotan_datasets.labels import edges_of, read_labels
+from cotan_datasets.labels import edges_of, read_labels, read_mesh
 
 # Two triangles on the side 1-2: edges in their order of appearance are 01, 12, 02, 23, 13; not sorted.
 SQUARE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 3 2 4\n"
@@ -167,7 +167,7 @@ def test_their_edges_are_in_the_order_of_first_appearance(bodies):
     """A soft label says of which faces' labels an edge is: in the right order, a face's three edges share its label."""
     shares = {"file": [], "turned": [], "sorted": []}
     for mesh in sorted(bodies.glob("*/*.obj")):
-        face = cotan.read(mesh, weld=False).face
+        face = read_mesh(mesh, weld=False).face
         labels = read_labels(bodies / f"seg/{mesh.stem}.eseg")
         soft = torch.from_numpy(np.loadtxt(bodies / f"sseg/{mesh.stem}.seseg")) > 0
         number = {tuple(edge): i for i, edge in enumerate(edges_of(face).T.tolist())}

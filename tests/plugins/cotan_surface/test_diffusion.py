@@ -42,7 +42,11 @@ def test_published_output_on_the_published_operators(published):
             nodes[key] = type(cotan.compute(shape(z), "gradient"))(*matrices)
     with torch.no_grad():
         out = per_face(model(z["features"], **nodes), faces(z))
-    assert float((out - z["log_probabilities"]).abs().max()) < 1e-4
+    # Log-probabilities are as low as -40. The published ones, in float32, are up to 6e-4 away from what float64 gives, and
+    # float32 differs as much between processors, so 1e-4 is of their size; and of the probabilities themselves.
+    expected = z["log_probabilities"]
+    assert torch.allclose(out, expected, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(out.exp(), expected.exp(), rtol=0, atol=1e-4)
 
 
 def test_published_labels_on_our_operators(published):
