@@ -13,6 +13,7 @@ from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual
 
 DENSE = 4000  # vertices up to which all pairs at once take seconds
+COUNTED = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -71,7 +72,8 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
     values, U, errors = found
     while len(values) + 2 * BLOCK < shifted.size:
         most = multiplicity(values)
-        if most < BLOCK and not (most >= BLOCK // 2 and missed(shifted.L, shifted.m, values)):
+        suspicious = most >= BLOCK // 2 and (shifted.size > COUNTED or missed(shifted.L, shifted.m, values))
+        if most < BLOCK and not suspicious:
             break
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)
         if more is None or more[0][0] >= values[-1] * (1 - 1e-9):
