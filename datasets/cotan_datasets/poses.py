@@ -60,12 +60,18 @@ def poses(
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Poses:
-    """`per_class` shapes of `vertices` vertices from each class: a fifth each for val and test, the others for train.
+    """Articulated creatures in random poses, every shape meshed anew. A fifth each are val and test, the others train.
 
-    Joints bend up to the share `bend` of their limits, in the stress variant "poses" from there to the limits.
-    y is the class of a shape ("classify") or the part of each vertex ("label").
-    `workers` processes make the shapes (default: one a processor) and change nothing in them;
-    `progress` is called with the numbers of shapes done and in all.
+    The stress variants are the test shapes again: bent further than any in train, on four times or half as many
+    vertices, turned, with noise, with holes, larger or smaller.
+
+    Arguments:
+        vertices, per_class: of a shape, and shapes of each class.
+        bend: the share of their limits up to which joints bend; in the variant "poses", from there to the limits.
+        rotate: turn every shape at random. creatures, stress: which classes and variants there are.
+        task: y is the class of a shape ("classify") or the part of each vertex ("label").
+        workers: processes that make the shapes (default: one a processor); they change nothing in them.
+        progress: called with the numbers of shapes done and in all.
     """
     _check("task", [task], TASKS)
     todo = jobs(
