@@ -9,8 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Told apart by the colour-blind as well, on white and on black (Okabe and Ito 2008, and two more).
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6bb1", "#b3a125", "#7f7f7f", "#a65628", "#1b4f3a", "#f0a3c0")
+# Told apart by the colour-blind as well, on white and on black (Okabe and Ito 2008, and four more).
+PALETTE = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#8c6bb1",
+    "#b3a125",
+    "#7f7f7f",
+    "#a65628",
+    "#1b4f3a",
+    "#f0a3c0",
+)
 
 
 def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]], *, height: int = 220) -> str:
