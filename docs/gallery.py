@@ -42,13 +42,6 @@ def torus() -> None:
     torus_picture(shape.pos, shape.face, maps=2).savefig(OUT / "torus.png", dpi=60)
 
 
-def spectrum() -> None:
-    """A sphere bent until its first eigenvalues are a shark's."""
-    target = creature("shark", 0, vertices=1000)
-    fitted = shape_from_spectrum.fit(shape_from_spectrum.eigenvalues(target))
-    shape_from_spectrum.picture(target, fitted, OUT / "shape_from_spectrum.png")
-
-
 def filters() -> None:
     """The multipliers that smooth-spectral learns for parts, and one filter about a vertex."""
     data = cotan.load_dataset("poses", task="label", per_class=5, stress=[], vertices=500)
@@ -58,6 +51,6 @@ def filters() -> None:
 
 
 if __name__ == "__main__":
-    for draw in (poses, inspect, views, voxels, torus, spectrum, filters):
+    for draw in (poses, inspect, views, voxels, torus, shape_from_spectrum.main, filters):
         print(draw.__name__)
         draw()

@@ -44,7 +44,11 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor
     Arguments:
         edge_index: (2, E). edge_weight: (E,), ones by default.
     """
-    matrix = adjacency(edge_index, num_nodes, edge_weight, self_loops=True)
+    return normalized(adjacency(edge_index, num_nodes, edge_weight, self_loops=True))
+
+
+def normalized(matrix: cotan.Sparse) -> cotan.Sparse:
+    """D^-1/2 A D^-1/2, D_ii the sum of row i; where that is not positive, row and column i are zero."""
     degree = matrix.sum_rows()
     root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
     return matrix.with_values(root[matrix.row] * matrix.values * root[matrix.col])

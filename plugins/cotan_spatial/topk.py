@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 import cotan
 
+from .adjacency import normalized
+
 
 class TopK(nn.Module):
     """y = x p / |p|; of each shape the ceil(ratio V) vertices of the largest y stay, with x tanh(y) (Gao and Ji 2019).
@@ -47,12 +49,6 @@ def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
     row, col = place[matrix.row], place[matrix.col]
     inside = (row >= 0) & (col >= 0)
     return cotan.Sparse.from_coo(row[inside], col[inside], matrix.values[inside], (len(kept), len(kept)))
-
-
-def normalized(adjacency: cotan.Sparse) -> cotan.Sparse:
-    """D^-1/2 A D^-1/2 for A with self-loops, D_ii the sum of row i."""
-    root = adjacency.sum_rows().clamp(min=1e-12).rsqrt()
-    return adjacency.with_values(root[adjacency.row] * adjacency.values * root[adjacency.col])
 
 
 @cotan.model("topk")

@@ -90,8 +90,7 @@ class _Bench:
         return splits
 
     def _model(self, entry: Entry, splits: Splits, seed: int) -> nn.Module:
-        given = entry.features if isinstance(entry.features, list | None) else [entry.features]
-        features = given and [request_of(feature) for feature in given]
+        features = entry.features and [request_of(feature) for feature in entry.features]
         return model_for(entry.name, splits, task=self.suite.task, features=features, seed=seed, **entry.options)
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:

@@ -36,6 +36,8 @@ class Entry:
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name)
+        if not isinstance(self.features, list | None):
+            object.__setattr__(self, "features", [self.features])
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ class Suite:
 
     def key(self, dataset: Entry, model: Entry, seed: int) -> str:
         """A result's address: of all that it depends on, but for the versions."""
-        features = model.features if model.features is None or isinstance(model.features, list) else [model.features]
-        parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), features, self.task]
+        parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), model.features, self.task]
         return digest([*parts, self.recipe_of(model, seed).record()])[:16]
 
 

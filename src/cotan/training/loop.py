@@ -181,10 +181,10 @@ class _Fit:
 
     def _keep(self, line: dict[str, Any], val: dict[str, float]) -> None:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
-        rank: tuple[float, ...] = (
-            (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],) if val else ()
-        )
-        better = self.best is None or rank > self.best or not val  # without a val, the last epoch is the best
+        rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
+        if val:
+            rank = (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],)
+        better = self.best is None or rank > self.best
         if better:
             self.best = rank
             self.run.best_epoch = self.epoch
