@@ -1,5 +1,6 @@
 import pytest
 import torch
+import trimesh
 
 import cotan
 
@@ -12,6 +13,33 @@ def test_a_mesh_goes_there_and_back(suffix, sphere, tmp_path):
     assert back.num_nodes == 642
     a, b = (torch.sort(cotan.compute(d, "mass")).values for d in (sphere, back))
     assert torch.allclose(a, b, rtol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["3mf", "dae"])
+def test_formats_of_the_extra(suffix, tmp_path):
+    pytest.importorskip("lxml")
+    pytest.importorskip("collada")
+    ball = trimesh.creation.icosphere(1)
+    (tmp_path / f"s.{suffix}").write_bytes(ball.export(file_type=suffix))
+    back = cotan.read(tmp_path / f"s.{suffix}")
+    assert (back.num_nodes, back.face.shape[1]) == (42, 80)
+
+
+def test_a_format_whose_reader_is_missing_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(trimesh, "available_formats", lambda: {"off"})
+    (tmp_path / "s.3mf").write_bytes(b"PK")
+    with pytest.raises(cotan.CotanError, match=r"need lxml and pycollada: pip install 'cotan\[formats\]'"):
+        cotan.read(tmp_path / "s.3mf")
+
+
+def test_a_scene_is_its_meshes_or_else_its_points(tmp_path):
+    ball, points = trimesh.creation.icosphere(1), trimesh.PointCloud([[9.0, 9, 9], [8, 8, 8]])
+    for name, parts in {"both": [ball, points], "points": [points, points]}.items():
+        (tmp_path / f"{name}.glb").write_bytes(trimesh.Scene(parts).export(file_type="glb"))
+    both, alone = (cotan.read(tmp_path / f"{name}.glb") for name in ("both", "points"))
+    assert (both.num_nodes, float(both.pos.max())) == (42, pytest.approx(1))
+    assert "face" not in alone
+    assert sorted(alone.pos[:, 0].tolist()) == [8, 8, 9, 9]
 
 
 def test_double_keeps_the_files_digits(tmp_path):

@@ -7,11 +7,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .errors import CotanError, MeshWarning, unknown
 
-MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf")
+MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
+WRITES = (".off", ".obj", ".ply", ".stl", ".glb")
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 
 
@@ -21,7 +23,8 @@ def read(
     """A mesh or a graph from a file, as `torch_geometric.data.Data`.
 
     Arguments:
-        path: a mesh (.off .obj .ply .stl .glb .3mf) or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx).
+        path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
+            (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
         weld: merge vertices at the same place, as seams of texture and normals leave them.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
@@ -54,12 +57,14 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     import trimesh
     from torch_geometric.data import Data
 
+    if path.suffix.lower()[1:] not in trimesh.available_formats():
+        raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mesh: Any = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
-                mesh = mesh.to_mesh() if mesh.geometry else None
+                mesh = _of_scene(mesh)
     except Exception as reason:  # parsers of broken files raise anything
         raise CotanError(f"{path} cannot be read as a mesh: {type(reason).__name__}: {reason}") from reason
     if mesh is None or len(mesh.vertices) == 0:
@@ -78,6 +83,18 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
     data.pos = data.pos.to(dtype)
     return data
+
+
+def _of_scene(scene: Any) -> Any:
+    """All meshes of a scene as one; where there are none, all points."""
+    import trimesh
+
+    placed = scene.dump()  # in the scene's coordinates
+    cloud: Any = trimesh.PointCloud
+    clouds = [part.vertices for part in placed if isinstance(part, cloud)]
+    if clouds and len(clouds) == len(placed):
+        return cloud(np.concatenate(clouds))
+    return scene.to_mesh() if placed else None
 
 
 def _mended(path: Path, data: Any) -> Any:
@@ -150,8 +167,8 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: torch.Tensor | Non
     import trimesh
 
     path = Path(path)
-    if path.suffix.lower() not in MESHES:
-        raise unknown(f"kind of file ({path})", path.suffix.lower(), MESHES)
+    if path.suffix.lower() not in WRITES:
+        raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)
     face = data.face.T.cpu().numpy() if data.get("face") is not None else None
     shades = None if colors is None else (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
