@@ -1,4 +1,4 @@
-"""All pairs at once, for small matrices."""
+"""Small matrices: their k smallest pairs by way of a tridiagonal matrix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
+from scipy.linalg.lapack import dgtsv, dormqr, dsterf, dsytrd
 
 from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
 
 MIXED = 1e-8  # how much of the constants the other vectors may hold
-ALL = 400  # vertices up to which a part of the pairs is no quicker than all
+WORK = 64  # columns that LAPACK treats at once
+PARALLEL = 0.01  # product of two vectors found one by one from which they are not told apart
 
 
 def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -26,11 +27,7 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     A *= scale
     A *= scale[:, None]
     A += A.T.copy()
-    if len(m) > ALL and 5 * k < len(m):
-        values, psi = eigh(A, subset_by_index=(0, k - 1), driver="evr", check_finite=False)
-    else:
-        values, psi = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(A)))  # quicker than numpy's
-    values, U = values[:k], np.ascontiguousarray(psi[:, :k].T)
+    values, U = some_pairs(A, k) or all_pairs(A, k)
     errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
     tiny = zero(A.diagonal())
     worst, constant = residual(values, errors, tiny), has_constants(L)
@@ -40,3 +37,42 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
         if mixed or residual(better[0], better[2], tiny) < worst:
             return better
     return values, U, errors
+
+
+def all_pairs(A: Array, k: int) -> tuple[Array, Array]:
+    """The first k of all pairs of A (V, V): values (k,), rows (k, V)."""
+    values, psi = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(A)))
+    return values[:k], np.ascontiguousarray(psi[:, :k].T)
+
+
+def some_pairs(A: Array, k: int) -> tuple[Array, Array] | None:
+    """The k smallest pairs of A alone; None where eigenvalues lie so close that their vectors are not told apart.
+
+    A = Q T Q^T with T tridiagonal. All eigenvalues of T cost little, and one solve with T - lambda_i, in O(V), gives a
+    vector: inverse iteration from an eigenvalue as exact as it gets ends after a step, which is done twice.
+    """
+    size = len(A)
+    if size < 3 or 2 * k > size:
+        return None
+    reflections, diagonal, off, tau, _ = dsytrd(A.T, lower=1, lwork=WORK * size)
+    values = dsterf(diagonal, off)[0][:k]
+    start = np.random.default_rng(0).standard_normal(size)
+    V = np.empty((k, size))
+    for i, value in enumerate(values):
+        y = start
+        for _ in range(2):
+            *_, y, _ = dgtsv(off, diagonal - value, off, y)
+        V[i] = y
+    V /= np.linalg.norm(V, axis=1, keepdims=True)
+    G = V @ V.T
+    G.flat[:: k + 1] -= 1
+    if not np.abs(G).max() < PARALLEL:
+        return None
+    for _ in range(3):  # the orthonormal vectors nearest to these (Newton and Schulz): V - (V V^T - 1) V / 2 ...
+        V -= G @ V / 2
+        G = V @ V.T
+        G.flat[:: k + 1] -= 1
+        if np.abs(G).max() < 1e-14:
+            break
+    V[:, 1:] = dormqr("L", "N", reflections[1:, :-1], tau, V[:, 1:].T, WORK * size)[0].T
+    return values, V
