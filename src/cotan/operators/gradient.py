@@ -58,26 +58,25 @@ def slopes(
     here, size = source - rows.start, rows.stop - rows.start
     edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos]
 
-    # sum u u^T = F (sum e e^T) F^T, F = (p, q) the vertex's tangents: summed in space, then turned into the frame.
-    xx, xy, xz, yy, yz, zz = (
-        pos.new_zeros(size).index_add(0, here, edge[i] * edge[j]) for i in range(3) for j in range(i, 3)
-    )
-    p, q = frames[rows].permute(1, 2, 0).contiguous()  # (3, V) each
-    spread = torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz]).view(3, 3, size)
-    image = (spread * p).sum(1)
-    a, b, c = (image * p).sum(0), (image * q).sum(0), ((spread * q).sum(1) * q).sum(0)
+    def along(tangent: Tensor) -> Tensor:
+        x, y, z = (part.index_select(0, here) for part in tangent)
+        return torch.addcmul(torch.addcmul(x * edge[0], y, edge[1]), z, edge[2])
+
+    def total(entries: Tensor) -> Tensor:
+        return pos.new_zeros(size).index_add(0, here, entries)
+
+    u, v = (along(tangent) for tangent in frames[rows].permute(1, 2, 0).contiguous())
+    a, b, c = total(u * u), total(u * v), total(v * v)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     determinant = a * c - b * b
     scale = 1 / determinant.where(determinant > 0, 1)
+    a, b, c = ((scale * part).index_select(0, here) for part in (a, -b, c))
 
-    def entries(fit: Tensor) -> Tensor:
-        x, y, z = (slope.index_select(0, here) * along for slope, along in zip(fit, edge, strict=True))
-        weight = x + y + z
-        total = pos.new_zeros(size).index_add(0, here, weight)
-        return torch.index_copy(weight, 0, diagonal[rows] - first, -total)  # an entry i, i has no edge
+    def entries(weight: Tensor) -> Tensor:
+        return torch.index_copy(weight, 0, diagonal[rows] - first, -total(weight))  # an entry i, i has no edge
 
-    return entries(scale * (c * p - b * q)), entries(scale * (a * q - b * p))
+    return entries(torch.addcmul(c * u, b, v)), entries(torch.addcmul(a * v, b, u))
 
 
 def blocks(size: int) -> list[slice]:
@@ -96,10 +95,10 @@ def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor]:
     """The pattern of sorted edges and a diagonal, and where in it the diagonal (V,) is."""
     here = torch.arange(size, device=source.device)
-    below = target < source
-    at_edge = torch.arange(len(source), device=source.device) + source + (~below).long()
+    below = (target < source).long()
+    at_edge = torch.arange(1, len(source) + 1, device=source.device) + source - below
     degree = torch.bincount(source, minlength=size)
     rowptr = torch.cat([degree.new_zeros(1), (degree + 1).cumsum(0)])
-    at_diagonal = rowptr[:-1] + torch.bincount(source[below], minlength=size)
+    at_diagonal = rowptr[:-1].index_add(0, source, below)
     col = source.new_empty(len(source) + size).index_copy_(0, at_edge, target).index_copy_(0, at_diagonal, here)
     return Pattern(rowptr, col, (size, size)), at_diagonal
