@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cotan.errors import CotanError
-from cotan.operators import eigen, eigen_factor, eigen_sparse
+from cotan.operators import eigen, eigen_chebyshev, eigen_dense, eigen_factor, eigen_sparse
 from cotan.operators.eigen import eigenpairs
 from cotan.operators.eigen_chebyshev import chebyshev_pairs
 from cotan.operators.eigen_lanczos import lanczos
@@ -55,27 +55,44 @@ def circle(n, k):
     return torch.from_numpy(np.sort(2 - 2 * np.cos(2 * np.pi * np.arange(n) / n))[:k])
 
 
+@pytest.fixture(params=["factors", "products", pytest.param("cuda", marks=pytest.mark.cuda)])
+def pairs(request, monkeypatch):
+    """`eigenpairs` by each way to large matrices: factors, the products that other devices have to do with, and CUDA."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if request.param == "products":
+        monkeypatch.setattr(eigen, "FACTORISED", ())
+    device = "cuda" if request.param == "cuda" else "cpu"
+
+    def found(L, mass, k):
+        values, vectors = eigenpairs(L.to(device), mass.to(device), k)
+        assert values.device.type == vectors.device.type == device
+        return values.cpu(), vectors.cpu()
+
+    return found
+
+
 @pytest.mark.parametrize("n", [3, 60, 3000])
-def test_cycle(n):
+def test_cycle(n, pairs):
     k = min(n, 20)
-    values, vectors = eigenpairs(cycle(n), ones(n), k)
+    values, vectors = pairs(cycle(n), ones(n), k)
     torch.testing.assert_close(values, circle(n, k), atol=1e-12, rtol=1e-9)
     if n > 3:
         check_pairs(cycle(n), ones(n), values, vectors)
 
 
-def test_torus_has_multiplicities_up_to_twelve():
+def test_torus_has_multiplicities_up_to_twelve(pairs):
     n, k = 50, 120
     line = circle(n, n)
     exact = (line[:, None] + line).flatten().sort().values[:k]
     L = torus(n)
-    values, vectors = eigenpairs(L, ones(n * n), k)
+    values, vectors = pairs(L, ones(n * n), k)
     torch.testing.assert_close(values, exact, atol=1e-12, rtol=1e-9)
     check_pairs(L, ones(n * n), values, vectors)
 
 
 @pytest.mark.parametrize("name", ["star", "hypercube"])
-def test_eigenvalues_far_more_multiple_than_a_block_is_wide(name):
+def test_eigenvalues_far_more_multiple_than_a_block_is_wide(name, pairs):
     if name == "star":  # 0, then 1 as often as there are leaves but one, then V
         n = 3000
         L, exact = graph([(0, i) for i in range(1, n)], n), torch.tensor([0.0] + [1.0] * 39)
@@ -83,7 +100,7 @@ def test_eigenvalues_far_more_multiple_than_a_block_is_wide(name):
         n = 2**11
         L = graph([(i, i ^ (1 << b)) for i in range(n) for b in range(11) if i < i ^ (1 << b)], n)
         exact = torch.tensor([0.0] + [2.0] * 11 + [4.0] * 28)
-    values, vectors = eigenpairs(L, ones(n), 40)
+    values, vectors = pairs(L, ones(n), 40)
     torch.testing.assert_close(values, exact.double(), atol=1e-10, rtol=1e-9)
     check_pairs(L, ones(n), values, vectors)
 
@@ -98,27 +115,27 @@ def test_pairs_that_lanczos_missed_are_found_again():
     np.testing.assert_allclose(complete[0], values[1:9], rtol=1e-9)
 
 
-def test_each_component_has_its_zero():
+def test_each_component_has_its_zero(pairs):
     L = Sparse.block_diagonal(
         [cycle(1500), cycle(5), cycle(5), Sparse.from_coo(*[torch.arange(40)] * 2, 0 * ones(40), (40, 40))]
     )
-    values, vectors = eigenpairs(L, ones(1550), 50)
+    values, vectors = pairs(L, ones(1550), 50)
     assert (values[:43] == 0).all()
     assert values[43] > 0
     check_pairs(L, ones(1550), values, vectors)
     assert torch.linalg.matrix_rank(vectors[:, :43]) == 43
 
 
-def test_forty_copies_of_one_shape():
+def test_forty_copies_of_one_shape(pairs):
     L = Sparse.block_diagonal([cycle(50)] * 40)
-    values, _ = eigenpairs(L, ones(2000), 200)
+    values, _ = pairs(L, ones(2000), 200)
     torch.testing.assert_close(values, circle(50, 5).repeat_interleave(40), atol=1e-12, rtol=1e-9)
 
 
-def test_isolated_vertices_of_tiny_mass():
+def test_isolated_vertices_of_tiny_mass(pairs):
     L = Sparse.block_diagonal([torus(40), Sparse.from_coo(*[torch.arange(3)] * 2, 0 * ones(3), (3, 3))])
     mass = torch.cat([ones(1600), 1e-9 * ones(3)])
-    values, vectors = eigenpairs(L, mass, 12)
+    values, vectors = pairs(L, mass, 12)
     assert (values[:4] == 0).all()
     check_pairs(L, mass, values, vectors)
 
@@ -132,20 +149,20 @@ def test_fewer_vertices_than_pairs(n, k):
     torch.testing.assert_close(vectors @ torch.diag(values) @ vectors.T, L.to_dense(), atol=1e-12, rtol=0)
 
 
-def test_positive_definite_matrix_and_kernel_that_is_not_constant():
+def test_positive_definite_matrix_and_kernel_that_is_not_constant(pairs):
     n = 2000
     held = cycle(n)
     held = Sparse.from_coo(
         torch.cat([held.row, torch.tensor([0])]), torch.cat([held.col, torch.tensor([0])]),
         torch.cat([held.values, ones(1)]), (n, n), sum_duplicates=True,
     )  # fmt: skip
-    values, vectors = eigenpairs(held, ones(n), 10)
+    values, vectors = pairs(held, ones(n), 10)
     check_pairs(held, ones(n), values, vectors)
     assert values[0] > 1e-8
     L, degree = torus(45), torch.rand(2025, generator=torch.Generator().manual_seed(0)).double() + 0.5
     scaled = L.with_values(L.values / (degree[L.row] * degree[L.col]).sqrt())
-    normalised, _ = eigenpairs(scaled, ones(2025), 20)
-    with_mass, _ = eigenpairs(L, degree, 20)
+    normalised, _ = pairs(scaled, ones(2025), 20)
+    with_mass, _ = pairs(L, degree, 20)
     torch.testing.assert_close(normalised, with_mass, atol=1e-10, rtol=1e-9)
 
 
@@ -169,6 +186,34 @@ def test_dense_and_sparse_solvers_agree(monkeypatch):
     check_pairs(L, mass, *sparse)
 
 
+@pytest.mark.parametrize("scale", [1e-150, 1, 1e150])
+def test_some_pairs_are_the_first_of_all(scale):
+    random = np.random.default_rng(0)
+    A = random.standard_normal((120, 120)) * random.uniform(0, 1, 120)
+    A = A @ A.T * scale
+    values, U = eigen_dense.some_pairs(A, 40)
+    every, psi = eigen_dense.all_pairs(A, 40)
+    np.testing.assert_allclose(values, every, rtol=0, atol=1e-13 * np.abs(A).max())
+    np.testing.assert_allclose(U @ U.T, np.eye(40), atol=1e-14)
+    np.testing.assert_allclose(np.abs((U * psi).sum(1)), 1, rtol=1e-9)
+
+
+def test_vectors_of_close_eigenvalues_are_left_to_the_solver_of_all():
+    """Equal, equal but for rounding, close, and apart: orthonormal pairs in each case."""
+    random = np.random.default_rng(1)
+    Q = np.linalg.qr(random.standard_normal((90, 90)))[0]
+    for gap in (0, 1e-15, 1e-12, 1e-8, 1e-3):
+        exact = np.arange(90.0)
+        exact[10:14] = 10 + gap * np.arange(4)
+        A = (Q * exact) @ Q.T
+        values, U = eigen_dense.some_pairs((A + A.T) / 2, 30) or eigen_dense.all_pairs((A + A.T) / 2, 30)
+        np.testing.assert_allclose(U @ U.T, np.eye(30), atol=1e-13)
+        np.testing.assert_allclose(U @ A, values[:, None] * U, atol=1e-11)
+        np.testing.assert_allclose(values, exact[:30], atol=1e-12)
+    assert eigen_dense.some_pairs(np.diag(np.repeat(np.arange(30.0), 3)), 40) is None
+    assert eigen_dense.some_pairs(np.zeros((30, 30)), 5) is None
+
+
 def test_superlu_solves_as_cholesky_does():
     pytest.importorskip("cholespy")
     from scipy.sparse import eye_array
@@ -188,23 +233,16 @@ def test_lanczos_says_when_it_did_not_converge():
     np.testing.assert_allclose(np.abs(U).argmax(1), [0, 1, 2, 3, 4])
 
 
-@pytest.mark.parametrize("shape", ["torus", "parts"])
-def test_chebyshev_filter_finds_the_same_pairs(shape):
-    """The solver for CUDA, on the CPU: no factorisation, and components need no care."""
-    L = torus(30) if shape == "torus" else Sparse.block_diagonal([torus(20)] * 3)
-    mass = torch.rand(L.shape[0], generator=torch.Generator().manual_seed(1)).double() + 0.5
-    values, vectors = chebyshev_pairs(L, mass, 40, 1e-6)
-    torch.testing.assert_close(values, eigenpairs(L, mass, 40)[0], atol=1e-12, rtol=1e-9)
-    check_pairs(L, mass, values, vectors)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_pairs_on_cuda():
-    L = torus(60)
-    values, vectors = eigenpairs(L.to("cuda"), ones(3600).cuda(), 40)
-    assert vectors.device.type == "cuda"
-    torch.testing.assert_close(values.cpu(), eigenpairs(L, ones(3600), 40)[0], atol=1e-10, rtol=1e-9)
+def test_chebyshev_filter_gives_up_where_it_is_too_slow(monkeypatch):
+    L = torus(30)
+    A, m = L.to_scipy(), np.ones(900)
+    values, U, errors = chebyshev_pairs(A, m, 40, 1e-6, torch.device("cpu"))
+    check_pairs(L, ones(900), torch.from_numpy(values), torch.from_numpy(U.T))
+    assert errors.max() <= 1e-6 * values[1]
+    monkeypatch.setattr(eigen_chebyshev, "ROUNDS", 1)
+    assert chebyshev_pairs(A, m, 40, 1e-6, torch.device("cpu")) is None
+    monkeypatch.setattr(eigen, "FACTORISED", ())
+    torch.testing.assert_close(eigenpairs(L, ones(900), 40)[0], torch.from_numpy(values), atol=1e-12, rtol=1e-9)
 
 
 def test_signs_are_fixed():

@@ -20,6 +20,7 @@ from .eigen_sparse import sparse_pairs
 from .threads import one_thread
 
 DENSE = 256  # up to so many vertices, and four for each pair that is wanted, a dense solver is quicker
+FACTORISED = ("cpu",)  # devices with sparse factorisations; on others products with the matrix have to do
 
 
 def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -29,21 +30,15 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
     """
     check(matrix, mass, k, tolerance)
     k = min(k, len(mass))
-    found = None
-    if matrix.device.type != "cpu" and len(mass) > DENSE + 4 * k:
-        found = chebyshev_pairs(matrix.with_values(matrix.values.detach()), mass.detach(), k, tolerance)
-    if found is None:
-        L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-        with one_thread(len(m)):
-            values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance))
-    else:
-        values, rows = found[0], found[1].mT.contiguous()
+    L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
+    with one_thread(len(m)):
+        values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance, matrix.device))
     return attach(matrix, mass, values, positive(rows).mT.contiguous())
 
 
-def solve(L: Any, m: Array, k: int, tolerance: float) -> tuple[Array, Array]:
+def solve(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> tuple[Array, Array]:
     """Values (k,) and vectors as rows (k, V), component by component: eigenvalues that these share are so often multiple."""
-    found = [(rows, *connected_pairs(part, m[rows], k, tolerance)) for rows, part in components(L, m, k)]
+    found = [(rows, *connected_pairs(part, m[rows], k, tolerance, device)) for rows, part in components(L, m, k)]
     values, errors = (np.concatenate([pairs[i] for pairs in found]) for i in (1, 3))
     order = np.argsort(values, kind="stable")
     judge(L.diagonal() / m, values[order], errors[order[:k]], tolerance)
@@ -77,12 +72,15 @@ def components(L: Any, m: Array, k: int) -> Iterator[tuple[Array, Any]]:
         yield order[start:end], L[start:end, start:end]
 
 
-def connected_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
+def connected_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> Found:
     """One component, by whichever solver is quicker at its size: values, vectors phi as rows (k, V), errors."""
     if len(m) == 1:
         return L.diagonal() / m, m[None] ** -0.5, np.zeros(1)
-    solver = dense_pairs if len(m) <= DENSE + 4 * k else sparse_pairs
-    values, U, errors = solver(L, m, min(k, len(m)), tolerance)
+    if len(m) <= DENSE + 4 * k:
+        values, U, errors = dense_pairs(L, m, min(k, len(m)), tolerance)
+    else:
+        found = None if device.type in FACTORISED else chebyshev_pairs(L, m, k, tolerance, device)
+        values, U, errors = found or sparse_pairs(L, m, k, tolerance)
     phi = U * m**-0.5
     if has_constants(L) and values[0] <= zero(
         L.diagonal() / m

@@ -7,37 +7,47 @@ eigenvalue is missed, and c is its largest Ritz value.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..sparse import Sparse
+from .eigen_factor import Array
+from .eigen_refine import Found, Shifted, has_constants, residual
 
 ROUNDS, DEGREES = 30, (20, 200)
 
 
-def chebyshev_pairs(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor] | None:
-    """The k smallest pairs: values (k,), vectors (V, k); None where the tolerance was not met."""
-    scale = mass.double().rsqrt()
-    A = Sparse(matrix.pattern, matrix.values.double() * scale[matrix.row] * scale[matrix.col])
+def chebyshev_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> Found | None:
+    """The k smallest pairs of A = M^-1/2 L M^-1/2: values (k,), orthonormal rows (k, V), errors (k,), all on the host.
+
+    None where the tolerance was not met.
+    """
+    shifted = Shifted(L, m)
+    A = Sparse.from_scipy(shifted.A).to(device)
     bound = float(A.with_values(A.values.abs()).sum_rows().max()) or 1.0  # Gershgorin
-    size, width = len(scale), min(len(scale), k + max(16, k // 4))
-    generator = torch.Generator().manual_seed(0)
-    X = torch.randn(size, width, dtype=torch.float64, generator=generator).to(scale.device)
-    X = torch.linalg.qr(X).Q
+    constant = (m / m.sum()) ** 0.5 if has_constants(L) else np.empty(0)
+    known = torch.from_numpy(constant).to(device).view(-1, len(m)).mT  # (V, 1) or (V, 0)
+    want, size = k - known.shape[1], len(m)
+    width = min(size - known.shape[1], want + max(16, k // 4))
+    X = torch.randn(size, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
     cut = bound / 4
     for _ in range(ROUNDS):
         low, high = DEGREES
-        X = torch.linalg.qr(_filter(A, X, cut, bound, degree=int(min(high, max(low, 4 * (bound / cut) ** 0.5))))).Q
+        X = _filter(A, X, cut, bound, degree=int(min(high, max(low, 4 * (bound / cut) ** 0.5))))
+        X = torch.linalg.qr(torch.cat([known, X], 1)).Q[:, known.shape[1] :]
         AX = A @ X
         H = X.mT @ AX
-        values, Y = torch.linalg.eigh((H + H.mT) / 2)
+        ritz, Y = torch.linalg.eigh((H + H.mT) / 2)
         X, AX = X @ Y, AX @ Y
-        error = (AX - X * values)[:, :k].norm(dim=0)
-        above = values[values > 1e-11 * bound]
-        least = above[0] if len(above) else values.new_tensor(bound)
-        if float((error / values[:k].clamp(min=float(least))).max()) <= tolerance:
-            return values[:k].clamp(min=0), X[:, :k] * scale[:, None]
-        cut = max(float(values[-1]), 1e-9 * bound)
+        errors = (AX - X * ritz)[:, :want].norm(dim=0)
+        if residual(ritz.cpu().numpy(), errors.cpu().numpy(), shifted.tiny) <= tolerance:
+            U = torch.cat([known, X[:, :want]], 1).mT.contiguous().cpu().numpy()
+            values = np.concatenate([np.zeros(len(constant[:1])), ritz[:want].cpu().numpy()])
+            return values, U, shifted.errors(values, U)
+        cut = max(float(ritz[-1]), 1e-9 * bound)
     return None
 
 

@@ -55,13 +55,17 @@ def some_pairs(A: Array, k: int) -> tuple[Array, Array] | None:
     if size < 3 or 2 * k > size:
         return None
     reflections, diagonal, off, tau, _ = dsytrd(A.T, lower=1, lwork=WORK * size)
+    most = float(np.abs(diagonal).max()) or 1.0
+    diagonal, off = diagonal / most, off / most
     values = dsterf(diagonal, off)[0][:k]
     start = np.random.default_rng(0).standard_normal(size)
     V = np.empty((k, size))
     for i, value in enumerate(values):
         y = start
         for _ in range(2):
-            *_, y, _ = dgtsv(off, diagonal - value, off, y)
+            *_, y, singular = dgtsv(off, diagonal - value, off, y)
+            if singular:
+                return None
         V[i] = y
     V /= np.linalg.norm(V, axis=1, keepdims=True)
     G = V @ V.T
@@ -75,4 +79,4 @@ def some_pairs(A: Array, k: int) -> tuple[Array, Array] | None:
         if np.abs(G).max() < 1e-14:
             break
     V[:, 1:] = dormqr("L", "N", reflections[1:, :-1], tau, V[:, 1:].T, WORK * size)[0].T
-    return values, V
+    return most * values, V
