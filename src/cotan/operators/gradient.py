@@ -56,11 +56,11 @@ def slopes(
     first, last = (int(pattern.rowptr[i]) for i in (rows.start, rows.stop))
     source, target = pattern.row[first:last], pattern.col[first:last]
     here, size = source - rows.start, rows.stop - rows.start
-    edge = [column.index_select(0, target) - column.index_select(0, source) for column in pos]
+    edge = [column.index_select(0, target).sub_(column.index_select(0, source)) for column in pos]
 
     def along(tangent: Tensor) -> Tensor:
         x, y, z = (part.index_select(0, here) for part in tangent)
-        return torch.addcmul(torch.addcmul(x * edge[0], y, edge[1]), z, edge[2])
+        return (x * edge[0]).addcmul_(y, edge[1]).addcmul_(z, edge[2])
 
     def total(entries: Tensor) -> Tensor:
         return pos.new_zeros(size).index_add(0, here, entries)
@@ -76,7 +76,7 @@ def slopes(
     def entries(weight: Tensor) -> Tensor:
         return torch.index_copy(weight, 0, diagonal[rows] - first, -total(weight))  # an entry i, i has no edge
 
-    return entries(torch.addcmul(c * u, b, v)), entries(torch.addcmul(a * v, b, u))
+    return entries((c * u).addcmul_(b, v)), entries((a * v).addcmul_(b, u))
 
 
 def blocks(size: int) -> list[slice]:
