@@ -60,7 +60,8 @@ def slopes(
 
     def along(tangent: Tensor) -> Tensor:
         x, y, z = (part.index_select(0, here) for part in tangent)
-        return (x * edge[0]).addcmul_(y, edge[1]).addcmul_(z, edge[2])
+        product: Tensor = (x * edge[0]).addcmul_(y, edge[1]).addcmul_(z, edge[2])
+        return product
 
     def total(entries: Tensor) -> Tensor:
         return pos.new_zeros(size).index_add(0, here, entries)
