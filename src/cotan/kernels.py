@@ -115,6 +115,15 @@ def _largest(pattern: Pattern, s: Tensor) -> Tensor:
     return torch.where(pattern.counts[:, None] > 0, top, 0)
 
 
+def reverse_mode_only() -> bool:
+    """Whether nothing but autograd's reverse mode may watch: no compiler, no torch.func, no forward mode.
+
+    Then a Function needs neither `jvp` nor `vmap`.
+    """
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    return not (is_compiling() or forward_mode or torch._C._are_functorch_transforms_active())
+
+
 # --- with derivatives -------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from torch.compiler import is_compiling
 from .errors import CotanError
 from .kernels import collect as collect
 from .kernels import product, segment_sum
+from .kernels import reverse_mode_only as reverse_mode_only
 from .kernels import sampled as sampled
 from .kernels import segment_max as segment_max
 from .kernels import segment_mean as segment_mean
