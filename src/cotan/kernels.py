@@ -6,7 +6,8 @@ Two pairs close under differentiation, so none needs more than itself for the se
     collect  y_r = sum_e s_e                  spread   s_e = x_{row e}                  (or of a column)
 
 Each row is summed by one worker in the order of its entries: nothing is added atomically, and no E x C message is made.
-torch's embedding bag is the kernel of choice: on a CPU it is ahead of the CSR product, and it has one on CUDA.
+torch's embedding bag is the kernel of choice: on a CPU it is ahead of the CSR product, and it has one on CUDA. There
+Triton's (`triton_kernels`) come before it, where Triton is installed and no compiler traces.
 
 Every function has two classes. In torch 2.13 one with a `jvp` does not compile in one graph, and one without raises in
 forward mode: the traced class has none, its child adds it.
@@ -14,9 +15,12 @@ forward mode: the traced class has none, its child adds it.
 
 from __future__ import annotations
 
+import importlib
+import os
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -49,8 +53,21 @@ def _csr(pointer: Tensor, col: Tensor, values: Tensor, columns: int) -> Tensor:
     return torch.sparse_csr_tensor(pointer, col, values, (len(pointer) - 1, columns), check_invariants=False)
 
 
+HAS_TRITON = find_spec("triton") is not None
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's interpreter, for tests: it reads the CPU's tensors
+
+
+def _triton(x: Tensor) -> Any:
+    """The module of Triton's kernels where it can take x, else None."""
+    if not HAS_TRITON or not (x.is_cuda or INTERPRETED) or is_compiling():
+        return None
+    return importlib.import_module("cotan.triton_kernels")
+
+
 def _bag(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
     """(R, C): y_r = sum over i in pointer[r]:pointer[r + 1] of weights_i x_{index i}, x of shape (N, C)."""
+    if ours := _triton(x):
+        return cast(Tensor, ours.total(pointer, index, weights, x))
     if x.dtype == torch.float64 and x.device.type == "cpu" and not is_compiling():
         # The bag runs on one thread in float64.
         weights = x.new_ones(len(index)) if weights is None else weights
@@ -67,6 +84,8 @@ def _product(pattern: Pattern, values: Tensor, x: Tensor) -> Tensor:
     if values.ndim == 1:
         return _bag(pointer, col, values, x)
     kernels = values.shape[1]
+    if ours := _triton(x):
+        return cast(Tensor, (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x))
     if x.ndim == 2:
         if is_compiling():
             return torch.stack([_bag(pointer, col, values[:, j], x) for j in range(kernels)], 1)
@@ -82,6 +101,8 @@ def _product(pattern: Pattern, values: Tensor, x: Tensor) -> Tensor:
 
 
 def _sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+    if ours := _triton(a):
+        return cast(Tensor, ours.sampled(pattern.index("row"), pattern.index("col"), a, b))
     if a.ndim == 3 or b.ndim == 3:
         kernels = a.shape[1] if a.ndim == 3 else b.shape[1]
         slices = [
@@ -381,6 +402,8 @@ def _shares(pattern: Pattern, s: Tensor, top: Tensor) -> Tensor:
 class _TracedSoftmax(Function):
     @staticmethod
     def forward(pattern: Pattern, s: Tensor) -> Tensor:
+        if ours := _triton(s):
+            return cast(Tensor, ours.softmax(pattern.index("rowptr"), s))
         s = (s - _largest(pattern, s).index_select(0, pattern.index("row"))).exp()
         return s / _collected(pattern, s, False).index_select(0, pattern.index("row"))
 
