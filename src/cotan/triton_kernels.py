@@ -4,6 +4,9 @@ One program sums one row in the order of its entries, so the numbers are the sam
 float64 for float64. Names as in `kernels`: R rows, E entries, J weight sets, C channels.
 """
 
+# mypy: disable-error-code="untyped-decorator, no-untyped-def"
+# Triton reads the signatures of its kernels: they are not typed.
+
 from __future__ import annotations
 
 from typing import Any

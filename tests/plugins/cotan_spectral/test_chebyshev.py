@@ -10,7 +10,9 @@ def random_graphs():
     return [(seed, directed, weighted) for seed in range(2) for directed in (False, True) for weighted in (False, True)]
 
 
-@pytest.mark.parametrize(("in_dim", "out_dim"), [(3, 7), (60, 61), (7, 3), (40, 33)])  # side by side, in parts, from the end, in place
+@pytest.mark.parametrize(
+    ("in_dim", "out_dim"), [(3, 7), (60, 61), (7, 3), (40, 33)]
+)  # side by side, in parts, from the end, in place
 @pytest.mark.parametrize("order", [1, 2, 3, 6])
 @pytest.mark.parametrize(("seed", "directed", "weighted"), random_graphs())
 def test_pyg(random_graph, seed, directed, weighted, order, in_dim, out_dim):
