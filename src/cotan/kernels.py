@@ -7,7 +7,6 @@ Triton's (`triton_kernels`) come before it, where Triton is installed and no com
 
 from __future__ import annotations
 
-import importlib
 import os
 import warnings
 from functools import cache
@@ -46,7 +45,9 @@ def _triton(x: Tensor) -> Any:
     """The module of Triton's kernels where it can take x, else None."""
     if not HAS_TRITON or not (x.is_cuda or INTERPRETED) or is_compiling():
         return None
-    return importlib.import_module("cotan.triton_kernels")
+    from . import triton_kernels
+
+    return triton_kernels
 
 
 def _bag(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
