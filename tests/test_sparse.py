@@ -104,6 +104,17 @@ def test_signals_of_any_shape_and_dtype(dtype: torch.dtype, shape: tuple[int, ..
     torch.testing.assert_close((A @ x).double(), expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
+def test_wide_signals_and_long_rows(device: str) -> None:
+    """More channels, and more entries of a row, than a kernel takes at once."""
+    wide = random_matrix(3, 90, 150).to(device)
+    x, y = (torch.randn(n, 131, dtype=torch.float64, device=device) for n in (90, 3))
+    torch.testing.assert_close(wide @ x, wide.to_dense() @ x)
+    torch.testing.assert_close(sampled(wide.pattern, y, x), (y @ x.T)[wide.row, wide.col])
+    s = torch.randn(150, 2, dtype=torch.float64, device=device)
+    expected = torch.cat([s[wide.row == row].softmax(0) for row in range(3)])
+    torch.testing.assert_close(segment_softmax(s, wide.pattern), expected)
+
+
 def test_noncontiguous_signals_and_gradients() -> None:
     A = random_matrix(dtype=torch.float32)
     x = torch.randn(CHANNELS, 5).T.requires_grad_()

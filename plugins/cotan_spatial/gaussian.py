@@ -1,10 +1,12 @@
 """MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import spread
+from cotan.sparse import Pattern, Sparse, reverse_mode_only, sampled, spread
 
 KINDS = {"polar": 2, "offset": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
 
@@ -68,14 +70,67 @@ class Gaussian(nn.Module):
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         pattern = edge_coordinates.pattern
         share = spread(pattern, pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
-        if self.root is not None:
-            y = nn.functional.linear(x, self.root.weight, self.bias)
+        weights = [  # a kernel after the other: all at once is slower, and larger
+            torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
+            for mean, p in zip(self.mean, factor, strict=True)
+        ]
+        if x.dtype == self.weight.dtype and reverse_mode_only() and not torch.is_autocast_enabled(x.device.type):
+            y = _Convolution.apply(pattern, x, self.weight, *weights)
         else:
-            y = x.new_zeros(len(x), self.weight.shape[2])
-            y = y if self.bias is None else y + self.bias
-        first = x.shape[1] > self.weight.shape[2]  # gather the fewer channels
-        for mean, p, weight in zip(self.mean, factor, self.weight, strict=True):  # all at once is slower, and larger
-            w = torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
-            matrix = edge_coordinates.with_values(w)
-            y = y + matrix @ (x @ weight) if first else torch.addmm(y, matrix @ x, weight)
+            y = convolution(pattern, x, self.weight, weights)
+        if self.root is not None:
+            return y + nn.functional.linear(x, self.root.weight, self.bias)
+        return y if self.bias is None else y + self.bias
+
+
+def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:
+    """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,)."""
+    if x.shape[1] > weight.shape[2]:  # gather the fewer channels
+        terms = [Sparse(pattern, w) @ (x @ W) for w, W in zip(weights, weight, strict=True)]
+    else:
+        terms = [(Sparse(pattern, w) @ x) @ W for w, W in zip(weights, weight, strict=True)]
+    return sum(terms[1:], terms[0])
+
+
+class _Convolution(torch.autograd.Function):
+    """`convolution` in place: no A_k x is kept, since to make it again is quicker than to hold 2 K signals."""
+
+    @staticmethod
+    def forward(ctx: Any, pattern: Pattern, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(x, weight, *weights)
+        y = x.new_zeros(len(x), weight.shape[2])
+        for w, W in zip(weights, weight, strict=True):
+            if x.shape[1] > weight.shape[2]:
+                y += Sparse(pattern, w) @ (x @ W)
+            else:
+                y.addmm_(Sparse(pattern, w) @ x, W)
         return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weight, *weights = ctx.saved_tensors
+        pattern, needed = ctx.pattern, ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # a second derivative will be asked for
+            y = convolution(pattern, x, weight, weights)
+            wanted = [t for t, need in zip((x, weight, *weights), needed, strict=True) if need]
+            found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+            return None, *(next(found) if need else None for need in needed)
+        g_x = torch.zeros_like(x) if needed[0] else None
+        g_weight, g_weights = torch.empty_like(weight), []
+        narrow = x.shape[1] > weight.shape[2]
+        for k, (w, W) in enumerate(zip(weights, weight, strict=True)):
+            A = Sparse(pattern, w)
+            if narrow:
+                back = A.T @ g
+                torch.mm(x.T, back, out=g_weight[k])
+                if g_x is not None:
+                    g_x.addmm_(back, W.T)
+                g_weights.append(sampled(pattern, g, x @ W) if needed[2 + k] else None)
+            else:
+                torch.mm((A @ x).T, g, out=g_weight[k])
+                g_A = g @ W.T
+                if g_x is not None:
+                    g_x += A.T @ g_A
+                g_weights.append(sampled(pattern, g_A, x) if needed[2 + k] else None)
+        return None, g_x, g_weight, *g_weights

@@ -32,7 +32,7 @@ class GIN(nn.Module):
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         first, *rest = self.mlp
         y = nn.functional.linear(x, first.weight)  # sums commute with it, and it may leave fewer channels
-        y = torch.addcmul(adjacency @ y, y, 1 + self.eps) + first.bias
+        y = torch.addcmul(adjacency @ y, y, 1 + self.eps).add_(first.bias)
         for module in rest:
             y = module(y)
         return y

@@ -1,11 +1,15 @@
 """Spectral convolution by polynomials of the Laplacian, without eigenvectors."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.sparse import reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
+WIDE = 32  # channels from which each W_k is worth a product of its own
 
 
 @cotan.layer("chebyshev", invariant_to=("isometry", "scale"))
@@ -35,9 +39,19 @@ class Chebyshev(nn.Module):
     def forward(self, x: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
         if self.weight.shape[1] < self.weight.shape[2]:
             y = self.terms(x, rescaled_laplacian)
+        elif self.in_place(x, rescaled_laplacian):
+            # Asked for outside: there the transpose is kept for the next time.
+            transposed = rescaled_laplacian.T if torch.is_grad_enabled() else None
+            y = _Clenshaw.apply(rescaled_laplacian, transposed, x, self.weight)
         else:
-            y = self.clenshaw(x, rescaled_laplacian)
+            y = clenshaw(x, self.weight, rescaled_laplacian)
         return y if self.bias is None else y + self.bias
+
+    def in_place(self, x: Tensor, laplacian: cotan.Sparse) -> bool:
+        order, _, out_dim = self.weight.shape
+        plain = x.dtype == self.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+        worth = order > 1 and out_dim >= WIDE
+        return worth and plain and reverse_mode_only() and not laplacian.values.requires_grad
 
     def terms(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
         """The terms side by side, some `BESIDE` channels at a time, then W: products of L with in_dim channels."""
@@ -48,24 +62,77 @@ class Chebyshev(nn.Module):
         parts = [torch.cat(t[i : i + few], -1) @ self.weight[i : i + few].flatten(0, 1) for i in range(0, len(t), few)]
         return sum(parts[1:], parts[0])
 
-    def clenshaw(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
-        """W, then the same sum from its end (Clenshaw 1955): products of L with out_dim channels.
-
-        b_k = x W_k + 2 L b_{k+1} - b_{k+2};  y = x W_0 + L b_1 - b_2. Nothing but x is kept for the gradient.
-        """
-        *parts, last = (x @ self.weight.transpose(0, 1).flatten(1)).split(self.weight.shape[2], -1)
-        after = None
-        for k in reversed(range(len(parts))):
-            b = torch.add(parts[k], times(laplacian, last), alpha=2 if k else 1)
-            after, last = last, b if after is None else b - after
-        return last
-
     def multipliers(self, u: Tensor) -> Tensor:
         """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues over the largest, 2 u - 1 of the rescaled Laplacian."""
         t = [torch.ones_like(u), 2 * u - 1]
         for _ in range(len(self.weight) - 2):
             t.append(2 * (2 * u - 1) * t[-1] - t[-2])
         return torch.einsum("kn,kio->nio", torch.stack(t[: len(self.weight)]), self.weight)
+
+
+def clenshaw(x: Tensor, weight: Tensor, laplacian: cotan.Sparse) -> Tensor:
+    """W, then the same sum from its end (Clenshaw 1955): products of L with out_dim channels.
+
+    b_k = x W_k + 2 L b_{k+1} - b_{k+2};  y = x W_0 + L b_1 - b_2. Nothing but x is kept for the gradient.
+    """
+    *parts, last = (x @ weight.transpose(0, 1).flatten(1)).split(weight.shape[2], -1)
+    after = None
+    for k in reversed(range(len(parts))):
+        b = torch.add(parts[k], times(laplacian, last), alpha=2 if k else 1)
+        after, last = last, b if after is None else b - after
+    return last
+
+
+class _Clenshaw(torch.autograd.Function):
+    """`clenshaw` in place: each product with W_k is added to what L gave, so a step touches memory only once.
+
+    The gradients are x^T T_k(L^T) g for W_k and sum_k T_k(L^T) g W_k^T for x.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, laplacian: cotan.Sparse, transposed: cotan.Sparse | None, x: Tensor, weight: Tensor
+    ) -> Tensor:
+        ctx.matrices = laplacian, transposed
+        ctx.save_for_backward(x, weight)
+        after, last = None, x @ weight[-1]
+        for k in reversed(range(len(weight) - 1)):
+            b = times(laplacian, last)
+            if k and after is not None:
+                b.lerp_(after, -1)  # 2 L b_{k+1} - b_{k+2}
+            elif k:
+                b.mul_(2)
+            elif after is not None:
+                b.sub_(after)
+            _rows(b).addmm_(_rows(x), weight[k])
+            after, last = last, b
+        return last
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        laplacian, transposed = ctx.matrices
+        if torch.is_grad_enabled():  # a second derivative will be asked for
+            with torch.enable_grad():
+                y = clenshaw(x, weight, laplacian)
+            wanted = [t for t, needed in zip((x, weight), ctx.needs_input_grad[2:], strict=True) if needed]
+            found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+            return None, None, *(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
+        g_x = torch.zeros_like(x) if ctx.needs_input_grad[2] else None
+        g_weight = torch.empty_like(weight)
+        before, last = None, g.contiguous()
+        for k, w in enumerate(weight):  # last = T_k(L^T) g
+            if g_x is not None:
+                _rows(g_x).addmm_(_rows(last), w.T)
+            torch.mm(_rows(x).T, _rows(last), out=g_weight[k])
+            if k + 1 < len(weight):
+                after = times(transposed, last)
+                before, last = last, after if before is None else after.lerp_(before, -1)
+        return None, None, g_x, g_weight
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.flatten(0, -2)
 
 
 def times(matrix: cotan.Sparse, x: Tensor) -> Tensor:

@@ -395,6 +395,7 @@ def doctor() -> None:
     import torch
 
     from . import __version__, registry
+    from .kernels import HAS_TRITON
     from .store import store
 
     print(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
@@ -407,6 +408,7 @@ def doctor() -> None:
         "potpourri3d",
         "cholespy",
         "safetensors",
+        "triton",
     ):
         try:
             print(f"  {name} {version(name)}")
@@ -414,6 +416,7 @@ def doctor() -> None:
             print(f"  {name} is not installed")
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; everything runs on the CPU"
     print(f"CUDA device: {device}")
+    print("sparse kernels on CUDA: " + ("Triton's" if HAS_TRITON else "torch's, for want of triton"))
     kept = store()
     print(f"store: {kept.folder}, at most {_size(kept.limit)}")
     failures = registry.failures()

@@ -5,6 +5,7 @@
 Graphs: a triangulated square (100k vertices, 600k edges), a power-law graph (100k nodes, 2M edges), and Cora, or one of
 its size without COTAN_DATA. The two of a pair take turns; the ratio is the median over the rounds of peer / ours. What
 depends on the graph alone, cotan takes from its plan and PyG computes in each call, but for the GCNConv that is `cached`.
+`dense` is what the products with the weights alone take, which both sides do alike: no ratio exceeds PyG / dense.
 Memory (Linux) is what one forward and backward add to the peak, each in a process of its own.
 """
 
@@ -25,20 +26,21 @@ from torch_geometric.data import Data
 CHANNELS = 64
 SIZES = ("mesh", "power", "cora")
 ROUNDS = dict(zip(SIZES, (5, 3, 40), strict=True))
-# name: layer, its options, PyG's layer, and the goals on each graph
+# name: layer, its options, PyG's layer, the goals on each graph, and how many dense products with 64 x 64 weights it has
 LAYERS = {
-    "gcn": ("gcn", {}, lambda c: pyg.GCNConv(c, c), (8, 4, 1)),
-    "gcn, cached": ("gcn", {}, lambda c: pyg.GCNConv(c, c, cached=True), (None, None, 1)),
-    "chebyshev, K=5": ("chebyshev", {"order": 5}, lambda c: pyg.ChebConv(c, c, K=5), (10, 4, 1)),
+    "gcn": ("gcn", {}, lambda c: pyg.GCNConv(c, c), (8, 4, 1), 1),
+    "gcn, cached": ("gcn", {}, lambda c: pyg.GCNConv(c, c, cached=True), (None, None, 1), 1),
+    "chebyshev, K=5": ("chebyshev", {"order": 5}, lambda c: pyg.ChebConv(c, c, K=5), (10, 4, 1), 5),
     "gaussian, 8 kernels": (
         "gaussian",
         {"kernels": 8, "coordinates": "degree"},
         lambda c: pyg.GMMConv(c, c, dim=2, kernel_size=8),
         (8, 4, 1),
+        9,
     ),
-    "gat, 4 heads": ("gat", {"heads": 4}, lambda c: pyg.GATConv(c, c // 4, heads=4), (3, 2, 1)),
-    "sage": ("sage", {}, lambda c: pyg.SAGEConv(c, c), (1.5, 1, 1)),
-    "gin": ("gin", {}, lambda c: pyg.GINConv(_mlp(c)), (3, 2, 1)),
+    "gat, 4 heads": ("gat", {"heads": 4}, lambda c: pyg.GATConv(c, c // 4, heads=4), (3, 2, 1), 1),
+    "sage": ("sage", {}, lambda c: pyg.SAGEConv(c, c), (1.5, 1, 1), 2),
+    "gin": ("gin", {}, lambda c: pyg.GINConv(_mlp(c)), (3, 2, 1), 2),
 }
 
 
@@ -64,7 +66,7 @@ def pair(name: str, data: Data) -> tuple[Callable[[], object], Callable[[], obje
     """One forward and backward, ours and the peer's."""
     import cotan
 
-    own, options, make_peer, _ = LAYERS[name]
+    own, options, make_peer, *_ = LAYERS[name]
     torch.manual_seed(0)
     layer, peer = cotan.create_layer(own, CHANNELS, CHANNELS, **options), make_peer(CHANNELS)
     x = torch.randn(data.num_nodes, CHANNELS)
@@ -81,6 +83,20 @@ def _both_ways(function: Callable[[Tensor], Tensor], module: nn.Module, x: Tenso
     leaves = [x.clone().requires_grad_(), *module.parameters()]
     cotangent = torch.randn(len(x), CHANNELS)
     return lambda: torch.autograd.grad(function(leaves[0]), leaves, cotangent)
+
+
+def dense(products: int, nodes: int) -> Callable[[], object]:
+    """What both sides must multiply, forward and backward, and nothing else: no memory is asked for."""
+    (x, g), y, w = torch.randn(2, nodes, CHANNELS), torch.empty(nodes, CHANNELS), torch.eye(CHANNELS)
+    g_w = torch.empty_like(w)
+
+    def run() -> None:
+        for _ in range(products):
+            torch.mm(x, w, out=y)
+            torch.mm(g, w.T, out=y)
+            torch.mm(x.T, g, out=g_w)
+
+    return run
 
 
 def peak(name: str, size: str, side: int, threads: int) -> float:
@@ -114,14 +130,17 @@ def main() -> None:
         print(
             f"\n{size}: {data.num_nodes} vertices, {data.num_edges} edges, {CHANNELS} channels, {args.threads} threads"
         )
-        print(f"{'':22}{'ours ms':>9}{'PyG ms':>9}{'ratio':>7}{'goal':>6}{'ours MiB':>12}{'PyG MiB':>9}")
+        print(
+            f"{'':22}{'ours ms':>9}{'PyG ms':>9}{'ratio':>7}{'goal':>6}{'dense ms':>10}{'ours MiB':>12}{'PyG MiB':>9}"
+        )
         for name in (name for name in LAYERS if args.only in name):
             goal = LAYERS[name][3][SIZES.index(size)]
             used = data
             if size == "power" and "gaussian" in name:  # PyG's would need some 20 GB
                 used = graph("power, quarter")
             times, ours, theirs = ratio(*pair(name, used), ROUNDS[size])
-            line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}"
+            products = ratio(dense(LAYERS[name][4], used.num_nodes), lambda: None, ROUNDS[size])[1]
+            line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}{products:10.1f}"
             line += "" if used is data else f"   on {used.num_nodes} vertices, {used.num_edges} edges"
             if size == "mesh" and not args.no_memory:
                 line += "".join(

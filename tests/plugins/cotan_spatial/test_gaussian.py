@@ -46,6 +46,23 @@ def test_the_order_of_the_edges_does_not_matter(dims):
     assert (layer(x, **cotan.inputs(layer, unmatched)) - expected).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("dims", [(3, 4), (4, 3)])
+def test_derivatives_of_the_sum_in_place(dims):
+    data = graph()
+    layer = on_features(*dims, kernels=2).double()
+    nodes = {name: m.to(dtype=torch.float64) for name, m in cotan.inputs(layer, data).items()}
+    names, at = zip(*layer.named_parameters())
+
+    def function(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters)), (x,), nodes)
+
+    x = torch.randn(SIZE, dims[0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, (x, *at), check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, (x, *at), fast_mode=True)
+    some = (x.detach(), *at[:1], *(a.detach() for a in at[1:]))
+    assert torch.autograd.gradgradcheck(function, some, fast_mode=True)
+
+
 def test_a_full_covariance_turns_with_the_coordinates():
     data, layer = graph(dim=3), on_features(dim=3, covariance="full")
     with torch.no_grad():

@@ -2,13 +2,17 @@ import pytest
 import torch
 
 import cotan
+from cotan_spectral import chebyshev
+from cotan_spectral.chebyshev import clenshaw
 
 
 def random_graphs():
     return [(seed, directed, weighted) for seed in range(2) for directed in (False, True) for weighted in (False, True)]
 
 
-@pytest.mark.parametrize(("in_dim", "out_dim"), [(3, 7), (60, 61), (7, 3)])  # side by side, in parts, from the end
+@pytest.mark.parametrize(
+    ("in_dim", "out_dim"), [(3, 7), (60, 61), (7, 3), (40, 33)]
+)  # side by side, in parts, from the end, in place
 @pytest.mark.parametrize("order", [1, 2, 3, 6])
 @pytest.mark.parametrize(("seed", "directed", "weighted"), random_graphs())
 def test_pyg(random_graph, seed, directed, weighted, order, in_dim, out_dim):
@@ -57,7 +61,25 @@ def test_both_recurrences_give_the_polynomial(bumpy, order):
         t = torch.cos(k * torch.arccos(values.clamp(-1, 1)))
         expected += vectors @ (t[:, None] * torch.linalg.solve(vectors, x)) @ layer.weight[k].detach()
     assert torch.allclose(layer.terms(x, laplacian), expected, atol=1e-7)
-    assert torch.allclose(layer.clenshaw(x, laplacian), expected, atol=1e-7)
+    assert torch.allclose(clenshaw(x, layer.weight, laplacian), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_derivatives_of_the_sum_in_place(random_graph, monkeypatch, shape, order):
+    monkeypatch.setattr(chebyshev, "WIDE", 1)
+    layer = cotan.create_layer("chebyshev", 3, 2, order=order).double()
+    laplacian = cotan.inputs(layer, random_graph(0, directed=True, weighted=True))["rescaled_laplacian"]
+    x = torch.randn(30, *shape, dtype=torch.float64, requires_grad=True)
+    assert layer.in_place(x, laplacian)
+
+    def function(x, weight):
+        return torch.func.functional_call(layer, {"weight": weight}, (x, laplacian))
+
+    weight = layer.weight.detach().requires_grad_()
+    assert torch.autograd.gradcheck(function, (x, weight), check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, (x, weight), fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda w: function(x.detach(), w), weight, fast_mode=True)
 
 
 def test_multipliers_are_what_it_does_to_eigenvectors(bumpy):

@@ -1,0 +1,157 @@
+"""Where the entries of a sparse matrix are: a sorted CSR and that of its transpose, found once.
+
+torch transposes a CSR matrix anew at each backward pass; here the transpose is kept.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+COUNTED = 1024  # keys from which counting is quicker than sorting
+
+
+class Pattern:
+    """Where the entries of a sparse matrix are: sorted CSR and the permutation that sorts them by column.
+
+    Attributes:
+        rowptr (R + 1,), col (E,): the rows. E entries, sorted by row, then column; duplicates are kept.
+        t_rowptr (C + 1,), t_col (E,): the rows of the transpose; `t_perm` (E,): entry i of it is entry t_perm[i] here.
+        row (E,): the row of each entry.
+    """
+
+    row: Tensor
+    t_perm: Tensor
+
+    def __init__(
+        self,
+        rowptr: Tensor,
+        col: Tensor,
+        shape: tuple[int, int],
+        t_rowptr: Tensor | None = None,
+        t_col: Tensor | None = None,
+        t_perm: Tensor | None = None,
+        row: Tensor | None = None,
+    ):
+        self.shape, self.rowptr, self.col = shape, rowptr, col
+        self.row = row = _rows(rowptr, len(col)) if row is None else row
+        if t_perm is None or t_rowptr is None or t_col is None:
+            t_rowptr, t_perm = grouped(col, shape[1])
+            t_col = row.index_select(0, t_perm)
+        self.t_rowptr, self.t_col, self.t_perm = t_rowptr, t_col, t_perm
+        self._kept: dict[str, Any] = {}
+
+    @property
+    def transposed(self) -> Pattern:
+        if is_compiling():
+            return _Transposed(self)
+        if "transposed" not in self._kept:
+            self._kept["transposed"] = _Transposed(self)
+        return cast(Pattern, self._kept["transposed"])
+
+    @property
+    def counts(self) -> Tensor:
+        """(R,) how many entries each row has."""
+        return self.rowptr[1:] - self.rowptr[:-1]
+
+    @property
+    def entries(self) -> Tensor:
+        """(E,) the numbers of the entries."""
+        return torch.arange(len(self.col), device=self.col.device)
+
+    def index(self, name: str) -> Tensor:
+        """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
+        if is_compiling() or max(len(self.col), *self.shape) >= 2**31:
+            return cast(Tensor, getattr(self, name))
+        if name not in self._kept:
+            # What is made in inference mode could not be used in training later.
+            with torch.inference_mode(False):
+                self._kept[name] = getattr(self, name).int()
+        return cast(Tensor, self._kept[name])
+
+    def to(self, device: torch.device | str) -> Pattern:
+        if self.col.device == torch.device(device):
+            return self
+        moved = (getattr(self, n).to(device) for n in ("rowptr", "col", "t_rowptr", "t_col", "t_perm", "row"))
+        rowptr, col, t_rowptr, t_col, t_perm, row = moved
+        return Pattern(rowptr, col, self.shape, t_rowptr, t_col, t_perm, row)
+
+    def __reduce__(self) -> Any:
+        return Pattern, (self.rowptr, self.col, self.shape, self.t_rowptr, self.t_col, self.t_perm, self.row)
+
+
+class _Transposed(Pattern):
+    """The transpose of a pattern on the same tensors. What only second derivatives ask for is found when asked for."""
+
+    def __init__(self, base: Pattern):
+        self.shape = (base.shape[1], base.shape[0])
+        self.rowptr, self.col, self.t_rowptr, self.t_col = base.t_rowptr, base.t_col, base.rowptr, base.col
+        self._perm = base.t_perm
+        self._kept: dict[str, Any] = {}
+        if not is_compiling():
+            # A strong reference would be a cycle, and keep a batch on the device until the collector runs.
+            self._base = weakref.ref(base)
+
+    def _once(self, name: str, value: Callable[[], Tensor]) -> Tensor:
+        if is_compiling():
+            return value()
+        if f"64 {name}" not in self._kept:
+            with torch.inference_mode(False):
+                self._kept[f"64 {name}"] = value()
+        return cast(Tensor, self._kept[f"64 {name}"])
+
+    @property
+    def row(self) -> Tensor:  # type: ignore[override]
+        return self._once("row", lambda: self.t_col.index_select(0, self._perm))
+
+    @property
+    def t_perm(self) -> Tensor:  # type: ignore[override]
+        numbers = torch.arange(len(self._perm), device=self._perm.device)
+        return self._once("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+
+    @property
+    def transposed(self) -> Pattern:
+        base = None if is_compiling() else self._base()
+        if base is not None:
+            return base
+        return Pattern(self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, self._perm)
+
+
+def sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
+    """Entries sorted by row, then column, those of one place in the order given; and the order that sorts them."""
+    order = torch.argsort(row * shape[1] + col, stable=True)
+    row, col = row.index_select(0, order), col.index_select(0, order)
+    return Pattern(pointer(row, shape[0]), col, shape, row=row), order
+
+
+def pointer(sorted_or_not: Tensor, size: int) -> Tensor:
+    counts = torch.bincount(sorted_or_not, minlength=size)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _rows(rowptr: Tensor, entries: int) -> Tensor:
+    """The row of each entry. On the CPU by numpy: torch wakes all threads for it, milliseconds where these are busy."""
+    counts = rowptr[1:] - rowptr[:-1]
+    if rowptr.device.type == "cpu" and not is_compiling():
+        return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
+    return torch.repeat_interleave(torch.arange(len(counts), device=rowptr.device), counts, output_size=entries)
+
+
+def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where each number below `size` begins (size + 1,), and the order that sorts the keys (E,), equal ones as given.
+
+    Many on the CPU are counted rather than sorted, as scipy does where it transposes.
+    """
+    if key.device.type != "cpu" or len(key) < COUNTED or is_compiling():
+        return pointer(key, size), torch.argsort(key, stable=True)
+    from scipy.sparse import csr_array
+
+    each = np.arange(len(key) + 1)
+    columns = csr_array((np.empty(len(key), np.int8), key.numpy(), each), shape=(len(key), size)).tocsc()
+    return torch.from_numpy(columns.indptr).long(), torch.from_numpy(columns.indices).long()

@@ -1,0 +1,130 @@
+"""Reductions over the entries of each row of a sparse pattern: sum, mean, max, min, softmax; derivatives as in `sums`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.autograd import Function
+
+from . import kernels
+from .errors import CotanError
+from .sums import apply, collect, flat, spread
+
+if TYPE_CHECKING:
+    from .pattern import Pattern
+
+
+class _TracedMax(Function):
+    """Entries that tie for the largest share its derivative evenly, as in torch's scatter_reduce."""
+
+    @staticmethod
+    def forward(pattern: Pattern, s: Tensor) -> Tensor:
+        return kernels.largest(pattern, s)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern = inputs[0]
+        ctx.save_for_backward(inputs[1], output)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return None, spread(ctx.pattern, g) * _shares(ctx.pattern, *ctx.saved_tensors)
+
+
+class _Max(_TracedMax):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedMax.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[1], output)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, d: Tensor) -> Any:
+        return collect(ctx.pattern, d * _shares(ctx.pattern, *ctx.saved_tensors))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, s: Tensor) -> Any:
+        s = s.movedim(in_dims[1], 1)
+        return segment_max(s, pattern), 1
+
+
+def _shares(pattern: Pattern, s: Tensor, top: Tensor) -> Tensor:
+    s, top = s.detach(), top.detach()
+    best = (s == spread(pattern, top)).to(s.dtype)
+    return best / spread(pattern, collect(pattern, best)).clamp(min=1)
+
+
+class _TracedSoftmax(Function):
+    @staticmethod
+    def forward(pattern: Pattern, s: Tensor) -> Tensor:
+        return kernels.softmax(pattern, s)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern = inputs[0]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return None, _softmax_derivative(ctx.pattern, ctx.saved_tensors[0], g)
+
+
+class _Softmax(_TracedSoftmax):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedSoftmax.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, d: Tensor) -> Any:
+        return _softmax_derivative(ctx.pattern, ctx.saved_tensors[0], d)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, s: Tensor) -> Any:
+        return segment_softmax(s.movedim(in_dims[1], 1), pattern), 1
+
+
+def _softmax_derivative(pattern: Pattern, p: Tensor, d: Tensor) -> Tensor:
+    """p (d - sum p d): the Jacobian is symmetric, so this is both its product and its transpose's."""
+    weighted = p * d
+    return weighted - p * spread(pattern, collect(pattern, weighted))
+
+
+def _checked(s: Tensor, pattern: Pattern) -> Tensor:
+    if len(s) != len(pattern.col):
+        raise CotanError(f"expected one value for each of {len(pattern.col)} entries, got shape {tuple(s.shape)}")
+    if s.device != pattern.col.device:
+        raise CotanError(f"the values are on {s.device}, the pattern on {pattern.col.device}")
+    if not s.is_floating_point():
+        raise CotanError(f"expected floating-point values, got {s.dtype}")
+    return s
+
+
+def segment_sum(s: Tensor, pattern: Pattern) -> Tensor:
+    """(R, ...) the sum over each row of s (E, ...), the entries in sorted order."""
+    return collect(pattern, _checked(s, pattern))
+
+
+def segment_mean(s: Tensor, pattern: Pattern) -> Tensor:
+    """(R, ...) the mean over each row, 0 where it is empty."""
+    total = segment_sum(s, pattern)
+    return total / pattern.counts.clamp(min=1).to(s.dtype).reshape(-1, *[1] * (s.ndim - 1))
+
+
+def segment_max(s: Tensor, pattern: Pattern) -> Tensor:
+    """(R, ...) the largest of each row, 0 where it is empty."""
+    rows = flat(_checked(s, pattern))
+    out = apply(_TracedMax, _Max, pattern, rows)
+    return out.reshape(pattern.shape[0], *s.shape[1:])
+
+
+def segment_min(s: Tensor, pattern: Pattern) -> Tensor:
+    """(R, ...) the smallest of each row, 0 where it is empty."""
+    return -segment_max(-s, pattern)
+
+
+def segment_softmax(s: Tensor, pattern: Pattern) -> Tensor:
+    """(E, ...) softmax over the entries of each row: p_e = exp(s_e) / sum over its row of exp(s)."""
+    rows = flat(_checked(s, pattern))
+    out = apply(_TracedSoftmax, _Softmax, pattern, rows)
+    return out.reshape(s.shape)

@@ -1,0 +1,247 @@
+"""Sums over the entries of a sparse pattern, differentiable in both directions and any number of times.
+
+Two pairs close under differentiation, so none needs more than itself for the second derivative:
+
+    product  y_r = sum_e v_e x_{col e}        sampled  s_e = <a_{row e}, b_{col e}>     (e: the entries of row r)
+    collect  y_r = sum_e s_e                  spread   s_e = x_{row e}                  (or of a column)
+
+Every function has two classes. In torch 2.13 one with a `jvp` does not compile in one graph, and one without raises in
+forward mode: the traced class has none, its child adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.compiler import is_compiling
+
+from . import kernels
+from .errors import CotanError
+
+if TYPE_CHECKING:
+    from .pattern import Pattern
+
+
+def reverse_mode_only() -> bool:
+    """Whether nothing but autograd's reverse mode may watch: no compiler, no torch.func, no forward mode.
+
+    Then a Function needs neither `jvp` nor `vmap`.
+    """
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    return not (is_compiling() or forward_mode or torch._C._are_functorch_transforms_active())
+
+
+def apply(traced: type[Function], both_ways: type[Function], *args: Any) -> Tensor:
+    function: Any = traced if is_compiling() else both_ways
+    return cast(Tensor, function.apply(*args))
+
+
+def _sum_of(*terms: Tensor | None) -> Tensor | None:
+    there = [term for term in terms if term is not None]
+    return sum(there[1:], there[0]) if there else None
+
+
+def _looped(function: Callable[..., Tensor], size: int, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+    """The rule of vmap for everything: one call each."""
+
+    def pick(i: int) -> list[Any]:
+        return [arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, in_dims, strict=True)]
+
+    return torch.stack([function(*pick(i)) for i in range(size)]), 0
+
+
+class _TracedProduct(Function):
+    """`t_values`, if given, are the values in the order of the transpose; derivatives treat both as inputs."""
+
+    @staticmethod
+    def forward(pattern: Pattern, values: Tensor, t_values: Tensor | None, x: Tensor) -> Tensor:
+        return kernels.product(pattern, values, x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        values, t_values, x = ctx.saved_tensors
+        pattern, g_values, g_x = ctx.pattern, None, None
+        if ctx.needs_input_grad[1]:
+            g_values = sampled(pattern, g, x)
+        if ctx.needs_input_grad[3]:
+            if t_values is None:
+                t_values = values.index_select(0, pattern.t_perm)
+            g_x = product(pattern.transposed, t_values, g, values)
+        return None, g_values, None, g_x
+
+
+class _Product(_TracedProduct):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedProduct.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None) -> Any:
+        return (None,) * 4 if g is None else _TracedProduct.backward(ctx, g)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, d_values: Tensor | None, __: Any, d_x: Tensor | None) -> Any:
+        values, t_values, x = ctx.saved_tensors
+        return _sum_of(
+            None if d_values is None else product(ctx.pattern, d_values, x),
+            None if d_x is None else product(ctx.pattern, values, d_x, t_values),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, values: Tensor, t_values: Tensor | None, x: Tensor) -> Any:
+        if in_dims[1] is None and in_dims[2] is None and values.ndim == 1:
+            x = x.movedim(in_dims[3], 1)
+            return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
+        return _looped(_Product.apply, info.batch_size, in_dims, pattern, values, t_values, x)
+
+
+def product(pattern: Pattern, values: Tensor, x: Tensor, t_values: Tensor | None = None) -> Tensor:
+    """The product of the matrix of these values (E,) with x (C, channels): (R, channels).
+
+    With values (E, J), x (C, channels) gives all A_j x (R, J, channels), and x (C, J, channels) gives sum_j A_j x_j.
+    """
+    return apply(_TracedProduct, _Product, pattern, values, t_values, x)
+
+
+class _TracedSampled(Function):
+    @staticmethod
+    def forward(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+        return kernels.sampled(pattern, a, b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        pattern, g_a, g_b = ctx.pattern, None, None
+        if ctx.needs_input_grad[1]:
+            g_a = product(pattern, g, b)
+        if ctx.needs_input_grad[2]:
+            g_b = product(pattern.transposed, g.index_select(0, pattern.t_perm), a, g)
+        return None, g_a, g_b
+
+
+class _Sampled(_TracedSampled):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedSampled.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None) -> Any:
+        return (None,) * 3 if g is None else _TracedSampled.backward(ctx, g)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, d_a: Tensor | None, d_b: Tensor | None) -> Any:
+        a, b = ctx.saved_tensors
+        return _sum_of(
+            None if d_a is None else sampled(ctx.pattern, d_a, b),
+            None if d_b is None else sampled(ctx.pattern, a, d_b),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        return _looped(_Sampled.apply, info.batch_size, in_dims, *args)
+
+
+def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+    """(E,) the inner products <a_row, b_col> at the entries: the entries of a b^T that the pattern has.
+
+    a (R, channels), b (C, channels). One of them may be (.., J, channels): then (E, J).
+    """
+    if a.shape[0] != pattern.shape[0] or b.shape[0] != pattern.shape[1] or a.shape[-1] != b.shape[-1]:
+        raise CotanError(
+            f"expected a (R, C), b (S, C) for a {pattern.shape} pattern, got {tuple(a.shape)}, {tuple(b.shape)}"
+        )
+    if a.dtype != b.dtype or a.device != b.device or a.device != pattern.col.device:
+        raise CotanError(
+            f"sampled: a is {a.dtype} on {a.device}, b {b.dtype} on {b.device}, the pattern on {pattern.col.device}"
+        )
+    if is_compiling() and a is b:
+        b = b.view_as(b)  # torch 2.13 traces no Function that takes one tensor twice
+    return apply(_TracedSampled, _Sampled, pattern, a, b)
+
+
+class _TracedCollect(Function):
+    @staticmethod
+    def forward(pattern: Pattern, columns: bool, s: Tensor) -> Tensor:
+        return kernels.collected(pattern, s, columns)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern, ctx.columns = inputs[:2]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return None, None, spread(ctx.pattern, g, columns=ctx.columns)
+
+
+class _Collect(_TracedCollect):
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, d: Tensor) -> Any:
+        return collect(ctx.pattern, d, columns=ctx.columns)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, columns: bool, s: Tensor) -> Any:
+        return collect(pattern, s.movedim(in_dims[2], 1), columns=columns), 1
+
+
+class _TracedSpread(Function):
+    @staticmethod
+    def forward(pattern: Pattern, columns: bool, x: Tensor) -> Tensor:
+        return x.index_select(0, pattern.index("col" if columns else "row"))
+
+    setup_context = _TracedCollect.setup_context
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return None, None, collect(ctx.pattern, g, columns=ctx.columns)
+
+
+class _Spread(_TracedSpread):
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, d: Tensor) -> Any:
+        return spread(ctx.pattern, d, columns=ctx.columns)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, columns: bool, x: Tensor) -> Any:
+        return spread(pattern, x.movedim(in_dims[2], 1), columns=columns), 1
+
+
+def collect(pattern: Pattern, s: Tensor, *, columns: bool = False) -> Tensor:
+    """The sum of the entries' s (E, ...) in each row, (R, ...), or in each column, (C, ...)."""
+    out = apply(_TracedCollect, _Collect, pattern, columns, flat(s))
+    return out.reshape(pattern.shape[columns], *s.shape[1:])
+
+
+def spread(pattern: Pattern, x: Tensor, *, columns: bool = False) -> Tensor:
+    """What each entry finds in x at its row, (R, ...) -> (E, ...), or at its column, (C, ...) -> (E, ...).
+
+    `x[pattern.col]` with a backward that sums in sorted order instead of scattering.
+    """
+    if len(x) != pattern.shape[columns] or x.device != pattern.col.device:
+        where = "columns" if columns else "rows"
+        raise CotanError(
+            f"expected {pattern.shape[columns]} {where} on {pattern.col.device}, got {len(x)} on {x.device}"
+        )
+    out = apply(_TracedSpread, _Spread, pattern, columns, flat(x))
+    return out.reshape(len(pattern.col), *x.shape[1:])
+
+
+def flat(s: Tensor) -> Tensor:
+    return s[:, None] if s.ndim == 1 else s.flatten(1)

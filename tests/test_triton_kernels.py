@@ -1,0 +1,65 @@
+"""The tests of sparse matrices again with Triton's kernels, in its interpreter on the CPU; and that a GPU's compiler takes them.
+
+Triton reads TRITON_INTERPRET when it is imported, so each runs in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed")
+HERE = Path(__file__).parent
+# Compiled code keeps to torch's operations.
+AGAIN = "dtype or wide or forward_mode or no_entries or several or distribution"
+
+COMPILE = """
+import triton
+from triton import language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from cotan import triton_kernels as T
+
+KERNELS = [
+    (T._sum_kernel, {"WEIGHTED": True, "BLOCK": 64}),
+    (T._sum_kernel, {"WEIGHTED": False, "BLOCK": 128}),
+    (T._each_kernel, {"SETS": 8, "BLOCK": 64}),
+    (T._sampled_kernel, {"A_SETS": True, "B_SETS": False, "ENTRIES": 32, "BLOCK": 64}),
+    (T._softmax_kernel, {"ENTRIES": 32}),
+]
+for number, acc in (("fp32", tl.float32), ("bf16", tl.float32), ("fp64", tl.float64)):
+    types = {name: "*i32" for name in ("pointer", "index", "row", "col")}
+    types |= {name: f"*{number}" for name in ("v", "x", "a", "b", "s", "out")} | {name: "i32" for name in "JCEH"}
+    for kernel, constants in KERNELS:
+        constants = {**constants, "ACC": acc}
+        signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
+        source = ASTSource(kernel, signature, {(kernel.arg_names.index(k),): v for k, v in constants.items()})
+        assert "cubin" in triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm
+"""
+
+
+def run(*command: str, **environment: str) -> str:
+    done = subprocess.run(command, cwd=HERE.parent, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_in_the_interpreter() -> None:
+    arguments = ("-m", "pytest", str(HERE / "test_sparse.py"), "-p", "no:cacheprovider", "-p", "no:xdist", "-k", AGAIN)
+    assert "passed" in run(sys.executable, *arguments, TRITON_INTERPRET="1")
+
+
+def test_the_interpreter_takes_the_kernels() -> None:
+    """Not torch's path, which would pass those tests as well."""
+    code = (
+        "import sys, torch; from cotan.sparse import Sparse; i = torch.arange(2);"
+        "Sparse.from_coo(i, i, torch.ones(2), (2, 2)) @ torch.ones(2, 3); print('cotan.triton_kernels' in sys.modules)"
+    )
+    assert run(sys.executable, "-c", code, TRITON_INTERPRET="1").strip() == "True"
+    assert run(sys.executable, "-c", code, TRITON_INTERPRET="0").strip() == "False"
+
+
+def test_they_compile_for_a_gpu(tmp_path: Path) -> None:
+    run(sys.executable, "-W", "ignore", "-c", COMPILE, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
