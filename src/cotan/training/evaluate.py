@@ -12,7 +12,7 @@ from .. import registry
 from ..batching import Batch, Prepared, per_of, prepare
 from ..datasets import as_splits, check
 from ..errors import CotanError
-from ..geodesic_error import geodesic_metrics
+from ..map_error import geodesic_metrics
 from ..network import _place, forward
 
 
