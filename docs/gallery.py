@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import shape_from_spectrum
+import torch
 
 import cotan
 from cotan.inspect import picture
@@ -50,7 +52,35 @@ def filters() -> None:
     cotan.draw_filters(run.model, creature("dog", 0, vertices=1500), file=OUT / "filters.png")
 
 
+def match() -> None:
+    """Colours of the template carried over by the maps that diffusion learns, beside the truth; and how far they are off."""
+    data = cotan.load_dataset("poses", task="match", creatures=["dog"], per_class=50, vertices=250, stress=["poses"])
+    model = cotan.model_for("diffusion", data, k=64, width=64, depth=3, seed=0)
+    run = cotan.fit(model, data, epochs=40, batch_size=4, lr=1e-2, schedule="cosine")
+    seen = [*data.test[:3], *data.stress["poses"][:3]]
+    found = [prediction.label for prediction in cotan.predict(run, seen)]
+    colors = data.template.body
+    carried = [[_colored(shape, colors[y]) for shape, y in zip(seen, ys)] for ys in ([s.y for s in seen], found)]
+    template = _colored(data.template, colors)
+    contact_sheet([[template, *row] for row in carried], OUT / "match.png", color="color", names=("truth", "found"))
+
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    radius = torch.linspace(0, 0.25, 101)
+    for name in ("test", "poses"):
+        shapes = data.split(name)
+        labels = torch.cat([prediction.label for prediction in cotan.predict(run, shapes)])
+        error = cotan.geodesic_error(labels, torch.cat([s.y for s in shapes]), data.distances)
+        axes.plot(radius, cotan.share_within(error, radius), label="test" if name == "test" else "bent further")
+    axes.set(xlabel="geodesic error, in diameters", ylabel="share of vertices within", xlim=(0, 0.25), ylim=(0, 1))
+    axes.legend(loc="lower right")
+    figure.savefig(OUT / "match_curve.png", dpi=80)
+
+
+def _colored(shape, color):
+    return type(shape)(pos=shape.pos, face=shape.face, color=color)
+
+
 if __name__ == "__main__":
-    for draw in (poses, inspect, views, voxels, torus, shape_from_spectrum.main, filters):
+    for draw in (poses, inspect, views, voxels, torus, shape_from_spectrum.main, filters, match):
         print(draw.__name__)
         draw()

@@ -1,11 +1,13 @@
 """`poses`: articulated creatures in random poses, every shape meshed anew, with stress variants of the test shapes."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 import cotan
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 SPLITS = ("train", "val", "test")
-TASKS = ("classify", "label")
+TASKS = ("classify", "label", "match")
 STRESS = ("poses", "fine", "coarse", *ALTER)
 
 Job = dict[str, Any]
@@ -35,6 +37,7 @@ class Poses:
     stress: dict[str, list["Data"]]
     classes: tuple[str, ...]
     task: str
+    template: "Data | None" = None
 
 
 def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -> "Data":
@@ -44,6 +47,7 @@ def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -
     `vary`, `rotate`) are those of `generate`.
     """
     _check("creature", [name], CLASSES)
+    _check("task", [task], ("classify", "label"))
     return _data(generate(name, seed, **options), CLASSES.index(name), task)
 
 
@@ -69,11 +73,14 @@ def poses(
         vertices, per_class: of a shape, and shapes of each class.
         bend: the share of their limits up to which joints bend; in the variant "poses", from there to the limits.
         rotate: turn every shape at random. creatures, stress: which classes and variants there are.
-        task: y is the class of a shape ("classify") or the part of each vertex ("label").
+        task: y is the class of a shape ("classify"), the part of each vertex ("label"), or, of one creature, the vertex
+            of the template at the same place of the body ("match"). The template stands in the rest pose.
         workers: processes that make the shapes (default: one a processor); they change nothing in them.
         progress: called with the numbers of shapes done and in all.
     """
     _check("task", [task], TASKS)
+    if task == "match" and len(creatures) != 1:
+        raise cotan.CotanError(f"poses: task='match' is about one creature, got creatures={tuple(creatures)}")
     todo = jobs(
         vertices=vertices, per_class=per_class, seed=seed, bend=bend, rotate=rotate, creatures=creatures, stress=stress
     )
@@ -89,8 +96,16 @@ def poses(
             lists[change] = [
                 ALTER[change](shape, np.random.default_rng([4, kind, seed, i])) for i, shape in enumerate(split["test"])
             ]
-    classes = tuple(creatures) if task == "classify" else PARTS
-    return Poses(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
+    classes = {"classify": tuple(creatures), "label": PARTS, "match": ()}[task]
+    found = Poses(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
+    if task == "match":
+        found.template = creature(
+            creatures[0], (seed, len(SPLITS)), task="label", vertices=vertices, bend=(0, 0), vary=0
+        )
+        nearest = cKDTree(found.template.body)
+        for shape in itertools.chain(*split.values(), *lists.values()):
+            shape.y = torch.from_numpy(nearest.query(shape.body)[1])
+    return found
 
 
 def jobs(
@@ -135,7 +150,6 @@ def jobs(
 def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
     from torch_geometric.data import Data
 
-    _check("task", [task], TASKS)
     part = torch.as_tensor(arrays["part"], dtype=torch.int64)
     return Data(
         pos=torch.as_tensor(arrays["pos"], dtype=torch.float32),

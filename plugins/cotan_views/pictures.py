@@ -28,7 +28,7 @@ class Pictures:
     """B * N pictures of a scene; that of shape b from camera n is number b * N + n.
 
     seen: (3, N, V) the vertices in the cameras' coordinates;
-    label: (pixels,) n * F + f; near: (pixels,) 0 where nothing is seen; far: (B * N,), see `project`;
+    label: (pixels,) n * F + f, int32; near: (pixels,) 0 where nothing is seen; far: (B * N,), see `project`;
     budget: triangles and pixels worked on at once; dtype: in which pictures are wanted.
     Which face is seen is decided once and for all; everything else is differentiable in the positions.
     """
@@ -48,7 +48,7 @@ class Pictures:
     @cached_property
     def hit(self) -> Tensor:
         """(P,) what they see: n * F + f."""
-        return self.label.index_select(0, self.covered)
+        return self.label.index_select(0, self.covered).long()
 
     @cached_property
     def face(self) -> Tensor:

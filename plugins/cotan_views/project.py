@@ -28,7 +28,7 @@ def project(
     view = torch.arange(n, device=seen.device).unsqueeze(1)
     corner = (face.unsqueeze(1) + view * v).reshape(3, -1)
     image = (batch.index_select(0, face[0]) * n + view).view(-1)
-    label = torch.arange(len(image), device=seen.device)
+    label = torch.arange(len(image), device=seen.device, dtype=torch.int32)  # half the memory to move
     points = seen.reshape(3, -1)
     # Any constant above all depths would do; one of the shape's own keeps it apart from the rest of the batch.
     far = seen.new_zeros(shapes, n)

@@ -19,7 +19,7 @@ from torch import Tensor
 EDGE = 2.0**-36  # a pixel centre this close to an edge (in pixels) is on it, and belongs to the faces on both sides
 TIE = 2.0**-40  # two depths this close (relative) are the same
 TINY = 1e-300  # added to a divisor that may be zero; of no effect otherwise
-NOTHING = 2**62
+NOTHING = 2**30  # above all labels, and twice it is an int32 with a label added
 
 
 class Triangles(NamedTuple):
@@ -77,7 +77,7 @@ def nearest(triangles: Triangles, images: int, size: int, budget: int) -> tuple[
             kept = None  # too many to hold: they are made a second time below
         if kept is not None:
             kept.append((pixel, near, label))
-    shown = torch.full_like(best, NOTHING, dtype=torch.int64)
+    shown = torch.full_like(best, NOTHING, dtype=triangles.label.dtype)
     for pixel, near, label in _fragments(triangles, size, budget) if kept is None else kept:
         hidden = near < best.index_select(0, pixel).mul_(1 - TIE)
         shown.scatter_reduce_(0, pixel, torch.add(label, hidden, alpha=NOTHING), "amin")

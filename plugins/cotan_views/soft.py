@@ -26,7 +26,7 @@ def soft_silhouette(pictures: Pictures, softness: float) -> Tensor:
         for pixel, _, square in _pairs(x, y, ends, image, pictures, softness):
             nearest.scatter_reduce_(0, pixel, square, "amin")
         border = (nearest < softness**2).nonzero().squeeze(1)
-        edge = torch.full_like(pictures.label, ends.shape[1])
+        edge = torch.full_like(pictures.label, ends.shape[1], dtype=torch.int64)
         for pixel, number, square in _pairs(x, y, ends, image, pictures, softness):
             mine = square == nearest.index_select(0, pixel)
             edge.scatter_reduce_(0, pixel[mine], number[mine], "amin")

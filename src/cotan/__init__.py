@@ -24,6 +24,7 @@ _HOME = {
     "sparse": ("Sparse",),
     "spectrum": ("Spectrum", "BlockDiagonal"),
     "matching": ("match",),
+    "map_error": ("geodesic_error", "share_within"),
     "files": ("read", "write"),
     "filters": ("draw_filters",),
     "datasets": ("load_dataset", "Splits"),
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from .files import read as read
     from .files import write as write
     from .filters import draw_filters as draw_filters
+    from .map_error import geodesic_error as geodesic_error
+    from .map_error import share_within as share_within
     from .matching import match as match
     from .network import Network as Network
     from .network import apply as apply

@@ -29,6 +29,7 @@ class Splits:
         skipped: files that could not be read, with the reason.
         task: what it is for.
         name, options: how `load_dataset` made it.
+        template: for the task `match`, the mesh whose vertices are the values of y.
     """
 
     train: list[Any]
@@ -40,13 +41,21 @@ class Splits:
     task: str = "classify"
     name: str = "own data"
     options: dict[str, Any] = field(default_factory=dict)
+    template: Any = None
+
+    @cached_property
+    def distances(self) -> Tensor | None:
+        """(T, T) along the template's surface, by which the task `match` measures errors; None without a template."""
+        from .operators.geodesic_distance import all_distances
+
+        return None if self.template is None else all_distances(self.template.pos, self.template.face)
 
     @cached_property
     def digest(self) -> str:
         """Of what every split holds: two results with one digest are about the same shapes."""
         known: dict[int, tuple[Tensor, str]] = {}
         content = {name: [_digest(shape, known) for shape in shapes] for name, shapes in self.lists().items()}
-        return digest(content)
+        return digest(content if self.template is None else {**content, "template": _digest(self.template, known)})
 
     def lists(self) -> dict[str, list[Any]]:
         """Everything there is, by name: train, val, test, and `stress_NAME`."""
@@ -149,6 +158,7 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         stress={str(key): list(shapes) for key, shapes in (get("stress", None) or {}).items()},
         skipped=list(get("skipped", None) or []),
         task=get("task", None) or "classify",
+        template=get("template", None),
         name=name or get("name", None) or "own data",
     )
 
@@ -168,6 +178,8 @@ def width(splits: Splits, task: str) -> int:
     """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
     if not registry.lookup("task", task).target.categorical:
         return target(_first(splits), "shape")[0].numel()
+    if task == "match" and splits.template is not None:
+        return len(splits.template.pos)
     if splits.classes:
         return len(splits.classes)
     return 1 + max(int(torch.as_tensor(shape.y).max()) for shapes in splits.lists().values() for shape in shapes)
@@ -266,6 +278,7 @@ def _keep(key: str, splits: Splits) -> None:
 
     record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
     content = {name: _packed(shapes) for name, shapes in splits.lists().items()}
+    content["template"] = _packed([] if splits.template is None else [splits.template])
     store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0))
 
 
@@ -281,7 +294,8 @@ def _stored(key: str) -> Splits | None:
     lists: dict[str, Any] = {name: _unpacked(found[name]) for name in record["lists"]}
     plain: dict[str, Any] = {name: lists.pop(name) for name in SPLITS}
     stress = {name.removeprefix("stress_"): shapes for name, shapes in lists.items()}
-    return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"])
+    template = next(iter(_unpacked(found["template"]) if "template" in found else []), None)
+    return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"], template=template)
 
 
 def _packed(shapes: Sequence[Any]) -> Any:

@@ -34,7 +34,10 @@ class Label(Classify):
 
 @task("match")
 class Match(Label):
-    """A vertex of the template for each vertex. Output (V, vertices of the template), target (V,) int64."""
+    """A vertex of one template for each vertex (Masci et al. 2015). Output (V, vertices of the template), target (V,).
+
+    Where the dataset has the template, `fit` and `evaluate` measure errors along its surface (see `geodesic_error`).
+    """
 
 
 @task("regress")

@@ -64,6 +64,22 @@ def front_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] =
     return march(pos, face, here, distance, torch.zeros_like(distance), fixed, len(pos))[0]
 
 
+def all_distances(pos: Tensor, face: Tensor) -> Tensor:
+    """From each vertex to each, by `front_distance`: row i is that of source i. (V, V)
+
+    A function and no operator: its values for several shapes make no batch.
+    """
+    pos, face = check_mesh(pos, face)
+    size = len(pos)
+    rows = []
+    for centres in torch.arange(size, device=pos.device).split(max(1, 2**16 // size)):
+        distance = pos.new_full((len(centres), size), math.inf).scatter_(1, centres[:, None], 0.0).reshape(-1)
+        pairs = torch.arange(len(distance), device=pos.device)
+        far, _ = march(pos, face, pairs, distance, torch.zeros_like(distance), distance == 0, size)
+        rows.append(far.view(-1, size))
+    return torch.cat(rows)
+
+
 def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:
     """The vertices named by an option, each once."""
     sources: Tensor = torch.unique(torch.as_tensor(source).reshape(-1).long())

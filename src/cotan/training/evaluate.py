@@ -12,6 +12,7 @@ from .. import registry
 from ..batching import Batch, Prepared, per_of, prepare
 from ..datasets import as_splits, check
 from ..errors import CotanError
+from ..map_error import geodesic_metrics
 from ..network import _place, forward
 
 
@@ -20,9 +21,13 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
 
     >>> cotan.evaluate(run.model, cotan.load_dataset("poses"), split="rotated")
     {'loss': 0.31, 'accuracy': 0.92}
+
+    For the task `match` on a dataset with a template, also the mean `geodesic_error` and the share `within_5_percent`, by
+    distances along the template of which its diameter is 1.
     """
     model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
-    shapes = dataset if isinstance(dataset, list) else as_splits(dataset).split(split)
+    splits = None if isinstance(dataset, list) else as_splits(dataset)
+    shapes = dataset if splits is None else splits.split(split)
     recipe = getattr(model, "recipe", {"task": "classify"})
     if "out_dim" in recipe:
         from ..datasets import Splits
@@ -34,13 +39,23 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     training = model.training
     try:
         task = registry.lookup("task", recipe["task"]).target
-        return over_all(score(model.eval(), task, prepared.batches(batch_size)), prepared)
+        distances = splits.distances if splits is not None and recipe["task"] == "match" else None
+        return over_all(score(model.eval(), task, prepared.batches(batch_size), distances=distances), prepared)
     finally:
         model.train(training)
 
 
-def score(model: nn.Module, task: Any, batches: Iterable[Batch], step: nn.Module | None = None) -> dict[str, float]:
-    """Loss and metrics over all that counts in some batches. `step` is the model's `Step`, as Fabric wrapped it."""
+def score(
+    model: nn.Module,
+    task: Any,
+    batches: Iterable[Batch],
+    step: nn.Module | None = None,
+    distances: Tensor | None = None,
+) -> dict[str, float]:
+    """Loss and metrics over all that counts in some batches. `step` is the model's `Step`, as Fabric wrapped it.
+
+    distances: on the template, for the errors of a map to it.
+    """
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
     with torch.no_grad():
@@ -49,7 +64,8 @@ def score(model: nn.Module, task: Any, batches: Iterable[Batch], step: nn.Module
             outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)
-        return {"loss": task.loss(output, target).item(), **task.metrics(output, target)}
+        metrics = {"loss": task.loss(output, target).item(), **task.metrics(output, target)}
+    return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:

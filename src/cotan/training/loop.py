@@ -85,6 +85,7 @@ class _Fit:
     def __init__(self, run: Run, task: str, splits: Splits, prepared: Mapping[str, Prepared], show: Progress):
         self.run, self.recipe, self.splits, self.show = run, run.recipe, splits, show
         self.task: Any = registry.lookup("task", task).target
+        self.distances = splits.distances if task == "match" else None
         self.fabric = make_fabric(self.recipe)
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
@@ -257,7 +258,9 @@ class _Fit:
         self.show.say(self._last_words())
 
     def _score(self, name: str) -> dict[str, float]:
-        return over_all(score(self.run.model, self.task, self.fixed[name], self.step), self.prepared[name])
+        return over_all(
+            score(self.run.model, self.task, self.fixed[name], self.step, self.distances), self.prepared[name]
+        )
 
     def _last_words(self) -> str:
         where = "" if self.run.path is None else f", in {self.run.path}"
