@@ -35,7 +35,8 @@ def test_masks_follow_the_seed_and_differ_between_calls():
     torch.manual_seed(3)
     first, second = dropout(x), dropout(x)
     torch.manual_seed(3)
-    assert torch.equal(first, dropout(x)) and not torch.equal(first, second)
+    assert torch.equal(first, dropout(x))
+    assert not torch.equal(first, second)
 
 
 def test_what_leaves_nothing_to_chance():

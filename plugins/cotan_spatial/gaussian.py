@@ -6,7 +6,12 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import spread
 
-KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
+KINDS = {
+    "polar": 2,
+    "offset": 3,
+    "relative": 3,
+    "degree": 2,
+}  # of `pseudo_coordinates`, and how many numbers each gives
 
 
 @cotan.layer("gaussian")
