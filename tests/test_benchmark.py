@@ -50,6 +50,13 @@ def two_solids(*, first: int = 0):
     return Splits(*lists, classes=("ball", "<box>"), stress={"again": lists[2]}, skipped=[("x.off", "broken")])
 
 
+@cotan.dataset("folded-solids")
+def folded_solids(*, fold: int = 0, folds: int = 2):
+    shapes = [solid(i % 2, i) for i in range(6 * folds)]
+    test = shapes[6 * fold : 6 * fold + 6]
+    return Splits([s for s in shapes if not any(s is t for t in test)], test, test, classes=("ball", "box"))
+
+
 @cotan.layer("fails-here")
 class FailsHere(nn.Module):
     def __init__(self, in_dim, out_dim, *, when: str = "forward"):
@@ -310,3 +317,24 @@ def test_a_model_runs_on_the_datasets_it_names(tmp_path):
     Suite.of(suite | {"models": twice})
     with pytest.raises(cotan.CotanError, match="two models on a have the label 'linear'"):
         Suite.of(suite | {"models": [*twice, small]})
+
+
+def test_folds_are_one_row(tmp_path):
+    data = {"name": "folded-solids", "label": "solids", "folds": 3}
+    model = {"name": "linear", "datasets": ["solids"], "options": {"width": 8, "depth": 1}}
+    suite = {"seeds": [0, 1], "recipe": {"epochs": 1, "device": "cpu"}, "datasets": [data], "models": [model]}
+    table = bench(suite, out=tmp_path, progress="none")
+    places = [(row["dataset"], row["dataset_options"]["fold"], row["seed"]) for row in table.rows]
+    assert places == [("solids", fold, seed) for fold in range(3) for seed in (0, 1)]
+    assert len({row["split_digest"] for row in table.rows}) == 3
+    (row,) = table.summary("solids")[1]
+    found = torch.tensor([r["test_accuracy"] for r in table.rows], dtype=torch.float64)
+    assert row[1].startswith(f"{float(found.mean()):.1%}")
+    assert str(table).count("accuracy on") == 1
+    assert "accuracy on solids, 3 folds, 2 seeds" in str(table)
+    assert write_report(table).read_text().count("<h2>solids") == 1
+    assert bench(suite, out=tmp_path, progress="none").rows == table.rows
+    with pytest.raises(cotan.CotanError, match="folds=1 of 'folded-solids', expected a whole number, two or more"):
+        Suite.of(suite | {"datasets": [data | {"folds": 1}]})
+    with pytest.raises(cotan.CotanError, match="unknown option"):
+        Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})

@@ -46,7 +46,7 @@ def test_a_last_layer_of_a_task_per_shape_is_pooled():
 
 def test_dropout_reaches_layers_that_have_it():
     model = cotan.create_model("gat", 3, 5, heads=2, width=8, depth=2, dropout=0.4, last={"heads": 1, "dropout": 0.1})
-    assert [layer.dropout for layer in model.layers] == [0.4, 0.1]
+    assert [layer.dropout.p for layer in model.layers] == [0.4, 0.1]
     assert [m.p for m in model.after.modules() if isinstance(m, nn.Dropout)] == [0.4]
 
 

@@ -72,6 +72,17 @@ def test_every_flipped_byte_is_found(tmp_path):
             assert Store(tmp_path, 2**30).get("key", "mass") is None
 
 
+def test_a_damaged_header_is_a_value_error(tmp_path):
+    store = Store(tmp_path, 2**30)
+    store.put("key", torch.arange(6.0), ENTRY)
+    path = only_file(store)
+    content = path.read_bytes()
+    for damaged in (b"", content[:20], content[:16] + b"\xff" * 8 + content[24:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError):
+            describe(path)
+
+
 def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

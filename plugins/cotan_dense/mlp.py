@@ -51,7 +51,7 @@ class MLP(nn.Module):
         widths = [in_dim + i * width if dense else width if i else in_dim for i in range(depth)]
         self.layers = nn.ModuleList(nn.Linear(w, width) for w in widths)
         self.shortcuts = nn.ModuleList(_shortcut(w, width, residual) for w in widths)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = cotan.Dropout(dropout)
         self.head = Head(in_dim + depth * width if dense else width, out_dim, task, readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:

@@ -28,16 +28,16 @@ class APPNP(nn.Module):
             raise cotan.CotanError(f"appnp: hops={hops}, hidden={hidden}, expected whole numbers, zero or more")
         if not 0 <= alpha <= 1:
             raise cotan.CotanError(f"appnp: alpha={alpha}, expected a number from 0 to 1")
-        self.hops, self.alpha, self.dropout = hops, alpha, dropout
-        before = [nn.Linear(in_dim, hidden), nn.ReLU(), nn.Dropout(dropout)] if hidden else []
+        self.hops, self.alpha, self.dropout = hops, alpha, cotan.Dropout(dropout)
+        before = [nn.Linear(in_dim, hidden), nn.ReLU(), cotan.Dropout(dropout)] if hidden else []
         self.mlp = nn.Sequential(*before, nn.Linear(hidden or in_dim, out_dim))
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
         h = y = self.mlp(x)
         matrix = normalized_adjacency
         for _ in range(self.hops):
-            if self.training and self.dropout:
-                values = nn.functional.dropout(normalized_adjacency.values, self.dropout)
+            if self.training and self.dropout.p:
+                values = self.dropout(normalized_adjacency.values)
                 matrix = normalized_adjacency.with_values(values)
             y = torch.lerp(matrix @ y, h, self.alpha)
         return y

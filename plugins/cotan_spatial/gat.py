@@ -35,7 +35,7 @@ class GAT(nn.Module):
         super().__init__()
         check_heads("gat", heads, out_dim)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
-        self.heads, self.slope, self.dropout = heads, slope, dropout
+        self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
         self.linear = nn.Linear(in_dim, out_dim, bias=False)
         self.from_source = nn.Parameter(torch.empty(heads, out_dim // heads))
         self.from_target = nn.Parameter(torch.empty(heads, out_dim // heads))
@@ -49,6 +49,6 @@ class GAT(nn.Module):
         pattern = adjacency.pattern
         score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
-        p = nn.functional.dropout(p, self.dropout, self.training)
+        p = self.dropout(p)
         y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)))
         return y if self.bias is None else y + self.bias

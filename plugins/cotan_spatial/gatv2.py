@@ -37,7 +37,7 @@ class GATv2(nn.Module):
         super().__init__()
         check_heads("gatv2", heads, out_dim)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
-        self.heads, self.slope, self.dropout = heads, slope, dropout
+        self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
         self.source, self.target = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(2))
         self.score = nn.Parameter(torch.empty(heads, out_dim // heads))
         for weight in (self.source.weight, self.target.weight, self.score):
@@ -50,6 +50,6 @@ class GATv2(nn.Module):
         both = spread(pattern, h, columns=True) + spread(pattern, self.target(x))  # (E, H C)
         both = nn.functional.leaky_relu(both, self.slope).unflatten(1, (self.heads, -1))
         p = segment_softmax((both * self.score).sum(-1), pattern)  # (E, H)
-        p = nn.functional.dropout(p, self.dropout, self.training)
+        p = self.dropout(p)
         y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)))
         return y if self.bias is None else y + self.bias

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import Pattern, Sparse, reverse_mode_only, sampled, spread
 
-KINDS = {"polar": 2, "offset": 3, "degree": 2}  # of `pseudo_coordinates`, and how many numbers each gives
+KINDS = {
+    "polar": 2,
+    "offset": 3,
+    "relative": 3,
+    "degree": 2,
+}  # of `pseudo_coordinates`, and how many numbers each gives
 
 
 @cotan.layer("gaussian")
@@ -20,7 +25,7 @@ class Gaussian(nn.Module):
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
-        coordinates: u: a kind of `pseudo_coordinates` (polar, offset, degree), or the name or request of a node per
+        coordinates: u: a kind of `pseudo_coordinates` (polar, offset, relative, degree), or the name or request of a node per
             edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph without positions.
         dim: numbers in u; known for those kinds, else 2.
         bias: add b. root: add x_i U.

@@ -41,7 +41,7 @@ class Diffusion(nn.Module):
         widths = [in_dim * (3 if gradients else 2), *((out_dim, out_dim) if hidden is None else hidden), out_dim]
         maps: list[nn.Module] = []
         for i, (a, b) in enumerate(zip(widths, widths[1:])):
-            maps += [nn.ReLU(), nn.Dropout(dropout)] if i else []
+            maps += [nn.ReLU(), cotan.Dropout(dropout)] if i else []
             maps.append(nn.Linear(a, b))
         self.mlp = nn.Sequential(*maps)
 

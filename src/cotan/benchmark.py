@@ -62,7 +62,7 @@ class _Bench:
         wanted = [(d, m, s) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
         self.keys = {suite.key(d, m, s): (d, m, s) for d, m, s in wanted}
         # A result belongs to what it is of; what the suite calls that may have changed.
-        names = {key: {"dataset": d.label, "model": m.label} for key, (d, m, _) in self.keys.items()}
+        names = {key: {"dataset": d.whole, "model": m.label} for key, (d, m, _) in self.keys.items()}
         self.table = Table(suite, folder, [known[key] | names[key] for key in self.keys if key in known])
         self.done = {row["key"] for row in self.table.rows}
 
@@ -84,7 +84,7 @@ class _Bench:
     def _load(self, entry: Entry) -> Splits:
         options = {name: _expanded(value) for name, value in entry.options.items()}
         splits: Splits = load_dataset(entry.name, progress=self.show.counter(f"make {entry.label}"), **options)
-        self.table.datasets[entry.label] = splits
+        self.table.datasets[entry.whole] = splits
         for path, reason in splits.skipped:
             self.show.say(f"skipped {path}: {reason}")
         return splits
@@ -165,7 +165,7 @@ class _Bench:
         if run.status == "stopped":
             self.table.stopped = True
             return
-        row = {"key": key, "dataset": dataset.label, "model": entry.label, "seed": seed, **_facts(run)}
+        row = {"key": key, "dataset": dataset.whole, "model": entry.label, "seed": seed, **_facts(run)}
         row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
         row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()

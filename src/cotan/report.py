@@ -85,7 +85,7 @@ def _protocol(table: Table) -> str:
         "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
         "epoch was chosen on val; test and the stress variants were looked at once. "
         f"Seeds: {seeds}. Numbers are {table.metric()}"
-        + (", mean ± standard deviation over seeds." if len(table.suite.seeds) > 1 else ".")
+        + (", mean ± standard deviation over seeds and folds." if any(map(table.averaged, table.datasets)) else ".")
     )
 
 
@@ -96,7 +96,8 @@ def _results(table: Table, dataset: str) -> list[str]:
     numbers = {m: [(table.cell(dataset, m, f"{a}_{metric}") or (0.0, 0.0))[0] for a in axes] for m in labels}
     choose = max if metric == "accuracy" else min
     best = [choose(numbers[m][i] for m in labels) for i in range(len(axes))]
-    out = [f"<h2>{escape(dataset)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
+    title = ", ".join([dataset, *table.averaged(dataset)])
+    out = [f"<h2>{escape(title)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
     for row in rows:
@@ -120,7 +121,7 @@ def _results(table: Table, dataset: str) -> list[str]:
 
 def _about(table: Table, dataset: str) -> str:
     """What the dataset says of itself, without its arguments."""
-    entry = next(d for d in table.suite.datasets if d.label == dataset)
+    entry = next(d for d in table.suite.datasets if d.whole == dataset)
     text = inspect.getdoc(registry.lookup("dataset", entry.name).target) or ""
     return text.partition("\nArguments:")[0].strip()
 
@@ -175,10 +176,10 @@ def _again(table: Table) -> list[str]:
     others = [
         f"{m.label}: " + ", ".join(f"{k} {v}" for k, v in m.recipe.items()) for m in table.suite.models if m.recipe
     ]
-    digests = {r["dataset"]: r["split_digest"][:12] for r in table.rows}
+    digests = dict.fromkeys((r["dataset"], r["split_digest"][:12]) for r in table.rows)
     lines = [
         f"Recipe: {recipe}." + (f" Different for {'; '.join(others)}." if others else ""),
-        "Splits: " + ", ".join(f"{name} {digest}" for name, digest in digests.items()) + ".",
+        "Splits: " + ", ".join(f"{name} {digest}" for name, digest in digests) + ".",
         "Versions: " + ", ".join(f"{name} {value}" for name, value in row["versions"].items()) + ".",
         f"Every number is a line of results.jsonl; the weights are in {escape(str(table.folder / 'runs'))}.",
     ]

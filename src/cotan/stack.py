@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .dropout import Dropout
 from .errors import CotanError, unknown
 from .network import Network, create_layer
 from .registry import model
@@ -81,11 +82,11 @@ class Stack(Network):
         widths = [width if lift else in_dim] + [width] * depth
         if last is not None:
             each[-1], widths[-1] = {**options, **last}, out_dim
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = Dropout(input_dropout)
         self.lift = _pointwise(self.signal, in_dim, width) if lift else nn.Identity()
         self.layers = nn.ModuleList(create_layer(layer, a, b, **own) for a, b, own in zip(widths, widths[1:], each))
         self.after = nn.ModuleList(
-            nn.Sequential(_norm(norm, self.signal, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
+            nn.Sequential(_norm(norm, self.signal, width), ACTIVATIONS[activation](), Dropout(dropout))
             for _ in range(depth if last is None else depth - 1)
         )
         per = registry.lookup("task", task).target.per

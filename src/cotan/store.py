@@ -27,6 +27,7 @@ from .errors import CotanError
 from .values import put_together, take_apart
 
 FORMAT = 1
+CHECKSUM = 16  # bytes before the safetensors
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
 
 
@@ -182,26 +183,32 @@ def _encode(value: Any, entry: Entry) -> bytes:
     tensors: list[torch.Tensor] = []
     header = json.dumps({"value": take_apart(value, tensors), "entry": asdict(entry)})
     content: bytes = save({str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}, {"cotan": header})
-    return hashlib.blake2b(content, digest_size=16).digest() + content
+    return hashlib.blake2b(content, digest_size=CHECKSUM).digest() + content
 
 
 def _decode(content: bytes) -> tuple[Entry, Any]:
     from safetensors.torch import load
 
-    checksum, body = content[:16], content[16:]
-    if hashlib.blake2b(body, digest_size=16).digest() != checksum:
+    checksum, body = content[:CHECKSUM], content[CHECKSUM:]
+    if hashlib.blake2b(body, digest_size=CHECKSUM).digest() != checksum:
         raise ValueError("its checksum does not match")
-    length = int.from_bytes(body[:8], "little")
-    header = json.loads(json.loads(body[8 : 8 + length])["__metadata__"]["cotan"])
+    entry, value = _header(body[8 : 8 + int.from_bytes(body[:8], "little")])
     tensors = load(body)
-    return Entry(**header["entry"]), put_together(
-        header["value"], [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))]
-    )
+    return entry, put_together(value, [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))])
 
 
 def describe(path: Path) -> Entry:
-    """The header of an entry's file."""
-    return _decode(path.read_bytes())[0]
+    """The header of an entry's file, without its tensors."""
+    with open(path, "rb") as file:
+        file.seek(CHECKSUM)
+        length = int.from_bytes(file.read(8), "little")
+        return _header(file.read(min(length, os.fstat(file.fileno()).st_size)))[0]  # a damaged length may be anything
+
+
+def _header(text: bytes) -> tuple[Entry, Any]:
+    """The entry and the description of the value that safetensors' own header holds."""
+    found = json.loads(json.loads(text)["__metadata__"]["cotan"])
+    return Entry(**found["entry"]), found["value"]
 
 
 def store() -> Store:

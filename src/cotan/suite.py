@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Entry:
         features, recipe: of a model: its first signal (a name or a table {name, options...}, or a list of these), and
             what differs from the suite's recipe.
         datasets: of a model: labels of those that it is run on; all, if none are named.
+        whole: of one fold of a dataset: the label of all folds together, which are one table.
     """
 
     name: str
@@ -32,10 +33,13 @@ class Entry:
     features: Any = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     datasets: Sequence[str] = ()
+    whole: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name)
+        if not self.whole:
+            object.__setattr__(self, "whole", self.label)
         if not isinstance(self.features, list | None):
             object.__setattr__(self, "features", [self.features])
 
@@ -56,7 +60,10 @@ class Suite:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Suite:
-        """From a TOML file: [[models]] and [[datasets]] with name, label, options..., seeds, and a table [recipe]."""
+        """From a TOML file: [[models]] and [[datasets]] with name, label, options..., seeds, and a table [recipe].
+
+        `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
+        """
         file = Path(path)
         try:
             content = tomllib.loads(file.read_text())
@@ -101,7 +108,7 @@ class Suite:
             if not registry.has("layer", entry.name) or registry.has("model", entry.name):
                 registry.lookup("model", entry.name)
             for label in entry.datasets:
-                if label not in (known := [dataset.label for dataset in self.datasets]):
+                if label not in (known := list(dict.fromkeys(dataset.whole for dataset in self.datasets))):
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
@@ -112,7 +119,7 @@ class Suite:
             registry.lookup("task", self.task)
 
     def models_on(self, dataset: Entry) -> list[Entry]:
-        return [model for model in self.models if not model.datasets or dataset.label in model.datasets]
+        return [model for model in self.models if not model.datasets or dataset.whole in model.datasets]
 
     def recipe_of(self, model: Entry, seed: int) -> Recipe:
         return Recipe.of(self.recipe, **{**model.recipe, "seed": seed})
@@ -128,7 +135,7 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
         return ()
     if not isinstance(content, list):
         raise CotanError(f"{where}: {what} is a list of names or of tables [[{what}]]")
-    known = ("name", "label", "options") + (("features", "recipe", "datasets") if what == "models" else ())
+    known = ("name", "label", "options", *(("features", "recipe", "datasets") if what == "models" else ("folds",)))
     out = []
     for given in content:
         table: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
@@ -137,5 +144,14 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
                 raise unknown(f"key of [[{what}]] in {where}", key, known)
         if not isinstance(table.get("name"), str):
             raise CotanError(f"{where}: an entry of {what} has no name")
-        out.append(Entry(**table))
+        folds = table.pop("folds", None)
+        if folds is None:
+            out.append(Entry(**table))
+            continue
+        if not isinstance(folds, int) or folds < 2:
+            raise CotanError(f"{where}: folds={folds!r} of {table['name']!r}, expected a whole number, two or more")
+        whole = Entry(**table)
+        for fold in range(folds):
+            options = {**whole.options, "folds": folds, "fold": fold}
+            out.append(replace(whole, label=f"{whole.label} fold {fold}", options=options))
     return tuple(out)

@@ -1,4 +1,4 @@
-"""The table of a benchmark: one row a model and dataset, the mean over seeds."""
+"""The table of a benchmark: one row a model and dataset, the mean over seeds and folds."""
 
 from __future__ import annotations
 
@@ -35,9 +35,15 @@ class Table:
 
     def order(self) -> None:
         """Rows in the order of the suite."""
-        datasets = [d.label for d in self.suite.datasets]
-        models = [m.label for m in self.suite.models]
-        self.rows.sort(key=lambda row: (datasets.index(row["dataset"]), models.index(row["model"]), row["seed"]))
+        s = self.suite
+        keys = [s.key(d, m, seed) for d in s.datasets for m in s.models_on(d) for seed in s.seeds]
+        self.rows.sort(key=lambda row: keys.index(row["key"]))
+
+    def averaged(self, dataset: str) -> list[str]:
+        """Over what the numbers of a dataset are means: "10 folds", "5 seeds"."""
+        folds = sum(entry.whole == dataset for entry in self.suite.datasets)
+        counts = {"folds": folds, "seeds": len(self.suite.seeds)}
+        return [f"{count} {what}" for what, count in counts.items() if count > 1]
 
     def metric(self) -> str:
         """The metric that the table is about: accuracy, or an error where there are no classes."""
@@ -52,7 +58,7 @@ class Table:
         return [n for n in names if n != "val" or len(names) == 1]
 
     def cell(self, dataset: str, model: str, key: str) -> tuple[float, float] | None:
-        """Mean and standard deviation over seeds of a value."""
+        """Mean and standard deviation over seeds and folds of a value."""
         values = [row[key] for row in self.rows if (row["dataset"], row["model"]) == (dataset, model) and key in row]
         if not values:
             return None
@@ -110,8 +116,7 @@ class Table:
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
             header, rows = self.summary(dataset)
-            seeds = len(self.suite.seeds)
-            title = f"{self.suite.name}: {self.metric()} on {dataset}" + (f", {seeds} seeds" if seeds > 1 else "")
+            title = ", ".join([f"{self.suite.name}: {self.metric()} on {dataset}", *self.averaged(dataset)])
             whole = _grid(title, header, rows)
             if console.measure(whole).minimum <= console.width:
                 console.print(whole)

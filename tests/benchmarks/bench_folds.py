@@ -24,12 +24,6 @@ def of(content: dict, val: str) -> cotan.Table:
     return cotan.bench({**content, "name": name, "datasets": datasets})
 
 
-def nested(rows: list[dict]) -> tuple[float, float]:
-    """Mean and standard deviation over folds of what each tested once."""
-    found = torch.tensor([row["test_accuracy"] for row in rows], dtype=torch.float64)
-    return float(found.mean()), float(found.std(correction=0))
-
-
 def paper(curves: torch.Tensor) -> tuple[int, float, float]:
     """The first epoch, from 1, with the best mean of the curves (folds, epochs); mean and deviation over folds there."""
     best = int(curves.mean(0).argmax())
@@ -48,7 +42,7 @@ def main() -> None:
     one, two = of(content, "train"), of(content, "test")
     for model in dict.fromkeys(row["model"] for row in one.rows):
         own = [[row for row in table.rows if row["model"] == model] for table in (one, two)]
-        mean, deviation = nested(own[0])
+        mean, deviation = one.cell(own[0][0]["dataset"], model, "test_accuracy")
         print(f"{model}  nested: {mean:.3f} ± {deviation:.3f} over {len(own[0])} folds")
         epoch, mean, deviation = paper(curves(two, own[1]))
         print(f"{model}  paper (chosen on test): {mean:.3f} ± {deviation:.3f} at epoch {epoch}")

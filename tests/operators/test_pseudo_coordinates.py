@@ -4,7 +4,12 @@ import torch
 
 from cotan.operators.edge_index import edge_index
 from cotan.operators.normals import vertex_normals
-from cotan.operators.pseudo_coordinates import degree_coordinates, offset_coordinates, polar_coordinates
+from cotan.operators.pseudo_coordinates import (
+    degree_coordinates,
+    offset_coordinates,
+    polar_coordinates,
+    relative_coordinates,
+)
 from cotan.operators.tangent_frames import tangent_frames
 
 
@@ -32,6 +37,18 @@ def test_polar_is_kept_by_rigid_motion(bumpy, rotation):
     torch.testing.assert_close(before[:, 0], after[:, 0])
     torch.testing.assert_close(before[:, 1].sin(), after[:, 1].sin(), rtol=0, atol=1e-7)
     torch.testing.assert_close(before[:, 1].cos(), after[:, 1].cos(), rtol=0, atol=1e-7)
+
+
+def test_relative_is_the_offset_in_the_unit_of_the_edges(bumpy):
+    pos, face = bumpy()
+    edges = edge_index(face)
+    relative = relative_coordinates(pos, edges)
+    torch.testing.assert_close(relative.square().sum(1).mean(), torch.tensor(1, dtype=torch.float64))
+    assert torch.linalg.matrix_rank(torch.stack([relative.flatten(), offset_coordinates(pos, edges).flatten()])) == 1
+    torch.testing.assert_close(relative_coordinates(1e-3 * pos, edges), relative)
+    nowhere = relative_coordinates(torch.zeros(3, 3), torch.tensor([[0, 1], [1, 2]]))
+    assert not nowhere.any()
+    assert relative_coordinates(pos, edges[:, :0]).shape == (0, 3)
 
 
 def test_degree_of_a_star():

@@ -39,6 +39,18 @@ def offset_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
     return pos[source] - pos[target]
 
 
+@operator("pseudo_coordinates", kind="relative", per="edge", invariant_to=("scale",))
+def relative_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
+    """x_i - x_j of edge i -> j over the root mean square length of the shape's edges, so that units play no part. (E, 3)
+
+    Arguments:
+        pos: (V, 3). edge_index: (2, E).
+    """
+    offset = offset_coordinates(pos, edge_index)
+    square = offset.square().sum(1).mean()
+    return offset / square.where(square > 0, 1).sqrt()
+
+
 @operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"))
 def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
     """(d_i^-1/2, d_j^-1/2) of edge i -> j, d_i the number of edges that end at i (Monti et al. 2017). (E, 2)
