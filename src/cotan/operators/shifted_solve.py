@@ -13,7 +13,7 @@ from torch.compiler import is_compiling
 from ..errors import CotanError
 from ..sparse import Pattern, Sparse, sampled
 
-Solver = Callable[[Tensor], Tensor]
+Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
 ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
 STEPS = 10_000
 
@@ -35,18 +35,12 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
         raise CotanError(
             f"shifted_solve: time {tuple(t.shape)} and right {tuple(right.shape)}, expected () or (C,) and (V, C)"
         )
-    solver = None
-    if not is_compiling():
-        with torch.no_grad():
-            frozen = laplacian.with_values(laplacian.values.detach())
-            one = t.ndim == 0 and right.device.type == "cpu"
-            solver = (factorised if one else iterated)(frozen, mass.detach(), t.detach())
+    one = t.ndim == 0 and right.device.type == "cpu" and right.numel() > 0
+    solver = Factorised() if one and not is_compiling() else iterated
     return _solve(laplacian.values, mass, t.expand(right.shape[1]), right, laplacian.pattern, solver)
 
 
-def _solve(
-    values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver | None
-) -> Tensor:
+def _solve(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
     function: Any = _TracedSolve if is_compiling() else _Solve
     solution: Tensor = function.apply(values, mass, time, right, pattern, solver)
     return solution
@@ -56,11 +50,9 @@ class _TracedSolve(Function):
     """As in `kernels`, a class without `jvp` for the compiler and its child for both directions."""
 
     @staticmethod
-    def forward(
-        values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver | None
-    ) -> Tensor:
-        if solver is not None:
-            return solver(right.detach())
+    def forward(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
+        if not is_compiling():
+            return solver(Sparse(pattern, values), mass, time, right)
         indices = [pattern.rowptr, pattern.col, pattern.t_rowptr, pattern.t_col, pattern.t_perm, pattern.row]
         solution: Tensor = _opaque(indices, values, mass, time, right)
         return solution
@@ -105,7 +97,7 @@ class _Solve(_TracedSolve):
 def _opaque(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: Tensor) -> Tensor:
     rowptr, col, *rest = indices
     matrix = Sparse(Pattern(rowptr, col, (len(mass), len(mass)), *rest), values)
-    return iterated(matrix, mass, time)(right)
+    return iterated(matrix, mass, time, right)
 
 
 @_opaque.register_fake
@@ -113,41 +105,43 @@ def _(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: 
     return torch.empty_like(right)
 
 
-def factorised(laplacian: Sparse, mass: Tensor, time: Tensor) -> Solver:
-    """The solver of one t, by a sparse factorisation."""
-    from scipy.sparse import csc_array, diags_array
-    from scipy.sparse.linalg import splu
+class Factorised:
+    """The solver of one t, by a sparse factorisation that is made once and kept for the derivatives."""
 
-    # Symmetric: the CSR of the matrix is the CSC that is asked for.
-    matrix = csc_array((laplacian * time).to_scipy().T + diags_array(mass.numpy()))
-    factor = splu(matrix.astype("float64"))
-    return lambda b: torch.from_numpy(factor.solve(b.double().numpy())).to(b.dtype)
+    def __init__(self) -> None:
+        self.factor: Any = None
+
+    def __call__(self, laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
+        from scipy.sparse import csc_array, diags_array
+        from scipy.sparse.linalg import splu
+
+        if self.factor is None:
+            # Symmetric: the CSR of the matrix is the CSC that is asked for.
+            matrix = csc_array((laplacian * time[0]).to_scipy().T + diags_array(mass.numpy()))
+            self.factor = splu(matrix.astype("float64"))
+        return torch.from_numpy(self.factor.solve(b.double().numpy())).to(b.dtype)
 
 
-def iterated(laplacian: Sparse, mass: Tensor, time: Tensor) -> Solver:
-    """The solver of one t or of one for each column, by conjugate gradients scaled by the diagonal."""
+def iterated(laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
+    """Conjugate gradients scaled by the diagonal, for t of each column."""
     m = mass[:, None]
     inverse = 1 / (m + time * laplacian.diagonal()[:, None])
-
-    def solve(b: Tensor) -> Tensor:
-        # Error is at most what is left in the norm of M, where (I + t M^-1 L)^-1 is a contraction.
-        enough = ENOUGH[b.dtype] * (b / m).abs().amax(0)
-        least = torch.finfo(b.dtype).tiny
-        x, r = torch.zeros_like(b), b
-        d = inverse * r
-        rho = (r * d).sum(0)
-        for step in range(STEPS):
-            if step % 5 == 0 and not bool(((r / m).abs() > enough).any()):  # NaN is not larger: it ends here
-                return x + (b - b)  # NaN where b is
-            image = m * d + time * (laplacian @ d)
-            alpha = rho / (d * image).sum(0).clamp_min(least)
-            x, r = x + alpha * d, r - alpha * image
-            scaled = inverse * r
-            rho, before = (r * scaled).sum(0), rho
-            d = scaled + rho / before.clamp_min(least) * d
-        raise CotanError(
-            f"(M + t L) y = b: conjugate gradients did not converge in {STEPS} steps, t up to {float(time.max()):.3g}; "
-            "expected shorter times, or triangles that are less thin"
-        )
-
-    return solve
+    # The error is at most what is left in the norm of M, where (I + t M^-1 L)^-1 is a contraction.
+    enough = ENOUGH[b.dtype] * (b / m).abs().amax(0)
+    least = torch.finfo(b.dtype).tiny
+    x, r = torch.zeros_like(b), b
+    d = inverse * r
+    rho = (r * d).sum(0)
+    for step in range(STEPS):
+        if step % 5 == 0 and not bool(((r / m).abs() > enough).any()):  # NaN is not larger: it ends here
+            return x + (b - b)  # NaN where b is
+        image = m * d + time * (laplacian @ d)
+        alpha = rho / (d * image).sum(0).clamp_min(least)
+        x, r = x + alpha * d, r - alpha * image
+        scaled = inverse * r
+        rho, before = (r * scaled).sum(0), rho
+        d = scaled + rho / before.clamp_min(least) * d
+    raise CotanError(
+        f"(M + t L) y = b: conjugate gradients did not converge in {STEPS} steps, t up to {float(time.max()):.3g}; "
+        "expected shorter times, or triangles that are less thin"
+    )
