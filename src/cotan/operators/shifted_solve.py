@@ -135,12 +135,12 @@ def iterated(laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor
     for step in range(STEPS):
         if step % 5 == 0 and not bool(((r / m).abs() > enough).any()):  # NaN is not larger: it ends here
             return x + (b - b)  # NaN where b is
-        image = m * d + time * (laplacian @ d)
+        image = torch.addcmul(m * d, time, laplacian @ d)
         alpha = rho / (d * image).sum(0).clamp_min(least)
-        x, r = x + alpha * d, r - alpha * image
+        x, r = torch.addcmul(x, alpha, d), torch.addcmul(r, alpha, image, value=-1)
         scaled = inverse * r
         rho, before = (r * scaled).sum(0), rho
-        d = scaled + rho / before.clamp_min(least) * d
+        d = torch.addcmul(scaled, rho / before.clamp_min(least), d)
     raise CotanError(
         f"(M + t L) y = b: conjugate gradients did not converge in {STEPS} steps, t up to {float(time.max()):.3g}; "
         "expected shorter times, or triangles that are less thin"
