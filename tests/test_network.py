@@ -48,6 +48,23 @@ def test_needs_that_name_no_parameter_are_an_error():
         cotan.needs(Wrong())
 
 
+def test_an_optional_need_can_be_turned_off(tetrahedron):
+    class Either(nn.Module):
+        def __init__(self, **needs):
+            super().__init__()
+            self.needs = needs
+
+        def forward(self, x, mass, spectrum=None):
+            return x
+
+    assert set(cotan.inputs(Either(), tetrahedron)) == {"mass", "spectrum"}
+    without = Either(spectrum=None)
+    assert set(cotan.inputs(without, tetrahedron)) == {"mass"}
+    assert set(cotan.needs(cotan.on_domain(without, "coarsen"))) == {"mass"}
+    with pytest.raises(cotan.CotanError, match="'mass' has no default, so it cannot be None"):
+        cotan.needs(Either(mass=None))
+
+
 def test_the_first_signal_is_x_else_positions_else_as_asked(tetrahedron):
     model = cotan.create_model("linear", in_dim=3, out_dim=2)
     assert cotan.apply(model, tetrahedron).shape == (1, 2)

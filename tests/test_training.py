@@ -191,6 +191,36 @@ def test_the_loss_of_masked_vertices_has_no_gradient_from_the_others():
     assert [x["train_loss"] for x in a.history] == [x["train_loss"] for x in b.history]
 
 
+def edged(seed: int) -> Data:
+    """A path, an edge's label whether its ends' signals sum to more than zero; the last edge does not count."""
+    x = torch.randn(6 + seed, 2, generator=torch.Generator().manual_seed(seed))
+    index = torch.stack([torch.arange(5 + seed), torch.arange(1, 6 + seed)])
+    mask = torch.arange(5 + seed) < 4 + seed
+    return Data(x=x, edge_index=index, y_index=index, y=(x[index].sum((0, 2)) > 0).long(), mask=mask)
+
+
+def test_targets_at_places_of_several_vertices():
+    shapes = [edged(seed) for seed in range(6)]
+    data = Splits(shapes[:4], shapes[4:5], shapes[5:], classes=("less", "more"), task="label")
+    run = fit("linear", data, **{**QUICK, "epochs": 60})
+    output = cotan.apply(run.model, shapes[5])[shapes[5].y_index].mean(0)
+    loss = nn.functional.cross_entropy(output[:-1], shapes[5].y[:-1])
+    assert run.metrics["test_loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert run.metrics["test_accuracy"] == 1
+    both = prepare(run.model, shapes[:2], per="vertex").collate([1, 0])
+    assert both.index.tolist() == torch.cat([shapes[1].y_index, shapes[0].y_index + 7], 1).tolist()
+
+
+def test_places_that_do_not_fit_are_an_error():
+    bad = edged(0)
+    bad.y_index = bad.y_index[:, 1:]
+    with pytest.raises(cotan.CotanError, match=r"train\[0\]: y_index is \(2, 4\) of torch.int64; expected .* \(n, 5\)"):
+        fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
+    bad.y_index = edged(0).y_index + 1
+    with pytest.raises(cotan.CotanError, match=r"y_index holds 1 to 6; there are 6 vertices"):
+        fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
+
+
 def test_one_graph_without_val_cuts_the_mask():
     data = cotan.load_dataset("blocks", nodes=120, labelled=10)
     data.val = []

@@ -16,7 +16,14 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 
 @cotan.dataset("folder")
 def folder(
-    *, root: str = "", seed: int = 0, val: float = 0.0, test: float = 0.2, per: str = "", progress=None
+    *,
+    root: str = "",
+    seed: int = 0,
+    val: float = 0.0,
+    test: float = 0.2,
+    per: str = "",
+    votes: bool = True,
+    progress=None,
 ) -> cotan.Splits:
     """Meshes (.obj, .off, .ply, .stl) in a folder a class, or with labels; what cannot be read is listed in `skipped`.
 
@@ -26,9 +33,11 @@ def folder(
             in NAME.txt, .seg, .eseg or .npy, beside it, in ROOT/seg or in ROOT/labels.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
-            in which they appear over the faces. y is a label for each vertex: the one that most of the edges or faces
-            around it have; of as many, the first. ROOT/sseg/NAME.seseg may hold soft labels: weights at each edge, which
-            then count instead. Vertices are those of the file: none are merged.
+            in which they appear over the faces. Vertices are those of the file: none are merged.
+        votes: y is a label for each vertex: the one that most of the edges or faces around it have; of as many, the
+            first. ROOT/sseg/NAME.seseg may hold soft labels: weights at each edge, which then count instead. Without
+            votes, y is the file's labels, and `y_index` has the vertices of each edge or face: a model is trained and
+            judged there, on the mean of its output at these.
         progress: called with the numbers of files read and in all.
     """
     where = Path(root).expanduser()
@@ -42,11 +51,11 @@ def folder(
         raise unknown("per of folder", per, PER)
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
-        return labelled(where, _files(where, seed, val, test), per, progress)
+        return labelled(where, _files(where, seed, val, test), per, votes, progress)
     found = {path.name: _files(path, seed, val, test) for path in _folders(where)}
     found = {name: files for name, files in found.items() if files}
     if not found and _meshes(where):
-        return labelled(where, _files(where, seed, val, test), per, progress)
+        return labelled(where, _files(where, seed, val, test), per, votes, progress)
     if not found:
         raise cotan.CotanError(
             f"folder: no {', '.join(KINDS)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"

@@ -1,4 +1,4 @@
-"""Labels in files beside meshes, one for each vertex, edge or face, made one for each vertex by votes."""
+"""Labels in files beside meshes, one for each vertex, edge or face, or made one for each vertex by votes."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,9 +18,15 @@ PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def labelled(
-    root: Path, files: Sequence[tuple[Path, str]], per: str, progress: Callable[[int, int], object] | None
+    root: Path,
+    files: Sequence[tuple[Path, str]],
+    per: str,
+    by_votes: bool,
+    progress: Callable[[int, int], object] | None,
 ) -> cotan.Splits:
-    """Meshes (file, split) with y (V,) from their labels; those without, or with another number of them, are skipped.
+    """Meshes (file, split) with y from their labels; those without, or with another number of them, are skipped.
+
+    y is (V,) by votes, otherwise the labels of the file with the vertices `y_index` (n, N) of each.
 
     Labels count from 1 where none is 0; the classes are named as in the files.
     """
@@ -59,12 +65,15 @@ def labelled(
     sizes = [int(labels.max()) + 1 - low for *_, labels, _ in ready]
     classes = max(sizes + [soft.shape[1] for *_, soft in ready if soft is not None])
     for data, split, of, labels, soft in ready:
+        getattr(splits, split).append(data)
+        if not by_votes:
+            data.y, data.y_index = labels - low, of
+            continue
         weights = one_hot(labels - low, classes) if soft is None else pad(soft, (0, classes - soft.shape[1]))
         votes = vote(weights, of, len(data.pos))
         data.y = votes.argmax(1)
         if not votes.any(1).all():  # a vertex without a face
             data.mask = votes.any(1)
-        getattr(splits, split).append(data)
     splits.classes = tuple(str(low + i) for i in range(classes))
     return splits
 

@@ -26,6 +26,7 @@ _HOME = {
     "spectrum": ("Spectrum", "BlockDiagonal"),
     "matching": ("match",),
     "map_error": ("geodesic_error", "share_within"),
+    "operators.shifted_solve": ("shifted_solve",),
     "files": ("read", "write"),
     "filters": ("draw_filters",),
     "datasets": ("load_dataset", "Splits"),
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .nodes import Node as Node
     from .nodes import node as node
     from .nodes import source as source
+    from .operators.shifted_solve import shifted_solve as shifted_solve
     from .plan import Plan as Plan
     from .plan import compute as compute
     from .plan import counts as counts

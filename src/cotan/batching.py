@@ -22,7 +22,7 @@ from .network import Sample, _common_sources, _place, collate_samples, evaluate_
 from .nodes import Request
 from .plan import Evaluation, Plan, Step, make_plan
 from .store import Entry, Store, describe, store
-from .values import move
+from .values import collate, move
 from .warming import warm
 
 TRIED = 3  # shapes after which it is known whether other processes pay
@@ -32,15 +32,19 @@ class Batch:
     """What a training step sees. A class of its own, which Fabric hands through without looking inside.
 
     Attributes:
-        values: the roots of the plan. target: (B,) or (V,).
-        rows: (n,) the places of the output that count; None for all of them. count: how many these are.
+        values: the roots of the plan. target: (B,), (V,), or (N,) with the vertices `index` (n, N) of each.
+        rows: (n,) the places of the target that count; None for all of them. count: how many these are.
     """
 
-    def __init__(self, values: dict[str, Any], target: Tensor, rows: Tensor | None, count: int):
-        self.values, self.target, self.rows, self.count = values, target, rows, count
+    def __init__(
+        self, values: dict[str, Any], target: Tensor, rows: Tensor | None, count: int, index: Tensor | None = None
+    ):
+        self.values, self.target, self.rows, self.count, self.index = values, target, rows, count, index
 
     def counted(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Those rows of the output and of the target that count."""
+        """The output at each target, and the target: those that count."""
+        if self.index is not None:
+            output = output.index_select(0, self.index.flatten()).unflatten(0, self.index.shape).mean(0)
         if self.rows is None:
             return output, self.target
         return output.index_select(0, self.rows), self.target.index_select(0, self.rows)
@@ -59,6 +63,7 @@ class Prepared:
     nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
     refused: dict[int, str] = field(default_factory=dict)  # why, by place, of shapes that no sample could be made of
     lost: int = 0  # targets of those
+    indices: list[Tensor] | None = None  # the vertices of each target, where it is not one a vertex
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -75,7 +80,8 @@ class Prepared:
             samples.append(moved)
         targets = [t.to(device) for t in self.targets]
         masks = None if self.masks is None else [m.to(device) for m in self.masks]
-        return replace(self, samples=samples, targets=targets, masks=masks)
+        indices = None if self.indices is None else [i.to(device) for i in self.indices]
+        return replace(self, samples=samples, targets=targets, masks=masks, indices=indices)
 
     def refusals(self) -> str:
         """What was refused, in a line."""
@@ -92,7 +98,11 @@ class Prepared:
         rows = None
         if self.masks is not None:
             rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0]
-        return Batch(self.values(places), y, rows, len(y) if rows is None else len(rows))
+        index = None
+        if self.indices is not None:
+            sizes = [self.samples[i].vertices[None] for i in places]
+            index = collate([self.indices[i] for i in places], per="edge", index="vertex", vertices=sizes)
+        return Batch(self.values(places), y, rows, len(y) if rows is None else len(rows), index)
 
     def batches(self, size: int, order: Sequence[int] | None = None) -> Iterator[Batch]:
         """All samples in ceil(n / size) batches of nearly one size, so that the last is no crumb; empty masks left out.
@@ -166,7 +176,11 @@ def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evalua
         prepared.targets.append(target(shape, per))
     if prepared.masks is not None:
         mask = shape.get("mask")
-        prepared.masks.append(torch.ones(sample.vertices[None], dtype=torch.bool) if mask is None else mask)
+        prepared.masks.append(torch.ones(len(prepared.targets[-1]), dtype=torch.bool) if mask is None else mask)
+    index = shape.get("y_index")
+    if per == "vertex" and index is not None:
+        prepared.indices = prepared.indices or []
+        prepared.indices.append(index)
     for step in prepared.plan.steps:
         if step.definition is None:
             continue

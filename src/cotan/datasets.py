@@ -21,7 +21,10 @@ SPREAD = ("workers", "progress")  # options of a dataset that say how it is made
 
 @dataclass
 class Splits:
-    """A dataset: lists of `Data`, each with its target `y`, and a boolean `mask` (V,) where only some vertices count.
+    """A dataset: lists of `Data`, each with its target `y`, and a boolean `mask` where only some of it counts.
+
+    For tasks per vertex y is (V,); or, with `y_index` (n, N), it is (N,): for N edges, faces or other places, at each of
+    which a model's output is the mean of that at its n vertices.
 
     Attributes:
         classes: names of the values of y, for tasks with classes.
@@ -198,7 +201,9 @@ def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> Non
             if shape.get("y") is None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
             y = torch.as_tensor(shape.y)
-            if definition.per == "vertex" and y.numel() != number_of_vertices(shape):
+            if definition.per == "vertex" and shape.get("y_index") is not None:
+                _check_index(shape.y_index, y, number_of_vertices(shape), where)
+            elif definition.per == "vertex" and y.numel() != number_of_vertices(shape):
                 raise CotanError(
                     f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; "
                     f"y has {y.numel()}"
@@ -223,6 +228,18 @@ def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
         raise CotanError(
             f"{where}: labels {int(y.min())} to {int(y.max())}, but there are {out_dim} classes (0 to {out_dim - 1})"
+        )
+
+
+def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
+    if index.ndim != 2 or index.shape[1] != y.numel() or index.dtype != torch.int64:
+        raise CotanError(
+            f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
+            f"each of {y.numel()} labels"
+        )
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= vertices):
+        raise CotanError(
+            f"{where}: y_index holds {int(index.min())} to {int(index.max())}; there are {vertices} vertices"
         )
 
 

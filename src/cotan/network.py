@@ -44,7 +44,8 @@ class Network(nn.Module):
 def needs(module: nn.Module) -> dict[str, Node]:
     """The nodes that a layer, model or network asks for, by the names its `forward` takes them under.
 
-    A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another.
+    A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
+    with None, for none: an optional parameter then keeps its default.
     """
     given = dict(module.__dict__.get("needs", {}))
     definition = registry.definition_of(module)
@@ -55,8 +56,11 @@ def needs(module: nn.Module) -> dict[str, Node]:
         names, optional, _, _ = registry._signature(type(module).forward, where, skip_self=True)
     out = {}
     for name in names:
-        if name != "x":
-            wanted = as_node(given.pop(name, name))
+        request = given.pop(name, name)
+        if request is None and name not in optional:
+            raise CotanError(f"{type(module).__qualname__}.needs: {name!r} has no default, so it cannot be None")
+        if name != "x" and request is not None:
+            wanted = as_node(request)
             out[name] = Node(wanted.name, wanted.settings, wanted.on, name in optional)
     if given:
         what = f"parameter of {type(module).__qualname__}.forward named in needs"
@@ -79,7 +83,8 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
     definition = registry.definition_of(module)
     own = definition.inputs if definition else inspect.signature(type(module).forward).parameters
     wanted = {name: request for name, request in needs(module).items() if name in own}
-    module.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()}  # type: ignore[assignment]
+    left = {name: None for name, request in module.__dict__.get("needs", {}).items() if request is None}
+    module.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left  # type: ignore[assignment]
     for child in _members(module):
         on_domain(child, domain)
     return module

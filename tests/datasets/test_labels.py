@@ -91,6 +91,19 @@ def test_labels_of_faces_and_a_vertex_without_one(root):
     assert shape.mask.tolist() == [True] * 4 + [False]
 
 
+def test_without_votes_labels_stay_where_they_are(root):
+    label(root, "1\n1\n2\n2\n2\n", suffix=".eseg")
+    data = load(root, votes=False)
+    assert data.train[0].y.tolist() == [0, 0, 1, 1, 1]
+    assert data.train[0].y_index.tolist() == [[0, 1, 0, 1, 2], [1, 2, 2, 3, 3]]
+    run = cotan.fit("gcn", data, epochs=2, val_share=0.5, progress="none", device="cpu")
+    output = torch.cat([cotan.apply(run.model, s)[s.y_index].mean(0) for s in data.test]).argmax(1)
+    assert run.metrics["test_accuracy"] == pytest.approx(
+        float((output == torch.cat([s.y for s in data.test])).float().mean())
+    )
+    assert cotan.predict(run, data.test[0]).label.shape == (4,)
+
+
 def test_what_does_not_fit_is_skipped_and_named(root):
     label(root, "1 2 3 4")
     put(root / "seg/traina.txt", "1 2 3")

@@ -5,7 +5,6 @@ from cotan.errors import CotanError
 from cotan.operators.heat_diffusion import implicit_heat, spectral_heat
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
-from cotan.operators.shifted_solve import _iterated, shifted_solve
 from cotan.spectrum import Spectrum
 
 
@@ -59,23 +58,6 @@ def test_hard(hard, finite_or_refused):
         y = implicit_heat(x, L, mass)
         residual = mass[:, None] * y + mass.mean() * (L @ y) - mass[:, None] * x
         assert residual.abs().max() < 1e-8 * mass.mean() * L.values.abs().max()
-
-
-def test_derivatives_of_the_solve(bumpy):
-    L, m = matrices(*bumpy(0))
-
-    def solve(values, mass, right):
-        symmetric = L.with_values((values + L.with_values(values).T.values) / 2)
-        return shifted_solve(symmetric, mass, 0.3, right)
-
-    inputs = [t.clone().requires_grad_() for t in (L.values, m, signal(len(m)))]
-    assert torch.autograd.gradcheck(solve, inputs, check_forward_ad=True)
-
-
-def test_conjugate_gradients_agree_with_the_factorisation(bumpy):
-    L, m = matrices(*bumpy(2))
-    b = signal(len(m))
-    torch.testing.assert_close(_iterated(L * 0.1, m)(b), shifted_solve(L, m, 0.1, b), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.cuda

@@ -1,4 +1,4 @@
-"""(M + t L)^-1 b: one factorisation on the CPU, conjugate gradients on CUDA; with derivatives."""
+"""(M + t L)^-1 b, with derivatives: one factorisation on the CPU, or conjugate gradients on all columns at once."""
 
 from __future__ import annotations
 
@@ -7,91 +7,141 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.compiler import is_compiling
 
 from ..errors import CotanError
-from ..sparse import Pattern, Sparse
+from ..sparse import Pattern, Sparse, sampled
+
+Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
+ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
+STEPS = 10_000
 
 
 def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: Tensor) -> Tensor:
-    """Solve (M + t L) y = b for a symmetric L.
+    """y with (M + t L) y = b for a symmetric L; one step of implicit diffusion where b = M x. (V, C)
+
+    Differentiable in L, M, t and b, in both directions and any number of times: dy = (M + t L)^-1 (db - dM y - d(t L) y),
+    so a derivative is a solution too. One t on the CPU is one factorisation; t for each column are conjugate gradients
+    with one product L y a step for all columns, until what is left of each, M^-1 (b - (M + t L) y), is below 1e-6
+    (float64: 1e-10) of the largest |M^-1 b|: how many steps depends on the data, so compiled code calls them as one op.
 
     Arguments:
-        laplacian: (V, V). mass: (V,). time: t > 0. right: b (V, C), in float64.
+        laplacian: (V, V), block-diagonal for a batch. mass: (V,).
+        time: t >= 0, a number or (C,), one for each column. right: b (V, C).
     """
-    matrix = laplacian * time
-    solve = _factorised if laplacian.device.type == "cpu" else _iterated
-    return _solve(matrix.values, mass, right, matrix.pattern, solve(matrix, mass.detach()))
+    t = torch.as_tensor(time, dtype=right.dtype, device=right.device)
+    if right.ndim != 2 or t.shape not in ((), right.shape[1:]):
+        raise CotanError(
+            f"shifted_solve: time {tuple(t.shape)} and right {tuple(right.shape)}, expected () or (C,) and (V, C)"
+        )
+    one = t.ndim == 0 and right.device.type == "cpu" and right.numel() > 0
+    solver = Factorised() if one and not is_compiling() else iterated
+    return _solve(laplacian.values, mass, t.expand(right.shape[1]), right, laplacian.pattern, solver)
 
 
-def _solve(values: Tensor, mass: Tensor, right: Tensor, pattern: Pattern, solve: Callable[[Tensor], Tensor]) -> Tensor:
-    solution: Tensor = _Solve.apply(values, mass, right, pattern, solve)  # type: ignore[no-untyped-call]
+def _solve(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
+    function: Any = _TracedSolve if is_compiling() else _Solve
+    solution: Tensor = function.apply(values, mass, time, right, pattern, solver)
     return solution
 
 
-class _Solve(torch.autograd.Function):
-    """y(A, m, b) with (diag(m) + A) y = b, so dy = (diag(m) + A)^-1 (db - dm y - dA y)."""
+class _TracedSolve(Function):
+    """As in `kernels`, a class without `jvp` for the compiler and its child for both directions."""
 
     @staticmethod
-    def forward(
-        values: Tensor, mass: Tensor, right: Tensor, pattern: Pattern, solve: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return solve(right.detach())
+    def forward(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
+        if not is_compiling():
+            return solver(Sparse(pattern, values), mass, time, right)
+        indices = [pattern.rowptr, pattern.col, pattern.t_rowptr, pattern.t_col, pattern.t_perm, pattern.row]
+        solution: Tensor = _opaque(indices, values, mass, time, right)
+        return solution
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        values, mass, _, ctx.pattern, ctx.solve = inputs
-        ctx.save_for_backward(values, mass, output)
-        ctx.save_for_forward(values, mass, output)
+        values, mass, time, _, ctx.pattern, ctx.solver = inputs
+        ctx.save_for_backward(values, mass, time, output)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        values, mass, y = ctx.saved_tensors
-        back = _solve(values, mass, grads[0], ctx.pattern, ctx.solve)
-        along = -(back[ctx.pattern.row] * y[ctx.pattern.col]).sum(1)
-        return along, -(back * y).sum(1), back, None, None
+    def backward(ctx: Any, g: Tensor) -> Any:
+        values, mass, time, y = ctx.saved_tensors
+        back = _solve(values, mass, time, g, ctx.pattern, ctx.solver)
+        wanted = ctx.needs_input_grad
+        g_values = -sampled(ctx.pattern, back * time, y) if wanted[0] else None
+        g_mass = -(back * y).sum(1) if wanted[1] else None
+        g_time = -(back * (Sparse(ctx.pattern, values) @ y)).sum(0) if wanted[2] else None
+        return g_values, g_mass, g_time, back, None, None
+
+
+class _Solve(_TracedSolve):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedSolve.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:3], output)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        values, mass, y = ctx.saved_tensors
-        d_values, d_mass, d_right = tangents[:3]
+        values, mass, time, y = ctx.saved_tensors
+        d_values, d_mass, d_time, d_right = tangents[:4]
         right = torch.zeros_like(y) if d_right is None else d_right
         if d_mass is not None:
             right = right - d_mass[:, None] * y
+        if d_time is not None:
+            right = right - d_time * (Sparse(ctx.pattern, values) @ y)
         if d_values is not None:
-            right = right - Sparse(ctx.pattern, d_values) @ y
-        return _solve(values, mass, right, ctx.pattern, ctx.solve)
+            right = right - time * (Sparse(ctx.pattern, d_values) @ y)
+        return _solve(values, mass, time, right, ctx.pattern, ctx.solver)
 
 
-def _factorised(matrix: Sparse, mass: Tensor) -> Callable[[Tensor], Tensor]:
-    from scipy.sparse import csc_array, diags_array
-    from scipy.sparse.linalg import splu
-
-    # Symmetric: the CSR of the matrix is the CSC that is asked for.
-    factor = splu(csc_array(matrix.to_scipy().T + diags_array(mass.cpu().numpy())).astype("float64"))
-    return lambda b: torch.from_numpy(factor.solve(b.double().numpy())).to(b.dtype)
+@torch.library.custom_op("cotan::shifted_solve", mutates_args=())
+def _opaque(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: Tensor) -> Tensor:
+    rowptr, col, *rest = indices
+    matrix = Sparse(Pattern(rowptr, col, (len(mass), len(mass)), *rest), values)
+    return iterated(matrix, mass, time, right)
 
 
-def _iterated(matrix: Sparse, mass: Tensor) -> Callable[[Tensor], Tensor]:
-    values = Sparse(matrix.pattern, matrix.values.detach())
-    inverse = 1 / (values.diagonal() + mass)[:, None]
+@_opaque.register_fake
+def _(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: Tensor) -> Tensor:
+    return torch.empty_like(right)
 
-    def solve(b: Tensor) -> Tensor:
-        """Conjugate gradients scaled by the diagonal, each column by itself, to 1e-10 of |b|."""
-        x, r = torch.zeros_like(b), b.clone()
-        d = inverse * r
-        rho = (r * d).sum(0)
-        enough = 1e-10 * b.norm(dim=0)
-        for step in range(20 * len(b) + 100):
-            if step % 20 == 0 and bool((r.norm(dim=0) <= enough).all()):
-                return x
-            image = mass[:, None] * d + values @ d
-            alpha = rho / (d * image).sum(0).clamp_min(torch.finfo(b.dtype).tiny)
-            x, r = x + alpha * d, r - alpha * image
-            scaled = inverse * r
-            rho, before = (r * scaled).sum(0), rho
-            d = scaled + rho / before.clamp_min(torch.finfo(b.dtype).tiny) * d
-        raise CotanError(
-            "heat_diffusion: conjugate gradients did not converge; shorten the time, or compute on the CPU"
-        )
 
-    return solve
+class Factorised:
+    """The solver of one t, by a sparse factorisation that is made once and kept for the derivatives."""
+
+    def __init__(self) -> None:
+        self.factor: Any = None
+
+    def __call__(self, laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
+        from scipy.sparse import csc_array, diags_array
+        from scipy.sparse.linalg import splu
+
+        if self.factor is None:
+            # Symmetric: the CSR of the matrix is the CSC that is asked for.
+            matrix = csc_array((laplacian * time[0]).to_scipy().T + diags_array(mass.numpy()))
+            self.factor = splu(matrix.astype("float64"))
+        return torch.from_numpy(self.factor.solve(b.double().numpy())).to(b.dtype)
+
+
+def iterated(laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
+    """Conjugate gradients scaled by the diagonal, for t of each column."""
+    m = mass[:, None]
+    inverse = 1 / (m + time * laplacian.diagonal()[:, None])
+    # The error is at most what is left in the norm of M, where (I + t M^-1 L)^-1 is a contraction.
+    enough = ENOUGH[b.dtype] * (b / m).abs().amax(0)
+    least = torch.finfo(b.dtype).tiny
+    x, r = torch.zeros_like(b), b
+    d = inverse * r
+    rho = (r * d).sum(0)
+    for step in range(STEPS):
+        if step % 5 == 0 and not bool(((r / m).abs() > enough).any()):  # NaN is not larger: it ends here
+            return x + (b - b)  # NaN where b is
+        image = torch.addcmul(m * d, time, laplacian @ d)
+        alpha = rho / (d * image).sum(0).clamp_min(least)
+        x, r = torch.addcmul(x, alpha, d), torch.addcmul(r, alpha, image, value=-1)
+        scaled = inverse * r
+        rho, before = (r * scaled).sum(0), rho
+        d = torch.addcmul(scaled, rho / before.clamp_min(least), d)
+    raise CotanError(
+        f"(M + t L) y = b: conjugate gradients did not converge in {STEPS} steps, t up to {float(time.max()):.3g}; "
+        "expected shorter times, or triangles that are less thin"
+    )

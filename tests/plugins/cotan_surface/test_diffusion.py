@@ -79,3 +79,45 @@ def test_a_constant_stays_under_diffusion():
     mesh = cotan.testing._shape("mesh")
     got = layer(torch.ones(mesh.num_nodes, 2), **cotan.inputs(layer, mesh))
     assert torch.allclose(got, got[:1].expand_as(got), atol=1e-4)
+
+
+def test_implicit_is_certified():
+    cotan.testing.check_layer("diffusion", method="implicit")
+    cotan.testing.check_model("diffusion", method="implicit", depth=1)
+
+
+def test_implicit_asks_for_no_spectrum_and_spectral_for_no_laplacian():
+    assert set(cotan.needs(cotan.create_layer("diffusion", 2, 2, method="implicit"))) == {
+        "mass",
+        "gradient",
+        "laplacian",
+    }
+    assert set(cotan.needs(cotan.create_layer("diffusion", 2, 2))) == {"mass", "gradient", "spectrum"}
+    with pytest.raises(cotan.CotanError, match=r"unknown method of diffusion 'implict'. Did you mean 'implicit'"):
+        cotan.create_layer("diffusion", 2, 2, method="implict")
+
+
+def test_implicit_is_backward_euler_of_all_pairs():
+    mesh = cotan.testing._shape("mesh")
+    x = torch.randn(mesh.num_nodes, 3, dtype=torch.float64)
+    layer = cotan.create_layer("diffusion", 3, 4, gradients=False, method="implicit").double()
+    layer.mlp = torch.nn.Identity()  # what is left is x beside h
+    layer.time.data = torch.tensor([0.01, 0.3, -2.0], dtype=torch.float64)
+    h = layer(x, **cotan.inputs(layer, mesh))[:, 3:]
+    spectrum = cotan.compute(mesh, "spectrum", k=mesh.num_nodes, dtype=torch.float64)
+    mass = cotan.compute(mesh, "mass", dtype=torch.float64)
+    coefficients = spectrum.vectors.T @ (mass[:, None] * x) / (1 + spectrum.values[:, None] * layer.time.detach().abs())
+    assert torch.allclose(h, spectrum.vectors @ coefficients, atol=1e-7)
+
+
+def test_of_scaled_shapes_the_scaled_layer_says_the_same():
+    mesh = cotan.testing._shape("mesh")
+    big = mesh.clone()
+    big.pos = 100 * mesh.pos
+    x = torch.randn(mesh.num_nodes, 3)
+    for method in ("spectral", "implicit"):
+        layer = cotan.create_layer("diffusion", 3, 4, k=16, scale="area", method=method)
+        small, large = (layer(x, **cotan.inputs(layer, shape)) for shape in (mesh, big))
+        assert torch.allclose(small, large, atol=1e-4)
+        plain = cotan.create_layer("diffusion", 3, 4, k=16, method=method)
+        assert not torch.allclose(*(plain(x, **cotan.inputs(plain, shape)) for shape in (mesh, big)), atol=1e-2)

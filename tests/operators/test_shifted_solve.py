@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import spsolve
+
+import cotan
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
+from cotan.operators.shifted_solve import Factorised, iterated
+
+TIMES = torch.tensor([0.0, 1e-3, 0.1, 50.0], dtype=torch.float64)
+
+
+def matrices(pos, face):
+    return cotan_laplacian(pos, face), barycentric_mass(pos, face)
+
+
+def signal(size, channels=4):
+    return torch.randn(size, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_each_column_is_scipys(bumpy):
+    L, m = matrices(*bumpy(2))
+    b = signal(len(m))
+    y = cotan.shifted_solve(L, m, TIMES, b)
+    for c, t in enumerate(TIMES.tolist()):
+        there = spsolve((diags_array(m.numpy()) + t * L.to_scipy()).tocsc(), b[:, c].numpy())
+        np.testing.assert_allclose(y[:, c], there, rtol=1e-7, atol=1e-7 * np.abs(there).max())
+
+
+def test_a_batch_is_its_shapes(bumpy):
+    shapes = [matrices(*bumpy(level)) for level in (0, 2, 1)]
+    b = [signal(len(m)) for _, m in shapes]
+    together = cotan.shifted_solve(
+        cotan.Sparse.block_diagonal([L for L, _ in shapes]), torch.cat([m for _, m in shapes]), TIMES, torch.cat(b)
+    )
+    alone = torch.cat([cotan.shifted_solve(L, m, TIMES, right) for (L, m), right in zip(shapes, b)])
+    torch.testing.assert_close(together, alone, rtol=1e-8, atol=1e-8)
+
+
+def test_conjugate_gradients_agree_with_the_factorisation(bumpy):
+    L, m = matrices(*bumpy(2))
+    b, t = signal(len(m)), torch.full((4,), 0.1, dtype=torch.float64)
+    torch.testing.assert_close(iterated(L, m, t, b), Factorised()(L, m, t, b), rtol=1e-7, atol=1e-7)
+
+
+def test_float32_is_close_to_float64(bumpy):
+    L, m = matrices(*bumpy(2))
+    b = m[:, None] * signal(len(m))
+    near = cotan.shifted_solve(L.to(dtype=torch.float32), m.float(), TIMES.float(), b.float())
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near.double(), cotan.shifted_solve(L, m, TIMES, b), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("times", [torch.tensor(0.3, dtype=torch.float64), TIMES[1:]], ids=["one", "each"])
+def test_derivatives(bumpy, times):
+    L, m = matrices(*bumpy(0))
+
+    def solve(values, mass, time, right):
+        symmetric = L.with_values((values + L.with_values(values).T.values) / 2)
+        return cotan.shifted_solve(symmetric, mass, time, right)
+
+    inputs = [t.clone().requires_grad_() for t in (L.values, m, times, signal(len(m), 3))]
+    assert torch.autograd.gradcheck(solve, inputs, check_forward_ad=True)
+    if times.ndim:
+        assert torch.autograd.gradgradcheck(solve, inputs)
+    for place in range(4):
+        along = torch.randn_like(inputs[place])
+
+        def moved(x, place=place):
+            return solve(*(x if i == place else t.detach() for i, t in enumerate(inputs)))
+
+        value, change = torch.func.jvp(moved, (inputs[place].detach(),), (along,))
+        torch.testing.assert_close(value, solve(*inputs).detach())
+        by_reverse = torch.autograd.grad(solve(*inputs), inputs[place], torch.ones_like(value))[0]
+        torch.testing.assert_close(change.sum(), (by_reverse * along).sum())
+
+
+def test_what_is_not_finite_stays_in_its_column(bumpy):
+    L, m = matrices(*bumpy(1))
+    b = signal(len(m))
+    expected = cotan.shifted_solve(L, m, TIMES, b)
+    b[3, 1] = torch.nan
+    y = cotan.shifted_solve(L, m, TIMES, b)
+    assert y[:, 1].isnan().any()
+    torch.testing.assert_close(y[:, [0, 2, 3]], expected[:, [0, 2, 3]], rtol=1e-8, atol=1e-8)
+
+
+def test_shapes_are_checked(bumpy):
+    L, m = matrices(*bumpy(0))
+    with pytest.raises(
+        cotan.CotanError, match=r"time \(3,\) and right \(\d+, 4\), expected \(\) or \(C,\) and \(V, C\)"
+    ):
+        cotan.shifted_solve(L, m, TIMES[:3], signal(len(m)))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(bumpy):
+    L, m = matrices(*bumpy(2))
+    b = signal(len(m))
+    there = cotan.shifted_solve(L.to("cuda"), m.cuda(), TIMES.cuda(), b.cuda())
+    torch.testing.assert_close(there.cpu(), cotan.shifted_solve(L, m, TIMES, b), rtol=1e-7, atol=1e-7)
