@@ -127,15 +127,14 @@ def _tiles(shape: Any, turn: float, tilt: float) -> tuple[Tensor, Tensor]:
 
 
 def vertex_colors(shape: Any) -> Tensor:
-    """(V, 3) in [0, 1]: of `part`, else of labels y per vertex, else one colour for the class."""
-    label = shape.get("part")
-    if label is None:
-        y = shape.get("y")
-        label = (
-            y
-            if y is not None and y.numel() == len(shape.pos)
-            else torch.full((len(shape.pos),), 0 if y is None else int(y))
-        )
+    """(V, 3) in [0, 1]: of `part`, else of labels y, also where these are of edges or faces, else one for the class."""
+    label, y, index = (shape.get(name) for name in ("part", "y", "y_index"))
+    if label is None and index is not None:  # where elements meet, the largest label
+        at, labels = index.cpu().flatten(), y.cpu().expand(index.shape).flatten()
+        label = torch.zeros(len(shape.pos), dtype=y.dtype).scatter_reduce(0, at, labels, "amax")
+    elif label is None:
+        of_vertices = y is not None and y.numel() == len(shape.pos)
+        label = y if of_vertices else torch.full((len(shape.pos),), 0 if y is None else int(y))
     return label_colors(label)
 
 

@@ -9,6 +9,7 @@ import torch
 import trimesh
 
 import cotan
+from cotan.drawing import label_colors, vertex_colors
 from cotan_datasets.labels import edges_of, read_labels, read_mesh
 
 # Two triangles on the side 1-2: edges in their order of appearance are 01, 12, 02, 23, 13; not sorted.
@@ -102,6 +103,7 @@ def test_without_votes_labels_stay_where_they_are(root):
         float((output == torch.cat([s.y for s in data.test])).float().mean())
     )
     assert cotan.predict(run, data.test[0]).label.shape == (4,)
+    assert torch.equal(vertex_colors(data.test[0]), label_colors(torch.tensor([1, 1, 1, 1])))
 
 
 def test_what_does_not_fit_is_skipped_and_named(root):
