@@ -1,5 +1,5 @@
 """Surfaces: learned diffusion, and a global chart on the flat torus."""
 
-from . import diffusion, diffusion_weights, toric, torus
+from . import diffusion, diffusion_weights, log_signature, toric, torus
 
-__all__ = ["diffusion", "diffusion_weights", "toric", "torus"]
+__all__ = ["diffusion", "diffusion_weights", "log_signature", "toric", "torus"]

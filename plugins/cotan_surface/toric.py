@@ -31,7 +31,11 @@ class CircularBlock(nn.Module):
 
 @cotan.model("toric", tasks=("classify", "regress", "label"))
 class Toric(nn.Module):
-    """Signals pulled back to the torus, convolved there, and averaged over it or pushed back to the vertices.
+    """Signals pulled back to the torus, convolved there, and pushed back to the vertices.
+
+    A map shows limbs far smaller than they are. The image therefore has one more channel, the logarithm of how much
+    larger than its share of the surface a point is drawn; and a shape's features are the mean over its surface, not
+    over the torus, and the maximum over its vertices.
 
     - maps: how many maps of each shape; training draws one for each shape and step, otherwise all are averaged.
     - resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
@@ -61,29 +65,44 @@ class Toric(nn.Module):
         options = {"maps": maps, "resolution": resolution, "weights": weights, "balance": balance, "seed": seed}
         self.needs = {"torus": cotan.node("torus", **options)}
         self.task, self.maps, self.resolution = task, maps, resolution
-        self.lift = nn.Conv2d(in_dim, width, 1)
+        self.norm = nn.BatchNorm1d(in_dim)
+        self.lift = nn.Conv2d(in_dim + 1, width, 1)
         # A dilation of half the torus or more would meet itself.
         dilations = [d for d in (1, 2, 4, 8) if 4 * d <= resolution]
         self.blocks = nn.Sequential(*(CircularBlock(width, dilations[i % len(dilations)]) for i in range(depth)))
-        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
+        pooled = width + in_dim if task == "label" else 2 * width
+        self.head = nn.Sequential(nn.Linear(pooled, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
 
-    def forward(self, x: Tensor, torus: Torus, batch: Tensor) -> Tensor:
-        maps, r = self.maps, self.resolution
-        uv, scale = torus.uv, torus.scale
-        image = (torus.pull @ x).view(-1, maps, r, r, x.shape[1])  # (B, M, R, R, C)
+    def forward(self, x: Tensor, torus: Torus, mass: Tensor, batch: Tensor) -> Tensor:
+        maps, uv, scale = self.maps, torus.uv, torus.scale
+        shapes = torus.pull.shape[0] // (maps * self.resolution**2)
+        part = mass / mass.new_zeros(shapes).index_add(0, batch, mass)[batch]  # (V,)
+        x = self.norm(x)
+        image = self.pulled(x, torus, part)
         if self.training and maps > 1:
-            pick = torch.randint(maps, (len(image),), device=x.device)
-            image = image[torch.arange(len(image), device=x.device), pick][:, None]
+            pick = torch.randint(maps, (shapes,), device=x.device)
+            image = image[torch.arange(shapes, device=x.device), pick][:, None]
             vertex = torch.arange(len(x), device=x.device)
             uv, scale = uv[vertex, pick[batch]][:, None], scale[vertex, pick[batch]][:, None]
             maps = 1
-        image = self.blocks(self.lift(image.flatten(0, 1).permute(0, 3, 1, 2)))  # (B M, C, R, R)
-        if self.task != "label":
-            return self.head(image.mean((2, 3)).view(-1, maps, image.shape[1])).mean(1)
-        image = image.unflatten(0, (-1, maps))
-        logits = self.head(torch.stack([push(image[:, m], uv[:, m], batch) for m in range(maps)], 1))  # (V, M, out)
-        share = scale + torch.finfo(scale.dtype).tiny
-        return (logits * (share / share.sum(1, keepdim=True))[..., None]).sum(1)
+        image = self.blocks(self.lift(image.flatten(0, 1))).unflatten(0, (-1, maps))  # (B, M, C, R, R)
+        y = torch.stack([push(image[:, m], uv[:, m], batch) for m in range(maps)], 1)  # (V, M, C)
+        if self.task == "label":
+            logits = self.head(torch.cat([y, x[:, None].expand(-1, maps, -1)], 2))
+            share = scale + torch.finfo(scale.dtype).tiny
+            return (logits * (share / share.sum(1, keepdim=True))[..., None]).sum(1)
+        empty = y.new_zeros(shapes, *y.shape[1:])
+        mean = empty.index_add(0, batch, y * part[:, None, None])
+        peak = empty.scatter_reduce(0, batch[:, None, None].expand_as(y), y, "amax", include_self=False)
+        return self.head(torch.cat([mean, peak], 2)).mean(1)
+
+    def pulled(self, x: Tensor, torus: Torus, part: Tensor) -> Tensor:
+        """(B, M, C + 1, R, R) the images of a signal (V, C), and of how much larger than its share each map shows it."""
+        growth = (torus.scale / part[:, None]).clamp(1e-9, 1e9).log() / 4  # (V, M), of about the size of x
+        r, width = self.resolution, x.shape[1]
+        image = (torus.pull @ torch.cat([x, growth], 1)).view(-1, self.maps, r, r, width + self.maps).movedim(-1, 2)
+        own = image[:, :, width:].diagonal(dim1=1, dim2=2).movedim(-1, 1)  # (B, M, R, R)
+        return torch.cat([image[:, :, :width], own[:, :, None]], 2)
 
 
 def push(image: Tensor, uv: Tensor, batch: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ def shape(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """A sphere with limbs, of about ``size`` vertices."""
     import trimesh
 
-    across = round((size / 2) ** 0.5)
-    mesh = trimesh.creation.uv_sphere(count=(across, 2 * across))
+    across = round(size**0.5)
+    mesh = trimesh.creation.uv_sphere(count=(across, across // 2))
     pos = torch.tensor(np.array(mesh.vertices))
     axes = torch.cat([torch.eye(3), -torch.eye(3)]).double()
     limbs = (8 * (pos @ axes.T - 1)).exp().sum(1, keepdim=True)

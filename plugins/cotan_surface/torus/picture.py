@@ -60,7 +60,7 @@ def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, **options: Any)
         from matplotlib import colormaps
         from matplotlib.colors import Normalize
 
-        scale = Normalize(-4, 4)
+        scale = Normalize(-2, 2)
         _surface(axes[3], corner, triangle, colormaps["RdBu_r"](scale(growth))[:, :3])
         axes[3].set_title(f"area gained, log10 (from {growth.min():.1f} to {growth.max():.1f})")
     return figure
@@ -80,5 +80,5 @@ def _surface(axis, corner, triangle, colour) -> None:
         ylim=(middle[1] - half, middle[1] + half),
         zlim=(middle[2] - half, middle[2] + half),
     )
-    axis.set_box_aspect((1, 1, 1))
+    axis.set_box_aspect((1, 1, 1), zoom=1.6)
     axis.set_axis_off()

@@ -319,11 +319,34 @@ def test_a_shifted_chart_gives_the_same_result(task, shift):
     moved = {**batch, "torus": shifted(batch["torus"], shift)}
     assert torch.allclose(model(**moved), model(**batch), atol=1e-4)
     features = [
-        model.blocks(model.lift((t.pull @ batch["x"]).view(6, 16, 16, 3).permute(0, 3, 1, 2)))
+        model.blocks(model.lift(model.pulled(batch["x"], t, batch["mass"]).flatten(0, 1)))
         for t in (batch["torus"], moved["torus"])
     ]
     assert torch.allclose(features[1], features[0].roll(shift, (2, 3)), atol=1e-5)
     assert (features[1] - features[0]).abs().max() > 0.1
+
+
+def test_the_last_channel_is_how_much_a_map_enlarges():
+    """A pixel holds exp(-4 g) times its share of the surface: over the torus these make the whole surface, in each map."""
+    pos, face = SHAPES["limbs"]
+    shape = Data(pos=pos.float(), face=face, x=pos.float())
+    model = cotan.create_model("toric", 3, 4, resolution=256, maps=3, balance=0)
+    given_ = cotan.inputs(model, [shape])
+    growth = model.pulled(shape.x, given_["torus"], given_["mass"] / given_["mass"].sum())[0, :, -1]
+    assert torch.allclose((-4 * growth).exp().mean((1, 2)), torch.ones(3), atol=0.1)
+    assert growth.amax() - growth.amin() > 0.5
+
+
+def test_a_vertex_counts_by_its_mass():
+    """Where one vertex has all the mass of a shape, the mean over the shape is what is at that vertex."""
+    model, batch = network("classify")
+    model.head = torch.nn.Identity()
+    first = batch["batch"].diff(prepend=torch.tensor([-1])) > 0
+    batch |= {"mass": first.float(), "torus": batch["torus"]._replace(scale=torch.ones_like(batch["torus"].scale))}
+    mean, _ = model(**batch).chunk(2, 1)
+    model.task = "label"
+    features = model(**batch)[:, :8]  # the same, at the vertices
+    assert torch.allclose(mean, features[first], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["classify", "label"])
