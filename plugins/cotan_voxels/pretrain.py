@@ -69,7 +69,14 @@ def pretrain(
 
 
 def _one_layer(
-    model: VoxelDBN, number: int, batches: Batches, epochs: int, lr: float, steps: int, persistent: bool, sparsity: float
+    model: VoxelDBN,
+    number: int,
+    batches: Batches,
+    epochs: int,
+    lr: float,
+    steps: int,
+    persistent: bool,
+    sparsity: float,
 ) -> list[float]:
     """The lower layers are fixed."""
     machine = model.layers[number]

@@ -146,7 +146,9 @@ def test_a_partial_view_is_held_and_completed(trained):
     assert error < 0.75 * grid[~known].mean()
 
 
-@pytest.mark.parametrize("options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.1}, {"together": 1}, {"top": 5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.1}, {"together": 1}, {"top": 5}]
+)
 def test_pretraining_repeats_and_its_options_matter(options):
     results = []
     for chosen in (options, options, {"lr": 1e-2} if not options else {}):
