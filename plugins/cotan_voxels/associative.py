@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .dbn import VoxelDBN
@@ -14,7 +14,7 @@ from .rbm import DenseRBM, contrastive_loss
 def top_machine(
     model: VoxelDBN, batches: Batches, epochs: int, lr: float, *, passes: int = 10, chains: int = 100, steps: int = 5
 ) -> list[float]:
-    """Persistent chains, as many of each label, which they keep: each class learns what to dream.
+    """Persistent chains, as many of each label, which they keep: each class learns what to dream, rare or not.
 
     For ten epochs the shapes are turned and seen by the layers below once.
     """
@@ -30,10 +30,14 @@ def top_machine(
                 seen = torch.cat([torch.cat([p, y.to(p)], 1) for p, y in pairs])
         if epoch == 0:
             start(machine, [seen], 0)
+            nn.init.normal_(
+                machine.weight, std=0.01
+            )  # large random weights are modes that the chains would have to leave
             held = functional.one_hot(torch.arange(max(chains, classes)) % classes, classes).to(seen)
             chain = torch.cat([torch.bernoulli(seen[torch.randint(len(seen), (len(held),)), :-classes]), held], 1)
         errors = []
-        for pick in torch.randperm(len(seen)).split(50):
+        share = seen[:, -classes:].mean(0)
+        for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(50):
             v = torch.bernoulli(seen[pick])
             loss, chain = contrastive_loss(machine, v, chain, steps=steps, held=True)
             optimiser.zero_grad()
