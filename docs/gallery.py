@@ -1,5 +1,9 @@
-"""Makes the pictures of docs/gallery.md, all of generated creatures: `make gallery`. A few minutes."""
+"""Makes the pictures of docs/gallery.md: `make gallery`. A few minutes.
 
+All are of generated creatures but those of the belief network, made where `COTAN_DATA` holds modelnet10_micro.
+"""
+
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,7 +17,7 @@ from cotan_datasets.poses import creature
 from cotan_datasets.sheet import contact_sheet
 from cotan_surface.torus.picture import picture as torus_picture
 from cotan_views import contact_sheet as views_sheet
-from cotan_voxels import slices
+from cotan_voxels import pretrain, primitives, slices, solids
 
 OUT = Path(__file__).parent / "images"
 
@@ -37,6 +41,34 @@ def voxels() -> None:
     names = ("dog", "octopus", "bird")
     grids = [cotan.compute(creature(name, 0, vertices=1000), "voxels", resolution=48) for name in names]
     slices(grids, names).savefig(OUT / "voxels.png", dpi=70)
+
+
+def belief() -> None:
+    """What a belief network of furniture looks for in each layer, and what it dreams of each class."""
+    if not os.environ.get("COTAN_DATA"):
+        print("  skipped: COTAN_DATA is not set")
+        return
+    data = cotan.load_dataset("folder", root=Path(os.environ["COTAN_DATA"]) / "modelnet10_micro")
+    model = cotan.model_for("voxel-dbn", data, resolution=24, widths=(32, 96), hidden=400, top=1000, turn=0.0, seed=0)
+    seen = torch.cat([cotan.inputs(model, shape)["voxels"] for shape in data.train])
+    label = torch.tensor([int(shape.y) for shape in data.train])
+    pretrain(model, seen, label, epochs=20, together=100, top=400, say=print)
+    primitives(model, seen).savefig(OUT / "primitives.png", dpi=70)
+    dreams = model.sample(torch.arange(len(data.classes)).repeat_interleave(8), steps=1000)
+    solids(dreams.split(8), data.classes).savefig(OUT / "dreams.png", dpi=50)
+    print(nearest(dreams, seen, label))
+
+
+def nearest(dreams: torch.Tensor, seen: torch.Tensor, label: torch.Tensor) -> str:
+    """Are the dreams copies of training shapes, and of their class?"""
+    a, b = (dreams > 0.5).flatten(1).float(), (seen > 0.5).flatten(1).float()
+    both = a @ b.T
+    overlap, shape = (both / (a.sum(1)[:, None] + b.sum(1) - both)).max(1)
+    right = (label[shape] == torch.arange(len(a)) // 8).float().mean()
+    return (
+        f"  intersection over union of a dream with the training shape nearest to it: mean {overlap.mean():.2f}, "
+        f"greatest {overlap.max():.2f}; that is of its class in {right:.0%}; {len(set(shape.tolist()))} different ones"
+    )
 
 
 def torus() -> None:
@@ -81,6 +113,6 @@ def _colored(shape, color):
 
 
 if __name__ == "__main__":
-    for draw in (poses, inspect, views, voxels, torus, shape_from_spectrum.main, filters, match):
+    for draw in (poses, inspect, views, voxels, belief, torus, shape_from_spectrum.main, filters, match):
         print(draw.__name__)
         draw()

@@ -4,7 +4,7 @@
 """
 
 from . import dbn, voxel, voxels
-from .picture import primitives, slices
+from .picture import primitives, slices, solids
 from .pretrain import pretrain
 
-__all__ = ["dbn", "pretrain", "primitives", "slices", "voxel", "voxels"]
+__all__ = ["dbn", "pretrain", "primitives", "slices", "solids", "voxel", "voxels"]

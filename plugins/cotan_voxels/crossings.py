@@ -34,9 +34,9 @@ def snap(triangles: Tensor) -> Tensor:
 
     The lattice lies a fraction of its step beside the lines, so that none runs through a corner.
     """
-    size = max(float(triangles.abs().max()), 1.0)
+    size = max(*map(abs, map(float, triangles.aminmax())), 1.0)
     step = 2.0 ** (math.frexp(size)[1] - 23)
-    return torch.round(triangles / step) * step - triangles.new_tensor([step / 2, step / 4, 0])
+    return (triangles / step).round_().mul_(step).sub_(triangles.new_tensor([step / 2, step / 4, 0]))
 
 
 def edge_function(a: Tensor, b: Tensor, px: Tensor, py: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import cotan
 
-from .rbm import ConvRBM, DenseRBM, draw
+from .rbm import ConvRBM, DenseRBM
 from .turn import turned
 
 
@@ -24,7 +24,7 @@ class VoxelDBN(nn.Module):
     - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
     - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
     - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
-    - pretraining: epochs in which ``fit`` first trains each layer by contrastive divergence (see ``pretrain``).
+    - pretraining: epochs of each stage by which ``fit`` first trains it without classes (see ``pretrain``).
 
     ``sample`` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
@@ -133,14 +133,13 @@ class VoxelDBN(nn.Module):
         # From what is seen on the mean, the label alone decides which way to go.
         x = self.top.visible[:size].sigmoid().expand(len(label), size)
         if given is not None and known is not None:
-            guess = torch.where(known, given, torch.bernoulli(torch.full_like(given, float(given[known].mean()))))
-            x = torch.bernoulli(self.up(guess))
+            x = torch.bernoulli(self.up(torch.where(known, given, self.down(x))))
         for _ in range(steps):
             h = torch.bernoulli(self.top.up(torch.cat([x, held], 1)))
             p = self.top.down(h)[:, :size]
             x = torch.bernoulli(p)
             if given is not None and known is not None:
-                x = torch.bernoulli(self.up(torch.where(known, given, draw(self.down(x)))))
+                x = torch.bernoulli(self.up(torch.where(known, given, self.down(x))))
         if given is not None and known is not None:
             return torch.where(known, given, self.down(x))
         return self.down(p)

@@ -36,6 +36,22 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
     return figure
 
 
+def solids(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Any:
+    """A matplotlib figure with a row for each batch of grids (B, R, R, R), where they are above a half, and its name."""
+    from matplotlib.figure import Figure
+
+    across = max(len(row) for row in rows)
+    figure = Figure(figsize=(1.4 * across, 1.4 * len(rows)), layout="constrained")
+    for number, row in enumerate(rows):
+        for column, grid in enumerate(row):
+            axis = figure.add_subplot(len(rows), across, number * across + column + 1)
+            axis.imshow(shaded(grid > 0.5))
+            axis.set_axis_off()
+            if column == 0 and number < len(names):
+                axis.set_title(names[number], fontsize=8, loc="left")
+    return figure
+
+
 @torch.no_grad()
 def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 16) -> Any:
     """A matplotlib figure with a row for each layer: what the first ``count`` units that differ most look for.

@@ -101,18 +101,24 @@ def draw(p: Tensor, classes: int = 0) -> Tensor:
     return torch.cat([torch.bernoulli(p[:, :-classes]), chosen], 1)
 
 
-def contrastive_loss(machine: ConvRBM | DenseRBM, v: Tensor, chain: Tensor, *, steps: int = 1) -> tuple[Tensor, Tensor]:
+def contrastive_loss(
+    machine: ConvRBM | DenseRBM, v: Tensor, chain: Tensor, *, steps: int = 1, held: bool = False
+) -> tuple[Tensor, Tensor]:
     """Contrastive divergence (Hinton 2002): the energy of data less that of what the machine makes of ``chain``.
 
     Its gradient is that of the log-likelihood, with the model's expectation taken after ``steps`` of Gibbs sampling. A
-    chain that starts at the data each time is CD; one that goes on from call to call is PCD (Tieleman 2008). Gives the
-    loss and where the chain has come.
+    chain that starts at the data each time is CD; one that goes on from call to call is PCD (Tieleman 2008). With
+    ``held`` chains keep their label: the likelihood is that of the other units given it. Gives the loss and where the
+    chain has come.
     """
     classes = getattr(machine, "classes", 0)
     with torch.no_grad():
         positive = machine.up(v)
         for _ in range(steps):
+            label = chain[:, len(chain[0]) - classes :]
             chain = draw(machine.down(torch.bernoulli(machine.up(chain))), classes)
+            if held:
+                chain[:, len(chain[0]) - classes :] = label
         negative = machine.up(chain)
     units = positive[0].numel() / positive.shape[1]  # positions that share weights
     loss = (machine.energy(v, positive).mean() - machine.energy(chain, negative).mean()) / units

@@ -12,6 +12,8 @@ from .grid import chunks, ragged
 SLACK = 1e-9
 # Area over the square of the longest side, below which a triangle counts as a line.
 NEEDLE = 1e-6
+# In voxels. Products of smaller coordinates underflow.
+LEAST = 1e-60
 
 
 def surface(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
@@ -21,6 +23,7 @@ def surface(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
     can separate are the three of the box, the normal, and in each coordinate plane the three edge normals.
     """
     out = torch.zeros(resolution**3, dtype=torch.bool, device=triangles.device)
+    triangles = triangles.where(triangles.abs() > LEAST, 0)
     edge = triangles[:, 1:] - triangles[:, :1]
     normal = torch.linalg.cross(edge[:, 0], edge[:, 1])
     # A needle has no normal but rounding; its edges and its bounding box are enough.

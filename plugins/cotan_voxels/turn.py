@@ -20,4 +20,4 @@ def turned(grid: Tensor, angle: float, scale: float = 0.1) -> Tensor:
     motion = torch.cat([torch.linalg.matrix_exp(skew) * factor, grid.new_zeros(b, 3, 1)], 2)
     at = torch.nn.functional.affine_grid(motion, [b, 1, *grid.shape[1:]], align_corners=False)
     out = torch.nn.functional.grid_sample(grid[:, None], at, padding_mode="border", align_corners=False)
-    return out[:, 0]
+    return out[:, 0].clamp(min=grid.min(), max=grid.max())  # interpolation rounds beyond them

@@ -20,7 +20,7 @@ from cotan_voxels.voxels import voxels
 
 
 def sphere(across: int):
-    """A bumpy sphere of about 2 across^2 faces."""
+    """A bumpy sphere of about 4 across^2 faces."""
     import trimesh
 
     mesh = trimesh.creation.uv_sphere(count=(across, across))
@@ -46,7 +46,7 @@ def race(ours: Callable[[], object], peer: Callable[[], object], rounds: int) ->
 
 
 def speed() -> None:
-    mesh = sphere(101)
+    mesh = sphere(71)
     pos, face = tensors(mesh)
     print(f"solid voxels of a mesh of {face.shape[1]} faces, {torch.get_num_threads()} threads")
     for resolution, goal in ((32, 3), (64, 5), (128, 10)):

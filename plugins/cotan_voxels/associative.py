@@ -1,0 +1,61 @@
+"""The top machine of a deep belief network, which ties what the layers see to the label."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .dbn import VoxelDBN
+from .layerwise import Batches, fade, start
+from .rbm import DenseRBM, contrastive_loss
+
+
+def top_machine(
+    model: VoxelDBN, batches: Batches, epochs: int, lr: float, *, passes: int = 10, chains: int = 100, steps: int = 5
+) -> list[float]:
+    """Persistent chains, as many of each label, which they keep: each class learns what to dream, rare or not.
+
+    For ten epochs the shapes are turned and seen by the layers below once.
+    """
+    machine, classes = model.top, model.classes
+    optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
+    history: list[float] = []
+    chain = torch.zeros(0)
+    for epoch in range(epochs):
+        fade(optimiser, lr, epoch, epochs)
+        if epoch % passes == 0:
+            with torch.no_grad():
+                pairs = [(model.up(shapes), functional.one_hot(y, classes)) for shapes, y in batches()]
+                seen = torch.cat([torch.cat([p, y.to(p)], 1) for p, y in pairs])
+        if epoch == 0:
+            start(machine, [seen], 0)
+            nn.init.normal_(
+                machine.weight, std=0.01
+            )  # large random weights are modes that the chains would have to leave
+            held = functional.one_hot(torch.arange(max(chains, classes)) % classes, classes).to(seen)
+            chain = torch.cat([torch.bernoulli(seen[torch.randint(len(seen), (len(held),)), :-classes]), held], 1)
+        errors = []
+        share = seen[:, -classes:].mean(0)
+        for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(50):
+            v = torch.bernoulli(seen[pick])
+            loss, chain = contrastive_loss(machine, v, chain, steps=steps, held=True)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            with torch.no_grad():
+                errors.append(float((v - machine.down(machine.up(v))).abs().mean()))
+        history.append(sum(errors) / len(errors))
+    if epochs:
+        _balance(machine, seen)
+    return history
+
+
+@torch.no_grad()
+def _balance(machine: DenseRBM, seen: Tensor, *, rounds: int = 100) -> None:
+    """Held labels have taught no bias of their own: set it so that each is expected as often as it is seen."""
+    rest, label = seen[:, : -machine.classes], seen[:, -machine.classes :]
+    for _ in range(rounds):
+        expected = machine.label_scores(rest).softmax(1).mean(0)
+        step = (label.mean(0) / expected).clamp(1e-2, 1e2).log()
+        machine.visible[-machine.classes :] += step / machine.counts[-1]

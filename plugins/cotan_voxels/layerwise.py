@@ -1,0 +1,90 @@
+"""One layer of a deep belief network, trained by contrastive divergence on what the layers below make of the shapes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .dbn import VoxelDBN
+from .rbm import ConvRBM, DenseRBM, contrastive_loss
+
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+
+def one_layer(
+    model: VoxelDBN,
+    number: int,
+    batches: Batches,
+    epochs: int,
+    lr: float,
+    steps: int,
+    persistent: bool,
+    sparsity: float,
+) -> list[float]:
+    """The lower layers are fixed."""
+    machine = model.layers[number]
+    assert isinstance(machine, ConvRBM | DenseRBM)
+    optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
+    start(machine, [_seen(model, shapes, number) for shapes, _ in batches()], sparsity)
+    chain: Tensor | None = None
+    history, share = [], torch.zeros(())
+    for epoch in range(epochs):
+        fade(optimiser, lr, epoch, epochs)
+        errors, shares = [], []
+        for shapes, _ in batches():
+            v = _seen(model, shapes, number)
+            here = v if chain is None or not persistent or len(chain) < len(v) else chain[: len(v)]
+            loss, here = contrastive_loss(machine, v, here, steps=steps)
+            if persistent and (chain is None or len(here) >= len(chain)):
+                chain = here
+            with torch.no_grad():
+                h = machine.up(v)
+                on = h.transpose(0, 1).flatten(1).mean(1)
+                errors.append(float((v - machine.down(h)).abs().mean()))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            shares.append(on)
+            if sparsity and isinstance(machine, ConvRBM):
+                with torch.no_grad():  # not through a penalty: its gradient would die with the unit
+                    machine.hidden += (sparsity - on).view_as(machine.hidden)
+        history.append(sum(errors) / len(errors))
+        share = torch.stack(shares).mean(0)
+    idle = int(((share < 1e-3) | (share > 1 - 1e-3)).sum())
+    if epochs and idle:
+        warnings.warn(
+            f"voxel-dbn: {idle} of {len(share)} units of layer {number + 1} are the same for all shapes; "
+            f"fewer units, or another sparsity than {sparsity}, may help",
+            stacklevel=3,
+        )
+    return history
+
+
+def fade(optimiser: torch.optim.Optimizer, lr: float, epoch: int, epochs: int) -> None:
+    """Contrastive gradients are noisy: only small last steps average the noise out."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * (1 - epoch / epochs)
+
+
+@torch.no_grad()
+def _seen(model: VoxelDBN, voxels: Tensor, number: int) -> Tensor:
+    """What layer ``number`` has for its visible units."""
+    v = model.up(voxels, number)
+    return v.flatten(1) if isinstance(model.layers[number], DenseRBM) else v
+
+
+@torch.no_grad()
+def start(machine: ConvRBM | DenseRBM, seen: list[Tensor], sparsity: float) -> None:
+    """Visible units begin at their mean, log(p / (1 - p)): the machine has to learn only what departs from it.
+
+    Those of a convolution begin on for the share that is asked for: one that is never on would not learn.
+    """
+    mean = sum(v.sum(0) for v in seen) / sum(len(v) for v in seen)
+    field = torch.logit(mean.clamp(1e-2, 1 - 1e-2))
+    machine.visible.copy_(field / machine.counts if isinstance(machine, DenseRBM) else field)
+    if sparsity and isinstance(machine, ConvRBM):
+        above = machine.field(seen[0]).transpose(0, 1).flatten(1)
+        machine.hidden -= above.quantile(1 - sparsity, dim=1).view_as(machine.hidden)

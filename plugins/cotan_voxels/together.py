@@ -1,0 +1,32 @@
+"""All layers of a deep belief network together, trained to bring voxels back."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from .dbn import VoxelDBN
+from .layerwise import Batches, fade
+
+
+def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> list[float]:
+    """Voxels are brought back from a draw of the units of the last layer (Hinton and Salakhutdinov 2006).
+
+    Weights stay the same up and down, and the gradient passes the draw as if it were its probability. Layers trained
+    one by one lose a little each; 3D ShapeNets mends that by the wake-sleep algorithm, this is its plainer relative.
+    """
+    optimiser = torch.optim.Adam(model.layers.parameters(), lr)
+    history = []
+    for epoch in range(epochs):
+        fade(optimiser, lr, epoch, epochs)
+        errors = []
+        for shapes, _ in batches():
+            p = model.up(shapes)
+            h = p + (torch.bernoulli(p) - p).detach()
+            loss = functional.binary_cross_entropy(model.down(h).clamp(1e-6, 1 - 1e-6), shapes)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            errors.append(loss.item())
+        history.append(sum(errors) / len(errors))
+    return history
