@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -67,7 +66,7 @@ def render(
     style = Style(smooth, _softness(softness, outputs) * samples)
     budget = budget or _budget(pos)
     parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget)
-    out = _empty((shapes, len(cameras.eye), width, size, size), pos)
+    out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, grid, budget, pos.dtype)
@@ -161,16 +160,9 @@ def _parts(
     return parts, len(vertices)
 
 
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for pictures. numpy asks the system for large pages, which saves the thousands of faults of small ones."""
-    if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
-        return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
-    return like.new_empty(shape)
-
-
 def _budget(pos: Tensor) -> int:
     """Enough for each step to be worth its call, and on a CPU not so much that it leaves the cache."""
-    return 2**18 if pos.device.type == "cpu" else 2**24
+    return 2**19 if pos.device.type == "cpu" else 2**24
 
 
 def _threads(pos: Tensor) -> int:
