@@ -8,12 +8,8 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import Pattern, Sparse, reverse_mode_only, sampled, spread
 
-KINDS = {
-    "polar": 2,
-    "offset": 3,
-    "relative": 3,
-    "degree": 2,
-}  # of `pseudo_coordinates`, and how many numbers each gives
+# Of `pseudo_coordinates`, and how many numbers each gives.
+KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
 
 
 @cotan.layer("gaussian")

@@ -119,10 +119,7 @@ class _TracedSampled(Function):
     def forward(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
         return kernels.sampled(pattern, a, b)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.pattern = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
+    setup_context = _TracedProduct.setup_context
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -136,11 +133,7 @@ class _TracedSampled(Function):
 
 
 class _Sampled(_TracedSampled):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedSampled.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[1:])
-        ctx.set_materialize_grads(False)
+    setup_context = _Product.setup_context
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> Any:
