@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import Pattern, Sparse, reverse_mode_only, sampled, spread
+from cotan.sparse import Pattern, Sparse, composed_gradients, reverse_mode_only, sampled, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
 KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
@@ -75,7 +75,7 @@ class Gaussian(nn.Module):
             torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
             for mean, p in zip(self.mean, factor, strict=True)
         ]
-        if x.dtype == self.weight.dtype and reverse_mode_only() and not torch.is_autocast_enabled(x.device.type):
+        if reverse_mode_only(x, self.weight):
             y = _Convolution.apply(pattern, x, self.weight, *weights)
         else:
             y = convolution(pattern, x, self.weight, weights)
@@ -114,9 +114,7 @@ class _Convolution(torch.autograd.Function):
         pattern, needed = ctx.pattern, ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():  # a second derivative will be asked for
             y = convolution(pattern, x, weight, weights)
-            wanted = [t for t, need in zip((x, weight, *weights), needed, strict=True) if need]
-            found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
-            return None, *(next(found) if need else None for need in needed)
+            return None, *composed_gradients(y, (x, weight, *weights), needed, g)
         g_x = torch.zeros_like(x) if needed[0] else None
         g_weight, g_weights = torch.empty_like(weight), []
         narrow = x.shape[1] > weight.shape[2]

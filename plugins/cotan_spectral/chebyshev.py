@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import reverse_mode_only
+from cotan.sparse import composed_gradients, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
 WIDE = 32  # channels from which each W_k is worth a product of its own
@@ -49,9 +49,8 @@ class Chebyshev(nn.Module):
 
     def in_place(self, x: Tensor, laplacian: cotan.Sparse) -> bool:
         order, _, out_dim = self.weight.shape
-        plain = x.dtype == self.weight.dtype and not torch.is_autocast_enabled(x.device.type)
         worth = order > 1 and out_dim >= WIDE
-        return worth and plain and reverse_mode_only() and not laplacian.values.requires_grad
+        return worth and reverse_mode_only(x, self.weight) and not laplacian.values.requires_grad
 
     def terms(self, x: Tensor, laplacian: cotan.Sparse) -> Tensor:
         """The terms side by side, some `BESIDE` channels at a time, then W: products of L with in_dim channels."""
@@ -113,11 +112,8 @@ class _Clenshaw(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         laplacian, transposed = ctx.matrices
         if torch.is_grad_enabled():  # a second derivative will be asked for
-            with torch.enable_grad():
-                y = clenshaw(x, weight, laplacian)
-            wanted = [t for t, needed in zip((x, weight), ctx.needs_input_grad[2:], strict=True) if needed]
-            found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
-            return None, None, *(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
+            y = clenshaw(x, weight, laplacian)
+            return None, None, *composed_gradients(y, (x, weight), ctx.needs_input_grad[2:], g)
         g_x = torch.zeros_like(x) if ctx.needs_input_grad[2] else None
         g_weight = torch.empty_like(weight)
         before, last = None, g.contiguous()

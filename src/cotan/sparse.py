@@ -23,6 +23,7 @@ from .segments import segment_min as segment_min
 from .segments import segment_softmax as segment_softmax
 from .segments import segment_sum as segment_sum
 from .sums import collect as collect
+from .sums import composed_gradients as composed_gradients
 from .sums import product
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled

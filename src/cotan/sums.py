@@ -11,7 +11,7 @@ forward mode: the traced class has none, its child adds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -26,13 +26,21 @@ if TYPE_CHECKING:
     from .pattern import Pattern
 
 
-def reverse_mode_only() -> bool:
-    """Whether nothing but autograd's reverse mode may watch: no compiler, no torch.func, no forward mode.
+def reverse_mode_only(x: Tensor, weight: Tensor) -> bool:
+    """Whether nothing but autograd's reverse mode may watch: no compiler, no torch.func, no forward mode; and no casts.
 
-    Then a Function needs neither `jvp` nor `vmap`.
+    Then a Function of x and weight needs neither `jvp` nor `vmap`, and may sum in place.
     """
     forward_mode = torch.autograd.forward_ad._current_level >= 0
-    return not (is_compiling() or forward_mode or torch._C._are_functorch_transforms_active())
+    watched = is_compiling() or forward_mode or torch._C._are_functorch_transforms_active()
+    return not watched and x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)
+
+
+def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor) -> list[Tensor | None]:
+    """The gradients of y for those inputs that need one, to be differentiated again: for a Function that sums in place."""
+    wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    return [next(found) if need else None for need in needed]
 
 
 def apply(traced: type[Function], both_ways: type[Function], *args: Any) -> Tensor:
