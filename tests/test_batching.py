@@ -61,3 +61,31 @@ def test_sharing_survives_a_move_that_changes_nothing(model, fresh_store):
     assert move(A, "cpu") is A
     assert cast(A, torch.float32) is A
     assert cast(A, torch.float64) is not A
+
+
+def smooth(k: int):
+    return cotan.create_model("smooth-spectral", 2, 2, width=4, depth=1, k=k)
+
+
+def test_small_values_of_many_shapes_are_few_files(fresh_store):
+    shapes = [path(9 + i, i) for i in range(20)]
+    models = {"nine": smooth(9), "five": smooth(5)}
+    cotan.counts(reset=True)
+    first = prepare(models, shapes)["five"]
+    assert cotan.counts(reset=True)["spectrum"].evaluations == 20  # nine pairs answer five before they are written too
+    summary = fresh_store.summary()
+    assert summary["spectrum"][0] == 20
+    assert len(list(fresh_store.entries())) == len(summary)
+    again = prepare(models, shapes)["five"]
+    assert sum(count.evaluations for count in cotan.counts().values()) == 0
+    for a, b in zip(first.samples, again.samples, strict=True):
+        leaves = zip(*(torch.utils._pytree.tree_leaves(dict(sample)) for sample in (a, b)), strict=True)
+        assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for x, y in leaves)
+
+
+def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):
+    monkeypatch.setattr("cotan.packing.DEAR", 0.0)
+    written = []
+    shapes = [path(9 + i, i) for i in range(3)]
+    prepare(smooth(5), shapes, progress=lambda *_: written.append(fresh_store.summary()["spectrum"][0]))
+    assert written == [1, 2, 3]

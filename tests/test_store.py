@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 import cotan
-from cotan.store import Entry, Store, describe
+from cotan.store import Store
+from cotan.stored import Entry, Kept, describe
 from cotan.values import cast
 
 ENTRY = Entry("mass", "mass", {"k": 3}, "family", 0.5)
@@ -23,24 +25,75 @@ def only_file(store):
     return path
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        torch.randn(4, 3),
-        torch.zeros(0, 3, dtype=torch.long),
-        cotan.Sparse.from_coo(torch.tensor([2, 0]), torch.tensor([1, 1]), torch.tensor([1.0, 2.0]), (3, 2)),
-        cotan.Spectrum(torch.arange(3.0), torch.randn(5, 3)),
-        {"genus": 0, "parts": [1, 2], "closed": True},
-    ],
-    ids=["tensor", "empty", "sparse", "spectrum", "record"],
-)
+VALUES = {
+    "tensor": torch.randn(4, 3),
+    "empty": torch.zeros(0, 3, dtype=torch.long),
+    "sparse": cotan.Sparse.from_coo(torch.tensor([2, 0]), torch.tensor([1, 1]), torch.tensor([1.0, 2.0]), (3, 2)),
+    "spectrum": cotan.Spectrum(torch.arange(3.0), torch.randn(5, 3)),
+    "record": {"genus": 0, "parts": [1, 2], "closed": True},
+}
+
+
+def same(a, b):
+    a, b = (torch.utils._pytree.tree_leaves(v) for v in (a, b))
+    return all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
 def test_values_come_back_as_they_went(value, tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("key", value, ENTRY)
-    back = Store(tmp_path, 2**30).get("key", "mass")
-    a, b = (torch.utils._pytree.tree_leaves(v) for v in (value, back))
-    assert all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True))
-    assert describe(only_file(store)) == ENTRY
+    assert same(value, Store(tmp_path, 2**30).get("key", "mass"))
+    assert describe(only_file(store)) == {"key": ENTRY}
+
+
+def packed(folder, values):
+    """A store that a pack was written to, as another process meets it."""
+    Store(folder, 2**30).pack([Kept(key, value, replace(ENTRY, seconds=i)) for i, (key, value) in enumerate(values)])
+    return Store(folder, 2**30)
+
+
+def test_a_pack_is_one_file_of_many_values(tmp_path):
+    store = packed(tmp_path, VALUES.items())
+    assert all(same(value, store.get(key, "mass")) for key, value in VALUES.items())
+    assert [store.seconds(key, "mass") for key in VALUES] == [0, 1, 2, 3, 4]
+    assert dict(store.family("family", "mass")) == dict.fromkeys(VALUES, ENTRY.options)
+    assert only_file(store).parent.name == "packs"
+    assert store.summary()["mass"][0] == len(VALUES)
+    assert store.get("other", "mass") is None
+    assert store.seconds("other", "mass") is None
+
+
+def test_packs_of_other_processes_are_met_and_missed(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(1)), ("b", torch.ones(2))])
+    assert store.get("a", "mass") is not None
+    packed(tmp_path, [("c", torch.ones(3)), ("d", torch.ones(4))])
+    assert len(store.get("d", "mass")) == 4
+    assert Store(tmp_path, 2**30).prune(0)[0] == 2
+    store._opened.clear()
+    assert store.get("a", "mass") is None
+    store.put("a", torch.ones(5), ENTRY)
+    assert len(store.get("a", "mass")) == 5
+    assert [key for key, _ in store.family("family", "mass")] == ["a"]
+
+
+def test_what_is_done_to_a_value_of_a_pack_stays_outside(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(2)), ("b", torch.ones(2))])
+    store.get("a", "mass").zero_()
+    assert torch.equal(store.get("a", "mass"), torch.ones(2))
+
+
+def test_a_damaged_pack_is_said_once_and_removed(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(2)), ("b", torch.ones(2))])
+    path = only_file(store)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="is damaged .* computed again") as warned:
+        assert store.get("a", "mass") is None
+        assert store.get("b", "mass") is None
+    assert len(warned) == 1
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])

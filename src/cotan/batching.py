@@ -5,12 +5,10 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 
 from __future__ import annotations
 
-import contextlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +18,8 @@ from .datasets import target
 from .errors import CotanError
 from .network import Sample, _common_sources, _place, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
+from .packing import Packing
 from .plan import Evaluation, Plan, Step, make_plan
-from .store import Entry, Store, describe, store
 from .values import collate, move
 from .warming import warm
 
@@ -146,27 +144,27 @@ def prepare(
     }
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
-    shared = cast(Store, _Shared())
-    for number, shape in enumerate(shapes):
-        if number == TRIED and not any(step.transient for plan in plans.values() for step in plan.steps):
-            elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
-        evaluation = Evaluation(shape, keep=shared)
-        evaluation.costs.update(elsewhere.get(number, {}))
-        for prepared in out.values():
-            try:
-                sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-            except CotanError as reason:
-                text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
-                if not refuse:
-                    raise CotanError(text) from reason
-                prepared.refused[number] = text
-                prepared.lost += 0 if per is None else len(_counted(target(shape, per), shape, per))
-            else:
-                _add(prepared, sample, shape, per, evaluation)
-        if 0 < number < TRIED:
-            spent += sum(evaluation.costs.values())
-        if progress is not None:
-            progress(number + 1, len(shapes))
+    with Packing() as packing:
+        for number, shape in enumerate(shapes):
+            if number == TRIED and not any(step.transient for plan in plans.values() for step in plan.steps):
+                elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
+            evaluation = Evaluation(shape, keep=packing)
+            evaluation.costs.update(elsewhere.get(number, {}))
+            for prepared in out.values():
+                try:
+                    sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+                except CotanError as reason:
+                    text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                    if not refuse:
+                        raise CotanError(text) from reason
+                    prepared.refused[number] = text
+                    prepared.lost += 0 if per is None else len(_counted(target(shape, per), shape, per))
+                else:
+                    _add(prepared, sample, shape, per, evaluation)
+            if 0 < number < TRIED:
+                spent += sum(evaluation.costs.values())
+            if progress is not None:
+                progress(number + 1, len(shapes))
     return out if isinstance(models, Mapping) else out[""]
 
 
@@ -198,46 +196,12 @@ def _once(evaluation: Evaluation, step: Step) -> float | None:
     address = evaluation._address(step)
     told: set[str] = getattr(evaluation.store, "told", set())
     for key in (f"{address}-float32", f"{address}-float64"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            seconds = 0.0 if key in told else describe(evaluation.store.path(key, step.name)).seconds
+        seconds = 0.0 if key in told else evaluation.store.seconds(key, step.name)
+        if seconds is not None:
             told.add(key)
             evaluation.costs[step.identity] = seconds
             return seconds
     return None
-
-
-class _Shared:
-    """The store, with the values met last at hand: shapes that have one graph have one matrix, the same object.
-
-    Attributes:
-        told: keys of the values whose seconds have been counted.
-    """
-
-    def __init__(self, size: int = 64):
-        self.store, self.size = store(), size
-        self.recent: OrderedDict[str, Any] = OrderedDict()
-        self.told: set[str] = set()
-
-    def get(self, key: str, node: str) -> Any:
-        if key in self.recent:
-            self.recent.move_to_end(key)
-            return self.recent[key]
-        return self._keep(key, self.store.get(key, node))
-
-    def put(self, key: str, value: Any, entry: Entry) -> None:
-        self.store.put(key, value, entry)
-        self.told.add(key)
-        self._keep(key, value)
-
-    def _keep(self, key: str, value: Any) -> Any:
-        if value is not None:
-            self.recent[key] = value
-            if len(self.recent) > self.size:
-                self.recent.popitem(last=False)
-        return value
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
 
 
 def _counted(y: Tensor, shape: Any, per: str) -> Tensor:
@@ -262,8 +226,8 @@ class Augmented:
         self.shapes = shapes
         self.have = _common_sources(shapes)
         self.dtype = _place(model)[0]
-        shared = cast(Store, _Shared())
-        self.evaluations = [Evaluation(shape, keep=shared) for shape in shapes]
+        self.packing = Packing()
+        self.evaluations = [Evaluation(shape, keep=self.packing) for shape in shapes]
 
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""
@@ -278,6 +242,7 @@ class Augmented:
             for step in plan.steps:
                 if step.transient:
                     evaluation.full.pop(step.identity, None)
+        self.packing.write()
         return prepared
 
 

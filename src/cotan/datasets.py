@@ -291,7 +291,8 @@ def _keep(key: str, splits: Splits) -> None:
     """One entry for the whole: each list packed, and a record."""
     from torch_geometric.data import Data
 
-    from .store import Entry, store
+    from .store import store
+    from .stored import Entry
 
     record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
     content = {name: _packed(shapes) for name, shapes in splits.lists().items()}

@@ -20,7 +20,9 @@ import torch
 from . import registry
 from .errors import CotanError, unknown
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, node, sources_of
-from .store import Entry, Store, store
+from .packing import Packing
+from .store import Store, store
+from .stored import Entry
 from .values import cast, digest, is_live
 
 
@@ -311,7 +313,7 @@ class Evaluation:
     Operators see float64 and int64; `value(step, dtype)` casts what they give.
     """
 
-    def __init__(self, data: Any, *, keep: Store | None = None):
+    def __init__(self, data: Any, *, keep: Store | Packing | None = None):
         self.data = data
         self.store = keep if keep is not None else store()
         self.full: dict[str, Any] = {}  # identity -> value as computed

@@ -1,8 +1,8 @@
 """The store: computed values on disk, found by what they were computed from.
 
-An entry is a safetensors file: tensors, and in its header a JSON description, the node and a checksum. It is written beside
-its place and renamed, so a reader sees all of it or nothing; what does not match its checksum is said once and computed again.
-Where the folder cannot be written, values stay in memory.
+A file holds a value, or many small ones of one node: a pack. It is written beside its place and renamed, so a reader sees
+all of it or nothing; what does not match its checksum is said once and computed again. Where the folder cannot be written,
+values stay in memory.
 """
 
 from __future__ import annotations
@@ -15,31 +15,17 @@ import tempfile
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .errors import CotanError
-from .values import put_together, take_apart
+from .stored import Entry, File, Kept, Packs, decode, describe, encode, options_of
 
-FORMAT = 1
-CHECKSUM = 16  # bytes before the safetensors
+FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the header says of a value."""
-
-    node: str
-    label: str
-    options: Mapping[str, Any]
-    family: str  # shared by entries of one node and one shape that differ in options
-    seconds: float  # that computing it took
+OPEN = 16  # packs kept in memory after a look into them
 
 
 class Store:
@@ -56,9 +42,11 @@ class Store:
         self._written = 0
         self._warned: set[str] = set()
         self._lock = threading.Lock()
+        self._known: dict[str, Packs] = {}
+        self._opened: OrderedDict[Path, File] = OrderedDict()
 
-    # An entry's file is NODE/FAMILY[:2]/FAMILY[:16]-KEY.safetensors, but an exact look-up knows only the key:
-    # so files are named by the key, and a family is a folder of empty files beside them, one for each option set.
+    # A value alone is in NODE/KEY[:2]/KEY.safetensors; its family is a folder of small files, one for each option set.
+    # A pack is in NODE/packs; the keys in it and their families are in its header.
     def path(self, key: str, node: str) -> Path:
         return self.folder / node / key[:2] / f"{key}.safetensors"
 
@@ -66,31 +54,40 @@ class Store:
         """The value at an address, or None."""
         if key in self.memory:
             return self.memory[key][0]
-        path = self.path(key, node)
-        try:
-            content = path.read_bytes()
-        except OSError:
-            return None
-        try:
-            value = _decode(content)[1]
-        except Exception as reason:  # whatever a damaged file makes the parsers raise
-            self._warn(f"damaged {key}", f"stored value {path} is damaged ({reason}); it is computed again")
-            with contextlib.suppress(OSError):
-                path.unlink()
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(path)
-        return value
+        packed = self._packed(key, node)
+        file = None if packed is None else self._open(packed[0])
+        if packed is not None and file is None:  # another process removed it
+            self._known.pop(node, None)
+        file = file or self._open(self.path(key, node))
+        return None if file is None or key not in file.header else file.value(key)
+
+    def seconds(self, key: str, node: str) -> float | None:
+        """What computing the value at an address took; None where there is none."""
+        packed = self._packed(key, node)
+        if packed is not None:
+            return packed[1]
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return describe(self.path(key, node))[key].seconds
+        return None
 
     def put(self, key: str, value: Any, entry: Entry) -> None:
         """Keep a value. Never raises for a full or read-only disk: the value stays in memory then."""
-        content = _encode(value, entry)
+        self._put(self.path(key, entry.node), [Kept(key, value, entry)])
+        if entry.family and self.writable:
+            with contextlib.suppress(OSError):
+                member = self._family_folder(entry.family, entry.node) / key
+                self._write(member, json.dumps(dict(entry.options)).encode())
+
+    def pack(self, values: Sequence[Kept]) -> None:
+        """Keep values of one node as one file, likewise."""
+        name = hashlib.blake2b("".join(kept.key for kept in values).encode(), digest_size=16).hexdigest()
+        self._put(self.folder / values[0].entry.node / "packs" / f"{name}.safetensors", values)
+
+    def _put(self, path: Path, values: Sequence[Kept]) -> None:
+        content = encode(values)
         if self.writable:
             try:
-                self._write(self.path(key, entry.node), content)
-                if entry.family:
-                    member = self._family_folder(entry.family, entry.node) / key
-                    self._write(member, json.dumps(dict(entry.options)).encode())
+                self._write(path, content)
                 self._written += len(content)
                 if self._written > self.limit // 20:
                     self._written = 0
@@ -100,12 +97,56 @@ class Store:
                 self.writable = False
                 self._warn("unwritable", f"the store {self.folder} cannot be written ({reason}); values stay in memory")
         with self._lock:
-            self.memory[key] = value, len(content)
+            for kept in values:
+                self.memory[kept.key] = kept.value, len(content) // len(values)
             while len(self.memory) > 1 and sum(size for _, size in self.memory.values()) > MEMORY:
                 self.memory.popitem(last=False)
 
+    def _open(self, path: Path) -> File | None:
+        """What a file holds, or None. A pack stays at hand for a while."""
+        if path in self._opened:
+            return self._opened[path]
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        try:
+            file = decode(content)
+        except Exception as reason:  # whatever a damaged file makes the parsers raise
+            self._warn(f"damaged {path}", f"stored value {path} is damaged ({reason}); it is computed again")
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        if len(file.header) > 1:
+            with self._lock:
+                self._opened[path] = file
+                while len(self._opened) > OPEN:
+                    self._opened.popitem(last=False)
+        return file
+
+    def _packed(self, key: str, node: str) -> tuple[Path, float] | None:
+        """The pack that holds a value, and the seconds that computing it took."""
+        known = self._known.get(node)
+        return known.found[key] if known is not None and key in known.found else self._packs(node).found.get(key)
+
+    def _packs(self, node: str) -> Packs:
+        """What the packs of a node hold; read again where others were written meanwhile."""
+        folder = self.folder / node / "packs"
+        known = self._known.get(node, Packs())
+        try:
+            stamp = folder.stat().st_mtime_ns
+        except OSError:
+            return Packs()
+        if known.stamp != stamp:
+            with self._lock:
+                known = self._known[node] = Packs.of(folder, stamp, known)
+        return known
+
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Addresses and options of the entries of one node on one shape."""
+        yield from list(self._packs(node).families.get(family, {}).items())
         try:
             members = list(self._family_folder(family, node).iterdir())
         except OSError:
@@ -114,9 +155,8 @@ class Store:
             if member.name.startswith("."):
                 continue
             with contextlib.suppress(OSError, ValueError):
-                options = json.loads(member.read_text())
                 if self.path(member.name, node).exists():
-                    yield member.name, {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+                    yield member.name, options_of(json.loads(member.read_text()))
                 else:
                     member.unlink()
 
@@ -140,10 +180,11 @@ class Store:
             raise
 
     def entries(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """The files of all entries."""
-        for path in self.folder.glob("*/??/*.safetensors"):
-            with contextlib.suppress(OSError):
-                yield path, path.stat()
+        """The files of all entries, packs among them."""
+        for pattern in ("*/??/*.safetensors", "*/packs/*.safetensors"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    yield path, path.stat()
 
     def summary(self) -> dict[str, tuple[int, int]]:
         """Entries and bytes by node."""
@@ -151,7 +192,8 @@ class Store:
         for path, stat in self.entries():
             node = path.parent.parent.name
             count, size = out.get(node, (0, 0))
-            out[node] = count + 1, size + stat.st_size
+            here = self._packs(node).counts.get(path, 0) if path.parent.name == "packs" else 1
+            out[node] = count + here, size + stat.st_size
         return dict(sorted(out.items()))
 
     def prune(self, limit: int | None = None, node: str | None = None) -> tuple[int, int]:
@@ -175,40 +217,6 @@ class Store:
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-
-
-def _encode(value: Any, entry: Entry) -> bytes:
-    from safetensors.torch import save
-
-    tensors: list[torch.Tensor] = []
-    header = json.dumps({"value": take_apart(value, tensors), "entry": asdict(entry)})
-    content: bytes = save({str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}, {"cotan": header})
-    return hashlib.blake2b(content, digest_size=CHECKSUM).digest() + content
-
-
-def _decode(content: bytes) -> tuple[Entry, Any]:
-    from safetensors.torch import load
-
-    checksum, body = content[:CHECKSUM], content[CHECKSUM:]
-    if hashlib.blake2b(body, digest_size=CHECKSUM).digest() != checksum:
-        raise ValueError("its checksum does not match")
-    entry, value = _header(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    tensors = load(body)
-    return entry, put_together(value, [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))])
-
-
-def describe(path: Path) -> Entry:
-    """The header of an entry's file, without its tensors."""
-    with open(path, "rb") as file:
-        file.seek(CHECKSUM)
-        length = int.from_bytes(file.read(8), "little")
-        return _header(file.read(min(length, os.fstat(file.fileno()).st_size)))[0]  # a damaged length may be anything
-
-
-def _header(text: bytes) -> tuple[Entry, Any]:
-    """The entry and the description of the value that safetensors' own header holds."""
-    found = json.loads(json.loads(text)["__metadata__"]["cotan"])
-    return Entry(**found["entry"]), found["value"]
 
 
 def store() -> Store:

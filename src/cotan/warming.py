@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from .store import store
+
 PAYS = 20.0  # seconds of work below which no process is started: each takes a few to import torch
+TASK = 2.0  # seconds of work handed to a process at once, so that small values are packed and progress is seen
 
 
 def warm(
@@ -27,8 +30,6 @@ def warm(
 
     `each` is what one shape took so far. What fails in a worker is left for the caller, who meets the error itself.
     """
-    from .store import store
-
     count = len(shapes) - first
     workers = min(os.cpu_count() or 1, count)
     if workers < 2 or each * count < PAYS or not store().writable:
@@ -43,12 +44,14 @@ def warm(
     costs: dict[int, dict[str, float]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         with _without_main():
-            futures = [pool.submit(_work, jobs, have, shape, dtype) for shape in shapes[first:]]
+            size = max(1, min(int(TASK / each), -(-count // workers)))
+            starts = range(first, len(shapes), size)
+            futures = [pool.submit(_work, jobs, have, shapes[start : start + size], dtype) for start in starts]
         try:
-            for number, future in enumerate(futures, start=first):
-                costs[number] = future.result()
+            for start, future in zip(starts, futures, strict=True):
+                costs |= dict(enumerate(future.result(), start))
                 if progress is not None:
-                    progress(number + 1, len(shapes))
+                    progress(min(start + size, len(shapes)), len(shapes))
         except Exception:  # a shape that cannot be pickled, a worker that was killed...: the caller computes the rest
             pool.shutdown(cancel_futures=True)
         except BaseException:
@@ -57,19 +60,25 @@ def warm(
     return costs
 
 
-def _work(jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shape: Any, dtype: torch.dtype) -> dict[str, float]:
+def _work(
+    jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shapes: Sequence[Any], dtype: torch.dtype
+) -> list[dict[str, float]]:
     from .errors import CotanError
     from .network import evaluate_plan
+    from .packing import Packing
     from .plan import Evaluation, make_plan
 
     torch.set_num_threads(1)
-    evaluation = Evaluation(shape)
-    try:
-        for requests in jobs:
-            evaluate_plan(make_plan(requests, have), shape, dtype, evaluation)
-    except CotanError:
-        pass  # for the caller to meet: its message knows which shape
-    return evaluation.costs
+    plans = [make_plan(requests, have) for requests in jobs]
+    costs = []
+    with Packing() as packing:
+        for shape in shapes:
+            evaluation = Evaluation(shape, keep=packing)
+            with suppress(CotanError):  # for the caller to meet: its message knows which shape
+                for plan in plans:
+                    evaluate_plan(plan, shape, dtype, evaluation)
+            costs.append(evaluation.costs)
+    return costs
 
 
 @contextmanager

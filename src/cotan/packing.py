@@ -1,0 +1,90 @@
+"""The store as it is seen while many shapes are prepared: small values are written together, what was met last is at hand."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from torch import Tensor
+
+from .store import store
+from .stored import Entry, Kept
+from .values import take_apart
+
+RECENT = 64  # values at hand
+SMALL = 2**20  # bytes up to which a value is packed
+FULL = 4 * 2**20  # bytes of a pack
+DEAR = 5.0  # seconds of computing in a pack: so much is lost where the process is killed
+
+
+class Packing:
+    """A context, at whose end all is written. Shapes that have one graph get one matrix, the same object.
+
+    Attributes:
+        told: keys of the values whose seconds have been counted.
+    """
+
+    def __init__(self) -> None:
+        self.store = store()
+        self.recent: OrderedDict[str, Any] = OrderedDict()
+        self.told: set[str] = set()
+        self.waiting: dict[str, _Pack] = {}
+
+    def get(self, key: str, node: str) -> Any:
+        if key in self.recent:
+            self.recent.move_to_end(key)
+            return self.recent[key]
+        for pack in self.waiting.values():
+            if key in pack.values:
+                return pack.values[key].value
+        return self._met(key, self.store.get(key, node))
+
+    def put(self, key: str, value: Any, entry: Entry) -> None:
+        self.told.add(key)
+        self._met(key, value)
+        tensors: list[Tensor] = []
+        take_apart(value, tensors)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if size > SMALL:
+            self.store.put(key, value, entry)
+            return
+        pack = self.waiting.setdefault(entry.label, _Pack())
+        pack.values[key] = Kept(key, value, entry)
+        pack.size += size
+        pack.seconds += entry.seconds
+        if pack.size > FULL or pack.seconds > DEAR:
+            self.store.pack(list(self.waiting.pop(entry.label).values.values()))
+
+    def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for pack in self.waiting.values():
+            yield from ((key, kept.entry.options) for key, kept in pack.values.items() if kept.entry.family == family)
+        yield from self.store.family(family, node)
+
+    def write(self) -> None:
+        """Put what waits in the store."""
+        while self.waiting:
+            self.store.pack(list(self.waiting.popitem()[1].values.values()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def _met(self, key: str, value: Any) -> Any:
+        if value is not None:
+            self.recent[key] = value
+            if len(self.recent) > RECENT:
+                self.recent.popitem(last=False)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+class _Pack:
+    def __init__(self) -> None:
+        self.values: dict[str, Kept] = {}
+        self.size = 0
+        self.seconds = 0.0
