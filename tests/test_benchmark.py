@@ -146,6 +146,19 @@ def test_finished_results_are_kept_and_only_the_missing_run(suite, tmp_path, mon
     assert calls == [1, 1]
 
 
+def test_a_part_of_a_suite_is_run_alone_and_kept(suite, tmp_path):
+    part = Suite.read(suite).only(["wide"], [1])
+    assert [(row["model"], row["seed"]) for row in bench(part, out=tmp_path / "out", progress="none").rows] == [
+        ("wide", 1)
+    ]
+    assert len(bench(suite, out=tmp_path / "out", progress="none").rows) == 4
+    assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 4
+    with pytest.raises(cotan.CotanError, match="unknown model of suite 'small' 'wider'"):
+        Suite.read(suite).only(["wider"])
+    with pytest.raises(cotan.CotanError, match="has no seed 7; it has 0, 1"):
+        Suite.read(suite).only(seeds=[7])
+
+
 def test_a_new_label_keeps_the_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace('label = "wide"', 'label = "wider"'))

@@ -280,12 +280,15 @@ def fit(
 def bench(
     suite: Annotated[Path, typer.Argument(help="A TOML file of models, datasets, seeds and a recipe.")],
     out: Annotated[Path | None, typer.Option(help="The folder of results and report; runs/NAME by default.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given again.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,
 ) -> None:
     """Run what is missing of a suite; end with the table and the report."""
+    from .benchmark import Suite
     from .benchmark import bench as run
     from .report import write_report
 
-    table = run(suite, out=out)
+    table = run(Suite.read(suite).only(model or (), seed or ()), out=out)
     table.show()
     print(f"report: {write_report(table)}")
     done = {(row["dataset"], row["model"]) for row in table.rows}

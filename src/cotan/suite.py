@@ -118,6 +118,18 @@ class Suite:
         if self.task is not None:
             registry.lookup("task", self.task)
 
+    def only(self, models: Sequence[str] = (), seeds: Sequence[int] = ()) -> Suite:
+        """The part with some models, by label, and some seeds; all of them, if none are named."""
+        known = [entry.label for entry in self.models]
+        for label in models:
+            if label not in known:
+                raise unknown(f"model of suite {self.name!r}", label, known)
+        for seed in seeds:
+            if seed not in self.seeds:
+                raise CotanError(f"suite {self.name!r} has no seed {seed}; it has {', '.join(map(str, self.seeds))}")
+        entries = [entry for entry in self.models if not models or entry.label in models]
+        return replace(self, models=entries, seeds=[seed for seed in self.seeds if not seeds or seed in seeds])
+
     def models_on(self, dataset: Entry) -> list[Entry]:
         return [model for model in self.models if not model.datasets or dataset.whole in model.datasets]
 
