@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from cotan_surface.torus import torus
-from cotan_surface.torus.cut import EXTREMITIES, cut, edge_graph, extremities, triples
+from cotan_surface.torus.cut import EXTREMITIES, cut, extremities, triples
+from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import embed
 from cotan_surface.torus.image import draw
 from cotan_surface.torus.sphere import sphere
@@ -44,7 +45,7 @@ def parts(pos: torch.Tensor, face: torch.Tensor) -> dict[str, float]:
 
     ball = sphere(pos, face)
     lap("seen as a sphere")
-    graph = edge_graph(ball)
+    graph = edge_graph(ball.pos, ball.face)
     points = extremities(ball, graph, EXTREMITIES)
     lap("extremities")
     first, middle, last = (points[i] for i in triples(len(points), 0)[0])

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .sphere import Sphere, components, twins
+from .edges import fans, following, owners
+from .sphere import Sphere
 
 EXTREMITIES = 5
 
@@ -25,18 +26,6 @@ class Disc(NamedTuple):
     vertex: NDArray[np.int64]
     copy: NDArray[np.int64]
     cones: tuple[int, int, int]
-
-
-def edge_graph(sphere: Sphere):
-    """The edges with their lengths, as a sparse matrix."""
-    from scipy.sparse import coo_matrix
-
-    start, end = sphere.face.reshape(-1), sphere.face.roll(-1, 0).reshape(-1)
-    length = (sphere.pos[start] - sphere.pos[end]).norm(dim=1)
-    # csgraph takes a stored zero for no edge.
-    length = length.clamp(min=1e-9 * float(length.max()))
-    size = len(sphere.pos)
-    return coo_matrix((length.cpu().numpy(), (start.cpu().numpy(), end.cpu().numpy())), shape=(size, size)).tocsr()
 
 
 def extremities(sphere: Sphere, graph, count: int) -> list[int]:
@@ -110,26 +99,19 @@ def cut(sphere: Sphere, graph, cones: tuple[int, int, int]) -> Disc | None:
 
 
 def _open(sphere: Sphere, left: list[int], right: list[int], cones: tuple[int, int, int]) -> Disc:
-    face, count = sphere.face, sphere.face.shape[1]
-    twin = twins(face)
-    size = len(sphere.pos)
+    face, size = sphere.face, len(sphere.pos)
     start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
     key = start * size + end
     path = torch.tensor(left + right[1:], device=face.device)
     forward = path[:-1] * size + path[1:]
-    on_cut = torch.isin(key, torch.cat([forward, path[1:] * size + path[:-1]]))
-    corner = torch.arange(3 * count, device=face.device)
-    following = (corner + count) % (3 * count)
-    whole = ~on_cut
-    number = components(3 * count, following[twin][whole], corner[whole])
-    total = int(number.max()) + 1
-    vertex = torch.zeros(total, dtype=torch.long, device=face.device).scatter_(0, number, start)
-    copy = torch.zeros(total, dtype=torch.long, device=face.device)
+    fan = fans(face, torch.isin(key, torch.cat([forward, path[1:] * size + path[:-1]])))
+    vertex = owners(fan, face)
+    copy, number = torch.zeros_like(vertex), fan.reshape(-1)
     # The faces right of the cut hold its edges in the direction back.
     for which, part in ((2, right), (1, left)):
         part = torch.tensor(part, device=face.device)
         back = torch.isin(key, part[1:] * size + part[:-1])
-        copy[number[corner[back]]] = which
-        copy[number[following[back]]] = which
+        copy[number[back]] = which
+        copy[number[following(face)[back]]] = which
     copy[number[torch.isin(start, torch.tensor([cones[0], cones[2]], device=face.device))]] = 0
-    return Disc(number.view(3, count).cpu().numpy(), vertex.cpu().numpy(), copy.cpu().numpy(), cones)
+    return Disc(fan.cpu().numpy(), vertex.cpu().numpy(), copy.cpu().numpy(), cones)

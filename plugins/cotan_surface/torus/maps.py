@@ -12,10 +12,13 @@ from torch import Tensor
 
 import cotan
 
-from .cut import EXTREMITIES, Disc, cut, edge_graph, extremities, triples
+from .cut import EXTREMITIES, Disc, cut, extremities, triples
+from .edges import edge_graph
 from .embed import WEIGHTS, embed, flat_area, star
 from .image import draw
 from .sphere import Sphere, sphere
+
+HANDLES = 8  # that are cut; a surface with more is hardly a body that touches itself
 
 
 class Torus(NamedTuple):
@@ -41,15 +44,24 @@ class Chart(NamedTuple):
 
 
 def charts(
-    pos: Tensor, face: Tensor, *, maps: int = 1, seed: int = 0, weights: str = "cotan", balance: int = 2
+    pos: Tensor,
+    face: Tensor,
+    *,
+    maps: int = 1,
+    seed: int = 0,
+    weights: str = "cotan",
+    balance: int = 2,
+    handles: int = HANDLES,
 ) -> list[Chart]:
     """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points."""
     if weights not in WEIGHTS:
         raise cotan.CotanError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
-    if maps < 1 or balance < 0:
-        raise cotan.CotanError(f"the torus needs at least one map and no negative balance, got {maps} and {balance}")
-    ball = sphere(pos.detach().double(), face)
-    graph = edge_graph(ball)
+    if maps < 1 or balance < 0 or handles < 0:
+        raise cotan.CotanError(
+            f"the torus needs at least one map and no negative balance or handles, got {maps}, {balance} and {handles}"
+        )
+    ball = sphere(pos.detach().double(), face, handles=handles)
+    graph = edge_graph(ball.pos, ball.face)
     points = extremities(ball, graph, EXTREMITIES)
     out: list[Chart] = []
     corners, triangles = ball.pos.cpu().numpy(), ball.face.cpu().numpy()
@@ -77,7 +89,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=2)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -87,41 +99,64 @@ def torus(
     seed: int = 0,
     weights: str = "cotan",
     balance: int = 2,
+    handles: int = HANDLES,
 ) -> Torus:
-    """Maps of a shape like a sphere to a flat torus, as images with periodic boundary.
+    """Maps of a closed surface to a flat torus, as images with periodic boundary.
 
     - maps: how many, each with other cone points, where a map shows most.
     - resolution: R, a power of two.
     - seed: the order in which cone points are taken among the extremities of the shape; 0 takes the farthest first.
     - weights: ``cotan`` keeps angles where the mesh allows, ``uniform`` sees the connectivity alone.
     - balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
+    - handles: how many are cut, where a body touches itself say, to make a sphere of it (the genus in ``mesh_report``
+      is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims closed by
+      caps. 0 takes spheres alone.
 
-    Every map is a bijection. A mesh that is no sphere is refused, with the reason.
+    Every map is a bijection of that sphere. A mesh that is none is refused, with the reason.
     """
+    from scipy.sparse import vstack
+
     if resolution < 4 or resolution & (resolution - 1) or resolution > 512:
         raise cotan.CotanError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
-    found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance)
-    images = [image(chart, resolution) for chart in found]
-    column, share = (torch.cat(part).reshape(-1).to(pos.device) for part in zip(*images, strict=True))
-    row = torch.repeat_interleave(torch.arange(maps * resolution**2, device=pos.device), 3)
-    pull = cotan.Sparse.from_coo(row, column, share, (maps * resolution**2, len(pos)))
+    found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance, handles=handles)
+    signal = signals(found[0].sphere, len(pos))
+    pull = cotan.Sparse.from_scipy(vstack([image(chart, resolution) @ signal for chart in found])).to(pos.device)
     places, scales = zip(*(spot(chart, len(pos)) for chart in found), strict=True)
     return Torus(pull, torch.stack(places, 1).to(pos.device), torch.stack(scales, 1).to(pos.device))
 
 
-def image(chart: Chart, resolution: int) -> tuple[Tensor, Tensor]:
-    """The vertices of the mesh about each pixel of a map (R R, 3), and their shares."""
+def signals(ball: Sphere, count: int):
+    """(N, V) sparse: the signal of each vertex of the sphere is that of the mesh's; at the centre of a cap its rim's mean."""
+    from scipy.sparse import coo_array
+
+    vertex = ball.vertex.cpu().numpy()
+    start, end = (side.reshape(-1).cpu().numpy() for side in (ball.face, ball.face.roll(-1, 0)))
+    rim = (vertex[start] < 0) & (vertex[end] >= 0)
+    own = np.flatnonzero(vertex >= 0)
+    row, column = np.concatenate([own, start[rim]]), np.concatenate([vertex[own], vertex[end[rim]]])
+    share = 1 / np.bincount(row)
+    return coo_array((share[row], (row, column)), shape=(len(vertex), count)).tocsr()
+
+
+def image(chart: Chart, resolution: int):
+    """(R R, N) sparse: the shares of the sphere's vertices in each pixel of a map."""
+    from scipy.sparse import coo_array
+
     under, share = draw(chart.value, chart.disc, resolution)
-    corner = chart.sphere.vertex[chart.sphere.face].cpu()
-    return corner[:, under.view(-1)].t(), share.view(-1, 3)
+    corner = chart.sphere.face.cpu()[:, under.view(-1)].t()
+    row = np.repeat(np.arange(resolution**2), 3)
+    entries = (share.reshape(-1).numpy(), (row, corner.reshape(-1).numpy()))
+    return coo_array(entries, shape=(resolution**2, len(chart.sphere.pos))).tocsr()
 
 
 def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
     """Where a map shows each vertex of the mesh (V, 4, 2), and how large (V,)."""
     size = 4 / 3 * star(flat_area(chart.value, chart.disc), chart.sphere.face.cpu().numpy())
-    # Of the vertices that stand for one pinched vertex, the largest speaks for it.
+    # Of the vertices that stand for one, the largest speaks for it; the centres of caps speak for none.
+    vertex = chart.sphere.vertex.cpu().numpy()
     order = np.argsort(size, kind="stable")
-    vertex = chart.sphere.vertex.cpu().numpy()[order]
+    order = order[vertex[order] >= 0]
+    vertex = vertex[order]
     copies = chart.value[order, None] * np.array([1, 1j, -1, -1j])
     uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
     uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)

@@ -1,4 +1,4 @@
-"""A mesh as a triangulated sphere, with corners of its own where the mesh is pinched."""
+"""A mesh as a triangulated sphere: pinched vertices split, handles cut."""
 
 from __future__ import annotations
 
@@ -9,62 +9,61 @@ from torch import Tensor
 
 import cotan
 
+from .edges import components, fans, owners, twins
+from .handles import cut_handle
+
 
 class Sphere(NamedTuple):
     """A closed triangulation of Euler number 2.
 
     - pos: (N, 3) its vertices; face: (3, F) its faces, counterclockwise seen from outside.
-    - vertex: (N,) the vertex of the mesh that each stands for (several may stand for one: a pinch, a seam).
-    - kept: (F,) the face of the mesh that each stands for (faces collapsed to an edge are left out).
+    - vertex: (N,) the vertex of the mesh that each stands for. Several may stand for one: at a pinch, a seam, a cut
+      handle. The centres of the caps of cut handles stand for none: -1.
     """
 
     pos: Tensor
     face: Tensor
     vertex: Tensor
-    kept: Tensor
 
 
-def sphere(pos: Tensor, face: Tensor) -> Sphere:
+def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
     """See a mesh as a sphere, or say why it is none.
 
     Seams (corners at one place with several numbers) are sewn, faces turned to one orientation, and a vertex at which
-    several fans of faces meet becomes one vertex for each fan. What then has another Euler number than 2 is refused.
+    several fans of faces meet becomes one vertex for each fan. Up to ``handles`` handles are then cut.
     """
     if face.numel() == 0:
         raise cotan.CotanError("the torus map needs a mesh with faces, got none")
     if not bool(torch.isfinite(pos[face]).all()):
         raise cotan.CotanError("the torus map needs finite positions, got NaN or infinity")
     try:
-        return _sphere(pos, face, torch.arange(len(pos), device=pos.device))
+        return _sphere(pos, face, torch.arange(len(pos), device=pos.device), handles)
     except cotan.CotanError:
         place, number = torch.unique(pos, dim=0, return_inverse=True)
         if len(place) == len(pos):
             raise
     first = torch.full((len(place),), len(pos), device=pos.device)
     first = first.scatter_reduce_(0, number, torch.arange(len(pos), device=pos.device), "amin")
-    return _sphere(place, number[face], first)
+    return _sphere(place, number[face], first, handles)
 
 
-def _sphere(pos: Tensor, face: Tensor, name: Tensor) -> Sphere:
+def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
     a, b, c = face
-    kept = ((a != b) & (b != c) & (c != a)).nonzero().squeeze(1)
-    if len(kept) == 0:
+    face = face[:, (a != b) & (b != c) & (c != a)]
+    if not face.numel():
         raise cotan.CotanError("the torus map needs a mesh with faces, got only faces collapsed to an edge or a point")
-    face = _orient(face[:, kept])
-    twin = twins(face)
-    count = face.shape[1]
-    # Corner (s, f) starts the edge s of face f. The twin of that edge starts at its other end.
-    corner = torch.arange(3 * count, device=face.device)
-    following = (corner + count) % (3 * count)
-    fan = components(3 * count, following[twin], corner)
-    number = int(fan.max()) + 1
-    vertex = torch.zeros(number, dtype=torch.long, device=face.device).scatter_(0, fan, face.reshape(-1))
-    _check(fan.view(3, count), twin, pinched=number - len(torch.unique(face)))
-    face = fan.view(3, count)
-    x, y, z = pos[vertex][face].double().unbind(0)
+    face = _orient(face)
+    fan = fans(face)
+    vertex = owners(fan, face)
+    genus = _genus(fan, twins(face), len(vertex) - len(torch.unique(face)), handles)
+    pos, vertex, face = pos[vertex].double(), name[vertex], fan
+    x, y, z = pos[face].unbind(0)
     if (torch.linalg.cross(x, y) * z).sum() < 0:
         face = face.flip(0)
-    return Sphere(pos[vertex].double(), face, name[vertex], kept)
+    for _ in range(genus):
+        pos, face, origin = cut_handle(pos, face)
+        vertex = torch.where(origin < 0, -1, vertex[origin])
+    return Sphere(pos, face, vertex)
 
 
 def _orient(face: Tensor) -> Tensor:
@@ -93,28 +92,7 @@ def _orient(face: Tensor) -> Tensor:
     return torch.where(as_is > turned, face.flip(0), face)
 
 
-def twins(face: Tensor) -> Tensor:
-    """For each directed edge s * F + f, from corner s of face f to its next corner, the one that runs back."""
-    start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
-    size = int(face.max()) + 1
-    there, back = torch.sort(start * size + end), torch.sort(end * size + start)
-    twin = torch.empty_like(start)
-    twin[back.indices] = there.indices
-    return twin
-
-
-def components(count: int, a: Tensor, b: Tensor) -> Tensor:
-    """Number the parts of the graph with edges a - b."""
-    import numpy
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    ones = numpy.ones(len(a), dtype=numpy.int8)
-    graph = coo_matrix((ones, (a.cpu().numpy(), b.cpu().numpy())), shape=(count, count))
-    return torch.from_numpy(connected_components(graph, directed=False)[1]).to(a)
-
-
-def _check(face: Tensor, twin: Tensor, pinched: int) -> None:
+def _genus(face: Tensor, twin: Tensor, pinched: int, handles: int) -> int:
     count = face.shape[1]
     parts = int(components(count, torch.arange(3 * count, device=face.device) % count, twin % count).max()) + 1
     repaired = f" (after {pinched} pinched vertices were split)" if pinched else ""
@@ -123,8 +101,10 @@ def _check(face: Tensor, twin: Tensor, pinched: int) -> None:
             f"the torus map needs one surface, got {parts} that are not joined{repaired}. Keep the largest of them"
         )
     euler = int(face.max()) + 1 - count // 2
-    if euler != 2:
+    genus = 1 - euler // 2
+    if genus > handles:
         raise cotan.CotanError(
-            f"the torus map needs a surface like a sphere, of Euler number 2; this mesh has Euler number {euler}, "
-            f"genus {1 - euler // 2}{repaired}. Close its handles, or use a model that takes any surface"
+            f"the torus map needs a surface like a sphere, of Euler number 2; this mesh has Euler number {euler}, genus "
+            f"{genus}{repaired}, and at most {handles=} are cut. Allow more, or use a model that takes any surface"
         )
+    return genus
