@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 
 import cotan
 
-from .torus import Torus
+from .torus import HANDLES, Torus
 
 
 class CircularBlock(nn.Module):
@@ -39,7 +39,7 @@ class Toric(nn.Module):
 
     - maps: how many maps of each shape; training draws one for each shape and step, otherwise all are averaged.
     - resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
-    - weights, balance, seed: how the shape is flattened (see ``torus``).
+    - weights, balance, seed, handles: how the shape is flattened, and how many handles may be cut for it (see ``torus``).
 
     Tasks ``classify`` and ``regress`` give (B, out_dim), ``label`` gives (V, out_dim).
     """
@@ -58,11 +58,13 @@ class Toric(nn.Module):
         weights: str = "cotan",
         balance: int = 2,
         seed: int = 0,
+        handles: int = HANDLES,
     ) -> None:
         super().__init__()
         if task not in ("classify", "regress", "label"):
             raise cotan.CotanError(f"toric can classify, regress or label, got task {task!r}")
         options = {"maps": maps, "resolution": resolution, "weights": weights, "balance": balance, "seed": seed}
+        options["handles"] = handles
         self.needs = {"torus": cotan.node("torus", **options)}
         self.task, self.maps, self.resolution = task, maps, resolution
         self.norm = nn.BatchNorm1d(in_dim)

@@ -1,5 +1,5 @@
-"""The global parametrisation of sphere-like shapes by a flat torus."""
+"""The global parametrisation of closed surfaces, their handles cut, by a flat torus."""
 
-from .maps import Torus, torus
+from .maps import HANDLES, Torus, torus
 
-__all__ = ["Torus", "torus"]
+__all__ = ["HANDLES", "Torus", "torus"]
