@@ -1,4 +1,4 @@
-"""The torus map of a mesh of 5,000 vertices, with its parts. There is no peer.
+"""The torus map of a mesh of 5,000 vertices, with its parts, and the shortest loop of a handle. There is no peer.
 
 python tests/benchmarks/bench_torus.py
 """
@@ -15,6 +15,7 @@ from cotan_surface.torus import torus
 from cotan_surface.torus.cut import EXTREMITIES, cut, extremities, triples
 from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import embed
+from cotan_surface.torus.handles import shortest_loop
 from cotan_surface.torus.image import draw
 from cotan_surface.torus.sphere import sphere
 
@@ -63,6 +64,8 @@ def parts(pos: torch.Tensor, face: torch.Tensor) -> dict[str, float]:
 
 
 def main() -> None:
+    import trimesh
+
     for size in (250, 5000, 20000):
         pos, face = shape(size)
         torus(pos, face)
@@ -76,6 +79,12 @@ def main() -> None:
         steps = [parts(pos, face) for _ in range(ROUNDS)]
         for name in steps[0]:
             print(f"    {name:28s} {statistics.median(s[name] for s in steps):.4f} s")
+        across = round((size / 2) ** 0.5)
+        mesh = trimesh.creation.torus(1.0, 0.4, major_sections=2 * across, minor_sections=across)
+        ring = torch.tensor(np.array(mesh.vertices)), torch.tensor(np.array(mesh.faces)).t().contiguous()
+        start = time.process_time()
+        shortest_loop(*ring)
+        print(f"    the handle of a ring of {len(ring[0])}: {time.process_time() - start:.4f} s of processor time")
 
 
 if __name__ == "__main__":

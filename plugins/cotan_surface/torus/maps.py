@@ -89,7 +89,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=2)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -140,13 +140,12 @@ def signals(ball: Sphere, count: int):
 
 def image(chart: Chart, resolution: int):
     """(R R, N) sparse: the shares of the sphere's vertices in each pixel of a map."""
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_array
 
     under, share = draw(chart.value, chart.disc, resolution)
-    corner = chart.sphere.face.cpu()[:, under.view(-1)].t()
-    row = np.repeat(np.arange(resolution**2), 3)
-    entries = (share.reshape(-1).numpy(), (row, corner.reshape(-1).numpy()))
-    return coo_array(entries, shape=(resolution**2, len(chart.sphere.pos))).tocsr()
+    corner = chart.sphere.face.cpu()[:, under.view(-1)].t().reshape(-1)
+    entries = (share.reshape(-1).numpy(), corner.numpy(), np.arange(0, len(corner) + 1, 3))
+    return csr_array(entries, shape=(resolution**2, len(chart.sphere.pos)))
 
 
 def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
