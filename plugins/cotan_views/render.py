@@ -1,8 +1,9 @@
 """Pictures of many shapes from many cameras, a part at a time, so that memory stays bounded."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -65,8 +66,6 @@ def render(
     grid = _positive("size", size) * _positive("samples", samples)
     style = Style(smooth, _softness(softness, outputs) * samples)
     budget = budget or _budget(pos)
-    parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget)
-    out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, grid, budget, pos.dtype)
@@ -77,7 +76,10 @@ def render(
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
 
-    _each(draw, parts, out)
+    with _threads(pos) as threads:
+        parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
+        out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
+        _each(draw, parts, threads)
     return out
 
 
@@ -105,22 +107,33 @@ def raster(
 
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
-    budget = budget or _budget(pos)
-    parts, shapes = _parts(pos, face, cameras, batch, None, _positive("size", size), budget)
-    shape = (shapes, len(cameras.eye), size, size)
-    out = Raster(face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape))
-    for part in parts:
+    size, budget = _positive("size", size), budget or _budget(pos)
+
+    def draw(part: Part) -> None:
         pictures = Pictures(part.scene, size, budget)
         where = part.shapes, part.views
         target = out.face[where]
         out.face[where] = pictures.paint(pictures.face.unsqueeze(0) + part.first, -1).view(target.shape)
         out.barycentric[where] = pictures.paint(pictures.weight).T.view(*target.shape, 3)
         out.depth[where] = pictures.paint(pictures.mean(pictures.seen[2:])).view(target.shape)
+
+    with _threads(pos) as threads:
+        parts, shapes = _parts(pos, face, cameras, batch, None, size, budget, threads)
+        shape = (shapes, len(cameras.eye), size, size)
+        out = Raster(face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape))
+        _each(draw, parts, threads)
     return out
 
 
 def _parts(
-    pos: Tensor, face: Tensor, cameras: Cameras, batch: Tensor | None, color: Tensor | None, size: int, budget: int
+    pos: Tensor,
+    face: Tensor,
+    cameras: Cameras,
+    batch: Tensor | None,
+    color: Tensor | None,
+    size: int,
+    budget: int,
+    threads: int,
 ) -> tuple[list[Part], int]:
     """Shapes and cameras in parts of about `budget` triangles and pixels; the number of shapes."""
     _check(pos, face, batch, color)
@@ -131,7 +144,7 @@ def _parts(
     vertices = batch.bincount().tolist()
     faces = batch.index_select(0, face[0]).bincount(minlength=len(vertices)).tolist()
     # Equal parts for all threads, but none so small that its many steps cost more than their work.
-    work, threads = n * (face.shape[1] + len(vertices) * size * size), _threads(pos)
+    work = n * (face.shape[1] + len(vertices) * size * size)
     budget = max(min(2**16, budget), math.ceil(work / (threads * math.ceil(work / (threads * budget)))))
     pos = pos.double()
     color = None if color is None else color.double()
@@ -161,22 +174,35 @@ def _parts(
 
 
 def _budget(pos: Tensor) -> int:
-    """Enough for each step to be worth its call, and on a CPU not so much that it leaves the cache."""
-    return 2**19 if pos.device.type == "cpu" else 2**24
+    """Enough for each step to be worth its call, and on a CPU not so much that a thread fills its heap (see `_each`)."""
+    return 2**18 if pos.device.type == "cpu" else 2**24
 
 
-def _threads(pos: Tensor) -> int:
-    """How many parts to draw at once: a derivative is recorded by one thread, and on CUDA one is enough."""
-    return torch.get_num_threads() if pos.device.type == "cpu" and not pos.requires_grad else 1
+@contextmanager
+def _threads(pos: Tensor) -> Iterator[int]:
+    """How many parts to draw at once: on a CPU one on each of torch's threads, where a derivative is not recorded.
+
+    Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
+    OpenMP's threads would wait for more in a loop, on the processors that are to draw.
+    """
+    threads = torch.get_num_threads()
+    if pos.device.type != "cpu" or pos.requires_grad:
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _each(draw: Callable[[Part], None], parts: list[Part], out: Tensor) -> None:
-    """Draw the parts, on a CPU one on each of torch's threads: these are many small steps, best not split further."""
-    if out.device.type == "cpu":
-        # A block of this size, once freed (it is not even touched), tells glibc to keep freed memory up to 64 MB;
-        # otherwise each of the many arrays of a few MB comes from the system anew, page by page.
-        torch.empty(2**25 - 2**16, dtype=torch.uint8)
-    threads = min(len(parts), _threads(parts[0].scene.pos))
+def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None:
+    """Draw the parts, some at once."""
+    # A block of this size, once freed (it is not even touched), tells glibc to keep freed memory up to 64 MB;
+    # otherwise each of the many arrays of a few MB comes from the system anew, page by page. More than that
+    # (a thread's heap has 64 MB) is given back and taken again all the same.
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    threads = min(len(parts), threads)
     if threads == 1:
         for part in parts:
             draw(part)
@@ -187,10 +213,8 @@ def _each(draw: Callable[[Part], None], parts: list[Part], out: Tensor) -> None:
         with torch.inference_mode(inference):
             draw(part)
 
-    before = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(alone, parts))
-    torch.set_num_threads(before)
 
 
 def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None) -> None:
