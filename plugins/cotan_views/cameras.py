@@ -69,8 +69,8 @@ def turn(axes: Tensor, vectors: Tensor) -> Tensor:
 
     Written out, since the rounding of a matrix product depends on how many there are: a shape would see its batch.
     """
-    x, y, z = (axes[:, :, k].T.unsqueeze(2) * vectors[:, k] for k in range(3))
-    return x + y + z
+    (a, b, c), (x, y, z) = axes.permute(2, 1, 0).unsqueeze(3), vectors.T.contiguous()  # (3, N, 1) and (V,)
+    return torch.addcmul(torch.addcmul(a * x, b, y), c, z)
 
 
 def _directions(rig: str, count: int | None, elevation: float | None, seed: int | None, up: int) -> Tensor:

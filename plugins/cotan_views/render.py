@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -78,7 +79,7 @@ def render(
 
     with _threads(pos) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
-        out = pos.new_empty(shapes, len(cameras.eye), width, size, size)
+        out = _empty((shapes, len(cameras.eye), width, size, size), pos)
         _each(draw, parts, threads)
     return out
 
@@ -171,6 +172,13 @@ def _parts(
             parts.append(Part(scene, slice(begin, stop), some, f))
         begin, v, f = stop, vs.stop, fs.stop
     return parts, len(vertices)
+
+
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Room for pictures. numpy asks the system for large pages, which saves the thousands of faults of small ones."""
+    if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
+    return like.new_empty(shape)
 
 
 def _budget(pos: Tensor) -> int:
