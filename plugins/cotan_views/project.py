@@ -11,7 +11,7 @@ CUT = 1e-3  # in units of the shape's radius; the cameras of the rigs never come
 
 def to_camera(pos: Tensor, cameras: Cameras) -> Tensor:
     """Positions (V, 3) as each camera has them: (3, N, V), the coordinates right, up and forward."""
-    return turn(cameras.axes, pos) - torch.einsum("nij,nj->in", cameras.axes, cameras.eye).unsqueeze(2)
+    return turn(cameras.axes, pos) - (cameras.axes * cameras.eye.unsqueeze(1)).sum(2).T.unsqueeze(2)
 
 
 def project(
@@ -26,7 +26,7 @@ def project(
     """
     _, n, v = seen.shape
     view = torch.arange(n, device=seen.device).unsqueeze(1)
-    corner = (face.unsqueeze(1) + view * v).reshape(3, -1)
+    corner = torch.add(face.unsqueeze(1), view, alpha=v).flatten(1)
     image = (batch.index_select(0, face[0]) * n + view).view(-1)
     label = torch.arange(len(image), device=seen.device, dtype=torch.int32)  # half the memory to move
     points = seen.reshape(3, -1)

@@ -107,12 +107,12 @@ def _slabs(triangles: Triangles, size: int) -> Slabs:
     area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
     held = ((top <= bottom) & (left <= right) & (area != 0)).nonzero().squeeze(1)
     label, image = label.index_select(0, held), image.index_select(0, held)
-    first, last = top.index_select(0, held).long(), bottom.index_select(0, held).long()
+    first, last = top.index_select(0, held).int(), bottom.index_select(0, held).int()
     corner = _by_height(*(v.index_select(0, held) for v in (ya, yb, yc, *corner)))
     x, y, near = (v.index_select(0, corner) for v in (x, y, near))
     top, middle, _ = y.view(3, -1)
     turn = middle.masked_fill(middle == top, -1)
-    return Slabs(x, y, near, turn, first, last - first + 1, image * (size * size), label)
+    return Slabs(x, y, near, turn, first, last - first + 1, image.int().mul_(size * size), label)
 
 
 def _centres(a: Tensor, b: Tensor, c: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -133,16 +133,14 @@ def _by_height(ya: Tensor, yb: Tensor, yc: Tensor, *corners: Tensor) -> Tensor:
     ya, yb, a, b = sort(ya, yb, a, b)
     yb, yc, b, c = sort(yb, yc, b, c)
     ya, yb, a, b = sort(ya, yb, a, b)
-    return torch.cat((a, b, c)).long()
+    return torch.cat((a, b, c)).int()
 
 
 def _spans(slabs: Slabs, items: slice, size: int, budget: int) -> Iterator[Fragments]:
     """The runs of pixels of some triangles, row by row, taken apart into pixels."""
     count = slabs.rows[items]
     item = repeat(count)
-    row = torch.arange(len(item), device=item.device) - (count.cumsum(0) - count - slabs.first[items]).index_select(
-        0, item
-    )
+    row = _numbers(count, item, slabs.first[items])
     item += items.start
     at = row.to(slabs.y.dtype)
     m = len(slabs.rows)
@@ -153,20 +151,20 @@ def _spans(slabs: Slabs, items: slice, size: int, budget: int) -> Iterator[Fragm
     along = _along(slabs.y, slabs.y[m:], short, at)
     xb, nb = (_between(v, v[m:], short, along) for v in (slabs.x, slabs.near))
     left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
-    length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).long().add_(1).clamp_(min=0)
+    length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).int().add_(1).clamp_(min=0)
     width = xb.sub_(xa).add_(TINY)
     slope = (nb - near).div_(width)
     # On a sliver the slope may be anything; a point between the ends has a depth between theirs.
     near.lerp_(nb, (left - xa).div_(width).clamp_(0, 1))
-    pixel = row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.long())
+    pixel = row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int())
     label = slabs.label.index_select(0, item)
     for runs in pieces(length, budget):
         count = length[runs]
         run = repeat(count)
-        step = torch.arange(len(run), device=run.device) - (count.cumsum(0) - count).index_select(0, run)
+        step = _numbers(count, run, 0)
         run += runs.start
         yield (
-            pixel.index_select(0, run) + step,
+            (pixel.index_select(0, run) + step).long(),
             torch.addcmul(near.index_select(0, run), slope.index_select(0, run), step.to(near.dtype)),
             label.index_select(0, run),
         )
@@ -186,7 +184,13 @@ def repeat(counts: Tensor) -> Tensor:
     """torch.repeat_interleave(counts), twice as fast on a CPU: count the entries that have ended before each place."""
     ends = counts.cumsum(0)
     place = counts.new_zeros(int(ends[-1]) + 1)
-    return place.scatter_add_(0, ends, torch.ones_like(ends)).cumsum_(0)[:-1]
+    return place.scatter_add_(0, ends, torch.ones_like(counts)).cumsum_(0)[:-1]
+
+
+def _numbers(counts: Tensor, item: Tensor, first: Tensor | int) -> Tensor:
+    """first, first + 1 ... of each item that `repeat` gives."""
+    less = counts.cumsum(0, dtype=counts.dtype).sub_(counts).sub_(first)
+    return torch.arange(len(item), dtype=counts.dtype, device=item.device).sub_(less.index_select(0, item))
 
 
 def pieces(counts: Tensor, budget: int) -> Iterator[slice]:

@@ -183,7 +183,7 @@ def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 def _budget(pos: Tensor) -> int:
     """Enough for each step to be worth its call, and on a CPU not so much that a thread fills its heap (see `_each`)."""
-    return 2**18 if pos.device.type == "cpu" else 2**24
+    return 3 * 2**17 if pos.device.type == "cpu" else 2**24
 
 
 @contextmanager
