@@ -25,10 +25,10 @@ def project(
     Returns: the triangles, and `far` (B * N,) such that depth is 1/near (perspective) or far - near (parallel).
     """
     _, n, v = seen.shape
-    view = torch.arange(n, device=seen.device).unsqueeze(1)
-    corner = torch.add(face.unsqueeze(1), view, alpha=v).flatten(1)
-    image = (batch.index_select(0, face[0]) * n + view).view(-1)
-    label = torch.arange(len(image), device=seen.device, dtype=torch.int32)  # half the memory to move
+    view = torch.arange(n, device=seen.device, dtype=torch.int32).unsqueeze(1)  # half the memory to move
+    corner = torch.add(face.int().unsqueeze(1), view, alpha=v).flatten(1)
+    image = torch.add(view, batch.index_select(0, face[0]).int(), alpha=n).flatten()
+    label = torch.arange(len(image), device=seen.device, dtype=torch.int32)
     points = seen.reshape(3, -1)
     # Any constant above all depths would do; one of the shape's own keeps it apart from the rest of the batch.
     far = seen.new_zeros(shapes, n)
@@ -36,7 +36,7 @@ def project(
         far.scatter_reduce_(0, batch.unsqueeze(1).expand(v, n), 2 * seen[2].T, "amax")
         points = torch.cat((points, far.index_select(0, batch).T.reshape(1, -1)))
     if (points[2] < CUT).any():
-        points, corner, kept = _cut(points, corner)
+        points, corner, kept = _cut(points, corner.long())
         label, image = label.index_select(0, kept), image.index_select(0, kept)
     near = points[2].reciprocal() if cameras.perspective else points[3] - points[2]
     scale = cameras.focal * size / 2

@@ -112,7 +112,7 @@ def _slabs(triangles: Triangles, size: int) -> Slabs:
     x, y, near = (v.index_select(0, corner) for v in (x, y, near))
     top, middle, _ = y.view(3, -1)
     turn = middle.masked_fill(middle == top, -1)
-    return Slabs(x, y, near, turn, first, last - first + 1, image.int().mul_(size * size), label)
+    return Slabs(x, y, near, turn, first, last - first + 1, image * (size * size), label)
 
 
 def _centres(a: Tensor, b: Tensor, c: Tensor, size: int) -> tuple[Tensor, Tensor]:
