@@ -38,7 +38,7 @@ class Triangles(NamedTuple):
 
 
 class Slabs(NamedTuple):
-    """Triangles that cross rows of pixels, corners from top to bottom.
+    """Triangles by the rows of pixels that they cross, corners from top to bottom.
 
     x, y, near: (3 * m,) the top corners, then the middle ones, then the bottom ones;
     turn: (m,) down to here the upper short edge bounds a row, below it the lower one;
@@ -63,7 +63,7 @@ def nearest(triangles: Triangles, images: int, size: int, budget: int) -> tuple[
     """The nearest triangle at each pixel centre of `images` square pictures.
 
     Of the triangles within rounding of the nearest one, the one of the lowest label is shown.
-    At most `budget` triangles, spans or pixels are worked on at a time.
+    At most `budget` triangles, spans or pixels are worked on at a time, and all pixels have numbers of 32 bits.
 
     Returns: label and near (images * size * size,), row by row; NOTHING and 0 where there is no triangle.
     """
@@ -98,42 +98,25 @@ def _fragments(triangles: Triangles, size: int, budget: int) -> Iterator[Fragmen
 
 
 def _slabs(triangles: Triangles, size: int) -> Slabs:
-    """The triangles whose box holds a pixel centre, with all that the rows of one have in common."""
-    x, y, near, corner, label, image = triangles
-    ya, yb, yc = (y.index_select(0, c) for c in corner)
-    xa, xb, xc = (x.index_select(0, c) for c in corner)
-    top, bottom = _centres(ya, yb, yc, size)
-    left, right = _centres(xa, xb, xc, size)
-    area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
-    held = ((top <= bottom) & (left <= right) & (area != 0)).nonzero().squeeze(1)
-    label, image = label.index_select(0, held), image.index_select(0, held)
-    first, last = top.index_select(0, held).int(), bottom.index_select(0, held).int()
-    corner = _by_height(*(v.index_select(0, held) for v in (ya, yb, yc, *corner)))
-    x, y, near = (v.index_select(0, corner) for v in (x, y, near))
-    top, middle, _ = y.view(3, -1)
+    """What all rows of a triangle have in common. One that has no area has no rows."""
+    corner, y = _by_height(triangles.corner, triangles.y)
+    x, near = (v.index_select(0, corner) for v in (triangles.x, triangles.near))
+    (xa, xb, xc), (top, middle, bottom) = x.view(3, -1), y.view(3, -1)
+    area = (xb - xa) * (bottom - top) - (xc - xa) * (middle - top)
+    first = (top - EDGE).ceil_().clamp_(min=0)
+    rows = (bottom + EDGE).floor_().clamp_(max=size - 1).sub_(first).add_(1).clamp_(min=0).mul_(area != 0)
     turn = middle.masked_fill(middle == top, -1)
-    return Slabs(x, y, near, turn, first, last - first + 1, image * (size * size), label)
+    return Slabs(x, y, near, turn, first.int(), rows.int(), triangles.image * (size * size), triangles.label)
 
 
-def _centres(a: Tensor, b: Tensor, c: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The first and the last pixel centre between the least and the greatest of three; if none, first > last."""
-    first = torch.minimum(torch.minimum(a, b), c).sub_(EDGE).ceil_().clamp_(min=0)
-    last = torch.maximum(torch.maximum(a, b), c).add_(EDGE).floor_().clamp_(max=size - 1)
-    return first, last
-
-
-def _by_height(ya: Tensor, yb: Tensor, yc: Tensor, *corners: Tensor) -> Tensor:
-    """(3 * m,) the corners from top to bottom. (lerp by 0 or 1 is exact, and much faster than where.)"""
-    a, b, c = (v.to(ya.dtype) for v in corners)
-
-    def sort(yu: Tensor, yv: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        swap = (yu > yv).to(yu.dtype)
-        return torch.minimum(yu, yv), torch.maximum(yu, yv), torch.lerp(u, v, swap), torch.lerp(v, u, swap)
-
-    ya, yb, a, b = sort(ya, yb, a, b)
-    yb, yc, b, c = sort(yb, yc, b, c)
-    ya, yb, a, b = sort(ya, yb, a, b)
-    return torch.cat((a, b, c)).int()
+def _by_height(corner: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(3 * m,) the corners from top to bottom, and y there. (lerp by 0 or 1 is exact, and much faster than where.)"""
+    level, order = [y.index_select(0, c) for c in corner], list(corner.to(y.dtype))
+    for i, j in ((0, 1), (1, 2), (0, 1)):
+        swap = (level[i] > level[j]).to(y.dtype)
+        level[i], level[j] = torch.minimum(level[i], level[j]), torch.maximum(level[i], level[j])
+        order[i], order[j] = torch.lerp(order[i], order[j], swap), torch.lerp(order[j], order[i], swap)
+    return torch.cat(order).int(), torch.cat(level)
 
 
 def _spans(slabs: Slabs, items: slice, size: int, budget: int) -> Iterator[Fragments]:
@@ -151,7 +134,7 @@ def _spans(slabs: Slabs, items: slice, size: int, budget: int) -> Iterator[Fragm
     along = _along(slabs.y, slabs.y[m:], short, at)
     xb, nb = (_between(v, v[m:], short, along) for v in (slabs.x, slabs.near))
     left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
-    length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).int().add_(1).clamp_(min=0)
+    length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).add_(1).clamp_(min=0).int()
     width = xb.sub_(xa).add_(TINY)
     slope = (nb - near).div_(width)
     # On a sliver the slope may be anything; a point between the ends has a depth between theirs.

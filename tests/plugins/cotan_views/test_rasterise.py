@@ -152,6 +152,18 @@ def test_no_triangle_inside_gives_an_empty_picture():
     assert (near == 0).all()
 
 
+def test_triangles_that_reach_far_out_of_the_picture():
+    far = 1e12  # more columns and rows than fit into 32 bits
+    beside = [
+        [[far, 0], [2 * far, 0], [far, 11]],
+        [[-far, 0], [-2 * far, 0], [-far, 11]],
+        [[0, far], [9, far], [0, 2 * far]],
+    ]
+    label, near = draw([*beside, [[-far, -far], [far, -far], [0.0, far]]], torch.ones(4, 3))
+    assert (label == 3).all()
+    assert (near == 1).all()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same():
     corners, near, image = random_soup(500, 5)

@@ -160,11 +160,15 @@ def test_threads_do_not_change_the_result():
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            pictures.append(render(pos, face, cameras(), size=32, outputs=PLAIN, batch=batch, budget=10_000))
+            painted = render(pos, face, cameras(), size=32, outputs=PLAIN, batch=batch, budget=10_000)
+            pictures.append((painted, *raster(pos, face, cameras(), size=32, batch=batch, budget=10_000)))
+            assert torch.get_num_threads() == threads
+            with pytest.raises(cotan.CotanError):
+                render(pos, face, cameras(), batch=batch.flip(0))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(*pictures)
+    assert all(torch.equal(a, b) for a, b in zip(*pictures, strict=True))
 
 
 def test_it_works_in_inference_mode_and_in_single_precision():
