@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_views.py
 
 Peers that are not installed are left out: `pip install embreex vtk`. VTK draws without a display by EGL (Debian: libegl1).
-Peers take turns; printed are median seconds and the median ratio peer / ours. Above 1, ours is faster.
+Peers take turns; printed are median seconds by the clock and of processor time (of all threads), each with the median
+ratio peer / ours. Above 1, ours is faster.
 """
 
 from __future__ import annotations
@@ -150,22 +151,23 @@ def vtk(shapes: list[Shape], c: Cameras, size: int) -> np.ndarray:
 
 def compare(title: str, shapes: list[Shape], size: int, peers: list[Callable[..., np.ndarray]], repeats: int) -> None:
     c = cameras()
-    seconds: dict[str, list[float]] = {f.__name__: [] for f in (ours, *peers)}
+    seconds: dict[str, list[tuple[float, float]]] = {f.__name__: [] for f in (ours, *peers)}
     covered = float((ours(shapes, c, size)[:, :, 0] > 0).mean())
     print(f"{title}: 12 views of {size} x {size}, {covered:.0%} of the pixels covered")
     for turn in range(repeats + 1):
         seen = {}
         for f in (ours, *peers):
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             seen[f.__name__] = f(shapes, c, size)
             if turn:  # the first round warms up
-                seconds[f.__name__].append(time.perf_counter() - start)
-    own = seconds.pop("ours")
-    print(f"  {'ours':12} {statistics.median(own):8.3f} s")
+                seconds[f.__name__].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     for name, times in seconds.items():
-        ratio = statistics.median(t / o for t, o in zip(times, own))
+        figures = f"  {name:12}"
+        for each, own in zip(zip(*times), zip(*seconds["ours"])):
+            ratio = statistics.median(t / o for t, o in zip(each, own))
+            figures += f" {statistics.median(each):8.3f} s {ratio:6.2f} x"
         same = np.isclose(seen["ours"][:, :, 0], seen[name][:, :, 0], atol=1e-2).mean()
-        print(f"  {name:12} {statistics.median(times):8.3f} s   {ratio:6.2f} x   (same depth at {same:.2%})")
+        print(f"{figures}   (same depth at {same:.2%})")
 
 
 def ball(faces: int, seed: int) -> Shape:
