@@ -147,7 +147,7 @@ def _parts(
     # Equal parts for all threads, but none so small that its many steps cost more than their work.
     work = n * (face.shape[1] + len(vertices) * size * size)
     budget = max(min(2**16, budget), math.ceil(work / (threads * math.ceil(work / (threads * budget)))))
-    pos = pos.double()
+    pos, face = pos.double(), face.contiguous()
     color = None if color is None else color.double()
     parts = []
     begin = v = f = 0
