@@ -77,7 +77,7 @@ def render(
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
 
-    with _threads(pos) as threads:
+    with _threads(pos, color) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
         out = _empty((shapes, len(cameras.eye), width, size, size), pos)
         _each(draw, parts, threads)
@@ -187,14 +187,14 @@ def _budget(pos: Tensor) -> int:
 
 
 @contextmanager
-def _threads(pos: Tensor) -> Iterator[int]:
+def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     """How many parts to draw at once: on a CPU one on each of torch's threads, where a derivative is not recorded.
 
     Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
     OpenMP's threads would wait for more in a loop, on the processors that are to draw.
     """
     threads = torch.get_num_threads()
-    if pos.device.type != "cpu" or pos.requires_grad:
+    if pos.device.type != "cpu" or pos.requires_grad or (color is not None and color.requires_grad):
         yield 1
         return
     torch.set_num_threads(1)

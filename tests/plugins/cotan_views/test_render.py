@@ -198,6 +198,19 @@ def test_gradients_reach_the_vertices(projection, outputs, smooth):
         assert gradient.abs().sum() > 0
 
 
+def test_gradients_reach_the_colors_from_all_parts():
+    pos, face = knot()
+    color = torch.ones(len(pos), 1, dtype=torch.float64, requires_grad=True)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        picture = render(pos, face, cameras(), size=32, outputs=("color",), color=color, budget=10_000)
+    finally:
+        torch.set_num_threads(before)
+    # Each pixel is a mean of its corners' colours, so its gradients sum to one.
+    torch.testing.assert_close(torch.autograd.grad(picture.sum(), color)[0].sum(), picture.detach().sum())
+
+
 def test_pictures_with_and_without_gradient_are_the_same():
     pos, face = knot()
     for projection in ("perspective", "orthographic"):
