@@ -8,7 +8,7 @@ import torch
 import cotan
 from cotan.errors import unknown
 
-from .labels import PER, labelled, read_mesh
+from .labels import FOLDERS, PER, labelled, read_mesh
 
 KINDS = (".obj", ".off", ".ply", ".stl")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -29,8 +29,9 @@ def folder(
 
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
-            is "classify". With the meshes in train and test, or in itself, it is "label": a mesh NAME.obj has its labels
-            in NAME.txt, .seg, .eseg or .npy, beside it, in ROOT/seg or in ROOT/labels.
+            is "classify"; so it is with folders train and test that have one for each class. With the meshes in train and
+            test, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy, beside it,
+            in ROOT/seg or in ROOT/labels.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
             in which they appear over the faces. Vertices are those of the file: none are merged.
@@ -52,14 +53,29 @@ def folder(
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
-    found = {path.name: _files(path, seed, val, test) for path in _folders(where)}
-    found = {name: files for name, files in found.items() if files}
+    if inner:  # ROOT/SPLIT/CLASS
+        pairs = [
+            (path.name, (file, SPLITS[p.name.lower()])) for p in inner for path in _folders(p) for file in _meshes(path)
+        ]
+        found = {name: [pair for other, pair in pairs if other == name] for name in sorted({name for name, _ in pairs})}
+    else:
+        found = {path.name: files for path in _folders(where) if (files := _files(path, seed, val, test))}
     if not found and _meshes(where):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
     if not found:
+        below = next(
+            (file for depth in ("*/*/*", "*/*/*/*") for file in sorted(where.glob(depth)) if _is_mesh(file)), None
+        )
         raise cotan.CotanError(
             f"folder: no {', '.join(KINDS)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"
+            + (f"; and further down {below}" if below else "")
         )
+    for name in found:
+        if inside := [folder for folder in (*FOLDERS, "sseg") if (where / name / folder).is_dir()]:
+            raise cotan.CotanError(
+                f"folder: {where / name} has a folder {inside[0]!r}, so it is no class but a set of meshes with labels: "
+                f"give root={str(where / name)!r}"
+            )
     classes = tuple(found)
     todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
     splits = cotan.Splits([], [], [], classes=classes)
@@ -93,7 +109,11 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _meshes(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in KINDS and not p.name.startswith("."))
+    return sorted(p for p in path.iterdir() if _is_mesh(p))
+
+
+def _is_mesh(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in KINDS and not path.name.startswith(".")
 
 
 def _listing(path: Path) -> str:

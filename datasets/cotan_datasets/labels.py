@@ -14,6 +14,7 @@ import cotan
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
 FOLDERS = ("seg", "labels")
+MOST = 1000  # classes: numbers far beyond are not those of classes
 PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
@@ -45,16 +46,13 @@ def labelled(
             f"folder: none of {len(files)} meshes in {root} has labels; the first: {splits.skipped[0][1]}. "
             "For one class a shape: ROOT/CLASS/train/*.off"
         )
-    per = per or choose([fitting(data, file, labels) for data, _, file, labels in found])
+    per = per or choose([fitting(data, file, labels) for data, _, file, labels in found], sizes_of(*found[0]))
     ready = []
     for data, split, file, labels in found:
         of = elements(data)
         try:
             if len(labels) != of[per].shape[1]:
-                raise cotan.CotanError(
-                    f"{file} has {len(labels)} labels, expected one for each {per}; the mesh has "
-                    + ", ".join(f"{v.shape[1]} {PER[k]}" for k, v in of.items())
-                )
+                raise cotan.CotanError(f"expected a label for each {per}: {sizes_of(data, split, file, labels)}")
             soft = read_soft(Path(data.path), root, len(labels)) if per == "edge" else None
             ready.append((data, split, of[per], labels, soft))
         except cotan.CotanError as reason:
@@ -64,6 +62,10 @@ def labelled(
     low = min(1, min(int(labels.min()) for *_, labels, _ in ready))
     sizes = [int(labels.max()) + 1 - low for *_, labels, _ in ready]
     classes = max(sizes + [soft.shape[1] for *_, soft in ready if soft is not None])
+    if classes > MOST:
+        raise cotan.CotanError(
+            f"folder: labels from {low} to {low + classes - 1}, expected at most {MOST} classes in a row"
+        )
     for data, split, of, labels, soft in ready:
         getattr(splits, split).append(data)
         if not by_votes:
@@ -104,8 +106,10 @@ def read_labels(path: Path) -> Tensor:
     """The whole numbers (N,) in a file, zero or more."""
     values = _numbers(path)
     labels = values.round().long()
-    if not len(labels) or (labels != values).any() or (labels < 0).any():
-        raise cotan.CotanError(f"{path} holds something else than labels: whole numbers, zero or more")
+    wrong = ((labels != values) | (labels < 0)).nonzero()[:, 0]
+    if not len(labels) or len(wrong):
+        got = f"number {wrong[0] + 1} is {values[wrong[0]]:g}" if len(wrong) else "it is empty"
+        raise cotan.CotanError(f"{path} holds something else than labels, whole numbers, zero or more: {got}")
     return labels
 
 
@@ -147,13 +151,20 @@ def fitting(data: Any, file: Path, labels: Tensor) -> list[str]:
     return [per for per, of in elements(data).items() if per in kinds and of.shape[1] == len(labels)]
 
 
-def choose(fits: Sequence[Sequence[str]]) -> str:
+def sizes_of(data: Any, _: str, file: Path, labels: Tensor) -> str:
+    """How many labels a file has, and of what they may be, for messages."""
+    there = ", ".join(f"{of.shape[1]} {PER[per]}" for per, of in elements(data).items())
+    return f"{file} has {len(labels)} labels, the mesh has {there}"
+
+
+def choose(fits: Sequence[Sequence[str]], first: str) -> str:
     """What the labels of most meshes may be for."""
     counts = {per: sum(per in fit for fit in fits) for per in PER}
     chosen = [per for per in PER if counts[per] == max(counts.values())]
     if not any(counts.values()):
         raise cotan.CotanError(
-            f"folder: none of {len(fits)} meshes has as many labels as it has {', '.join(PER.values())} in its file"
+            f"folder: none of {len(fits)} meshes has as many labels as it has {', '.join(PER.values())} in its file; "
+            f"the first: {first}"
         )
     if len(chosen) > 1:
         raise cotan.CotanError(
@@ -176,7 +187,7 @@ def _numbers(path: Path) -> Tensor:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False).reshape(-1).astype(np.float64)
         else:
-            values = np.array(path.read_text().split(), dtype=np.float64)
+            values = np.array(path.read_text().replace(",", " ").split(), dtype=np.float64)
     except (OSError, ValueError, EOFError) as reason:
         raise cotan.CotanError(f"{path} cannot be read as numbers: {reason}") from reason
     return torch.from_numpy(values)

@@ -26,7 +26,7 @@ def planetoid(
         root: the folder of the raw files ind.cora.x, ...; by default they are downloaded to the cache. They are Python
             pickles, which may run code when read: take them from their source.
         masks: "public", 20 papers of each class to train, 500 val, 1000 test; "full", all others to train; "random", sizes
-            as in public, drawn by `seed`.
+            as in public, drawn by `seed`. CiteSeer's 15 papers without words, links and class are in none.
         normalize: each row of x is divided by its sum, as in Kipf and Welling 2017.
     """
     from torch_geometric.data import Data
@@ -47,10 +47,12 @@ def planetoid(
         total = x.sum(1, keepdim=True)
         x = x / torch.where(total == 0, 1, total)  # papers without words stay zero
     chosen = {"train": whole.train_mask, "val": whole.val_mask, "test": whole.test_mask}
+    # The papers of the test come last; those between them that it leaves out have no class, and 0 for y.
+    labelled = whole.test_mask | (torch.arange(len(x)) < int(whole.test_mask.int().argmax()))
     if masks == "full":
-        chosen["train"] = ~(whole.val_mask | whole.test_mask)
+        chosen["train"] = labelled & ~(whole.val_mask | whole.test_mask)
     if masks == "random":
-        chosen = _drawn(whole.y, seed)
+        chosen = _drawn(whole.y, labelled, seed)
     lists = {
         part: [Data(x=x, edge_index=whole.edge_index, y=whole.y, mask=mask, num_nodes=len(x))]
         for part, mask in chosen.items()
@@ -58,8 +60,11 @@ def planetoid(
     return cotan.Splits(**lists, classes=tuple(str(i) for i in range(int(whole.y.max()) + 1)), task="label")
 
 
-def _drawn(y: Tensor, seed: int, per_class: int = 20, val: int = 500, test: int = 1000) -> dict[str, Tensor]:
+def _drawn(
+    y: Tensor, labelled: Tensor, seed: int, per_class: int = 20, val: int = 500, test: int = 1000
+) -> dict[str, Tensor]:
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    order = order[labelled[order]]
     train = torch.cat([order[y[order] == label][:per_class] for label in range(int(y.max()) + 1)])
     rest = order[~torch.isin(order, train)]
     parts = {"train": train, "val": rest[:val], "test": rest[val : val + test]}

@@ -11,7 +11,7 @@ import cotan
 def raw_folder(
     kind: str, name: str, files: Sequence[str], *, root: str, fetch: Callable[[str], object], source: str
 ) -> Path:
-    """The folder that holds all of `files`, each plain or with .gz.
+    """The folder that holds all of `files`, each plain or with .gz; of "A or B", one of the two.
 
     Arguments:
         kind, name: of the reader and of the dataset.
@@ -28,6 +28,8 @@ def raw_folder(
             return place
     if not root:
         return _download(kind, name, files, cache, fetch, source)
+    if not Path(root).expanduser().is_dir():
+        raise cotan.CotanError(f"{kind}: root={root!r} is no folder; expected one with {', '.join(files)} of {name}")
     best = min(places, key=lambda place: len(missing[place]))
     raise cotan.CotanError(
         f"{kind}: {best} has no {', '.join(missing[best])}; expected {len(files)} files ({', '.join(files)}) of {name} "
@@ -58,7 +60,8 @@ def _download(
 
 
 def _there(path: Path) -> bool:
-    return path.is_file() or path.with_name(f"{path.name}.gz").is_file()
+    names = path.name.split(" or ")
+    return any(path.with_name(f"{name}{end}").is_file() for name in names for end in ("", ".gz"))
 
 
 def _cache() -> Path:

@@ -1,6 +1,5 @@
-"""The TU collection (Morris et al. 2020): sets of small graphs, each with a class, evaluated by cross-validation."""
+"""The TU collection (Morris et al. 2020): sets of small graphs with classes or numbers, evaluated by cross-validation."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import cotan
 from cotan.errors import unknown
 
 from .raw import raw_folder
+from .tu_files import Raw, read_raw
 
 NODES = ("labels", "attributes", "degree", "ones")
 VALS = ("train", "test")
@@ -30,36 +30,42 @@ def tu(
 ) -> cotan.Splits:
     """One fold of a set of graphs: it is the test, all others train. edge_attr is the one-hot edge labels, if any.
 
+    A set with graph_attributes and no graph_labels, such as ZINC_full, is for the task "regress".
+
     Arguments:
         name: MUTAG, PROTEINS, NCI1, IMDB-BINARY ...
         root: the folder of the raw files NAME_A.txt, ...; by default they are downloaded to the cache.
         fold, folds, seed: which of how many; graphs are dealt to folds by the seed, each class evenly.
         indices: instead of these, the numbers (from 0) of the graphs to test: a text file, or a folder of files
             test_idx-1.txt to test_idx-10.txt, of which `fold` names one, as Xu et al. 2019 give them.
-        nodes: what x is. "labels": one-hot node labels, or degrees where a set has none; "attributes": the numbers a node
-            has, then its labels; "degree": one-hot; "ones".
+        nodes: what x is. "labels": one-hot node labels; where a set has none, attributes, and without these degrees.
+            "attributes": the numbers a node has, then its labels; edge_attr begins with those of edges, too. "degree":
+            one-hot; "ones".
         val: "train" leaves it to training to cut one from train. "test" makes the test fold the val as well: for the
             protocol of Xu et al. 2019, where the epoch is the best of the mean over folds. It selects on test.
     """
     from torch_geometric.datasets import TUDataset
-    from torch_geometric.io import read_tu_data
 
     if nodes not in NODES:
         raise unknown("nodes of tu", nodes, NODES)
     if val not in VALS:
         raise unknown("val of tu", val, VALS)
-    files = [f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")]
+    files = [f"{name}_A.txt", f"{name}_graph_indicator.txt", f"{name}_graph_labels.txt or {name}_graph_attributes.txt"]
     folder = raw_folder("tu", name, files, root=root, fetch=lambda to: TUDataset(to, name), source=TUDataset.url)
-    whole, slices, sizes = read_tu_data(str(folder), name)
-    graphs = _graphs(whole, slices, sizes, nodes)
-    y = whole.y
-    chosen = _listed(indices, fold, len(graphs)) if indices else stratified(y, folds, seed, fold)
+    raw = read_raw(folder, name)
+    names, y = raw.graph_labels.unique(return_inverse=True)  # (G, 1)
+    task = "classify" if len(y) else "regress"
+    if task == "classify" and y.shape[1] != 1:
+        raise cotan.CotanError(f"tu: {name}_graph_labels.txt has {y.shape[1]} labels a graph, expected one")
+    y = y[:, 0] if len(y) else raw.graph_attributes.float()
+    graphs = _graphs(raw, y, nodes)
+    classes_of = y if task == "classify" else torch.zeros(len(y))
+    chosen = _listed(indices, fold, len(graphs)) if indices else stratified(classes_of, folds, seed, fold)
     within = set(chosen.tolist())
     test = [graphs[i] for i in chosen.tolist()]
     train = [graph for i, graph in enumerate(graphs) if i not in within]
-    labels = set(re.findall(r"[^\s,]+", (folder / files[2]).read_text()))
-    classes = tuple(sorted(labels, key=float))
-    return cotan.Splits(train, test if val == "test" else [], test, classes=classes)
+    classes = tuple(f"{value:.17g}" for value in names.tolist())
+    return cotan.Splits(train, test if val == "test" else [], test, classes=classes, task=task)
 
 
 def stratified(y: Tensor, folds: int, seed: int, fold: int) -> Tensor:
@@ -73,32 +79,39 @@ def stratified(y: Tensor, folds: int, seed: int, fold: int) -> Tensor:
     return dealt[fold::folds].sort().values
 
 
-def _graphs(whole: Any, slices: dict[str, Tensor], sizes: dict[str, int], nodes: str) -> list[Any]:
-    """The graphs of PyG's one big graph, whose vertices are numbered within each already."""
+def _graphs(raw: Raw, y: Tensor, nodes: str) -> list[Any]:
     from torch_geometric.data import Data
 
-    counts = torch.tensor(whole._num_nodes) if whole.x is None else slices["x"].diff()
-    edges = slices["edge_index"].diff().tolist()
-    first = torch.repeat_interleave(counts.cumsum(0) - counts, slices["edge_index"].diff())
-    x = _x(whole, whole.edge_index + first, int(counts.sum()), sizes["num_node_attributes"], nodes)
-    parts = {"x": x.split(counts.tolist()), "edge_index": whole.edge_index.split(edges, 1), "y": whole.y.split(1)}
-    if sizes["num_edge_labels"]:
-        parts["edge_attr"] = whole.edge_attr[:, sizes["num_edge_attributes"] :].split(edges)
-    return [Data(**{key: part[i].clone() for key, part in parts.items()}) for i in range(len(counts))]
+    first = raw.sizes.cumsum(0) - raw.sizes
+    graph = torch.repeat_interleave(torch.arange(len(first)), raw.sizes)[raw.edge_index[0]]
+    edges = graph.bincount(minlength=len(first)).tolist()
+    parts = {
+        "x": _x(raw, nodes).float().split(raw.sizes.tolist()),
+        "edge_index": (raw.edge_index - first[graph]).split(edges, 1),
+        "y": y.split(1),
+    }
+    edge_attr = torch.cat([raw.edge_attributes, raw.edge_labels], 1) if nodes == "attributes" else raw.edge_labels
+    if edge_attr.shape[1]:
+        parts["edge_attr"] = edge_attr.float().split(edges)
+    return [Data(**{key: part[i].clone() for key, part in parts.items()}) for i in range(len(first))]
 
 
-def _x(whole: Any, edge_index: Tensor, count: int, attributes: int, nodes: str) -> Tensor:
+def _x(raw: Raw, nodes: str) -> Tensor:
+    attributes, labels = raw.node_attributes, raw.node_labels
     if nodes == "attributes":
-        if not attributes:
-            raise cotan.CotanError("tu: nodes='attributes', but the nodes of this set have none; there is: labels, ...")
-        return whole.x
+        if not attributes.shape[1]:
+            there = [kind for kind in NODES if kind != nodes and (kind != "labels" or labels.shape[1])]
+            raise cotan.CotanError(
+                f"tu: nodes='attributes', but the nodes of this set have none; there is: {', '.join(there)}"
+            )
+        return torch.cat([attributes, labels], 1)
     if nodes == "ones":
-        return torch.ones(count, 1)
-    if nodes == "labels" and whole.x is not None and whole.x.shape[1] > attributes:
-        return whole.x[:, attributes:]
-    degree = edge_index[0].bincount(minlength=count)
+        return torch.ones(len(labels), 1)
+    if nodes == "labels" and (labels.shape[1] or attributes.shape[1]):
+        return labels if labels.shape[1] else attributes
+    degree = raw.edge_index[0].bincount(minlength=len(labels))
     values, place = degree.unique(return_inverse=True)
-    return torch.nn.functional.one_hot(place, len(values)).float()
+    return torch.nn.functional.one_hot(place, len(values))
 
 
 def _listed(indices: str, fold: int, count: int) -> Tensor:

@@ -79,6 +79,36 @@ def test_bad_folders(tmp_path):
         cotan.load_dataset("folder", root=str(tmp_path), test=1.0)
 
 
+def test_splits_outside_and_classes_inside(tmp_path):
+    for split, count in (("train", 3), ("test", 1)):
+        for kind in ("box", "ball"):
+            fill(tmp_path / split / kind, kind, count)
+    fill(tmp_path / "train/only", "box", 1)
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert (data.classes, len(data.train), len(data.test)) == (("ball", "box", "only"), 7, 2)
+    assert [int(shape.y) for shape in data.test] == [0, 1]
+
+
+def test_a_folder_too_high(tmp_path):
+    fill(tmp_path / "cubes/box/train", "box", 2)
+    with pytest.raises(cotan.CotanError, match=r"there is: cubes; and further down .*cubes/box/train/box0\.off"):
+        cotan.load_dataset("folder", root=str(tmp_path))
+    fill(tmp_path / "sets/aliens/train", "box", 2)
+    (tmp_path / "sets/aliens/seg").mkdir()
+    with pytest.raises(cotan.CotanError, match=r"aliens has a folder 'seg', so .* give root='.*sets/aliens'"):
+        cotan.load_dataset("folder", root=str(tmp_path / "sets"))
+
+
+def test_the_header_lines_of_modelnet(tmp_path):
+    """Some of its files have no line break after OFF."""
+    rest = "3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    for header in ("OFF\n", "OFF", "OFF\r\n# made by hand\n"):
+        (tmp_path / "a.off").write_text(header + rest)
+        shape = cotan.read(tmp_path / "a.off")
+        assert shape.pos.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+        assert shape.face.tolist() == [[0], [1], [2]]
+
+
 def test_shrec11():
     root = os.environ.get("COTAN_DATA")
     if not root:

@@ -117,7 +117,8 @@ def test_what_does_not_fit_is_skipped_and_named(root):
     reasons = {Path(path).name: reason for path, reason in data.skipped}
     assert set(reasons) == {"traina.obj", "testa.obj", "testb.obj", "more.obj"}
     assert (
-        "has 3 labels, expected one for each vertex; the mesh has 4 vertices, 5 edges, 2 faces" in reasons["traina.obj"]
+        "expected a label for each vertex: " in reasons["traina.obj"]
+        and "has 3 labels, the mesh has 4 vertices, 5 edges, 2 faces" in reasons["traina.obj"]
     )
     assert "testa.obj has no labels: expected testa.eseg, .seg, .txt, .npy beside it, in" in reasons["testa.obj"]
     assert "cannot be read as numbers" in reasons["testb.obj"]
@@ -145,18 +146,25 @@ def test_no_labels_at_all(root):
         load(root)
     label(root, "1 2 3", suffix=".eseg")
     with pytest.raises(
-        cotan.CotanError, match=r"no mesh in .* has labels that fit; the first: .* expected one for each edge"
+        cotan.CotanError, match=r"no mesh in .* has labels that fit; the first: expected a label for each edge"
     ):
         load(root, per="edge")
 
 
 def test_labels_are_whole_numbers(tmp_path):
-    for text in ("1 2.5", "-1 2", ""):
+    for text, got in (("1 2.5", "number 2 is 2.5"), ("-1 2", "number 1 is -1"), ("", "it is empty")):
         put(tmp_path / "a.txt", text)
-        with pytest.raises(cotan.CotanError, match="whole numbers, zero or more"):
+        with pytest.raises(cotan.CotanError, match=f"whole numbers, zero or more: {got}"):
             read_labels(tmp_path / "a.txt")
-    put(tmp_path / "a.txt", "1.0 2e0")
-    assert read_labels(tmp_path / "a.txt").tolist() == [1, 2]
+    for text in ("1.0 2e0", "1,2", "1, 2\n"):
+        put(tmp_path / "a.txt", text)
+        assert read_labels(tmp_path / "a.txt").tolist() == [1, 2]
+
+
+def test_numbers_that_are_not_those_of_classes(root):
+    label(root, "1 2 3 1000000000")
+    with pytest.raises(cotan.CotanError, match="labels from 1 to 1000000000, expected at most 1000 classes in a row"):
+        load(root)
 
 
 # --- human bodies of Hanocka et al. 2019 ------------------------------------------------------------------------------

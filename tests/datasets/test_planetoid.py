@@ -79,11 +79,38 @@ def test_full_and_random_splits(raw):
     assert not ((train | val) & test).any()
 
 
+def test_the_papers_that_citeseer_lacks(raw, tmp_path):
+    """Its test index leaves out papers without words, links and class."""
+    lost = ALL + 4
+    for file in raw.iterdir():
+        shutil.copy(file, tmp_path / file.name.replace("cora", "citeseer"))
+    index = [int(line) for line in (raw / "ind.cora.test.index").read_text().split()]
+    kept = [place for place, paper in enumerate(index) if paper != lost]
+    (tmp_path / "ind.citeseer.test.index").write_text("".join(f"{index[place]}\n" for place in kept))
+    for part in ("tx", "ty"):
+        whole = pickle.loads((raw / f"ind.cora.{part}").read_bytes())
+        (tmp_path / f"ind.citeseer.{part}").write_bytes(pickle.dumps(whole[kept]))
+    for masks in ("public", "full", "random"):
+        data = cotan.load_dataset("planetoid", name="CiteSeer", root=str(tmp_path), masks=masks)
+        graph = data.test[0]
+        assert graph.x.shape == (ALL + TEST, WORDS)
+        assert not graph.x[lost].any()
+        others = torch.arange(ALL + TEST) != lost
+        assert torch.equal(graph.y[others], (torch.arange(ALL + TEST) % 3)[others])
+        assert not any(shapes[0].mask[lost] for shapes in (data.train, data.val, data.test))
+    drawn = [
+        cotan.load_dataset("planetoid", name="CiteSeer", root=str(tmp_path), masks="random", seed=s) for s in range(9)
+    ]
+    assert not any(d.train[0].mask[lost] for d in drawn)
+
+
 def test_missing_files_and_unknown_names(raw, tmp_path):
     shutil.copytree(raw, tmp_path / "raw")
     (tmp_path / "raw/ind.cora.tx").unlink()
     with pytest.raises(cotan.CotanError, match=r"raw has no ind\.cora\.tx; expected 8 files"):
         cotan.load_dataset("planetoid", root=str(tmp_path))
+    with pytest.raises(cotan.CotanError, match=r"root='.*nowhere' is no folder; expected one with ind\.cora\.x"):
+        cotan.load_dataset("planetoid", root=str(tmp_path / "nowhere"))
     with pytest.raises(cotan.CotanError, match=r"unknown name of planetoid 'Citeseer'\. Did you mean 'CiteSeer'"):
         cotan.load_dataset("planetoid", name="Citeseer")
 

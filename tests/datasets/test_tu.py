@@ -57,8 +57,7 @@ def test_labels_and_attributes(own):
     write(own, "edge_labels", [int(row.split(",")[0]) % 2 for row in rows])
     data = load(own)
     for graph in data.train:
-        # PyG's one-hot counts from the least label to the largest.
-        assert graph.x.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+        assert graph.x.tolist() == [[1, 0], [0, 1], [1, 0]]
         assert graph.edge_attr.shape == (graph.edge_index.shape[1], 2)
         assert (graph.edge_attr.argmax(1) == graph.edge_attr[0].argmax()).tolist() == (
             graph.edge_index[0] % 2 == graph.edge_index[0, 0] % 2
@@ -66,6 +65,75 @@ def test_labels_and_attributes(own):
     numbers = sorted(v for graph in load(own, nodes="attributes").train for v in graph.x[:, 0].tolist())
     rest = sorted(v for graph in load(own, nodes="attributes").test for v in graph.x[:, 0].tolist())
     assert sorted(numbers + rest) == [i + 0.5 for i in range(36)]
+    write(own, "node_labels", [f"{10**9}, 0", "7, 1", f"{10**9}, 2"] * 12)
+    assert load(own).train[0].x.tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 1]]
+    (own / "OWN_node_labels.txt").unlink()
+    assert load(own).train[0].x[0, 0] % 1 == 0.5  # attributes, rather than degrees
+    write(own, "edge_attributes", [row.replace(",", ".") for row in (r.replace(", ", ",") for r in rows)])
+    graph = load(own, nodes="attributes").train[0]
+    assert graph.edge_attr.shape == (graph.edge_index.shape[1], 3)
+    assert load(own).train[0].edge_attr.shape[1] == 2
+
+
+def test_graphs_without_edges_and_of_one_node(own):
+    """Also the last, and in files of another system's line ends, or without a last one."""
+    write(own, "graph_indicator", [g + 1 for g in range(12) for _ in range(3)] + [13, 14, 14])
+    write(own, "graph_labels", [3, 1] * 7)
+    for end in ("\r\n", ""):
+        for file in own.iterdir():
+            file.write_bytes(end.encode().join(file.read_bytes().split(b"\n")) if end else file.read_bytes().rstrip())
+        data = load(own)
+        sizes = sorted((g.num_nodes, g.edge_index.shape[1]) for g in data.train + data.test)
+        assert sizes == [(1, 0), (2, 0), *[(3, 4)] * 6, *[(3, 6)] * 6]
+    write(own, "A", [])
+    assert {g.edge_index.shape for g in load(own).train} == {(2, 0)}
+    run = cotan.fit("gin", load(own), epochs=1, progress="none", device="cpu")
+    assert 0 <= run.metrics["test_accuracy"] <= 1
+
+
+def test_numbers_instead_of_classes(own):
+    write(own, "graph_attributes", [f"{i}.5, {-i}" for i in range(12)])
+    assert load(own).task == "classify"  # labels, where a set has both
+    (own / "OWN_graph_labels.txt").unlink()
+    data = load(own)
+    assert (data.task, data.classes, len(data.train), len(data.test)) == ("regress", (), 8, 4)
+    assert sorted(float(g.y[0, 0]) for g in data.train + data.test) == [i + 0.5 for i in range(12)]
+    run = cotan.fit("gin", data, epochs=1, progress="none", device="cpu")
+    assert run.metrics["test_mean_absolute_error"] > 0
+    (own / "OWN_graph_attributes.txt").unlink()
+    with pytest.raises(cotan.CotanError, match=r"has no OWN_graph_labels\.txt or OWN_graph_attributes\.txt"):
+        load(own)
+
+
+@pytest.mark.parametrize(
+    ("part", "lines", "message"),
+    [
+        ("A", ["1, 4"], r"OWN_A\.txt: 1 edges join two graphs, the first in line 1"),
+        ("A", ["1, 2", "0, 1"], r"OWN_A\.txt: nodes 0 to 2, expected 1 to 36"),
+        ("A", ["1, 99"], r"OWN_A\.txt: nodes 1 to 99, expected 1 to 36"),
+        ("A", ["1, two"], "no table of numbers"),
+        ("A", ["1, 2.5"], "something else than whole numbers"),
+        ("graph_indicator", [1, 2, 1], "the nodes of each together"),
+        ("graph_labels", [1, 2], "nodes of 12 graphs, but 2 labels of graphs"),
+        ("graph_labels", ["1, 2"] * 12, "has 2 labels a graph, expected one"),
+        ("node_labels", [1, 2], r"node_labels\.txt has 2 lines, expected 36"),
+        ("edge_attributes", [0.5], r"edge_attributes\.txt has 1 lines, expected 60"),
+    ],
+)
+def test_files_that_do_not_fit_each_other(own, part, lines, message):
+    write(own, part, lines)
+    with pytest.raises(cotan.CotanError, match=message):
+        load(own)
+
+
+def test_an_edge_listed_twice_and_a_self_loop(own):
+    rows = (own / "OWN_A.txt").read_text().splitlines()
+    write(own, "A", [*rows, rows[0], "2, 2"])
+    write(own, "edge_labels", [*[i % 2 for i in range(len(rows))], 0, 1])
+    data = load(own)
+    for graph in data.train + data.test:
+        assert graph.edge_index.shape[1] in (4, 6)
+        assert (graph.edge_attr.sum(1) == 1).all()
 
 
 @pytest.mark.parametrize("counts", [(63, 125), (3, 4, 20), (10,)])
