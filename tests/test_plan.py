@@ -76,6 +76,7 @@ def test_a_mesh_without_faces_says_what_it_lacks():
         ({"pos": torch.full((4, 3), float("nan"))}, r"pos has NaN or infinite values at 4 of 4 vertices"),
         ({"face": torch.tensor([[0], [1], [9]])}, r"face out of range: vertex numbers 0 to 9, expected 0 to 3"),
         ({"face": torch.tensor([[0, 1]])}, r"face has shape \(1, 2\), expected \(3, F\)"),
+        ({"face": torch.zeros(3, 1)}, r"face holds torch\.float32, expected vertex numbers"),
         (
             {"edge_index": torch.tensor([[0], [-1]])},
             r"edge_index out of range: vertex numbers -1 to 0, expected 0 to 3",
@@ -88,6 +89,19 @@ def test_bad_sources_are_refused_with_the_numbers(tetrahedron, change, message):
     node = "edge_index" if "edge_index" in change else "laplacian"
     with pytest.raises(cotan.CotanError, match=message):
         cotan.compute(tetrahedron, cotan.node("laplacian", kind="graph") if node == "edge_index" else node)
+
+
+def test_a_graph_without_edges_is_told_what_gives_some():
+    with pytest.raises(cotan.CotanError, match=r"needs 'edge_index' or 'face' \(.*\), which the data does not have"):
+        cotan.compute(Data(x=torch.zeros(3, 2)), cotan.node("laplacian", kind="graph"))
+
+
+def test_a_kind_that_does_not_fit_names_those_that_do():
+    graph = Data(pos=torch.randn(3, 3), edge_index=torch.tensor([[0, 1], [1, 2]]))
+    with pytest.raises(
+        cotan.CotanError, match=r"needs 'face' .*'pseudo_coordinates' there is of kind='degree'; kind='of"
+    ):
+        cotan.compute(graph, "pseudo_coordinates", kind="polar")
 
 
 def test_moving_one_vertex_evaluates_again_and_the_second_call_does_not(sphere, fresh_store):

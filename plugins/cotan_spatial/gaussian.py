@@ -22,8 +22,9 @@ class Gaussian(nn.Module):
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
         coordinates: u: a kind of `pseudo_coordinates` (polar, offset, relative, degree), or the name or request of a node per
-            edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph without positions.
-        dim: numbers in u; known for those kinds, else 2.
+            edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where "relative" sees
+            positions, if it has some.
+        dim: numbers in u; known for those kinds with positions in space, else 2.
         bias: add b. root: add x_i U.
 
     Shape: x (V, in_dim) -> (V, out_dim).
@@ -66,7 +67,7 @@ class Gaussian(nn.Module):
         if u.shape[1] != self.dim:
             raise cotan.CotanError(
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
-                "set dim=, or another coordinates="
+                f"set dim={u.shape[1]}, or another coordinates="
             )
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         pattern = edge_coordinates.pattern

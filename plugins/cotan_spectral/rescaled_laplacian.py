@@ -36,7 +36,10 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
     if edge_weight is not None:
         weight = edge_weight.reshape(-1).double()
         if len(weight) != len(source) or (len(weight) and not float(weight.detach().min()) >= 0):
-            raise cotan.CotanError(f"edge_weight: expected {len(source)} numbers of at least 0, one for each edge")
+            got = f"{len(weight)}, the least {float(weight.detach().min()):g}" if len(weight) else "none"
+            raise cotan.CotanError(
+                f"edge_weight: expected {len(source)} numbers, one for each edge, at least 0; got {got}"
+            )
     weight = torch.where(source == target, 0, weight)
     degree = weight.new_zeros(num_nodes).index_add(0, source, weight)
     root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)

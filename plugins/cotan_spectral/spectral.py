@@ -68,4 +68,6 @@ def eigenspaces(spectrum: cotan.Spectrum) -> Tensor:
 
 def to_basis(x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:
     """Phi^T M x: the coefficients (K, C) of a signal (V, C)."""
+    if x.ndim < 2 or x.shape[-2] != len(mass):
+        raise cotan.CotanError(f"a signal of shape {tuple(x.shape)} on {len(mass)} vertices, expected ({len(mass)}, C)")
     return spectrum.vectors.T @ (mass[:, None] * x)

@@ -21,7 +21,7 @@ class Diffusion(nn.Module):
     Arguments:
         method: "spectral", with k eigenpairs, or "implicit", by conjugate gradients on all channels at once.
         hidden: widths inside the MLP. dropout: before each but its first map.
-        gradients: use g. ridge: of the gradient operator.
+        gradients: use g; a graph has none. ridge: of the gradient operator.
         scale: "area" or "radius": the pairs, masses and gradients are those of the shape as `normalized_pos` scales it, for
             shapes of several sizes.
 
@@ -47,8 +47,9 @@ class Diffusion(nn.Module):
         pos = {} if scale is None else {"pos": cotan.node("normalized_pos", scale=scale)}
         mass = {} if scale is None else {"mass": cotan.node("mass", **pos)}
         spectral = method == "spectral"
+        # Without gradients nothing is asked for that a graph lacks.
         self.needs = {
-            "gradient": cotan.node("gradient", ridge=ridge, **pos),
+            "gradient": cotan.node("gradient", ridge=ridge, **pos) if gradients else mass.get("mass", "mass"),
             "spectrum": cotan.node("spectrum", k=k, **mass) if spectral else None,
             "laplacian": None if spectral else cotan.node("laplacian"),
             **mass,

@@ -209,6 +209,9 @@ def evaluate_plan(
     """The roots of a plan on one shape."""
     evaluation = evaluation or Evaluation(data)
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
+    for name, value in sample.items():
+        if name.startswith("features ") and isinstance(value, Tensor):
+            sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():
         if step.vertices_of is not None:
@@ -289,14 +292,20 @@ def _shapes(data: Any) -> list[Any]:
     shapes = list(data) if isinstance(data, list | tuple) else [data]
     if not shapes:
         raise CotanError("no shape given: expected a Data or a list of them")
-    for shape in shapes:
-        if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
-            raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
     return shapes
 
 
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
-    return frozenset.intersection(*(sources_of(shape) for shape in shapes))
+    """What all shapes have. Features that only some have would be left out without a word."""
+    for shape in shapes:
+        if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
+            raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
+    have = [sources_of(shape) for shape in shapes]
+    with_x = sum("x" in names for names in have)
+    if 0 < with_x < len(have):
+        first = next(i for i, names in enumerate(have) if "x" not in names)
+        raise CotanError(f"{with_x} of {len(have)} shapes have features x, number {first} has none")
+    return frozenset.intersection(*have)
 
 
 def _place(module: nn.Module) -> tuple[torch.dtype, torch.device]:

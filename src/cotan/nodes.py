@@ -105,6 +105,7 @@ SOURCES: dict[str, Source] = {
 
 # What every Data answers, from the number of its vertices alone.
 COUNTED = frozenset({"num_nodes", "batch", "ptr"})
+TENSORS = frozenset(SOURCES) - COUNTED
 
 
 def source(name: str, *, per: str, index: str | None = None) -> None:

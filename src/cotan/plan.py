@@ -19,7 +19,7 @@ import torch
 
 from . import registry
 from .errors import CotanError, unknown
-from .nodes import COUNTED, SOURCES, Node, Request, as_node, node, sources_of
+from .nodes import COUNTED, SOURCES, TENSORS, Node, Request, as_node, node, sources_of
 from .packing import Packing
 from .store import Store, store
 from .stored import Entry
@@ -170,11 +170,13 @@ class _Resolver:
                 if not registry.has("operator", wanted.name) or self._in_outer(wanted.name, domain):
                     return self.resolve(wanted, domain.outer, path)
         if not registry.has("operator", wanted.name):
-            trail = " -> ".join(p.split("@")[0] for p in path)
+            names = [p.split("@")[0] for p in path]
+            trail = " -> ".join(names)
             known = wanted.name in SOURCES or wanted.name in domain.sources
             if known or wanted.name in _all_inputs():
+                ways = dict.fromkeys([*(name for name in names[1:] if name in SOURCES), wanted.name])
                 raise _Missing(
-                    f"node {path[0].split('@')[0]!r} needs {wanted.name!r} ({trail}), which the data does not have. "
+                    f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have. "
                     f"It has: {', '.join(sorted(domain.sources - COUNTED))}"
                 )
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources}, registry.ALSO_KNOWN)
@@ -196,9 +198,8 @@ class _Resolver:
         chosen = {k: v for k, v in settings.items() if k in selectors}
         fitting = [d for d in variants if all(d.variant.get(k) == v for k, v in chosen.items())]
         if not fitting:
-            there = "; ".join(", ".join(f"{k}={v!r}" for k, v in d.variant.items()) for d in variants)
             got = ", ".join(f"{k}={v!r}" for k, v in chosen.items())
-            raise CotanError(f"node {wanted.name!r} has no variant {got}. There is: {there}")
+            raise CotanError(f"node {wanted.name!r} has no variant {got}. There is: {_kinds(variants)}")
         rest = {k: v for k, v in settings.items() if k not in selectors}
         # An option picks among the variants too: one that takes it is meant.
         able = [d for d in fitting if all(k in d.options or k in d.inputs for k in rest)]
@@ -209,11 +210,20 @@ class _Resolver:
             except _Missing as reason:
                 reasons.append(reason)
         if len(reasons) == 1:
-            raise reasons[0]
+            others = [d for d in variants if d not in fitting and self._fits(d, domain, path)]
+            there = f". {wanted.name!r} there is of {_kinds(others)}" if others else ""
+            raise _Missing(f"{reasons[0]}{there}")
         lines = [
             f"  {', '.join(f'{k}={v!r}' for k, v in d.variant.items())}: {reason}" for d, reason in zip(able, reasons)
         ]
         raise _Missing(f"no variant of node {wanted.name!r} fits this data:\n" + "\n".join(lines))
+
+    def _fits(self, definition: registry.Definition, domain: _Domain, path: tuple[str, ...]) -> bool:
+        try:
+            self._operator(definition, {}, domain, path)
+        except _Missing:
+            return False
+        return True
 
     def _operator(
         self, definition: registry.Definition, settings: dict[str, Any], domain: _Domain, path: tuple[str, ...]
@@ -247,6 +257,10 @@ class _Resolver:
         transient = domain.step is not None and domain.step.transient
         step = Step(name, None, {}, {}, domain.step, identity, owner, transient)
         return self.steps.setdefault(identity, step)
+
+
+def _kinds(variants: Iterable[registry.Definition]) -> str:
+    return "; ".join(", ".join(f"{k}={v!r}" for k, v in d.variant.items()) for d in variants)
 
 
 def _step(
@@ -414,12 +428,15 @@ class Evaluation:
         add_counts({step.name: count})
 
 
+MANY = {"vertex": "vertices", "edge": "edges"}
+
+
 def number_of_vertices(data: Any) -> int:
     """V, from what the data holds per vertex; from the largest index where it holds nothing."""
     given = data._store.get("num_nodes") if hasattr(data, "_store") else None
     if given is not None:
         return int(given)
-    for name in ("x", "pos"):
+    for name in ("pos", "x"):
         if data.get(name) is not None:
             return len(data[name])
     for name in ("face", "edge_index"):
@@ -429,25 +446,34 @@ def number_of_vertices(data: Any) -> int:
 
 
 def check_source(name: str, value: Any, data: Any) -> None:
-    """Raise for vertex numbers out of range and for coordinates or features that are not finite."""
-    if not isinstance(value, torch.Tensor):
+    """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
+    if name not in TENSORS:
         return
-    declared = SOURCES.get(name)
-    if declared is not None and declared.index == "vertex" and value.numel():
+    if not isinstance(value, torch.Tensor):
+        raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
+    if value.layout != torch.strided:
+        raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
+    declared = SOURCES[name]
+    if declared.index == "vertex":
+        rows = 3 if name == "face" else 2
+        if value.ndim != 2 or value.shape[0] != rows:
+            raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows}, {name[0].upper()})")
         if value.is_floating_point():
             raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
-        low, high, size = int(value.min()), int(value.max()), number_of_vertices(data)
+        low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
+        size = number_of_vertices(data)
         if low < 0 or high >= size:
             raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
-    if name in ("pos", "x") and value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-        bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
-        raise CotanError(f"{name} has NaN or infinite values at {int(bad.sum())} of {len(value)} vertices")
-    if name == "face" and (value.ndim != 2 or value.shape[0] != 3):
-        raise CotanError(f"face has shape {tuple(value.shape)}, expected (3, F)")
-    if name == "edge_index" and (value.ndim != 2 or value.shape[0] != 2):
-        raise CotanError(f"edge_index has shape {tuple(value.shape)}, expected (2, E)")
+    if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
+        raise CotanError(
+            f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
+        )
     if name == "pos" and value.ndim != 2:
         raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
+    if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+        bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
+        at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
+        raise CotanError(f"{name} has NaN or infinite values{at}")
 
 
 def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:

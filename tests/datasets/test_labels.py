@@ -116,10 +116,8 @@ def test_what_does_not_fit_is_skipped_and_named(root):
     assert (len(data.train), len(data.test)) == (1, 0)
     reasons = {Path(path).name: reason for path, reason in data.skipped}
     assert set(reasons) == {"traina.obj", "testa.obj", "testb.obj", "more.obj"}
-    assert (
-        "expected a label for each vertex: " in reasons["traina.obj"]
-        and "has 3 labels, the mesh has 4 vertices, 5 edges, 2 faces" in reasons["traina.obj"]
-    )
+    assert "expected a label for each vertex: " in reasons["traina.obj"]
+    assert "has 3 labels, the mesh has 4 vertices, 5 edges, 2 faces" in reasons["traina.obj"]
     assert "testa.obj has no labels: expected testa.eseg, .seg, .txt, .npy beside it, in" in reasons["testa.obj"]
     assert "cannot be read as numbers" in reasons["testb.obj"]
     assert "has no faces" in reasons["more.obj"]

@@ -10,10 +10,10 @@ from ..errors import CotanError
 LARGEST = 1e70  # squared areas of what is larger are no float64
 
 
-def check_pos(pos: Tensor) -> Tensor:
-    """pos (V, 3): finite."""
-    if pos.ndim != 2 or pos.shape[1] != 3:
-        raise CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
+def check_pos(pos: Tensor, dim: int | None = 3) -> Tensor:
+    """pos (V, 3) or, where `dim` says so, (V, D): finite."""
+    if pos.ndim != 2 or pos.shape[1] != (dim or pos.shape[1]):
+        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}")
     if not len(pos):
         raise CotanError("pos: a shape without vertices")
     low, high = (float(bound) for bound in pos.detach().aminmax())

@@ -27,30 +27,6 @@ def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -
     return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle], 1)
 
 
-@operator("pseudo_coordinates", kind="offset", per="edge")
-def offset_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
-    """x_i - x_j of edge i -> j. (E, 3)
-
-    Arguments:
-        pos: (V, 3). edge_index: (2, E).
-    """
-    pos = check_pos(pos)
-    source, target = check_edges(edge_index, len(pos))
-    return pos[source] - pos[target]
-
-
-@operator("pseudo_coordinates", kind="relative", per="edge", invariant_to=("scale",))
-def relative_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
-    """x_i - x_j of edge i -> j over the root mean square length of the shape's edges, so that units play no part. (E, 3)
-
-    Arguments:
-        pos: (V, 3). edge_index: (2, E).
-    """
-    offset = offset_coordinates(pos, edge_index)
-    square = offset.square().sum(1).mean()
-    return offset / square.where(square > 0, 1).sqrt()
-
-
 @operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"))
 def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
     """(d_i^-1/2, d_j^-1/2) of edge i -> j, d_i the number of edges that end at i (Monti et al. 2017). (E, 2)
@@ -61,3 +37,27 @@ def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
     source, target = check_edges(edge_index, num_nodes)
     degree = torch.bincount(target, minlength=num_nodes).clamp_min(1).double().rsqrt()
     return torch.stack([degree[source], degree[target]], 1)
+
+
+@operator("pseudo_coordinates", kind="offset", per="edge")
+def offset_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
+    """x_i - x_j of edge i -> j. (E, D)
+
+    Arguments:
+        pos: (V, D). edge_index: (2, E).
+    """
+    pos = check_pos(pos, dim=None)
+    source, target = check_edges(edge_index, len(pos))
+    return pos[source] - pos[target]
+
+
+@operator("pseudo_coordinates", kind="relative", per="edge", invariant_to=("scale",))
+def relative_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
+    """x_i - x_j of edge i -> j over the root mean square length of the shape's edges, so that units play no part. (E, D)
+
+    Arguments:
+        pos: (V, D). edge_index: (2, E).
+    """
+    offset = offset_coordinates(pos, edge_index)
+    square = offset.square().sum(1).mean()
+    return offset / square.where(square > 0, 1).sqrt()

@@ -89,8 +89,10 @@ def test_a_diagonal_covariance_is_a_full_one():
 
 
 def test_default_coordinates(tetrahedron):
-    """Polar on a mesh, degrees on a graph; both are two numbers."""
-    for data, kind in ((tetrahedron, "polar"), (Data(edge_index=graph().edge_index, num_nodes=SIZE), "degree")):
+    """Polar on a mesh, degrees on a graph, with positions too; both are two numbers."""
+    plain = Data(edge_index=graph().edge_index, num_nodes=SIZE)
+    placed = Data(edge_index=plain.edge_index, pos=torch.randn(SIZE, 3))
+    for data, kind in ((tetrahedron, "polar"), (plain, "degree"), (placed, "degree")):
         torch.manual_seed(0)
         plain = cotan.create_layer("gaussian", 3, 4)
         named = cotan.create_layer("gaussian", 3, 4, coordinates=kind)
@@ -100,6 +102,14 @@ def test_default_coordinates(tetrahedron):
     offset = cotan.create_layer("gaussian", 3, 4, coordinates="offset")
     assert offset.mean.shape == (8, 3)
     assert offset(torch.randn(4, 3), **cotan.inputs(offset, tetrahedron)).shape == (4, 4)
+
+
+def test_positions_in_the_plane():
+    data, x = Data(edge_index=graph().edge_index, pos=torch.randn(SIZE, 2)), torch.randn(SIZE, 3)
+    layer = cotan.create_layer("gaussian", 3, 4, coordinates="relative", dim=2)
+    y = layer(x, **cotan.inputs(layer, data))
+    data.pos = 7 * data.pos + 1
+    torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), y)
 
 
 def test_errors():

@@ -58,7 +58,7 @@ def test_by_hand():
 @pytest.mark.parametrize("weight", [[1.0], [1.0, -1.0]])
 def test_bad_weights(weight):
     data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor(weight), num_nodes=2)
-    with pytest.raises(cotan.CotanError, match="edge_weight: expected 2 numbers of at least 0"):
+    with pytest.raises(cotan.CotanError, match="edge_weight: expected 2 numbers, one for each edge, at least 0; got"):
         cotan.compute(data, "rescaled_laplacian")
 
 

@@ -1,0 +1,118 @@
+"""Every convolution on bad input: a clear error or the right answer, never a silent wrong one."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+
+SIZE = 6
+OPTIONS = {"spectral": {"k": 3}, "smooth-spectral": {"k": 3}, "diffusion": {"k": 3, "gradients": False}}
+PLUGINS = ("cotan_spatial", "cotan_spectral", "cotan_surface")
+NAMES = [
+    name
+    for name in cotan.names("layer")
+    if cotan.registry.lookup("layer", name).target.__module__.split(".")[0] in PLUGINS
+]
+LAYERS = pytest.mark.parametrize("name", NAMES)
+
+
+def graph(**changes) -> Data:
+    ring = torch.arange(SIZE)
+    torch.manual_seed(0)
+    data = Data(x=torch.randn(SIZE, 4), edge_index=torch.stack([ring, ring.roll(1)]))
+    data.edge_index = torch.cat([data.edge_index, data.edge_index.flip(0)], 1)
+    for key, value in changes.items():
+        data[key] = value
+    return data
+
+
+def on(name: str, data: Data) -> torch.Tensor:
+    torch.manual_seed(0)
+    model = cotan.create_model(name, 4, 3, task="label", width=4, depth=1, **OPTIONS.get(name, {})).eval()
+    with torch.no_grad():
+        return cotan.apply(model, data)
+
+
+def test_they_are_all_here():
+    assert {"gcn", "gaussian", "chebyshev", "smooth-spectral", "diffusion"} <= set(NAMES)
+
+
+NAN = graph().x.index_fill(0, torch.tensor([2]), torch.nan)
+WRONG = {
+    "index too large": ({"edge_index": torch.tensor([[0], [SIZE]])}, "vertex numbers 0 to 6, expected 0 to 5"),
+    "index negative": ({"edge_index": torch.tensor([[0], [-1]])}, "vertex numbers -1 to 0, expected 0 to 5"),
+    "index of floats": ({"edge_index": torch.zeros(2, 1)}, r"edge_index holds torch\.float32"),
+    "index transposed": ({"edge_index": torch.zeros(5, 2).long()}, r"edge_index has shape \(5, 2\), expected \(2, E\)"),
+    "width": ({"x": torch.randn(SIZE, 7)}, "made for in_dim=4 channels; its features have 7"),
+    "a row too few": ({"x": torch.randn(SIZE - 1, 4), "num_nodes": SIZE}, "expected a row for each of 6 vertices"),
+    "NaN": ({"x": NAN}, "x has NaN or infinite values at 1 of 6 vertices"),
+    "sparse": ({"x": graph().x.to_sparse()}, r"x is sparse \(torch\.sparse_coo\), expected a dense tensor"),
+    "array": ({"x": graph().x.numpy()}, "x is a ndarray, expected a tensor"),
+}
+
+
+@LAYERS
+@pytest.mark.parametrize("case", WRONG)
+def test_refused(name, case):
+    changes, message = WRONG[case]
+    with pytest.raises(cotan.CotanError, match=message):
+        on(name, graph(**changes))
+
+
+@LAYERS
+def test_weights_that_are_not_finite(name):
+    if name == "gaussian":
+        pytest.skip("edge weights play no part")
+    weight = torch.ones(2 * SIZE).index_fill(0, torch.tensor([3]), torch.nan)
+    with pytest.raises(cotan.CotanError, match="edge_weight has NaN or infinite values at 1 of 12 edges"):
+        on(name, graph(edge_weight=weight))
+
+
+@LAYERS
+def test_no_edges_and_one_vertex(name):
+    none = torch.zeros(2, 0, dtype=torch.long)
+    alone = on(name, graph(edge_index=none))
+    assert alone.shape == (SIZE, 3)
+    one = on(name, Data(x=graph().x[:1], edge_index=none))
+    assert one.shape == (1, 3)
+    if name != "spectral":  # whose pairs of a null space are any
+        torch.testing.assert_close(one, alone[:1], rtol=1e-4, atol=1e-5)
+
+
+@LAYERS
+def test_edges_in_any_order(name):
+    data = graph()
+    y = on(name, data)
+    data.edge_index = data.edge_index[:, torch.randperm(2 * SIZE)]
+    torch.testing.assert_close(on(name, data), y, rtol=1e-4, atol=1e-5)
+
+
+@LAYERS
+def test_features_of_other_types(name):
+    counts = torch.randint(0, 2, (SIZE, 4))
+    y = on(name, graph(x=counts.float()))
+    for x in (counts, counts.bool(), counts.double()):
+        torch.testing.assert_close(on(name, graph(x=x)), y)
+
+
+@LAYERS
+def test_weights_of_another_model(name):
+    options = {"task": "label", "depth": 1, **OPTIONS.get(name, {})}
+    a, b = (cotan.create_model(name, 4, 3, width=width, **options) for width in (4, 8))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        a.load_state_dict(b.state_dict())
+
+
+@LAYERS
+def test_a_signal_of_another_shape(name):
+    layer = cotan.create_layer(name, 4, 4, **OPTIONS.get(name, {}))
+    nodes = cotan.inputs(layer, graph())
+    for x in (torch.randn(SIZE + 1, 4), torch.randn(1, 4), torch.randn(SIZE, 7), torch.randn(4)):
+        with pytest.raises((cotan.CotanError, RuntimeError, IndexError)):
+            layer(x, **nodes)
+
+
+def test_diffusion_wants_a_surface_for_its_gradients():
+    with pytest.raises(cotan.CotanError, match=r"needs 'pos' .*which the data does not have"):
+        cotan.inputs(cotan.create_layer("diffusion", 4, 4, k=3), graph())
