@@ -5,7 +5,8 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.datasets import Splits, as_splits, load_dataset, width
+from cotan.datasets import Splits, as_splits, load_dataset
+from cotan.targets import width
 
 MADE = []
 TENSORS = ("pos", "face", "x", "y", "mask")

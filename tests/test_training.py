@@ -495,7 +495,7 @@ def test_bad_targets_are_refused():
         fit("linear", without, **QUICK)
     with pytest.raises(cotan.CotanError, match="wants a label for each of 10 vertices"):
         fit(cotan.create_model("linear", 3, 2, task="label"), clouds(), **QUICK)
-    with pytest.raises(cotan.CotanError, match=r"expected a dataset's name or an object with \.train"):
+    with pytest.raises(cotan.CotanError, match=r"expected a dataset's name, an object with \.train, \.val and \.test"):
         fit("linear", 7, **QUICK)
 
 

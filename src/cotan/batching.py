@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .datasets import target
 from .errors import CotanError
-from .network import Sample, _common_sources, _place, collate_samples, evaluate_plan, model_requests
+from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
 from .packing import Packing
 from .plan import Evaluation, Plan, Step, make_plan
+from .targets import counted, mask_of, target
 from .values import collate, move
 from .warming import warm
 
@@ -150,15 +150,16 @@ def prepare(
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
             evaluation = Evaluation(shape, keep=packing)
             evaluation.costs.update(elsewhere.get(number, {}))
-            for prepared in out.values():
+            for name, prepared in out.items():
                 try:
                     sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+                    check_width(several[name], sample)
                 except CotanError as reason:
                     text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
                     if not refuse:
                         raise CotanError(text) from reason
                     prepared.refused[number] = text
-                    prepared.lost += 0 if per is None else len(_counted(target(shape, per), shape, per))
+                    prepared.lost += 0 if per is None else len(counted(shape, per))
                 else:
                     _add(prepared, sample, shape, per, evaluation)
             if 0 < number < TRIED:
@@ -173,8 +174,7 @@ def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evalua
     if per is not None:
         prepared.targets.append(target(shape, per))
     if prepared.masks is not None:
-        mask = shape.get("mask")
-        prepared.masks.append(torch.ones(len(prepared.targets[-1]), dtype=torch.bool) if mask is None else mask)
+        prepared.masks.append(mask_of(shape))
     index = shape.get("y_index")
     if per == "vertex" and index is not None:
         prepared.indices = prepared.indices or []
@@ -202,11 +202,6 @@ def _once(evaluation: Evaluation, step: Step) -> float | None:
             evaluation.costs[step.identity] = seconds
             return seconds
     return None
-
-
-def _counted(y: Tensor, shape: Any, per: str) -> Tensor:
-    mask = shape.get("mask")
-    return y if mask is None or per != "vertex" else y[mask]
 
 
 def _any_mask(shapes: Sequence[Any]) -> bool:

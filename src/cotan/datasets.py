@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError, unknown
+from .targets import mask_of
 from .values import digest, map_tensors
 
 SPLITS = ("train", "val", "test")
@@ -75,18 +76,22 @@ class Splits:
 
     def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:
         """This, with a val: the share of each class in train that a permutation by `seed` puts first."""
-        if self.val or share == 0:
+        if self.val or share == 0 or not self.train:
             return self
         generator = torch.Generator().manual_seed(seed)
         if len(self.train) == 1 and self.train[0].y.numel() > 1:
             own = self.train[0]
-            among = _mask(own).nonzero()[:, 0]
-            chosen = torch.zeros_like(_mask(own))
-            chosen[among[_share(own.y[among], share, generator)]] = True
-            train, val = _masked(own, _mask(own) & ~chosen), _masked(own, chosen)
+            among = mask_of(own).nonzero()[:, 0]
+            chosen = torch.zeros_like(mask_of(own))
+            chosen[among[_share(torch.as_tensor(own.y).reshape(-1)[among], share, generator)]] = True
+            if not chosen.any():
+                raise CotanError(
+                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one"
+                )
+            train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
         first = torch.stack([torch.as_tensor(shape.y).reshape(-1)[0] for shape in self.train])
-        labels = first if self.task == "classify" else torch.zeros(len(first))
+        labels = torch.zeros(len(first)) if self.task != "classify" or first.is_floating_point() else first
         picked = set(_share(labels, share, generator).tolist())
         if not picked:
             raise CotanError(
@@ -139,20 +144,23 @@ def load_dataset(
 
 
 def as_splits(dataset: Any, name: str | None = None) -> Splits:
-    """`Splits` from a name, from an object with .train .val .test, or from a mapping of lists."""
+    """`Splits` from a name, an object with .train .val .test, a mapping of lists, or a `Data` with train_mask ..."""
     if isinstance(dataset, Splits):
         return dataset
     if isinstance(dataset, str):
         found: Splits = load_dataset(dataset)
         return found
 
+    if hasattr(dataset, "_store") and dataset.get("train_mask") is not None:
+        return _by_masks(dataset, name or "own data")
+
     def get(key: str, default: Any = None) -> Any:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
 
     if get("train", None) is None:
         raise CotanError(
-            "expected a dataset's name or an object with .train, .val and .test (lists of Data), "
-            f"got {type(dataset).__name__}"
+            "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
+            f"val_mask and test_mask; got a {type(dataset).__name__}"
         )
     lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(
@@ -164,83 +172,6 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         template=get("template", None),
         name=name or get("name", None) or "own data",
     )
-
-
-# --- targets ----------------------------------------------------------------------------------------------------------
-
-
-def target(shape: Any, per: str) -> Tensor:
-    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) for tasks per vertex."""
-    y = torch.as_tensor(shape.y)
-    if per == "vertex":
-        return y.reshape(-1)
-    return y.reshape(1) if y.numel() == 1 else y.reshape(1, -1)
-
-
-def width(splits: Splits, task: str) -> int:
-    """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
-    if not registry.lookup("task", task).target.categorical:
-        return target(_first(splits), "shape")[0].numel()
-    if task == "match" and splits.template is not None:
-        return len(splits.template.pos)
-    if splits.classes:
-        return len(splits.classes)
-    return 1 + max(int(torch.as_tensor(shape.y).max()) for shapes in splits.lists().values() for shape in shapes)
-
-
-def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
-    """Raise where targets are not what the task and the width of the output want; to `train` takes two classes."""
-    from .plan import number_of_vertices
-
-    definition = registry.lookup("task", task).target
-    if not splits.train:
-        raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    for name, shapes in splits.lists().items():
-        for i, shape in enumerate(shapes):
-            where = f"dataset {splits.name!r}, {name}[{i}]"
-            if shape.get("y") is None:
-                raise CotanError(f"{where} has no y, the target of task {task!r}")
-            y = torch.as_tensor(shape.y)
-            if definition.per == "vertex" and shape.get("y_index") is not None:
-                _check_index(shape.y_index, y, number_of_vertices(shape), where)
-            elif definition.per == "vertex" and y.numel() != number_of_vertices(shape):
-                raise CotanError(
-                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; "
-                    f"y has {y.numel()}"
-                )
-            if definition.categorical and definition.per == "shape" and y.numel() != 1:
-                raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
-            if definition.categorical:
-                _check_labels(y if shape.get("mask") is None else y[shape.mask], where, out_dim)
-    if definition.categorical and train:
-        there = torch.cat(
-            [target(s, definition.per)[_mask(s) if definition.per == "vertex" else slice(None)] for s in splits.train]
-        )
-        if len(set(there.tolist())) < 2:
-            raise CotanError(
-                f"dataset {splits.name!r}: all training targets are class {int(there[0])}; expected two classes or more"
-            )
-
-
-def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
-    if y.is_floating_point():
-        raise CotanError(f"{where}: y holds {y.dtype}, expected class numbers (int64)")
-    if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
-        raise CotanError(
-            f"{where}: labels {int(y.min())} to {int(y.max())}, but there are {out_dim} classes (0 to {out_dim - 1})"
-        )
-
-
-def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
-    if index.ndim != 2 or index.shape[1] != y.numel() or index.dtype != torch.int64:
-        raise CotanError(
-            f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
-            f"each of {y.numel()} labels"
-        )
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= vertices):
-        raise CotanError(
-            f"{where}: y_index holds {int(index.min())} to {int(index.max())}; there are {vertices} vertices"
-        )
 
 
 def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
@@ -257,13 +188,14 @@ def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
     return digest(parts)
 
 
-def _first(splits: Splits) -> Any:
-    return next(shape for shapes in splits.lists().values() for shape in shapes)
-
-
-def _mask(shape: Any) -> Tensor:
-    mask = shape.get("mask")
-    return torch.ones(torch.as_tensor(shape.y).numel(), dtype=torch.bool) if mask is None else mask
+def _by_masks(data: Any, name: str) -> Splits:
+    """One graph, a mask for each split, as PyG has it."""
+    masks = {split: data[f"{split}_mask"] for split in SPLITS if data.get(f"{split}_mask") is not None}
+    bare = data.clone("mask")  # other tensors stay shared
+    for split in masks:
+        del bare[f"{split}_mask"]
+    lists: dict[str, Any] = {"train": [], **{split: [_masked(bare, mask)] for split, mask in masks.items()}}
+    return Splits(**lists, task="label", name=name)
 
 
 def _masked(shape: Any, mask: Tensor) -> Any:

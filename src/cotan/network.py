@@ -282,9 +282,9 @@ def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
     """Raise where the first signal has another number of channels than the model was made for."""
     expected = getattr(model, "recipe", {}).get("in_dim")
     features = [values[name] for name in sorted(values) if name.startswith("features ")]
-    if features and expected is not None and signal_of(model) == "vertex":
-        got = join_features(features).shape[-1]
-        if got != expected and join_features(features).ndim == 2:
+    if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
+        got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
+        if got != expected:
             raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
 
 

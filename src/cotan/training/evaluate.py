@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .. import registry
 from ..batching import Batch, Prepared, per_of, prepare
-from ..datasets import as_splits, check
+from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
 from ..network import _place, forward
+from ..targets import check
 
 
 def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int = 16) -> dict[str, float]:
@@ -28,14 +29,14 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
     splits = None if isinstance(dataset, list) else as_splits(dataset)
     shapes = dataset if splits is None else splits.split(split)
+    if not shapes:
+        raise CotanError("there are no shapes to evaluate on")
     recipe = getattr(model, "recipe", {"task": "classify"})
     if "out_dim" in recipe:
-        from ..datasets import Splits
-
-        check(Splits(train=shapes), recipe["task"], recipe["out_dim"], train=False)
+        check(Splits(train=[], test=shapes), recipe["task"], recipe["out_dim"], train=False)
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
     if not len(prepared):
-        raise CotanError(prepared.refusals() if prepared.refused else "there are no shapes to evaluate on")
+        raise CotanError(prepared.refusals())
     training = model.training
     try:
         task = registry.lookup("task", recipe["task"]).target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from .. import registry
 from ..batching import Augmented, Batch, Prepared, per_of, prepare
-from ..datasets import Splits, as_splits, check, load_dataset
+from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
-from ..network import _place, check_width
+from ..network import _place
+from ..targets import check, check_form
 from . import checkpoint, folder
 from .device import make_fabric, own_randomness
 from .evaluate import Step, over_all, score
@@ -53,11 +55,13 @@ def fit(
     show = Progress(progress)
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
-    splits = as_splits(dataset).with_val(chosen.seed, chosen.val_share)
+    splits = as_splits(dataset)
+    task = getattr(model, "recipe", {}).get("task", splits.task)
+    check_form(splits, task)
     if isinstance(model, str):
         model = model_for(model, splits, seed=chosen.seed)
-    task = getattr(model, "recipe", {}).get("task", splits.task)
     check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
+    splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
     lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
     if prepared is None:
         prepared = {
@@ -70,7 +74,6 @@ def fit(
             if not len(split) and name in ("train", "val"):
                 raise CotanError(f"{name}: {split.refusals()}")
     prepared = {name: split for name, split in prepared.items() if len(split)}
-    check_width(model, prepared["train"].values([0]))
     run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
     run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
     run.costs = _costs(prepared)

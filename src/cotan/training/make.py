@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from .. import registry
-from ..datasets import Splits, as_splits, width
+from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..network import FEATURE, create_model, evaluate_plan, first_signal, join_features
 from ..nodes import Node, sources_of
 from ..plan import make_plan
+from ..targets import check_form, width
 from .recipe import node_of, record_of
 
 
@@ -31,6 +32,7 @@ def model_for(
     """
     splits = as_splits(dataset)
     task = task or splits.task
+    check_form(splits, task)
     definition = _definition(name)
     in_dim = (
         _in_dim(definition, splits, features, options) if "x" in definition.inputs or definition.kind == "layer" else 1

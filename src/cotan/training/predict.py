@@ -13,7 +13,7 @@ from .. import registry
 from ..batching import per_of, prepare
 from ..errors import CotanError
 from ..files import read
-from ..network import _place, check_width, forward
+from ..network import _place, forward
 from ..values import uncollate
 from .run import Run
 
@@ -61,7 +61,6 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         for start in range(0, len(shapes), batch_size):
             places = range(start, min(start + batch_size, len(shapes)))
             values = prepared.values(places)
-            check_width(model, values)
             with torch.no_grad():
                 output = forward(model, values).float().cpu()
             vertices = [prepared.samples[i].vertices[None] for i in places]

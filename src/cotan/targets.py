@@ -1,0 +1,143 @@
+"""Targets: what y of a shape has to be for a task, and what of it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import registry
+from .errors import CotanError
+
+if TYPE_CHECKING:
+    from .datasets import Splits
+
+MOST = 100_000  # classes: a larger number is no class
+
+
+def target(shape: Any, per: str) -> Tensor:
+    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) for tasks per vertex."""
+    y = torch.as_tensor(shape.y)
+    y = y if y.is_floating_point() else y.long()
+    if per == "vertex":
+        return y.reshape(-1)
+    return y.reshape(1) if y.numel() == 1 else y.reshape(1, -1)
+
+
+def mask_of(shape: Any) -> Tensor:
+    """(N,) which of the N targets count: all, where the shape has no mask."""
+    mask = shape.get("mask")
+    return torch.ones(torch.as_tensor(shape.y).numel(), dtype=torch.bool) if mask is None else mask
+
+
+def counted(shape: Any, per: str) -> Tensor:
+    """The targets that count."""
+    y = target(shape, per)
+    return y[shape.mask] if per == "vertex" and shape.get("mask") is not None else y
+
+
+def width(splits: Splits, task: str) -> int:
+    """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
+    shapes = [shape for some in splits.lists().values() for shape in some]
+    if not registry.lookup("task", task).target.categorical:
+        return target(shapes[0], "shape")[0].numel()
+    if task == "match" and splits.template is not None:
+        return len(splits.template.pos)
+    if splits.classes:
+        return len(splits.classes)
+    highest = max(int(torch.as_tensor(shape.y).max()) for shape in shapes)
+    if highest >= MOST:
+        raise CotanError(f"dataset {splits.name!r}: labels up to {highest}, expected classes numbered from 0")
+    return 1 + highest
+
+
+def check_form(splits: Splits, task: str) -> None:
+    """Raise for what is no shape with numbers for a target, and for a mask that is not one truth value a target."""
+    per = registry.lookup("task", task).target.per
+    for name, shapes in splits.lists().items():
+        for i, shape in enumerate(shapes):
+            where = f"dataset {splits.name!r}, {name}[{i}]"
+            if not hasattr(shape, "_store"):
+                raise CotanError(f"{where} is a {type(shape).__name__}, expected a torch_geometric Data")
+            if shape.get("y") is None:
+                raise CotanError(f"{where} has no y, the target of task {task!r}")
+            try:
+                count = torch.as_tensor(shape.y).numel()
+            except (TypeError, ValueError, RuntimeError):
+                raise CotanError(f"{where}: y is a {type(shape.y).__name__}, expected numbers") from None
+            if per == "vertex":
+                _check_mask(shape, count, where)
+
+
+def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
+    """Raise where targets are not what the task and the width of the output want; to `train` takes two classes."""
+    from .plan import number_of_vertices
+
+    check_form(splits, task)
+    definition = registry.lookup("task", task).target
+    if train and not splits.train:
+        raise CotanError(f"dataset {splits.name!r} has no training shapes")
+    numbers = width(splits, task) if not definition.categorical else 0
+    for name, shapes in splits.lists().items():
+        for i, shape in enumerate(shapes):
+            where = f"dataset {splits.name!r}, {name}[{i}]"
+            y = torch.as_tensor(shape.y)
+            if definition.per == "vertex" and shape.get("y_index") is not None:
+                _check_index(shape.y_index, y, number_of_vertices(shape), where)
+            elif definition.per == "vertex" and y.numel() != number_of_vertices(shape):
+                raise CotanError(
+                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; "
+                    f"y has {y.numel()}"
+                )
+            if definition.categorical and definition.per == "shape" and y.numel() != 1:
+                raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
+            if definition.categorical:
+                _check_labels(counted(shape, definition.per), where, out_dim)
+            elif y.numel() != numbers or not bool(torch.isfinite(y.double()).all()):
+                raise CotanError(f"{where}: y is {y.tolist()}, expected {numbers} finite numbers")
+        if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
+            raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
+    if definition.categorical and train:
+        there = set(torch.cat([counted(shape, definition.per) for shape in splits.train]).tolist())
+        if len(there) < 2:
+            only = there.pop()
+            called = f" ({splits.classes[only]})" if only < len(splits.classes) else ""
+            raise CotanError(
+                f"dataset {splits.name!r}: all training targets are class {only}{called}; expected two classes or more"
+            )
+
+
+def _check_mask(shape: Any, count: int, where: str) -> None:
+    mask = shape.get("mask")
+    if mask is None and shape.get("train_mask") is not None:
+        raise CotanError(
+            f"{where} has train_mask and no mask, so that all of it would count: give the Data itself as the dataset, "
+            "or set mask"
+        )
+    if mask is None or (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == (count,)):
+        return
+    got = f"{tuple(mask.shape)} of {mask.dtype}" if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
+    raise CotanError(f"{where}: mask is {got}, expected a bool tensor ({count},), true where y counts")
+
+
+def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
+    if y.is_floating_point():
+        raise CotanError(f"{where}: y holds {y.dtype}, expected class numbers (int64)")
+    if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
+        hint = "; a mask leaves out what has no label" if int(y.min()) < 0 and y.numel() > 1 else ""
+        raise CotanError(
+            f"{where}: labels {int(y.min())} to {int(y.max())}, but there are {out_dim} classes (0 to {out_dim - 1}){hint}"
+        )
+
+
+def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
+    if index.ndim != 2 or index.shape[1] != y.numel() or index.dtype != torch.int64:
+        raise CotanError(
+            f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
+            f"each of {y.numel()} labels"
+        )
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= vertices):
+        raise CotanError(
+            f"{where}: y_index holds {int(index.min())} to {int(index.max())}; there are {vertices} vertices"
+        )

@@ -1,0 +1,152 @@
+"""Targets and masks: what counts, and what is refused before anything is computed."""
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan.targets import counted, target, width
+from cotan.training import model_for
+
+QUICK = {"epochs": 1, "progress": "none", "device": "cpu"}
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
+PARTS = [torch.arange(12) % 4 == part for part in range(3)]
+
+
+def graph(y, **more) -> Data:
+    return Data(x=torch.ones(3, 2), edge_index=EDGES, y=y, **more)
+
+
+def many(make=lambda i: torch.tensor([i % 2]), count: int = 10) -> list[Data]:
+    return [graph(make(i)) for i in range(count)]
+
+
+def nodes(**changes) -> Data:
+    y = torch.arange(12) % 3
+    data = Data(x=torch.eye(12), edge_index=torch.stack([torch.arange(12), torch.arange(12).roll(1)]), y=y)
+    for name, value in changes.items():
+        data[name] = value
+    return data
+
+
+def fit(train, test, task="classify"):
+    splits = cotan.Splits(train, [], test, task=task)
+    return cotan.fit(model_for("gcn", splits, width=4, depth=1, seed=0), splits, **QUICK)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda i: torch.tensor([i % 2], dtype=torch.int32),
+        lambda i: torch.tensor([i % 2 == 1]),
+        lambda i: torch.tensor(i % 2, dtype=torch.uint8),
+        lambda i: i % 2,
+        lambda i: np.array([i % 2]),
+    ],
+)
+def test_class_numbers_of_any_type(kind):
+    assert target(graph(kind(3)), "shape").tolist() == [1]
+    expected = fit(many(), many(count=2)).metrics["test_loss"]
+    assert fit(many(kind), many(kind, 2)).metrics["test_loss"] == expected
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ("cat", r"train\[10\]: y is a str, expected numbers"),
+        (torch.tensor([10**9]), "labels up to 1000000000, expected classes numbered from 0"),
+        (torch.tensor([1.0]), r"y holds torch\.float32, expected class numbers"),
+        (torch.tensor([-1]), r"train\[10\]: labels -1 to -1, but there are 2 classes"),
+        (None, r"train\[10\] has no y"),
+    ],
+)
+def test_what_is_no_class(y, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        fit([*many(), graph(y)], many(count=2))
+
+
+def test_what_is_no_shape():
+    for thing, name in (((torch.ones(3), 1), "tuple"), (3, "int")):
+        with pytest.raises(cotan.CotanError, match=rf"train\[10\] is a {name}, expected a torch_geometric Data"):
+            fit([*many(), thing], many(count=2))
+        with pytest.raises(cotan.CotanError, match=f"expected a torch_geometric Data, got {name}"):
+            cotan.predict(cotan.create_model("gcn", 2, 2, width=4, depth=1), [thing])
+    with pytest.raises(cotan.CotanError, match="has no training shapes"):
+        cotan.fit(cotan.create_model("gcn", 2, 2), cotan.Splits([], [], many()), **QUICK)
+    with pytest.raises(cotan.CotanError, match="there are no shapes to evaluate on"):
+        cotan.evaluate(cotan.create_model("gcn", 2, 2), [])
+
+
+def test_features_that_some_lack_or_that_differ():
+    some = many()
+    del some[7].x
+    with pytest.raises(cotan.CotanError, match="9 of 10 shapes have features x, number 7 has none"):
+        cotan.apply(cotan.create_model("gcn", 2, 2), some)
+    wide = graph(torch.tensor([1]))
+    wide.x = torch.ones(3, 5)
+    run = fit([*many(), wide], many(count=2))
+    assert run.status == "finished"  # as a shape that an operator refuses: left out and named
+    with pytest.raises(
+        cotan.CotanError, match="shape 0 of 1: the model was made for in_dim=2 channels; its features have 5"
+    ):
+        cotan.predict(run, wide)
+
+
+def test_numbers_are_finite_and_as_many():
+    def numbers(size, bad=None):
+        return many(lambda i: torch.full((1, size), float("nan") if i == bad else i / 3))
+
+    assert fit(numbers(3), numbers(3), "regress").metrics["test_mean_absolute_error"] > 0
+    with pytest.raises(cotan.CotanError, match=r"train\[4\]: y is .*nan.*, expected 2 finite numbers"):
+        fit(numbers(2, bad=4), numbers(2), "regress")
+    with pytest.raises(cotan.CotanError, match=r"test\[0\]: y is .*, expected 3 finite numbers"):
+        fit(numbers(3), numbers(2), "regress")
+    # A val is cut by chance, not by class, where the model's task says so, and the data's does not.
+    plain = cotan.Splits(many(lambda i: torch.tensor([i])), test=many())
+    assert cotan.fit(model_for("gcn", plain, task="regress", width=4), plain, **QUICK).metrics["val_loss"] >= 0
+
+
+def test_a_graph_with_the_masks_of_pyg():
+    data = nodes(train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
+    run = cotan.fit("gcn", data, **QUICK)
+    own = [[nodes(mask=part)] for part in PARTS]
+    same = cotan.fit("gcn", cotan.Splits(*own, task="label"), **QUICK)
+    assert run.metrics == same.metrics
+    assert run.dataset["digest"] == same.dataset["digest"]
+    with pytest.raises(cotan.CotanError, match="has train_mask and no mask, so that all of it would count"):
+        fit([data], [data], "label")
+    with pytest.raises(cotan.CotanError, match=r"or a Data with train_mask, val_mask and test_mask; got a Data"):
+        cotan.fit("gcn", nodes(), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("mask", "got"),
+    [
+        (PARTS[0].long(), r"\(12,\) of torch\.int64"),
+        (PARTS[0].nonzero()[:, 0], r"\(3,\) of torch\.int64"),
+        (PARTS[0][:-1], r"\(11,\) of torch\.bool"),
+        (PARTS[0][:, None].repeat(1, 10), r"\(12, 10\) of torch\.bool"),
+        (PARTS[0].numpy(), "a ndarray"),
+    ],
+)
+def test_a_mask_is_a_truth_value_for_each(mask, got):
+    with pytest.raises(cotan.CotanError, match=rf"train\[0\]: mask is {got}, expected a bool tensor \(12,\)"):
+        fit([nodes(mask=mask)], [nodes(mask=PARTS[2])], "label")
+
+
+def test_masks_that_leave_nothing_and_labels_outside_of_them():
+    none = torch.zeros(12, dtype=torch.bool)
+    for train, test, name in ((none, PARTS[2], "train"), (PARTS[0], none, "test")):
+        with pytest.raises(cotan.CotanError, match=f"{name}: no target counts, as mask is false everywhere"):
+            fit([nodes(mask=train)], [nodes(mask=test)], "label")
+    unknown = torch.where(PARTS[0], torch.arange(12) % 3, -1)
+    with pytest.raises(cotan.CotanError, match=r"labels -1 to 2, .*; a mask leaves out what has no label"):
+        fit([nodes(y=unknown)], [nodes(mask=PARTS[2])], "label")
+    with pytest.raises(cotan.CotanError, match="no val, and its 3 training targets are too few to cut one"):
+        fit([nodes(mask=PARTS[0])], [nodes(mask=PARTS[2])], "label")
+    unknown = torch.where(PARTS[2], -1, torch.arange(12) % 3)
+    data = nodes(y=unknown[:, None], mask=~PARTS[2])
+    assert counted(data, "vertex").tolist() == unknown[unknown >= 0].tolist()
+    assert width(cotan.Splits([data]), "label") == 3
+    assert fit([data], [nodes(mask=PARTS[2])], "label").status == "finished"
