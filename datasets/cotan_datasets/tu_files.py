@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 import cotan
 
@@ -96,5 +95,11 @@ def _whole(values: Tensor, name: str) -> Tensor:
 
 def _one_hot(values: Tensor, name: str) -> Tensor:
     """(N, L) side by side for the columns of labels (N, D), each as wide as it has different values."""
-    columns = [column.unique(return_inverse=True)[1] for column in _whole(values, name).unbind(1)]
-    return torch.cat([values[:, :0], *(one_hot(column).double() for column in columns)], 1)
+    columns = [one_hot(column) for column in _whole(values, name).unbind(1)]
+    return torch.cat([values[:, :0].float(), *columns], 1)
+
+
+def one_hot(labels: Tensor) -> Tensor:
+    """(N, L) for labels (N,), a column for each different value."""
+    values, place = labels.unique(return_inverse=True)
+    return torch.zeros(len(labels), len(values)).scatter_(1, place[:, None], 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, unknown
-from .nodes import Node, Request, as_node, sources_of
+from .nodes import COUNTED, Node, Request, as_node, sources_of
 from .plan import Evaluation, Plan, Step, make_plan, number_of_vertices
 from .values import collate, move
 
@@ -194,6 +194,11 @@ def first_signal(model: nn.Module, have: Iterable[str]) -> list[Node]:
     signal = signal_of(model)
     if signal != "vertex":
         return [as_node(signal)]
+    if "x" not in have and "pos" not in have:
+        raise CotanError(
+            "the data has neither features x nor pos for a first signal: features= names a node instead, such as "
+            f"'heat_kernel_signature'. It has: {', '.join(sorted(set(have) - COUNTED))}"
+        )
     return [as_node("x" if "x" in have else "normalized_pos")]
 
 
