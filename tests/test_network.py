@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Data
 
 import cotan
 
@@ -151,3 +152,14 @@ def test_on_domain_moves_all_that_a_network_needs():
     plain, moved = cotan.needs(Outer()), cotan.needs(Outer(turned))
     assert sorted(plain) == ["mass", "mass@random_scale", "spectrum(k=5)"]
     assert sorted(moved) == sorted(f"{key}@random_rotation(seed=1)" for key in plain)
+
+
+def test_a_graph_without_features_is_told_what_else_there_is():
+    ring = torch.arange(5)
+    graph = Data(edge_index=torch.stack([ring, ring.roll(1)]), num_nodes=5)
+    with pytest.raises(
+        cotan.CotanError, match=r"neither features x nor pos .*features= names a node .*It has: edge_index"
+    ):
+        cotan.apply(cotan.create_model("gcn", 3, 2), graph)
+    model = cotan.create_model("gcn", 16, 2, features="heat_kernel_signature")
+    assert cotan.apply(model, graph).shape == (1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} cannot be read as a mesh: {type(reason).__name__}: {reason}") from reason
     if mesh is None or len(mesh.vertices) == 0:
         raise CotanError(f"{path} has no vertices")
+    if path.suffix.lower() == ".off":
+        _check_whole(path)
     pos = torch.tensor(mesh.vertices, dtype=torch.float64)
     face = torch.tensor(getattr(mesh, "faces", []), dtype=torch.long).reshape(-1, 3).T.contiguous()
     if not repair and not torch.isfinite(pos).all():
@@ -83,6 +86,17 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
     data.pos = data.pos.to(dtype)
     return data
+
+
+def _check_whole(path: Path) -> None:
+    """Of an .off file that was cut short, trimesh takes the faces that are left."""
+    text = re.sub("#.*", "", path.read_text(errors="replace"))
+    head = re.match(r"\s*C?OFF\s*(\d+)\s+(\d+).*\n", text)  # some of ModelNet have no line break after OFF
+    if head is not None:
+        vertices, faces = map(int, head.groups())
+        there = sum(not line.isspace() for line in text[head.end() :].splitlines() if line) - vertices
+        if there < faces:
+            raise CotanError(f"{path} ends after {there} of its {faces} faces")
 
 
 def _of_scene(scene: Any) -> Any:

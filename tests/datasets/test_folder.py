@@ -107,6 +107,9 @@ def test_the_header_lines_of_modelnet(tmp_path):
         shape = cotan.read(tmp_path / "a.off")
         assert shape.pos.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
         assert shape.face.tolist() == [[0], [1], [2]]
+        (tmp_path / "a.off").write_text((header + rest).replace("3 1 0", "3 2 0"))
+        with pytest.raises(cotan.CotanError, match=r"a\.off ends after 1 of its 2 faces"):
+            cotan.read(tmp_path / "a.off")
 
 
 def test_shrec11():
