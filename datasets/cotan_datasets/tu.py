@@ -99,15 +99,15 @@ def _graphs(raw: Raw, y: Tensor, nodes: str) -> list[Any]:
 def _x(raw: Raw, nodes: str) -> Tensor:
     attributes, labels = raw.node_attributes, raw.node_labels
     if nodes == "attributes":
-        if not attributes.shape[1]:
+        if not attributes.shape[1] and not raw.edge_attributes.shape[1]:
             there = [kind for kind in NODES if kind != nodes and (kind != "labels" or labels.shape[1])]
             raise cotan.CotanError(
-                f"tu: nodes='attributes', but the nodes of this set have none; there is: {', '.join(there)}"
+                f"tu: nodes='attributes', but nodes and edges of this set have none; there is: {', '.join(there)}"
             )
-        return torch.cat([attributes, labels], 1)
+        labels = torch.cat([attributes, labels], 1)
     if nodes == "ones":
         return torch.ones(len(labels), 1)
-    if nodes == "labels" and (labels.shape[1] or attributes.shape[1]):
+    if nodes in ("labels", "attributes") and (labels.shape[1] or attributes.shape[1]):
         return labels if labels.shape[1] else attributes
     degree = raw.edge_index[0].bincount(minlength=len(labels))
     return one_hot(degree)

@@ -46,7 +46,7 @@ def test_degrees_where_there_are_no_labels(own):
         assert set(map(tuple, graph.edge_index.T.tolist())) == edges
         assert "edge_attr" not in graph
     assert load(own, nodes="ones").train[0].x.tolist() == [[1], [1], [1]]
-    with pytest.raises(cotan.CotanError, match="nodes='attributes', but the nodes of this set have none"):
+    with pytest.raises(cotan.CotanError, match="nodes='attributes', but nodes and edges of this set have none"):
         load(own, nodes="attributes")
 
 
@@ -73,6 +73,10 @@ def test_labels_and_attributes(own):
     graph = load(own, nodes="attributes").train[0]
     assert graph.edge_attr.shape == (graph.edge_index.shape[1], 3)
     assert load(own).train[0].edge_attr.shape[1] == 2
+    (own / "OWN_node_attributes.txt").unlink()
+    graph = load(own, nodes="attributes").train[0]
+    assert graph.edge_attr.shape[1] == 3
+    assert torch.equal(graph.x, load(own, nodes="degree").train[0].x)
 
 
 def test_graphs_without_edges_and_of_one_node(own):
