@@ -111,8 +111,9 @@ BAD = {
     "empty.off": (b"", "is empty"),
     "nothing.off": (b"OFF\n0 0 0\n", "no vertices"),
     "nan.off": (b"OFF\n3 1 0\n0 0 0\nnan 0 0\n0 1 0\n3 0 1 2\n", "NaN or infinite"),
-    "far.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "range"),
+    "far.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "a face with vertex 7, of 3 vertices"),
     "points.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "face"),
+    "half.off": (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "states 2 faces and has 1"),
     "noise.ply": (bytes(range(256)), "cannot be read"),
     "words.txt": (b"hello", "unknown kind of file"),
 }

@@ -341,7 +341,7 @@ def inspect(
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
-    """Report what is right and wrong with a mesh; draw it and its first eigenfunctions."""
+    """Report what is right and wrong with a mesh; draw it, or points, and its first eigenfunctions."""
     from .errors import MeshWarning
     from .files import read
     from .inspect import contact_sheet, picture, report, text
@@ -354,7 +354,7 @@ def inspect(
     print(text(report(data)))
     values = evaluate(data, "spectrum", k=k).values
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
-    if data.get("face") is not None:
+    if data.get("face") is not None or (data.get("pos") is not None and not views):
         target = out or Path(f"{file.stem}.png")
         (contact_sheet if views else picture)(data, target)
         print(f"picture: {target}")

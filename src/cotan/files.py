@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from .errors import CotanError, MeshWarning, unknown
+from .mesh_file import load
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
 WRITES = (".off", ".obj", ".ply", ".stl", ".glb")
@@ -55,30 +54,15 @@ def read(
 
 
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
-    import trimesh
     from torch_geometric.data import Data
 
-    if path.suffix.lower()[1:] not in trimesh.available_formats():
-        raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            mesh: Any = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
-            if isinstance(mesh, trimesh.Scene):
-                mesh = _of_scene(mesh)
-    except Exception as reason:  # parsers of broken files raise anything
-        raise CotanError(f"{path} cannot be read as a mesh: {type(reason).__name__}: {reason}") from reason
-    if mesh is None or len(mesh.vertices) == 0:
-        raise CotanError(f"{path} has no vertices")
-    if path.suffix.lower() == ".off":
-        _check_whole(path)
-    pos = torch.tensor(mesh.vertices, dtype=torch.float64)
-    face = torch.tensor(getattr(mesh, "faces", []), dtype=torch.long).reshape(-1, 3).T.contiguous()
+    pos, face = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
     if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
-        raise CotanError(f"{path} has a face with vertex {int(face.max())}, of {len(pos)} vertices")
+        worst = int(face.min()) if int(face.min()) < 0 else int(face.max())
+        raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
     if weld and face.numel():
         pos, face = _weld(pos, face)
     if not face.numel():
@@ -86,29 +70,6 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
     data.pos = data.pos.to(dtype)
     return data
-
-
-def _check_whole(path: Path) -> None:
-    """Of an .off file that was cut short, trimesh takes the faces that are left."""
-    text = re.sub("#.*", "", path.read_text(errors="replace"))
-    head = re.match(r"\s*C?OFF\s*(\d+)\s+(\d+).*\n", text)  # some of ModelNet have no line break after OFF
-    if head is not None:
-        vertices, faces = map(int, head.groups())
-        there = sum(not line.isspace() for line in text[head.end() :].splitlines() if line) - vertices
-        if there < faces:
-            raise CotanError(f"{path} ends after {there} of its {faces} faces")
-
-
-def _of_scene(scene: Any) -> Any:
-    """All meshes of a scene as one; where there are none, all points."""
-    import trimesh
-
-    placed = scene.dump()  # in the scene's coordinates
-    cloud: Any = trimesh.PointCloud
-    clouds = [part.vertices for part in placed if isinstance(part, cloud)]
-    if clouds and len(clouds) == len(placed):
-        return cloud(np.concatenate(clouds))
-    return scene.to_mesh() if placed else None
 
 
 def _mended(path: Path, data: Any) -> Any:

@@ -12,6 +12,9 @@ from .errors import CotanError
 from .nodes import node
 from .plan import compute
 
+PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
+BEADS = 20000  # points of a cloud that are drawn
+GREY = torch.tensor([0.80, 0.83, 0.88])
 EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above; y is up
 GOOD = ("manifold", "closed", "orientable")
 COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler", "genus")
@@ -51,43 +54,70 @@ def text(found: dict[str, Any]) -> str:
 
 
 def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320) -> None:
-    """The mesh and its first eigenfunctions, blue below zero and red above, as a PNG."""
-    import matplotlib.figure
+    """A mesh, or points, and its first eigenfunctions, blue below zero and red above, as a PNG.
 
-    if data.get("face") is None:
-        raise CotanError("a picture is of a mesh; this data has no face")
+    Of a shape of up to `PARTS` parts these are the first that are not constant on each part.
+    """
+    import matplotlib.figure
+    from torch_geometric.data import Data
+
     spectrum = compute(data, "spectrum", k=functions + 1)
+    first = 1
+    if spectrum.values[1:2].eq(0).all() and (parts := _parts(data)) <= PARTS:
+        first = min(parts, data.num_nodes - 1)
+        spectrum = compute(data, "spectrum", k=first + functions)
+    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos)
+    shown = range(first, len(spectrum.values))
+    shape = Data(pos=shape.pos, face=shape.face)
+    shape.color = torch.cat(
+        [GREY.expand(len(shape.pos), 3), *(_diverging(spectrum.vectors[corner, i]) for i in shown)], 1
+    )
     look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
-    shaded = compute(data, node("views", outputs=("shaded",), **look))[0, 0]
-    panels: list[tuple[str, Tensor]] = [("mesh", _paint(shaded, torch.tensor([0.80, 0.83, 0.88])))]
-    coloured = data.clone()
-    for i in range(1, min(functions + 1, len(spectrum.values))):
-        coloured.color = _diverging(spectrum.vectors[:, i])
-        color = compute(coloured, node("views", outputs=("color",), **look))[0]
-        panels.append((f"eigenfunction {i}: {float(spectrum.values[i]):.4g}", _paint(shaded, color.permute(1, 2, 0))))
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+    seen = compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0]
+    titles = ["mesh" if data.get("face") is not None else "points"]
+    titles += [f"eigenfunction {i}: {float(spectrum.values[i]):.4g}" for i in shown]
+    columns = min(3, len(titles))
+    rows = -(-len(titles) // columns)
     figure = matplotlib.figure.Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=100, layout="constrained")
-    for i, (title, pixels) in enumerate(panels):
+    for i, title in enumerate(titles):
         axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(pixels.clamp(0, 1).numpy())
+        axes.imshow(_paint(seen[0], seen[1], seen[2 + 3 * i : 5 + 3 * i].permute(1, 2, 0)).numpy())
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
     _save(figure, path)
+
+
+def _parts(data: Any) -> int:
+    """How many parts a shape has; a vertex without faces is one."""
+    from scipy.sparse.csgraph import connected_components
+
+    return int(connected_components(compute(data, "laplacian").to_scipy(), directed=False)[0])
+
+
+def _beads(pos: Tensor) -> tuple[Any, Tensor]:
+    """An octahedron at each of the points (at `BEADS` of them), and which point each of its corners belongs to."""
+    from torch_geometric.data import Data
+
+    some = torch.arange(len(pos)) if len(pos) <= BEADS else torch.linspace(0, len(pos) - 1, BEADS).long()
+    size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.5 * len(some) ** -0.5)
+    tips = torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)
+    sides = torch.tensor([[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]])
+    face = (sides + 6 * torch.arange(len(some))[:, None, None]).view(-1, 3).T.contiguous()
+    return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
 
 
 def contact_sheet(data: Any, path: str | Path, *, size: int = 192) -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
     import matplotlib.figure
 
-    pictures = compute(data, node("views", outputs=("shaded",), size=size, samples=2))[:, 0]
+    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2))
     columns = 4
     figure = matplotlib.figure.Figure(
         figsize=(2 * columns, 2 * -(-len(pictures) // columns)), dpi=100, layout="constrained"
     )
     for i, pixels in enumerate(pictures):
         axes = figure.add_subplot(-(-len(pictures) // columns), columns, i + 1)
-        axes.imshow(_paint(pixels, torch.tensor([0.80, 0.83, 0.88])).clamp(0, 1).numpy())
+        axes.imshow(_paint(pixels[0], pixels[1], pixels[0, ..., None] * GREY).numpy())
         axes.set_axis_off()
     _save(figure, path)
 
@@ -104,10 +134,10 @@ def _save(figure: Any, path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _paint(shade: Tensor, color: Tensor) -> Tensor:
-    """A shaded picture (H, W) in a colour (3,) or (H, W, 3), on white."""
-    seen = (shade > 0)[..., None]
-    return torch.where(seen, (0.25 + 0.75 * shade[..., None]) * color, torch.ones(3))
+def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:
+    """A picture (H, W, 3) on white: light (H, W) and colour (H, W, 3) are zero where nothing covers (H, W) a pixel."""
+    share = cover.clamp(min=1e-6)[..., None]
+    return (1 - cover[..., None] + (0.25 + 0.75 * shade[..., None] / share) * color).clamp(0, 1)
 
 
 def _diverging(values: Tensor) -> Tensor:

@@ -1,0 +1,94 @@
+"""A mesh file to vertices and faces: by trimesh, and by potpourri3d the polygons that trimesh leaves out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CotanError
+
+HEADER = 2**16  # bytes of a file within which its header ends
+STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
+
+
+def load(path: Path) -> tuple[Tensor, Tensor]:
+    """Vertices (V, 3) in float64 and faces (3, F), none of a point cloud. Of a scene, all meshes; if none, all points."""
+    import trimesh
+
+    kind = path.suffix.lower()
+    if kind[1:] not in trimesh.available_formats():
+        raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
+        raise CotanError(f"{path} holds points of four or more dimensions, expected three")
+    heard = _Heard()
+    logging.getLogger("trimesh").addHandler(heard)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mesh: Any = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
+            if isinstance(mesh, trimesh.Scene):
+                mesh = _of_scene(mesh)
+    except Exception as reason:  # parsers of broken files raise anything
+        mesh = _polygons(path, header) if kind in (".off", ".ply") else None
+        if mesh is None:
+            why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
+            raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
+    finally:
+        logging.getLogger("trimesh").removeHandler(heard)
+    if heard.undecoded:
+        raise CotanError(f"{path} is compressed: {heard.undecoded}. trimesh decodes Draco where DracoPy is installed")
+    if mesh is None or len(mesh.vertices) == 0:
+        raise CotanError(
+            f"{path} has no vertices of triangles or of points (lines, curves, triangle fans and skinned meshes are not read)"
+        )
+    face = torch.tensor(np.asarray(getattr(mesh, "faces", [])), dtype=torch.long).reshape(-1, 3).T.contiguous()
+    stated = re.search(STATED[kind], header) if kind in STATED else None
+    if stated and face.shape[1] < int(stated[1]):
+        raise CotanError(f"{path} states {int(stated[1])} faces and has {face.shape[1]}; is it a whole file?")
+    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
+
+
+class _Heard(logging.Handler):
+    """trimesh logs where it could not decode a mesh, and gives zeros."""
+
+    undecoded = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "placeholder" in record.getMessage():
+            self.undecoded = record.getMessage()
+
+
+def _of_scene(scene: Any) -> Any:
+    """All meshes of a scene as one; where there are none, all points."""
+    import trimesh
+
+    placed = scene.dump()  # in the scene's coordinates
+    cloud: Any = trimesh.PointCloud
+    clouds = [part.vertices for part in placed if isinstance(part, cloud)]
+    if clouds and len(clouds) == len(placed):
+        return cloud(np.concatenate(clouds))
+    return scene.to_mesh() if placed else None
+
+
+def _polygons(path: Path, header: bytes) -> Any:
+    """Polygons of several kinds, as fans of triangles; None where this is no such file."""
+    import trimesh
+    from potpourri3d import read_polygon_mesh
+
+    counts = re.findall(rb"element \w+ (\d+)", header) or re.findall(rb"\d+", header)[:2]
+    if max(map(int, counts), default=0) > path.stat().st_size:
+        return None  # potpourri3d would look for all of them, for hours
+    try:
+        vertices, polygons = read_polygon_mesh(str(path))
+        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(polygons), process=False)
+    except (RuntimeError, ValueError, LookupError, MemoryError):
+        return None
