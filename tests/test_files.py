@@ -1,3 +1,6 @@
+import json
+import struct
+
 import pytest
 import torch
 import trimesh
@@ -34,12 +37,13 @@ def test_a_format_whose_reader_is_missing_says_what_to_install(tmp_path, monkeyp
 
 def test_a_scene_is_its_meshes_or_else_its_points(tmp_path):
     ball, points = trimesh.creation.icosphere(1), trimesh.PointCloud([[9.0, 9, 9], [8, 8, 8]])
-    for name, parts in {"both": [ball, points], "points": [points, points]}.items():
+    more = trimesh.PointCloud([[7.0, 7, 7], [6, 6, 6]])
+    for name, parts in {"both": [ball, points], "points": [points, more]}.items():
         (tmp_path / f"{name}.glb").write_bytes(trimesh.Scene(parts).export(file_type="glb"))
     both, alone = (cotan.read(tmp_path / f"{name}.glb") for name in ("both", "points"))
     assert (both.num_nodes, float(both.pos.max())) == (42, pytest.approx(1))
     assert "face" not in alone
-    assert sorted(alone.pos[:, 0].tolist()) == [8, 8, 9, 9]
+    assert sorted(alone.pos[:, 0].tolist()) == [6, 7, 8, 9]
 
 
 def test_double_keeps_the_files_digits(tmp_path):
@@ -52,6 +56,110 @@ def test_seams_are_welded_unless_told_not_to(tmp_path):
     welded, split = cotan.read(tmp_path / "s.obj"), cotan.read(tmp_path / "s.obj", weld=False)
     assert (welded.num_nodes, split.num_nodes) == (4, 6)
     assert torch.equal(welded.pos[welded.face], split.pos[split.face])
+
+
+PRISM = [[0, 0, 0], [2, 0, 0], [3, 1, 0], [2, 2, 0], [0, 2, 0], [1, 1, 3]]  # a pentagon and an apex
+SIDES = [[4, 3, 2, 1, 0], [0, 1, 5], [1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 0, 5]]
+
+
+@pytest.mark.parametrize("kind", ["off", "ascii", "binary_little_endian", "binary_big_endian"])
+def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
+    header = f"ply\nformat {kind} 1.0\nelement vertex 6\nproperty float x\nproperty float y\nproperty float z\n"
+    header += "element face 6\nproperty list uchar int vertex_indices\nend_header\n"
+    lines = [" ".join(map(str, row)) for row in [*PRISM, *([len(side), *side] for side in SIDES)]]
+    end = ">" if "big" in kind else "<"
+    if kind == "off":
+        content = "\n".join(["OFF", "6 6 0", *lines]).encode()
+    elif kind == "ascii":
+        content = (header + "\n".join(lines)).encode()
+    else:
+        sides = [struct.pack(f"{end}B{len(side)}i", len(side), *side) for side in SIDES]
+        content = header.encode() + struct.pack(f"{end}18f", *[x for row in PRISM for x in row]) + b"".join(sides)
+    path = tmp_path / ("p.off" if kind == "off" else "p.ply")
+    path.write_bytes(content)
+    data = cotan.read(path)
+    report = cotan.compute(data, "mesh_report")
+    assert (report["vertices"], report["faces"], report["closed"], report["euler"]) == (6, 8, True, 2)
+    pentagon = 5.0  # the square of side 2 and the triangle at its side
+    assert float(cotan.compute(data, "face_areas")[data.pos[data.face][..., 2].sum(0) == 0].sum()) == pytest.approx(
+        pentagon
+    )
+
+
+CUT = {
+    "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "states 4 faces and has 1 of three corners"),
+    "long.ply": (  # of which a parser would look for each
+        b"ply\nformat ascii 1.0\nelement vertex 9999999999\nproperty float x\nproperty float y\nproperty float z\n"
+        b"element face 9999999999\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n",
+        "cannot be read as a mesh|states 9999999999 faces",
+    ),
+    "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
+    "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),
+    "short.gltf": (
+        b'{"asset": {"version": "2.0"}, "buffers": [{"byteLength": 3, "uri": "data:application/octet-stream;base64,AAAA"}], '
+        b'"bufferViews": [{"buffer": 0, "byteLength": 9}], "accessors": [], "scenes": [{"nodes": []}], "scene": 0}',
+        r"is it a whole .gltf file\? \(AssertionError\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_what_is_no_whole_mesh_is_refused_in_one_line(name, tmp_path):
+    content, sentence = CUT[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(cotan.CotanError, match=sentence) as refusal:
+        cotan.read(tmp_path / name)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_compressed_scene_is_refused_and_not_read_as_zeros(tmp_path, capsys):
+    ball = trimesh.creation.icosphere(1)
+    tree = json.loads(trimesh.Scene(ball).export(file_type="gltf")["model.gltf"])
+    for accessor in tree["accessors"]:
+        accessor.pop("bufferView", None)
+    tree["meshes"][0]["primitives"][0]["extensions"] = {
+        "KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {}}
+    }
+    tree["buffers"] = [{"byteLength": 4, "uri": "data:application/octet-stream;base64,AAAAAA=="}]
+    tree["bufferViews"] = [{"buffer": 0, "byteLength": 4}]
+    (tmp_path / "d.gltf").write_text(json.dumps(tree))
+    with pytest.raises(cotan.CotanError, match="is compressed: `KHR_draco_mesh_compression`"):
+        cotan.read(tmp_path / "d.gltf")
+    assert capsys.readouterr().err == ""
+
+
+def test_points_at_one_place_are_one_point(tmp_path):
+    points = torch.nn.functional.normalize(torch.randn(300, 3, generator=torch.Generator().manual_seed(0)))
+    for name, copies in {"once.xyz": 1, "often.xyz": 4}.items():
+        lines = [" ".join(map(str, row)) for row in points.repeat_interleave(copies, 0).tolist()]
+        (tmp_path / name).write_text("\n".join(lines))
+    once, often = (cotan.read(tmp_path / name) for name in ("once.xyz", "often.xyz"))
+    assert torch.equal(once.pos, often.pos)
+    assert cotan.read(tmp_path / "often.xyz", weld=False).num_nodes == 1200
+
+
+def test_rounding_far_from_the_origin_is_said(sphere, tmp_path):
+    far = torch.tensor([5e5, 5.4e6, 120.0], dtype=torch.float64)
+    moved = sphere.clone()
+    moved.pos = 10 * sphere.pos.double() + far
+    (tmp_path / "far.obj").write_text(
+        "".join(f"v {x!r} {y!r} {z!r}\n" for x, y, z in moved.pos.tolist())
+        + "".join(f"f {a} {b} {c}\n" for a, b, c in (sphere.face.T + 1).tolist())
+    )
+    with pytest.warns(cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.25"):
+        cotan.read(tmp_path / "far.obj")
+    exact = cotan.read(tmp_path / "far.obj", dtype=torch.float64)  # and no warning, which would be an error
+    assert torch.equal(exact.pos, moved.pos)
+
+
+def test_coordinates_beyond_float32_are_refused(tmp_path):
+    (tmp_path / "h.obj").write_text("v 0 0 0\nv 1e40 0 0\nv 0 1e40 0\nf 1 2 3\n")
+    with pytest.raises(cotan.CotanError, match=r"up to 1e\+40, too large for torch.float32"):
+        cotan.read(tmp_path / "h.obj")
+    assert (
+        float(cotan.compute(cotan.read(tmp_path / "h.obj", dtype=torch.float64), "face_areas", dtype=torch.float64))
+        == 5e79
+    )
 
 
 def test_graphs_of_each_kind(tmp_path):

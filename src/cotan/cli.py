@@ -342,6 +342,8 @@ def inspect(
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
     """Report what is right and wrong with a mesh; draw it, or points, and its first eigenfunctions."""
+    import torch
+
     from .errors import MeshWarning
     from .files import read
     from .inspect import contact_sheet, picture, report, text
@@ -350,9 +352,9 @@ def inspect(
     with warnings.catch_warnings():
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it
-        data = read(file, repair=repair)
+        data = read(file, repair=repair, dtype=torch.float64)
     print(text(report(data)))
-    values = evaluate(data, "spectrum", k=k).values
+    values = evaluate(data, "spectrum", k=k, dtype=torch.float64).values
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
     if data.get("face") is not None or (data.get("pos") is not None and not views):
         target = out or Path(f"{file.stem}.png")

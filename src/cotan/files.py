@@ -14,6 +14,7 @@ from .mesh_file import load
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
 WRITES = (".off", ".obj", ".ply", ".stl", ".glb")
+MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 
 
@@ -25,7 +26,7 @@ def read(
     Arguments:
         path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
             (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
-        weld: merge vertices at the same place, as seams of texture and normals leave them.
+        weld: merge vertices, or points, at the same place, as seams of texture and normals leave them.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
@@ -63,12 +64,12 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
         worst = int(face.min()) if int(face.min()) < 0 else int(face.max())
         raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
-    if weld and face.numel():
+    if weld:
         pos, face = _weld(pos, face)
     if not face.numel():
-        return Data(pos=pos[torch.isfinite(pos).all(1)].to(dtype))
+        return Data(pos=_cast(path, pos[torch.isfinite(pos).all(1)], dtype))
     data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
-    data.pos = data.pos.to(dtype)
+    data.pos = _cast(path, data.pos, dtype)
     return data
 
 
@@ -91,6 +92,24 @@ def _looked_at(path: Path, data: Any) -> Any:
     if wrong:
         warnings.warn(f"{path} has {wrong}; read(..., repair=True) mends what can be", MeshWarning, stacklevel=4)
     return data
+
+
+def _cast(path: Path, pos: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """pos in dtype; a warning where that moves vertices much, as it does where a shape lies far from the origin."""
+    cast = pos.to(dtype)
+    if not torch.isfinite(cast).all():
+        far = float(pos.abs().max())
+        raise CotanError(
+            f"{path} has coordinates up to {far:.0e}, too large for {dtype}; read(..., dtype=torch.float64)"
+        )
+    moved = float((cast.double() - pos).abs().amax()) if len(pos) else 0.0
+    if moved and moved > MOVED * float((pos.amax(0) - pos.amin(0)).max()):
+        warnings.warn(
+            f"{dtype} is too coarse for {path}: it moves vertices by up to {moved:.2g}; read(..., dtype=torch.float64)",
+            MeshWarning,
+            stacklevel=4,
+        )
+    return cast
 
 
 def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

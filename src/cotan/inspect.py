@@ -61,11 +61,11 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320)
     import matplotlib.figure
     from torch_geometric.data import Data
 
-    spectrum = compute(data, "spectrum", k=functions + 1)
+    spectrum = compute(data, "spectrum", k=functions + 1, dtype=torch.float64)
     first = 1
     if spectrum.values[1:2].eq(0).all() and (parts := _parts(data)) <= PARTS:
         first = min(parts, data.num_nodes - 1)
-        spectrum = compute(data, "spectrum", k=first + functions)
+        spectrum = compute(data, "spectrum", k=first + functions, dtype=torch.float64)
     shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos)
     shown = range(first, len(spectrum.values))
     shape = Data(pos=shape.pos, face=shape.face)
@@ -99,7 +99,7 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     from torch_geometric.data import Data
 
     some = torch.arange(len(pos)) if len(pos) <= BEADS else torch.linspace(0, len(pos) - 1, BEADS).long()
-    size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.5 * len(some) ** -0.5)
+    size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.7 * len(some) ** -0.5)
     tips = torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)
     sides = torch.tensor([[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]])
     face = (sides + 6 * torch.arange(len(some))[:, None, None]).view(-1, 3).T.contiguous()
@@ -142,6 +142,6 @@ def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:
 
 def _diverging(values: Tensor) -> Tensor:
     """Blue below zero, white at it, red above. (V,) -> (V, 3)"""
-    t = (values / values.abs().max().clamp(min=1e-12)).clamp(-1, 1)[:, None]
+    t = (values / values.abs().max().clamp(min=torch.finfo(values.dtype).tiny)).float()[:, None]
     red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
     return white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)

@@ -48,12 +48,15 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         raise CotanError(f"{path} is compressed: {heard.undecoded}. trimesh decodes Draco where DracoPy is installed")
     if mesh is None or len(mesh.vertices) == 0:
         raise CotanError(
-            f"{path} has no vertices of triangles or of points (lines, curves, triangle fans and skinned meshes are not read)"
+            f"{path} has no vertices of triangles or points; is it a whole {kind} file? "
+            "(lines, curves, triangle fans and skinned meshes are not read)"
         )
     face = torch.tensor(np.asarray(getattr(mesh, "faces", [])), dtype=torch.long).reshape(-1, 3).T.contiguous()
     stated = re.search(STATED[kind], header) if kind in STATED else None
     if stated and face.shape[1] < int(stated[1]):
-        raise CotanError(f"{path} states {int(stated[1])} faces and has {face.shape[1]}; is it a whole file?")
+        raise CotanError(
+            f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
+        )
     return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
 
 

@@ -1,0 +1,74 @@
+import matplotlib.image
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import cotan
+from cotan.inspect import GREY, _paint, picture
+
+
+def pixels(path):
+    """(H, W, 3) in [0, 1]."""
+    return torch.from_numpy(matplotlib.image.imread(path)[..., :3].copy())
+
+
+def coloured(image):
+    return image.amax(-1) - image.amin(-1) > 0.3
+
+
+def test_a_half_covered_pixel_is_half_white():
+    cover, shade = (
+        torch.tensor([[1.0, 0.5, 0.0]]),
+        torch.tensor([[1.0, 0.5, 0.0]]),
+    )  # lit alike where there is something
+    painted = _paint(cover, shade, cover[..., None] * GREY)
+    torch.testing.assert_close(painted[0], torch.stack([GREY, (1 + GREY) / 2, torch.ones(3)]))
+
+
+def test_functions_that_are_constant_on_each_part_are_not_drawn(sphere, tmp_path, monkeypatch):
+    pos, face = sphere.pos, sphere.face
+    far = pos.new_tensor([3.0, 0, 0])
+    titles = []
+    from matplotlib.axes import Axes
+
+    monkeypatch.setattr(Axes, "set_title", lambda self, title, **_: titles.append(title))
+    three = Data(pos=torch.cat([pos, pos + far, pos - far]), face=torch.cat([face + i * len(pos) for i in range(3)], 1))
+    picture(three, tmp_path / "three.png")
+    assert [title.split(":")[0] for title in titles] == ["mesh", *(f"eigenfunction {i}" for i in range(3, 8))]
+    assert all(float(title.split(":")[1]) == pytest.approx(2, rel=0.03) for title in titles[1:])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_points_and_shapes_of_any_size_are_drawn_in_both_colours(scale, sphere, tmp_path):
+    pos, face = sphere.pos, sphere.face
+    for name, data in {"mesh": Data(pos=scale * pos, face=face), "points": Data(pos=scale * pos)}.items():
+        picture(data, tmp_path / f"{name}.png", functions=1)
+        image = pixels(tmp_path / f"{name}.png")
+        red, blue = (coloured(image) & (image.argmax(-1) == channel) for channel in (0, 2))
+        assert float(red.float().mean()) > 0.005, name
+        assert float(blue.float().mean()) > 0.005, name
+
+
+def test_shapes_of_few_vertices(tmp_path):
+    triangle = Data(pos=torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), face=torch.tensor([[0], [1], [2]]))
+    two = Data(pos=torch.cat([triangle.pos, triangle.pos + 2]), face=torch.tensor([[0, 3], [1, 4], [2, 5]]))
+    loose = Data(pos=torch.cat([triangle.pos, torch.rand(200, 3)]), face=triangle.face)
+    for i, data in enumerate((triangle, two, loose, Data(pos=torch.eye(4)[:, :3]))):
+        picture(data, tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").stat().st_size > 1000
+
+
+def test_inspect_reads_all_digits_of_a_file(tmp_path, capsys, monkeypatch, sphere):
+    from cotan import cli
+
+    pos, face = sphere.pos, sphere.face
+    lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in (pos.double() + 5e6).tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (face.T + 1).tolist()]
+    (tmp_path / "far.obj").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["cotan", "inspect", "far.obj", "--k", "2"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    values = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("eigenvalues"))
+    near = cotan.compute(Data(pos=pos.double(), face=face), "spectrum", k=2, dtype=torch.float64).values
+    assert float(values.split(",")[1]) == pytest.approx(float(near[1]), rel=1e-3)
