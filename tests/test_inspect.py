@@ -42,7 +42,7 @@ def test_functions_that_are_constant_on_each_part_are_not_drawn(sphere, tmp_path
 def test_points_and_shapes_of_any_size_are_drawn_in_both_colours(scale, sphere, tmp_path):
     pos, face = sphere.pos, sphere.face
     for name, data in {"mesh": Data(pos=scale * pos, face=face), "points": Data(pos=scale * pos)}.items():
-        picture(data, tmp_path / f"{name}.png", functions=1)
+        picture(data, tmp_path / f"{name}.png")
         image = pixels(tmp_path / f"{name}.png")
         red, blue = (coloured(image) & (image.argmax(-1) == channel) for channel in (0, 2))
         assert float(red.float().mean()) > 0.005, name
