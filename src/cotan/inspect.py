@@ -98,6 +98,7 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     """An octahedron at each of the points (at `BEADS` of them), and which point each of its corners belongs to."""
     from torch_geometric.data import Data
 
+    pos = pos.double()
     some = torch.arange(len(pos)) if len(pos) <= BEADS else torch.linspace(0, len(pos) - 1, BEADS).long()
     size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.7 * len(some) ** -0.5)
     tips = torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)
