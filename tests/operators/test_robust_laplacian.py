@@ -57,7 +57,7 @@ def test_refusals(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match="no derivative"):
         robust_matrices(pos.clone().requires_grad_(), face)
-    with pytest.raises(CotanError, match="at least 4 points, got 3"):
+    with pytest.raises(CotanError, match="at least 4 points at different places, got 3"):
         cloud_matrices(pos[:3])
     with pytest.raises(CotanError, match="at one place"):
         cloud_matrices(torch.ones(9, 3))

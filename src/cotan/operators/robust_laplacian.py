@@ -68,7 +68,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int = 30, mollify: float = 1e-5) 
     refuse_derivatives(pos, "laplacian, kind='cloud'")
     pos = check_pos(pos)
     if len(pos) < 4:
-        raise CotanError(f"laplacian, kind='cloud': expected at least 4 points, got {len(pos)}")
+        raise CotanError(f"laplacian, kind='cloud': expected at least 4 points at different places, got {len(pos)}")
     if bool((pos == pos[0]).all()):
         raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
     try:
