@@ -4,7 +4,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.inspect import GREY, _paint, picture
+from cotan.inspect import GREY, _close, _paint, picture
 
 
 def pixels(path):
@@ -23,6 +23,15 @@ def test_a_half_covered_pixel_is_half_white():
     )  # lit alike where there is something
     painted = _paint(cover, shade, cover[..., None] * GREY)
     torch.testing.assert_close(painted[0], torch.stack([GREY, (1 + GREY) / 2, torch.ones(3)]))
+
+
+def test_a_picture_is_cut_to_the_shape():
+    seen = torch.zeros(2, 9, 9)
+    seen[0, 1:3, 4:9] = 1
+    assert torch.equal(_close(seen), seen[:, 0:5, 4:9])
+    seen[0, 8, 4] = 1
+    assert torch.equal(_close(seen), seen[:, 1:9, 1:9])
+    assert torch.equal(_close(0 * seen), 0 * seen)
 
 
 def test_functions_that_are_constant_on_each_part_are_not_drawn(sphere, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320) -> None:
+def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480) -> None:
     """A mesh, or points, and its first eigenfunctions, blue below zero and red above, as a PNG.
 
     Of a shape of up to `PARTS` parts these are the first that are not constant on each part.
@@ -73,7 +73,7 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320)
         [GREY.expand(len(shape.pos), 3), *(_diverging(spectrum.vectors[corner, i]) for i in shown)], 1
     )
     look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
-    seen = compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0]
+    seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
     titles = ["mesh" if data.get("face") is not None else "points"]
     titles += [f"eigenfunction {i}: {float(spectrum.values[i]):.4g}" for i in shown]
     columns = min(3, len(titles))
@@ -85,6 +85,16 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 320)
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
     _save(figure, path)
+
+
+def _close(seen: Tensor) -> Tensor:
+    """The least square of a picture (C, H, H) with all that channel 0 covers."""
+    size, (row, column) = seen.shape[-1], (seen[0] > 0).nonzero().unbind(1)
+    if not len(row):
+        return seen
+    side = int(max(row.max() - row.min(), column.max() - column.min())) + 1
+    top, left = (min(max(int(at.max() + at.min() + 1 - side) // 2, 0), size - side) for at in (row, column))
+    return seen[:, top : top + side, left : left + side]
 
 
 def _parts(data: Any) -> int:
