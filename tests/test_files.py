@@ -62,7 +62,7 @@ PRISM = [[0, 0, 0], [2, 0, 0], [3, 1, 0], [2, 2, 0], [0, 2, 0], [1, 1, 3]]  # a 
 SIDES = [[4, 3, 2, 1, 0], [0, 1, 5], [1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 0, 5]]
 
 
-@pytest.mark.parametrize("kind", ["off", "ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize("kind", ["off", "coff", "ascii", "binary_little_endian", "binary_big_endian"])
 def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
     header = f"ply\nformat {kind} 1.0\nelement vertex 6\nproperty float x\nproperty float y\nproperty float z\n"
     header += "element face 6\nproperty list uchar int vertex_indices\nend_header\n"
@@ -70,12 +70,15 @@ def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
     end = ">" if "big" in kind else "<"
     if kind == "off":
         content = "\n".join(["OFF", "6 6 0", *lines]).encode()
+    elif kind == "coff":  # colours of vertices and of faces, comments
+        lines = [line + (" 0.5 0.5 0.5 1" if i < 6 else " 255 0 0  # red") for i, line in enumerate(lines)]
+        content = "\n".join(["# made by hand, not an OFF of old", "COFF", "", "6 6 0", *lines]).encode()
     elif kind == "ascii":
         content = (header + "\n".join(lines)).encode()
     else:
         sides = [struct.pack(f"{end}B{len(side)}i", len(side), *side) for side in SIDES]
         content = header.encode() + struct.pack(f"{end}18f", *[x for row in PRISM for x in row]) + b"".join(sides)
-    path = tmp_path / ("p.off" if kind == "off" else "p.ply")
+    path = tmp_path / ("p.off" if "off" in kind else "p.ply")
     path.write_bytes(content)
     data = cotan.read(path)
     report = cotan.compute(data, "mesh_report")

@@ -1,4 +1,4 @@
-"""A mesh file to vertices and faces: by trimesh, and by potpourri3d the polygons that trimesh leaves out."""
+"""A mesh file to vertices and faces: by trimesh, and the polygons of many corners that trimesh leaves out."""
 
 from __future__ import annotations
 
@@ -83,15 +83,29 @@ def _of_scene(scene: Any) -> Any:
 
 
 def _polygons(path: Path, header: bytes) -> Any:
-    """Polygons of several kinds, as fans of triangles; None where this is no such file."""
+    """OFF and PLY with polygons of several kinds, as fans of triangles; None where this is no such file."""
     import trimesh
     from potpourri3d import read_polygon_mesh
 
-    counts = re.findall(rb"element \w+ (\d+)", header) or re.findall(rb"\d+", header)[:2]
-    if max(map(int, counts), default=0) > path.stat().st_size:
-        return None  # potpourri3d would look for all of them, for hours
     try:
-        vertices, polygons = read_polygon_mesh(str(path))
+        if path.suffix.lower() == ".off":
+            vertices, polygons = _off(path)
+        elif max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
+            return None  # potpourri3d would look for all of them, for hours
+        else:
+            vertices, polygons = read_polygon_mesh(str(path))
         return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(polygons), process=False)
     except (RuntimeError, ValueError, LookupError, MemoryError):
         return None
+
+
+def _off(path: Path) -> tuple[Any, list[list[int]]]:
+    """Vertices and faces of an OFF file, each on a line of its own; what follows them there (colours) is left out."""
+    text = re.sub(r"#.*", "", path.read_text(errors="replace"))
+    lines = [line.split() for line in text.split("OFF", 1)[1].splitlines() if line.strip()]
+    count, polygons = int(lines[0][0]), int(lines[0][1])
+    faces = lines[1 + count : 1 + count + polygons]
+    vertices = np.array([line[:3] for line in lines[1 : 1 + count]], dtype=np.float64)
+    if len(vertices) != count:
+        raise ValueError
+    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces]

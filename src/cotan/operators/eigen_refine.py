@@ -104,7 +104,7 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
             V[rows] = y - (y @ off.T) @ off
         values, U = rayleigh_ritz(V, U, shifted.shift)
         errors = shifted.errors(values, U)
-        if residual(values, errors, shifted.tiny) <= tolerance:
+        if residual(values, errors, shifted.tiny) <= tolerance / 2:  # M^-1/2 u is rounded once more
             break
     own = (lowest * shifted.product(lowest)).sum(1)
     first = own, lowest, shifted.errors(own, lowest)
