@@ -94,7 +94,7 @@ def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> No
     worst = residual(values, errors, zero(diagonal))
     if worst > tolerance:
         raise CotanError(
-            f"spectrum: expected residuals up to {tolerance:.0e}, got {worst:.0e}. The diagonal of M^-1 L goes from "
+            f"spectrum: expected residuals up to {tolerance:.0e}, got {worst:.1e}. The diagonal of M^-1 L goes from "
             f"{diagonal.min():.0e} to {diagonal.max():.0e}: repair the mesh, or take a larger tolerance="
         )
 
