@@ -90,11 +90,13 @@ def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
 
 
 CUT = {
-    "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "states 4 faces and has 1 of three corners"),
+    "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 4 faces"),
+    "quads.off": (b"OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", "ends after 1 of its 2 faces"),
+    "line.off": (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n3 0 1\n", "states 2 faces and has 1 of three corners"),
     "long.ply": (  # of which a parser would look for each
         b"ply\nformat ascii 1.0\nelement vertex 9999999999\nproperty float x\nproperty float y\nproperty float z\n"
         b"element face 9999999999\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n",
-        "cannot be read as a mesh|states 9999999999 faces",
+        "ends after 0 of its 9999999999 faces",
     ),
     "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
     "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),

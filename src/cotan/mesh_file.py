@@ -29,6 +29,8 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         header = file.read(HEADER)
     if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
+    if kind == ".off" or b"format ascii" in header:
+        _check_whole(path)
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
@@ -58,6 +60,20 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
     return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
+
+
+def _check_whole(path: Path) -> None:
+    """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
+    text = re.sub("#.*", "", path.read_text(errors="replace"))
+    # Some of ModelNet have no line break after OFF.
+    head = re.match(r"\s*(?:ST)?C?N?OFF\s*(\d+)\s+(\d+).*\n", text) or re.match(
+        r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
+    )
+    if head is not None:
+        vertices, faces = map(int, head.groups())
+        there = sum(not line.isspace() for line in text[head.end() :].splitlines() if line) - vertices
+        if there < faces:
+            raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
 
 
 class _Heard(logging.Handler):
