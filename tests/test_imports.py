@@ -21,6 +21,7 @@ ORDER = [
     "nodes",
     "kernels",
     "sums",
+    "dense",
     "segments",
     "pattern",
     "sparse",

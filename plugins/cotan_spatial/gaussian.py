@@ -59,7 +59,7 @@ class Gaussian(nn.Module):
         bound = (6 / (in_dim + out_dim)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.xavier_uniform_(self.mean)
-        self.root = nn.Linear(in_dim, out_dim, bias=False) if root else None
+        self.root = cotan.Linear(in_dim, out_dim, bias=False) if root else None
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
@@ -81,7 +81,7 @@ class Gaussian(nn.Module):
         else:
             y = convolution(pattern, x, self.weight, weights)
         if self.root is not None:
-            return y + nn.functional.linear(x, self.root.weight, self.bias)
+            return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
 
 
@@ -104,9 +104,9 @@ class _Convolution(torch.autograd.Function):
         y = x.new_zeros(len(x), weight.shape[2])
         for w, W in zip(weights, weight, strict=True):
             if x.shape[1] > weight.shape[2]:
-                y += Sparse(pattern, w) @ (x @ W)
+                y += Sparse(pattern, w) @ cotan.linear(x, W.T)
             else:
-                y.addmm_(Sparse(pattern, w) @ x, W)
+                y += cotan.linear(Sparse(pattern, w) @ x, W.T)
         return y
 
     @staticmethod
@@ -125,11 +125,11 @@ class _Convolution(torch.autograd.Function):
                 back = A.T @ g
                 torch.mm(x.T, back, out=g_weight[k])
                 if g_x is not None:
-                    g_x.addmm_(back, W.T)
-                g_weights.append(sampled(pattern, g, x @ W) if needed[2 + k] else None)
+                    g_x += cotan.linear(back, W)
+                g_weights.append(sampled(pattern, g, cotan.linear(x, W.T)) if needed[2 + k] else None)
             else:
                 torch.mm((A @ x).T, g, out=g_weight[k])
-                g_A = g @ W.T
+                g_A = cotan.linear(g, W)
                 if g_x is not None:
                     g_x += A.T @ g_A
                 g_weights.append(sampled(pattern, g_A, x) if needed[2 + k] else None)

@@ -18,7 +18,7 @@ class GCN(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, bias: bool = True):
         super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.linear = cotan.Linear(in_dim, out_dim, bias=False)
         nn.init.xavier_uniform_(self.linear.weight)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 

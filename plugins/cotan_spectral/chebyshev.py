@@ -94,7 +94,7 @@ class _Clenshaw(torch.autograd.Function):
     ) -> Tensor:
         ctx.matrices = laplacian, transposed
         ctx.save_for_backward(x, weight)
-        after, last = None, x @ weight[-1]
+        after, last = None, cotan.linear(x, weight[-1].T)
         for k in reversed(range(len(weight) - 1)):
             b = times(laplacian, last)
             if k and after is not None:
@@ -103,7 +103,7 @@ class _Clenshaw(torch.autograd.Function):
                 b.mul_(2)
             elif after is not None:
                 b.sub_(after)
-            _rows(b).addmm_(_rows(x), weight[k])
+            b += cotan.linear(x, weight[k].T)
             after, last = last, b
         return last
 
@@ -119,7 +119,7 @@ class _Clenshaw(torch.autograd.Function):
         before, last = None, g.contiguous()
         for k, w in enumerate(weight):  # last = T_k(L^T) g
             if g_x is not None:
-                _rows(g_x).addmm_(_rows(last), w.T)
+                g_x += cotan.linear(last, w)
             torch.mm(_rows(x).T, _rows(last), out=g_weight[k])
             if k + 1 < len(weight):
                 after = times(transposed, last)
