@@ -93,7 +93,6 @@ def test_the_same_numbers_again():
 
 
 def test_errors():
-    with pytest.raises(RuntimeError, match="mat1 and mat2|shapes cannot be multiplied"):
-        cotan.linear(torch.ones(3, 4), torch.ones(2, 5))
-    with pytest.raises(RuntimeError):
-        cotan.linear(torch.ones(MANY, 64), torch.ones(64, 65))
+    for rows in (MANY, FEW):
+        with pytest.raises(RuntimeError, match=f"shapes cannot be multiplied .{rows}x64 and 65x64"):
+            cotan.linear(torch.ones(rows, 64), torch.ones(64, 65))

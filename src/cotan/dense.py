@@ -16,10 +16,10 @@ FEW = 10_000_000  # products of numbers up to which the way there costs more tha
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: `torch.nn.functional.linear`, and equal to it up to rounding. x (..., in), W (out, in)."""
-    many = x.numel() * len(weight) > FEW
+    many = x.numel() * len(weight) > FEW and x.shape[-1] == weight.shape[1]
     if many and x.device.type == "cpu" and x.dtype == torch.float32 and reverse_mode_only(x, weight):
-        y: Any = _Linear.apply(x.flatten(0, -2), weight, bias)
-        return cast(Tensor, y.view(*x.shape[:-1], len(weight)))
+        product: Any = _Linear.apply
+        return cast(Tensor, product(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], len(weight)))
     return functional.linear(x, weight, bias)
 
 
