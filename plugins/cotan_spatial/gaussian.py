@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import add_linear
 from cotan.sparse import Pattern, Sparse, composed_gradients, reverse_mode_only, sampled, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
@@ -106,7 +107,7 @@ class _Convolution(torch.autograd.Function):
             if x.shape[1] > weight.shape[2]:
                 y += Sparse(pattern, w) @ cotan.linear(x, W.T)
             else:
-                y += cotan.linear(Sparse(pattern, w) @ x, W.T)
+                add_linear(y, Sparse(pattern, w) @ x, W.T)
         return y
 
     @staticmethod
@@ -125,7 +126,7 @@ class _Convolution(torch.autograd.Function):
                 back = A.T @ g
                 torch.mm(x.T, back, out=g_weight[k])
                 if g_x is not None:
-                    g_x += cotan.linear(back, W)
+                    add_linear(g_x, back, W)
                 g_weights.append(sampled(pattern, g, cotan.linear(x, W.T)) if needed[2 + k] else None)
             else:
                 torch.mm((A @ x).T, g, out=g_weight[k])

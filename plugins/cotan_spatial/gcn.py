@@ -23,8 +23,7 @@ class GCN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
-        if self.linear.in_features < self.linear.out_features:  # gather the fewer channels
-            y = self.linear(normalized_adjacency @ x)
-        else:
-            y = normalized_adjacency @ self.linear(x)
+        if self.linear.in_features <= self.linear.out_features:  # gather the fewer channels
+            return cotan.linear(normalized_adjacency @ x, self.linear.weight, self.bias)
+        y = normalized_adjacency @ self.linear(x)
         return y if self.bias is None else y + self.bias

@@ -34,7 +34,7 @@ _HOME = {
     "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
 }
-_MODULES = ("autodiff", "testing", "sparse", "spectrum", "registry", "errors")
+_MODULES = ("autodiff", "testing", "dense", "sparse", "spectrum", "registry", "errors")
 _WHERE = {name: module for module, found in _HOME.items() for name in found}
 
 __all__ = sorted({*_WHERE, "autodiff", "testing"})
