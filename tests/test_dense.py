@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 import cotan
+from cotan.dense import add_linear, cross
 
 MANY, FEW = 3000, 5  # rows: with 64 x 64 weights, 12 million products, and few
 
@@ -96,3 +97,27 @@ def test_errors():
     for rows in (MANY, FEW):
         with pytest.raises(RuntimeError, match=f"shapes cannot be multiplied .{rows}x64 and 65x64"):
             cotan.linear(torch.ones(rows, 64), torch.ones(64, 65))
+
+
+@pytest.mark.parametrize("rows", [40_000, FEW, 0])
+def test_cross_is_a_product_with_first_and_second_derivatives(rows):
+    torch.manual_seed(0)
+    a, b = torch.randn(rows, 24).requires_grad_(), torch.randn(rows, 16).requires_grad_()
+    found = []
+    for function in (cross, lambda a, b: (a.double().T @ b.double()).float()):
+        y = function(a, b)
+        first = torch.autograd.grad(y.square().sum(), [a, b], create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), [a, b])
+        found.append([y, *first, *second])
+    for ours, exact in zip(*found, strict=True):
+        size = float(exact.detach().abs().max()) if exact.numel() else 0
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("rows", [40_000, FEW])
+def test_add_linear_adds(rows):
+    x, weight, bias = (t.detach() for t in inputs(rows))
+    y = torch.randn(rows, 64)
+    expected = y + functional.linear(x, weight, bias)
+    add_linear(y, x, weight, bias)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-4)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.dense import add_linear
+from cotan.dense import add_linear, cross
 from cotan.sparse import Pattern, Sparse, composed_gradients, reverse_mode_only, sampled, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
@@ -72,9 +72,10 @@ class Gaussian(nn.Module):
             )
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         pattern = edge_coordinates.pattern
-        share = spread(pattern, pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
+        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
+        u = u.T.contiguous()
         weights = [  # a kernel after the other: all at once is slower, and larger
-            torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
+            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
         ]
         if reverse_mode_only(x, self.weight):
@@ -124,12 +125,12 @@ class _Convolution(torch.autograd.Function):
             A = Sparse(pattern, w)
             if narrow:
                 back = A.T @ g
-                torch.mm(x.T, back, out=g_weight[k])
+                g_weight[k] = cross(x, back)
                 if g_x is not None:
                     add_linear(g_x, back, W)
                 g_weights.append(sampled(pattern, g, cotan.linear(x, W.T)) if needed[2 + k] else None)
             else:
-                torch.mm((A @ x).T, g, out=g_weight[k])
+                g_weight[k] = cross(A @ x, g)
                 g_A = cotan.linear(g, W)
                 if g_x is not None:
                     g_x += A.T @ g_A

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.dense import add_linear
+from cotan.dense import add_linear, cross
 from cotan.sparse import composed_gradients, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
@@ -120,7 +120,7 @@ class _Clenshaw(torch.autograd.Function):
         for k, w in enumerate(weight):  # last = T_k(L^T) g
             if k and g_x is not None:
                 add_linear(g_x, last, w)
-            torch.mm(_rows(x).T, _rows(last), out=g_weight[k])
+            g_weight[k] = cross(_rows(x), _rows(last))
             if k + 1 < len(weight):
                 after = times(transposed, last)
                 before, last = last, after if before is None else after.lerp_(before, -1)
