@@ -99,10 +99,11 @@ def test_errors():
             cotan.linear(torch.ones(rows, 64), torch.ones(64, 65))
 
 
+@pytest.mark.parametrize("columns", [(24, 16), (16, 24), (24, 3)])
 @pytest.mark.parametrize("rows", [40_000, FEW, 0])
-def test_cross_is_a_product_with_first_and_second_derivatives(rows):
+def test_cross_is_a_product_with_first_and_second_derivatives(rows, columns):
     torch.manual_seed(0)
-    a, b = torch.randn(rows, 24).requires_grad_(), torch.randn(rows, 16).requires_grad_()
+    a, b = (torch.randn(rows, c).requires_grad_() for c in columns)
     found = []
     for function in (cross, lambda a, b: (a.double().T @ b.double()).float()):
         y = function(a, b)
