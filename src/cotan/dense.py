@@ -58,7 +58,7 @@ class Linear(nn.Linear):
 
 def _pays(multiplications: int, x: Tensor, y: Tensor) -> bool:
     many = multiplications > FEW and x.device.type == "cpu" and x.dtype == torch.float32
-    return many and reverse_mode_only(x, y)
+    return many and reverse_mode_only(x, y) and torch.backends.mkldnn.is_available()
 
 
 def _image(x: Tensor) -> Tensor:
