@@ -20,6 +20,7 @@ from cotan.sparse import (
     Sparse,
     adjacency,
     collect,
+    multiply_each,
     multiply_sum,
     sampled,
     segment_max,
@@ -180,6 +181,14 @@ DIFFERENTIABLE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
         lambda v, x: multiply_sum(A.with_values(v), x),
         (tensor(E, WEIGHTS), tensor(5, WEIGHTS, CHANNELS)),
     ),
+    "A_j(v) x_j": (
+        lambda v, x: multiply_each(A.with_values(v), x),
+        (tensor(E, WEIGHTS), tensor(5, WEIGHTS, CHANNELS)),
+    ),
+    "sampled, a_j and b_j": (
+        lambda a, b: sampled(A.pattern, a, b),
+        (tensor(6, WEIGHTS, CHANNELS), tensor(5, WEIGHTS, CHANNELS)),
+    ),
     "sampled": (lambda a, b: sampled(A.pattern, a, b), (tensor(6, CHANNELS), tensor(5, CHANNELS))),
     "softmax": (lambda s: segment_softmax(s, A.pattern), (tensor(E, WEIGHTS),)),
     "softmax, one head": (lambda s: segment_softmax(s, A.pattern), (tensor(E),)),
@@ -293,6 +302,9 @@ def test_several_weights_on_one_pattern(weights: int, device: str) -> None:
         torch.testing.assert_close(together[:, j], B @ x[:, 0])
     expected = sum((B @ x[:, j] for j, B in enumerate(one_by_one)), torch.zeros(6, CHANNELS, device=device))
     torch.testing.assert_close(multiply_sum(matrix, x), expected)
+    torch.testing.assert_close(multiply_each(matrix, x).sum(1), expected)
+    for j, B in enumerate(one_by_one):
+        torch.testing.assert_close(multiply_each(matrix, x)[:, j], B @ x[:, j])
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
@@ -403,6 +415,8 @@ def test_autocast_promotes() -> None:
         (lambda: A @ torch.ones(5, 2, dtype=torch.float64, device="meta"), "values on cpu.*signal on meta"),
         (lambda: A.with_values(torch.ones(3)), "3 values for a pattern of 16 entries"),
         (lambda: multiply_sum(A, torch.ones(5, 2, 2).double()), r"got \(16,\) and \(5, 2, 2\)"),
+        (lambda: multiply_each(A, torch.ones(5, 2).double()), r"multiply_each.*got \(16,\) and \(5, 2\)"),
+        (lambda: sampled(A.pattern, torch.ones(6, 2, 3), torch.ones(5, 4, 3)), r"got \(6, 2, 3\), \(5, 4, 3\)"),
         (lambda: sampled(A.pattern, torch.ones(6, 2), torch.ones(5, 3)), r"got \(6, 2\), \(5, 3\)"),
         (lambda: sampled(A.pattern, torch.ones(6, 2), torch.ones(5, 2).double()), "b torch.float64"),
         (lambda: segment_softmax(torch.ones(3), A.pattern), r"each of 16 entries, got shape \(3,\)"),

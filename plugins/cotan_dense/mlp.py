@@ -49,7 +49,7 @@ class MLP(nn.Module):
         self.activation = activation_named(activation)
         self.dense = dense
         widths = [in_dim + i * width if dense else width if i else in_dim for i in range(depth)]
-        self.layers = nn.ModuleList(nn.Linear(w, width) for w in widths)
+        self.layers = nn.ModuleList(cotan.Linear(w, width) for w in widths)
         self.shortcuts = nn.ModuleList(_shortcut(w, width, residual) for w in widths)
         self.dropout = cotan.Dropout(dropout)
         self.head = Head(in_dim + depth * width if dense else width, out_dim, task, readout)
@@ -65,4 +65,4 @@ class MLP(nn.Module):
 def _shortcut(in_dim: int, out_dim: int, residual: str) -> nn.Module | None:
     if residual != "none" and in_dim == out_dim:
         return nn.Identity()
-    return nn.Linear(in_dim, out_dim, bias=False) if residual == "projection" else None
+    return cotan.Linear(in_dim, out_dim, bias=False) if residual == "projection" else None

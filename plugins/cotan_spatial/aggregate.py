@@ -66,7 +66,7 @@ class Aggregate(nn.Module):
         self.needs = {"edge_features": cotan.node("edge_coordinates", pseudo_coordinates="edge_attr")}
         self.out_dim, self.edge_dim = out_dim, edge_dim
         self.modules_given = nn.ModuleList(kind for kind in self.aggregates if isinstance(kind, nn.Module))
-        self.edge = nn.Linear(edge_dim, in_dim, bias=False) if edge_dim else None
+        self.edge = cotan.Linear(edge_dim, in_dim, bias=False) if edge_dim else None
         if "attention" in self.aggregates:
             self.score = nn.Parameter(torch.randn(2, in_dim) * in_dim**-0.5)  # s and t
         self.combine = (
@@ -120,14 +120,14 @@ class Combine(nn.Module):
         own = out_dim - half if kind == "concatenate" else out_dim
         if own < 1:
             raise cotan.CotanError("aggregate: combine='concatenate' needs out_dim of at least 2")
-        self.own = nn.Linear(in_dim, own, bias=kind == "concatenate")
+        self.own = cotan.Linear(in_dim, own, bias=kind == "concatenate")
         if kind == "gru":
             self.gathered: nn.Module = nn.GRUCell(gathered, out_dim)
         elif kind == "mlp":
-            self.gathered = nn.Linear(gathered, out_dim)
-            self.last = nn.Linear(out_dim, out_dim)
+            self.gathered = cotan.Linear(gathered, out_dim)
+            self.last = cotan.Linear(out_dim, out_dim)
         else:
-            self.gathered = nn.Linear(gathered, half)
+            self.gathered = cotan.Linear(gathered, half)
 
     def forward(self, a: Tensor, x: Tensor) -> Tensor:
         if self.kind == "gru":

@@ -29,8 +29,8 @@ class APPNP(nn.Module):
         if not 0 <= alpha <= 1:
             raise cotan.CotanError(f"appnp: alpha={alpha}, expected a number from 0 to 1")
         self.hops, self.alpha, self.dropout = hops, alpha, cotan.Dropout(dropout)
-        before = [nn.Linear(in_dim, hidden), nn.ReLU(), cotan.Dropout(dropout)] if hidden else []
-        self.mlp = nn.Sequential(*before, nn.Linear(hidden or in_dim, out_dim))
+        before = [cotan.Linear(in_dim, hidden), nn.ReLU(), cotan.Dropout(dropout)] if hidden else []
+        self.mlp = nn.Sequential(*before, cotan.Linear(hidden or in_dim, out_dim))
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
         h = y = self.mlp(x)

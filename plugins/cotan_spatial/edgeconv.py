@@ -24,8 +24,8 @@ class EdgeConv(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, *, hidden: int | None = None):
         super().__init__()
         hidden = out_dim if hidden is None else hidden
-        self.first = nn.Linear(2 * in_dim, hidden or out_dim)
-        self.last = nn.Linear(hidden, out_dim) if hidden else None
+        self.first = cotan.Linear(2 * in_dim, hidden or out_dim)
+        self.last = cotan.Linear(hidden, out_dim) if hidden else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         pattern = adjacency.pattern

@@ -36,7 +36,7 @@ class GAT(nn.Module):
         check_heads("gat", heads, out_dim)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
         self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
-        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.linear = cotan.Linear(in_dim, out_dim, bias=False)
         self.from_source = nn.Parameter(torch.empty(heads, out_dim // heads))
         self.from_target = nn.Parameter(torch.empty(heads, out_dim // heads))
         for weight in (self.linear.weight, self.from_source, self.from_target):
@@ -45,7 +45,8 @@ class GAT(nn.Module):
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         h = self.linear(x)  # (V, H C)
-        source, target = (h @ torch.block_diag(*weight[:, :, None]) for weight in (self.from_source, self.from_target))
+        ends = torch.stack([self.from_source, self.from_target], 1)  # (H, 2, C)
+        source, target = nn.functional.linear(h, torch.block_diag(*ends)).unflatten(1, (-1, 2)).unbind(2)  # (V, H)
         pattern = adjacency.pattern
         score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)

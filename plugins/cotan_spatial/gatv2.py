@@ -38,7 +38,7 @@ class GATv2(nn.Module):
         check_heads("gatv2", heads, out_dim)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
         self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
-        self.source, self.target = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(2))
+        self.source, self.target = (cotan.Linear(in_dim, out_dim, bias=bias) for _ in range(2))
         self.score = nn.Parameter(torch.empty(heads, out_dim // heads))
         for weight in (self.source.weight, self.target.weight, self.score):
             nn.init.xavier_uniform_(weight)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import add_linear, cross
 from cotan.sparse import Pattern, Sparse, composed_gradients, reverse_mode_only, sampled, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
@@ -59,7 +60,7 @@ class Gaussian(nn.Module):
         bound = (6 / (in_dim + out_dim)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.xavier_uniform_(self.mean)
-        self.root = nn.Linear(in_dim, out_dim, bias=False) if root else None
+        self.root = cotan.Linear(in_dim, out_dim, bias=False) if root else None
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
@@ -71,9 +72,10 @@ class Gaussian(nn.Module):
             )
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         pattern = edge_coordinates.pattern
-        share = spread(pattern, pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
+        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
+        u = u.T.contiguous()
         weights = [  # a kernel after the other: all at once is slower, and larger
-            torch.exp(-(p @ (u.T - mean[:, None])).square().sum(0) - share)
+            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
         ]
         if reverse_mode_only(x, self.weight):
@@ -81,7 +83,7 @@ class Gaussian(nn.Module):
         else:
             y = convolution(pattern, x, self.weight, weights)
         if self.root is not None:
-            return y + nn.functional.linear(x, self.root.weight, self.bias)
+            return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
 
 
@@ -104,9 +106,9 @@ class _Convolution(torch.autograd.Function):
         y = x.new_zeros(len(x), weight.shape[2])
         for w, W in zip(weights, weight, strict=True):
             if x.shape[1] > weight.shape[2]:
-                y += Sparse(pattern, w) @ (x @ W)
+                y += Sparse(pattern, w) @ cotan.linear(x, W.T)
             else:
-                y.addmm_(Sparse(pattern, w) @ x, W)
+                add_linear(y, Sparse(pattern, w) @ x, W.T)
         return y
 
     @staticmethod
@@ -123,13 +125,13 @@ class _Convolution(torch.autograd.Function):
             A = Sparse(pattern, w)
             if narrow:
                 back = A.T @ g
-                torch.mm(x.T, back, out=g_weight[k])
+                g_weight[k] = cross(x, back)
                 if g_x is not None:
-                    g_x.addmm_(back, W.T)
-                g_weights.append(sampled(pattern, g, x @ W) if needed[2 + k] else None)
+                    add_linear(g_x, back, W)
+                g_weights.append(sampled(pattern, g, cotan.linear(x, W.T)) if needed[2 + k] else None)
             else:
-                torch.mm((A @ x).T, g, out=g_weight[k])
-                g_A = g @ W.T
+                g_weight[k] = cross(A @ x, g)
+                g_A = cotan.linear(g, W)
                 if g_x is not None:
                     g_x += A.T @ g_A
                 g_weights.append(sampled(pattern, g_A, x) if needed[2 + k] else None)

@@ -18,13 +18,12 @@ class GCN(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, bias: bool = True):
         super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.linear = cotan.Linear(in_dim, out_dim, bias=False)
         nn.init.xavier_uniform_(self.linear.weight)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
-        if self.linear.in_features < self.linear.out_features:  # gather the fewer channels
-            y = self.linear(normalized_adjacency @ x)
-        else:
-            y = normalized_adjacency @ self.linear(x)
+        if self.linear.in_features <= self.linear.out_features:  # gather the fewer channels
+            return cotan.linear(normalized_adjacency @ x, self.linear.weight, self.bias)
+        y = normalized_adjacency @ self.linear(x)
         return y if self.bias is None else y + self.bias

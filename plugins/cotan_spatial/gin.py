@@ -23,7 +23,7 @@ class GIN(nn.Module):
     ):
         super().__init__()
         hidden = out_dim if hidden is None else hidden
-        self.mlp = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_dim))
+        self.mlp = nn.Sequential(cotan.Linear(in_dim, hidden), nn.ReLU(inplace=True), cotan.Linear(hidden, out_dim))
         if train_eps:
             self.eps = nn.Parameter(torch.tensor(float(eps)))
         else:
@@ -31,7 +31,7 @@ class GIN(nn.Module):
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         first, *rest = self.mlp
-        y = nn.functional.linear(x, first.weight)  # sums commute with it, and it may leave fewer channels
+        y = cotan.linear(x, first.weight)  # sums commute with it, and it may leave fewer channels
         y = torch.addcmul(adjacency @ y, y, 1 + self.eps).add_(first.bias)
         for module in rest:
             y = module(y)

@@ -1,10 +1,9 @@
 """Products of attention: each head has its own weights on the edges and its own channels."""
 
-import torch
 from torch import Tensor
 
 import cotan
-from cotan.sparse import Pattern, sampled
+from cotan.sparse import multiply_each
 
 
 def check_heads(name: str, heads: int, out_dim: int) -> None:
@@ -14,9 +13,4 @@ def check_heads(name: str, heads: int, out_dim: int) -> None:
 
 def gather(adjacency: cotan.Sparse, p: Tensor, h: Tensor) -> Tensor:
     """sum_{j -> i} p_ij h_j in each head, side by side: p (E, H), h (V, H, C) -> (V, H C)."""
-    return torch.cat([adjacency.with_values(w) @ x for w, x in zip(p.unbind(1), h.unbind(1), strict=True)], 1)
-
-
-def match(pattern: Pattern, q: Tensor, k: Tensor) -> Tensor:
-    """<q_i, k_j> for each edge j -> i in each head: (V, H, C) twice -> (E, H)."""
-    return torch.stack([sampled(pattern, a, b) for a, b in zip(q.unbind(1), k.unbind(1), strict=True)], 1)
+    return multiply_each(adjacency.with_values(p), h).flatten(1)

@@ -19,14 +19,14 @@ class SAGE(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, bias: bool = True, root: bool = True):
         super().__init__()
-        self.neighbours = nn.Linear(in_dim, out_dim, bias=bias)
-        self.root = nn.Linear(in_dim, out_dim, bias=False) if root else None
+        self.neighbours = cotan.Linear(in_dim, out_dim, bias=bias)
+        self.root = cotan.Linear(in_dim, out_dim, bias=False) if root else None
 
     def forward(self, x: Tensor, mean_adjacency: cotan.Sparse) -> Tensor:
         if self.neighbours.in_features <= self.neighbours.out_features:  # gather the fewer channels
             y: Tensor = self.neighbours(mean_adjacency @ x)
         else:
-            y = mean_adjacency @ nn.functional.linear(x, self.neighbours.weight)
+            y = mean_adjacency @ cotan.linear(x, self.neighbours.weight)
             if self.neighbours.bias is not None:
                 y = y + self.neighbours.bias
         return y if self.root is None else y + self.root(x)

@@ -21,7 +21,7 @@ class SGC(nn.Module):
         if hops < 0:
             raise cotan.CotanError(f"sgc: hops={hops}, expected a whole number, zero or more")
         self.hops = hops
-        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.linear = cotan.Linear(in_dim, out_dim, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import segment_softmax
+from cotan.sparse import sampled, segment_softmax
 
-from .heads import check_heads, gather, match
+from .heads import check_heads, gather
 
 
 @cotan.layer("transformer", invariant_to=("isometry", "scale"))
@@ -27,12 +27,12 @@ class Transformer(nn.Module):
         super().__init__()
         check_heads("transformer", heads, out_dim)
         self.heads, self.dropout = heads, cotan.Dropout(dropout)
-        self.key, self.query, self.value = (nn.Linear(in_dim, out_dim, bias=bias) for _ in range(3))
-        self.root = nn.Linear(in_dim, out_dim, bias=bias) if root else None
+        self.key, self.query, self.value = (cotan.Linear(in_dim, out_dim, bias=bias) for _ in range(3))
+        self.root = cotan.Linear(in_dim, out_dim, bias=bias) if root else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         q, k, v = (f(x).unflatten(1, (self.heads, -1)) for f in (self.query, self.key, self.value))  # (V, H, C)
-        p = segment_softmax(match(adjacency.pattern, q * q.shape[2] ** -0.5, k), adjacency.pattern)  # (E, H)
+        p = segment_softmax(sampled(adjacency.pattern, q * q.shape[2] ** -0.5, k), adjacency.pattern)  # (E, H)
         p = self.dropout(p)
         y = gather(adjacency, p, v)
         return y if self.root is None else y + self.root(x)

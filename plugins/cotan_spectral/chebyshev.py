@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import add_linear, cross
 from cotan.sparse import composed_gradients, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
@@ -42,7 +43,7 @@ class Chebyshev(nn.Module):
         elif self.in_place(x, rescaled_laplacian):
             # Asked for outside: there the transpose is kept for the next time.
             transposed = rescaled_laplacian.T if torch.is_grad_enabled() else None
-            y = _Clenshaw.apply(rescaled_laplacian, transposed, x, self.weight)
+            return _Clenshaw.apply(rescaled_laplacian, transposed, x, self.weight, self.bias)
         else:
             y = clenshaw(x, self.weight, rescaled_laplacian)
         return y if self.bias is None else y + self.bias
@@ -89,12 +90,10 @@ class _Clenshaw(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, laplacian: cotan.Sparse, transposed: cotan.Sparse | None, x: Tensor, weight: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, laplacian: Any, transposed: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.matrices = laplacian, transposed
         ctx.save_for_backward(x, weight)
-        after, last = None, x @ weight[-1]
+        after, last = None, cotan.linear(x, weight[-1].T)
         for k in reversed(range(len(weight) - 1)):
             b = times(laplacian, last)
             if k and after is not None:
@@ -103,7 +102,7 @@ class _Clenshaw(torch.autograd.Function):
                 b.mul_(2)
             elif after is not None:
                 b.sub_(after)
-            _rows(b).addmm_(_rows(x), weight[k])
+            add_linear(b, x, weight[k].T, None if k else bias)
             after, last = last, b
         return last
 
@@ -111,20 +110,21 @@ class _Clenshaw(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         laplacian, transposed = ctx.matrices
+        g_bias = _rows(g).sum(0) if ctx.needs_input_grad[4] else None
         if torch.is_grad_enabled():  # a second derivative will be asked for
             y = clenshaw(x, weight, laplacian)
-            return None, None, *composed_gradients(y, (x, weight), ctx.needs_input_grad[2:], g)
-        g_x = torch.zeros_like(x) if ctx.needs_input_grad[2] else None
-        g_weight = torch.empty_like(weight)
+            return None, None, *composed_gradients(y, (x, weight), ctx.needs_input_grad[2:4], g), g_bias
         before, last = None, g.contiguous()
+        g_x = cotan.linear(last, weight[0]) if ctx.needs_input_grad[2] else None
+        g_weight = torch.empty_like(weight)
         for k, w in enumerate(weight):  # last = T_k(L^T) g
-            if g_x is not None:
-                _rows(g_x).addmm_(_rows(last), w.T)
-            torch.mm(_rows(x).T, _rows(last), out=g_weight[k])
+            if k and g_x is not None:
+                add_linear(g_x, last, w)
+            g_weight[k] = cross(_rows(x), _rows(last))
             if k + 1 < len(weight):
                 after = times(transposed, last)
                 before, last = last, after if before is None else after.lerp_(before, -1)
-        return None, None, g_x, g_weight
+        return None, None, g_x, g_weight, g_bias
 
 
 def _rows(x: Tensor) -> Tensor:

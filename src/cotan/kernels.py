@@ -65,19 +65,21 @@ def _bag(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> T
     return out
 
 
-def product(pattern: Pattern, values: Tensor, x: Tensor) -> Tensor:
+def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
+    """A x; with values (E, J), all A_j x for x (C, channels), and for x (C, J, channels) all A_j x_j or their sum."""
     pointer, col = pattern.index("rowptr"), pattern.index("col")
     if values.ndim == 1:
         return _bag(pointer, col, values, x)
     kernels = values.shape[1]
-    if ours := _triton(x):
+    if (ours := _triton(x)) and not (each and x.ndim == 3):
         return cast(Tensor, (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x))
-    if x.ndim == 2:
+    if x.ndim == 2 or each:
+        terms = (_bag(pointer, col, values[:, j], x if x.ndim == 2 else x[:, j]) for j in range(kernels))
         if is_compiling():
-            return torch.stack([_bag(pointer, col, values[:, j], x) for j in range(kernels)], 1)
-        out = x.new_empty(pattern.shape[0], kernels, x.shape[1])
-        for j in range(kernels):
-            out[:, j] = _bag(pointer, col, values[:, j], x)
+            return torch.stack(list(terms), 1)
+        out = x.new_empty(pattern.shape[0], kernels, x.shape[-1])
+        for j, term in enumerate(terms):
+            out[:, j] = term
         return out
     # sum_j A_j x_j is one product with the matrix whose columns are the pairs (column, j).
     if len(col) * kernels >= 2**31 or pattern.shape[1] * kernels >= 2**31:
@@ -127,5 +129,5 @@ def softmax(pattern: Pattern, s: Tensor) -> Tensor:
     if ours := _triton(s):
         return cast(Tensor, ours.softmax(pattern.index("rowptr"), s))
     row = pattern.index("row")
-    s = (s - largest(pattern, s).index_select(0, row)).exp()
-    return s / collected(pattern, s, False).index_select(0, row)
+    s = (s - largest(pattern, s).index_select(0, row)).exp_()
+    return s.div_(collected(pattern, s, False).index_select(0, row))

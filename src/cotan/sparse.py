@@ -37,7 +37,7 @@ class Sparse(Traceable):
     """An immutable sparse matrix: a `Pattern` and its values (E,), or (E, J) for J matrices on one pattern.
 
     `A @ x` multiplies with x of shape (C,) or (C, channels) or more; with values (E, J) it gives the J products
-    (R, J, channels), and `multiply_sum` their sum. `A.T` is the transpose.
+    (R, J, channels), `multiply_sum` and `multiply_each` take an x for each. `A.T` is the transpose.
 
     >>> A = Sparse.from_coo(row, col, values, (3, 3))
     """
@@ -244,13 +244,21 @@ def _beside(block: Sparse, x: Tensor) -> Tensor:
 
 def multiply_sum(matrix: Sparse, x: Tensor) -> Tensor:
     """sum_j A_j x_j: (R, channels) for values (E, J) and x (C, J, channels), as one product."""
+    return product(matrix.pattern, *_paired("multiply_sum", matrix, x))
+
+
+def multiply_each(matrix: Sparse, x: Tensor) -> Tensor:
+    """A_j x_j for each j: (R, J, channels) for values (E, J) and x (C, J, channels)."""
+    return product(matrix.pattern, *_paired("multiply_each", matrix, x), each=True)
+
+
+def _paired(name: str, matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
     values, x = _agreeing(matrix, x)
     if x.ndim != 3 or values.ndim != 2 or x.shape[1] != values.shape[1]:
         raise CotanError(
-            "multiply_sum: expected values (E, J) and x (C, J, channels), "
-            f"got {tuple(values.shape)} and {tuple(x.shape)}"
+            f"{name}: expected values (E, J) and x (C, J, channels), got {tuple(values.shape)} and {tuple(x.shape)}"
         )
-    return product(matrix.pattern, values, x)
+    return values, x
 
 
 def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> tuple[Sparse, Tensor]:

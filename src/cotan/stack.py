@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .dense import Linear
 from .dropout import Dropout
 from .errors import CotanError, unknown
 from .network import Network, create_layer
@@ -125,8 +126,8 @@ class Readout(nn.Module):
             raise unknown("readout", kind, READOUTS)
         per = registry.lookup("task", task).target.per
         self.per, self.kind, self.signal = per, kind, signal
-        self.score = nn.Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
-        self.linear: nn.Module = nn.Linear(in_dim, out_dim)
+        self.score = Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
+        self.linear: nn.Module = Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor, batch: Tensor, shapes: int) -> Tensor:
         if self.signal != "vertex":
@@ -162,7 +163,7 @@ _DIMS = {"sequence": 1, "image": 2, "volume": 3}
 
 
 def _pointwise(signal: str, in_dim: int, out_dim: int) -> nn.Module:
-    return nn.Linear(in_dim, out_dim) if signal == "vertex" else _CONV[signal](in_dim, out_dim, 1)
+    return Linear(in_dim, out_dim) if signal == "vertex" else _CONV[signal](in_dim, out_dim, 1)
 
 
 def _norm(kind: str, signal: str, width: int) -> nn.Module:

@@ -66,8 +66,70 @@ class _TracedProduct(Function):
     """`t_values`, if given, are the values in the order of the transpose; derivatives treat both as inputs."""
 
     @staticmethod
-    def forward(pattern: Pattern, values: Tensor, t_values: Tensor | None, x: Tensor) -> Tensor:
-        return kernels.product(pattern, values, x)
+    def forward(pattern: Pattern, each: bool, values: Tensor, t_values: Tensor | None, x: Tensor) -> Tensor:
+        return kernels.product(pattern, values, x, each)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.pattern, ctx.each = inputs[:2]
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        values, t_values, x = ctx.saved_tensors
+        pattern, g_values, g_x = ctx.pattern, None, None
+        if ctx.needs_input_grad[2]:
+            g_values = sampled(pattern, g, x)
+        if ctx.needs_input_grad[4]:
+            if t_values is None:
+                t_values = values.index_select(0, pattern.t_perm)
+            g_x = product(pattern.transposed, t_values, g, values, each=ctx.each)
+        return None, None, g_values, None, g_x
+
+
+class _Product(_TracedProduct):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedProduct.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[2:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None) -> Any:
+        return (None,) * 5 if g is None else _TracedProduct.backward(ctx, g)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, d_values: Tensor | None, ___: Any, d_x: Tensor | None) -> Any:
+        values, t_values, x = ctx.saved_tensors
+        return _sum_of(
+            None if d_values is None else product(ctx.pattern, d_values, x, each=ctx.each),
+            None if d_x is None else product(ctx.pattern, values, d_x, t_values, each=ctx.each),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pattern: Pattern, each: bool, *args: Any) -> Any:
+        values, t_values, x = args
+        if in_dims[2] is None and in_dims[3] is None and values.ndim == 1:
+            x = x.movedim(in_dims[4], 1)
+            return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
+        return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
+
+
+def product(
+    pattern: Pattern, values: Tensor, x: Tensor, t_values: Tensor | None = None, *, each: bool = False
+) -> Tensor:
+    """The product of the matrix of these values (E,) with x (C, channels): (R, channels).
+
+    With values (E, J), x (C, channels) gives all A_j x (R, J, channels), and x (C, J, channels) gives sum_j A_j x_j; or
+    with `each` all A_j x_j (R, J, channels).
+    """
+    return apply(_TracedProduct, _Product, pattern, each, values, t_values, x)
+
+
+class _TracedSampled(Function):
+    @staticmethod
+    def forward(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+        return kernels.sampled(pattern, a, b)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -76,72 +138,21 @@ class _TracedProduct(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        values, t_values, x = ctx.saved_tensors
-        pattern, g_values, g_x = ctx.pattern, None, None
-        if ctx.needs_input_grad[1]:
-            g_values = sampled(pattern, g, x)
-        if ctx.needs_input_grad[3]:
-            if t_values is None:
-                t_values = values.index_select(0, pattern.t_perm)
-            g_x = product(pattern.transposed, t_values, g, values)
-        return None, g_values, None, g_x
-
-
-class _Product(_TracedProduct):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedProduct.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[1:])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor | None) -> Any:
-        return (None,) * 4 if g is None else _TracedProduct.backward(ctx, g)
-
-    @staticmethod
-    def jvp(ctx: Any, _: Any, d_values: Tensor | None, __: Any, d_x: Tensor | None) -> Any:
-        values, t_values, x = ctx.saved_tensors
-        return _sum_of(
-            None if d_values is None else product(ctx.pattern, d_values, x),
-            None if d_x is None else product(ctx.pattern, values, d_x, t_values),
-        )
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, values: Tensor, t_values: Tensor | None, x: Tensor) -> Any:
-        if in_dims[1] is None and in_dims[2] is None and values.ndim == 1:
-            x = x.movedim(in_dims[3], 1)
-            return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
-        return _looped(_Product.apply, info.batch_size, in_dims, pattern, values, t_values, x)
-
-
-def product(pattern: Pattern, values: Tensor, x: Tensor, t_values: Tensor | None = None) -> Tensor:
-    """The product of the matrix of these values (E,) with x (C, channels): (R, channels).
-
-    With values (E, J), x (C, channels) gives all A_j x (R, J, channels), and x (C, J, channels) gives sum_j A_j x_j.
-    """
-    return apply(_TracedProduct, _Product, pattern, values, t_values, x)
-
-
-class _TracedSampled(Function):
-    @staticmethod
-    def forward(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
-        return kernels.sampled(pattern, a, b)
-
-    setup_context = _TracedProduct.setup_context
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
         a, b = ctx.saved_tensors
-        pattern, g_a, g_b = ctx.pattern, None, None
+        pattern, g_a, g_b, each = ctx.pattern, None, None, a.ndim == b.ndim
         if ctx.needs_input_grad[1]:
-            g_a = product(pattern, g, b)
+            g_a = product(pattern, g, b, each=each)
         if ctx.needs_input_grad[2]:
-            g_b = product(pattern.transposed, g.index_select(0, pattern.t_perm), a, g)
+            g_b = product(pattern.transposed, g.index_select(0, pattern.t_perm), a, g, each=each)
         return None, g_a, g_b
 
 
 class _Sampled(_TracedSampled):
-    setup_context = _Product.setup_context
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _TracedSampled.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> Any:
@@ -163,9 +174,11 @@ class _Sampled(_TracedSampled):
 def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     """(E,) the inner products <a_row, b_col> at the entries: the entries of a b^T that the pattern has.
 
-    a (R, channels), b (C, channels). One of them may be (.., J, channels): then (E, J).
+    a (R, channels), b (C, channels). One or both may be (.., J, channels): then (E, J), the j-th of one with that of the other.
     """
-    if a.shape[0] != pattern.shape[0] or b.shape[0] != pattern.shape[1] or a.shape[-1] != b.shape[-1]:
+    sets = {t.shape[1] for t in (a, b) if t.ndim == 3}
+    ends = (a.shape[0], b.shape[0])
+    if ends != pattern.shape or a.shape[-1] != b.shape[-1] or len(sets) > 1:
         raise CotanError(
             f"expected a (R, C), b (S, C) for a {pattern.shape} pattern, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
@@ -205,7 +218,8 @@ class _Collect(_TracedCollect):
 class _TracedSpread(Function):
     @staticmethod
     def forward(pattern: Pattern, columns: bool, x: Tensor) -> Tensor:
-        return x.index_select(0, pattern.index("col" if columns else "row"))
+        # Of what is not contiguous, torch takes 16 times as long to take rows.
+        return x.contiguous().index_select(0, pattern.index("col" if columns else "row"))
 
     setup_context = _TracedCollect.setup_context
 

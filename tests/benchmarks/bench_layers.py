@@ -5,7 +5,7 @@
 Graphs: a triangulated square (100k vertices, 600k edges), a power-law graph (100k nodes, 2M edges), and Cora, or one of
 its size without COTAN_DATA. The two of a pair take turns; the ratio is the median over the rounds of peer / ours. What
 depends on the graph alone, cotan takes from its plan and PyG computes in each call, but for the GCNConv that is `cached`.
-`dense` is what the products with the weights alone take, which both sides do alike: no ratio exceeds PyG / dense.
+`dense` is what the products with the weights alone take by torch, as PyG does them; cotan's (`cotan.linear`) may take less.
 Memory (Linux) is what one forward and backward add to the peak, each in a process of its own.
 """
 
@@ -86,7 +86,7 @@ def _both_ways(function: Callable[[Tensor], Tensor], module: nn.Module, x: Tenso
 
 
 def dense(products: int, nodes: int) -> Callable[[], object]:
-    """What both sides must multiply, forward and backward, and nothing else: no memory is asked for."""
+    """The products with the weights by torch, forward and backward, and nothing else: no memory is asked for."""
     (x, g), y, w = torch.randn(2, nodes, CHANNELS), torch.empty(nodes, CHANNELS), torch.eye(CHANNELS)
     g_w = torch.empty_like(w)
 
