@@ -21,9 +21,10 @@ class VoxelDBN(nn.Module):
     of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
     shapes.
 
-    - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
+    - resolution, fill, method, normalize, padding, samples: the voxels it asks for (see ``voxels``).
     - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
     - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+    - mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
     - pretraining: epochs of each stage by which ``fit`` first trains it without classes (see ``pretrain``).
 
     ``sample`` makes shapes.
@@ -42,12 +43,14 @@ class VoxelDBN(nn.Module):
         method: str = "auto",
         normalize: str = "box",
         padding: float = 1.0,
+        samples: int = 1,
         widths: Sequence[int] = (24, 64),
         kernels: Sequence[int] = (6, 4),
         strides: Sequence[int] = (2, 2),
         hidden: int = 400,
         top: int = 500,
         turn: float = 0.25,
+        mirror: bool = False,
         pretraining: int = 10,
     ) -> None:
         super().__init__()
@@ -59,9 +62,9 @@ class VoxelDBN(nn.Module):
             raise cotan.CotanError(
                 f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
             )
-        options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
-        self.needs = {"voxels": cotan.node("voxels", **options)}
-        self.turn, self.classes, self.pretraining = turn, out_dim, pretraining
+        place = {"resolution": resolution, "normalize": normalize, "padding": padding, "samples": samples}
+        self.needs = {"voxels": cotan.node("voxels", fill=fill, method=method, **place)}
+        self.turn, self.mirror, self.classes, self.pretraining = turn, mirror, out_dim, pretraining
         layers: list[ConvRBM | DenseRBM] = []
         channels, side = 1, resolution
         for width, kernel, stride in zip(widths, kernels, strides, strict=True):
@@ -75,9 +78,11 @@ class VoxelDBN(nn.Module):
         self.top = DenseRBM(hidden, top, classes=out_dim)
 
     def forward(self, voxels: Tensor) -> Tensor:
-        if self.training and self.turn:
-            voxels = turned(voxels, self.turn)
-        return self.top.label_scores(self.up(voxels))
+        return self.top.label_scores(self.up(self.moved(voxels) if self.training else voxels))
+
+    def moved(self, voxels: Tensor) -> Tensor:
+        """As training sees them."""
+        return turned(voxels, self.turn, mirror=self.mirror) if self.turn or self.mirror else voxels
 
     def before_training(
         self, batches: Sequence[tuple[dict[str, Tensor], Tensor]], say: Callable[[str], object]

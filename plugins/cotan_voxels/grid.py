@@ -27,7 +27,7 @@ class Grid(NamedTuple):
 
 
 def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: float) -> Grid:
-    """Fit a shape into ``resolution``^3 voxels, leaving ``padding`` of them free on every side.
+    """Fit a shape into ``resolution``^3 voxels, leaving ``padding`` of them free on every side (less than none: cut off).
 
     ``box`` centres the bounding box and fits its longest side; ``sphere`` centres the centroid of the surface and fits
     the farthest corner, so that no rotation about it leaves the grid; ``none`` takes [-1, 1]^3 to be the grid.
@@ -37,8 +37,8 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         raise cotan.CotanError(f"voxels need a resolution from 2 to 1024, got {resolution}")
     if normalize not in NORMALIZATIONS:
         raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
-    if not 0 <= 2 * padding < resolution:
-        raise cotan.CotanError(f"padding must be from 0 to below half of the resolution {resolution}, got {padding}")
+    if not 2 * padding < resolution:
+        raise cotan.CotanError(f"padding must be below half of the resolution {resolution}, got {padding}")
     if face.numel() == 0:
         raise cotan.CotanError("voxels need a mesh with faces, got none")
     triangles = pos.detach().double()[face.t()]  # (F, 3, 3)

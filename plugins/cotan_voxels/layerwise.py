@@ -80,9 +80,13 @@ def _seen(model: VoxelDBN, voxels: Tensor, number: int) -> Tensor:
 def start(machine: ConvRBM | DenseRBM, seen: list[Tensor], sparsity: float) -> None:
     """Visible units begin at their mean, log(p / (1 - p)): the machine has to learn only what departs from it.
 
-    Those of a convolution begin on for the share that is asked for: one that is never on would not learn.
+    Weights begin so large that shapes tell hidden units apart, however faint they are. Those of a convolution begin on
+    for the share that is asked for: one that is never on would not learn.
     """
     mean = sum(v.sum(0) for v in seen) / sum(len(v) for v in seen)
+    machine.mean.copy_(mean)
+    spread = machine.field(seen[0]).var(0, correction=0).mean().sqrt()
+    machine.weight *= 1.5 / spread.clamp(min=0.01)
     field = torch.logit(mean.clamp(1e-2, 1 - 1e-2))
     machine.visible.copy_(field / machine.counts if isinstance(machine, DenseRBM) else field)
     if sparsity and isinstance(machine, ConvRBM):

@@ -11,7 +11,6 @@ from .associative import top_machine
 from .dbn import VoxelDBN
 from .layerwise import one_layer
 from .together import all_layers
-from .turn import turned
 
 
 def pretrain(
@@ -47,8 +46,7 @@ def pretrain(
 
     def batches() -> Iterable[tuple[Tensor, Tensor]]:
         for pick in torch.randperm(len(voxels)).split(batch_size):
-            shapes = voxels[pick].to(device)
-            yield (turned(shapes, model.turn) if model.turn else shapes), label[pick].to(device)
+            yield model.moved(voxels[pick].to(device)), label[pick].to(device)
 
     history: list[list[float]] = []
 

@@ -3,6 +3,8 @@
     p(v, h) = exp(-E(v, h)) / Z
 
 A machine says its energy E and the two conditionals; learning needs no more (`contrastive_loss`).
+In the energy v stands less its mean m, which `pretrain` sets: it only shifts the biases of h, but units that are rarely
+on would else tell the weights little but that they are off (Montavon and Müller 2012).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch.nn import functional
 
 
 class ConvRBM(nn.Module):
-    r"""E = -sum h (W * v) - b sum h - c v, where * is a convolution with stride over a grid.
+    r"""E = -sum h (W * (v - m)) - b sum h - c v, where * is a convolution with stride over a grid.
 
     v (B, C, r, r, r) and h (B, D, s, s, s) with s = (r - kernel) / stride + 1; b is one number a channel of h, c one a
     unit of v.
@@ -26,11 +28,12 @@ class ConvRBM(nn.Module):
         self.weight = nn.Parameter(spread * torch.randn(out_dim, in_dim, kernel, kernel, kernel))
         self.hidden = nn.Parameter(torch.full((out_dim, 1, 1, 1), -1.0))
         self.visible = nn.Parameter(torch.zeros(in_dim, side, side, side))
+        self.register_buffer("mean", torch.zeros(in_dim, side, side, side))
         used = (self.side - 1) * stride + kernel  # a rest of the grid that no window reaches
         self.rest = side - used
 
     def field(self, v: Tensor) -> Tensor:
-        return functional.conv3d(v, self.weight, stride=self.stride) + self.hidden
+        return functional.conv3d(v - self.mean, self.weight, stride=self.stride) + self.hidden
 
     def up(self, v: Tensor) -> Tensor:
         """p(h = 1 | v)."""
@@ -47,7 +50,7 @@ class ConvRBM(nn.Module):
 
 
 class DenseRBM(nn.Module):
-    r"""E = -h W v - b h - c v. The last ``classes`` units of v, if any, are a choice of one: the label.
+    r"""E = -h W (v - m) - b h - c v. The last ``classes`` units of v, if any, are a choice of one: the label.
 
     The label counts ``copies`` times, as if its units were repeated: one among hundreds is else not heard.
     """
@@ -60,10 +63,11 @@ class DenseRBM(nn.Module):
         self.weight = nn.Parameter(2 / in_dim**0.5 * torch.randn(out_dim, in_dim + classes) / counts)
         self.hidden = nn.Parameter(torch.zeros(out_dim))
         self.visible = nn.Parameter(torch.zeros(in_dim + classes))
+        self.register_buffer("mean", torch.zeros(in_dim + classes))
         self.register_buffer("counts", counts, persistent=False)
 
     def field(self, v: Tensor) -> Tensor:
-        return functional.linear(v * self.counts, self.weight, self.hidden)
+        return functional.linear((v - self.mean) * self.counts, self.weight, self.hidden)
 
     def up(self, v: Tensor) -> Tensor:
         """p(h = 1 | v)."""
@@ -84,9 +88,9 @@ class DenseRBM(nn.Module):
     def label_scores(self, v: Tensor) -> Tensor:
         r"""log p(v, y) up to a constant, for each label y, summed over h: (B, classes) from v (B, in_dim).
 
-        m c_y + sum_j log(1 + exp(b_j + m W_jy + (W v)_j)), where m is the number of copies
+        m c_y + sum_j log(1 + exp(b_j + m W_jy + (W v)_j)), where m is the number of copies (and v as above)
         """
-        rest = functional.linear(v, self.weight[:, : -self.classes], self.hidden)  # (B, J)
+        rest = self.field(functional.pad(v, [0, self.classes]))  # (B, J)
         weight, bias = self.weight * self.counts, self.visible * self.counts
         label = weight[:, -self.classes :].T  # (classes, J)
         return functional.softplus(rest[:, None] + label).sum(2) + bias[-self.classes :]

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
-def turned(grid: Tensor, angle: float, scale: float = 0.1) -> Tensor:
+def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = False) -> Tensor:
     """Each of the grids (B, R, R, R) turned about its middle by a random rotation, and stretched by a random factor.
 
     The rotation vector is uniform in a cube of half-side ``angle`` (radians), the factor in [1 - scale, 1 + scale].
+    With ``mirror`` it is first moved by one of the 48 symmetries of the cube: axes swapped, and each reversed or not.
     """
     b = len(grid)
     vector = (2 * torch.rand(b, 3, device=grid.device, dtype=grid.dtype) - 1) * angle
     skew = grid.new_zeros(b, 3, 3)
     for k in range(3):
         skew[:, k - 2, k - 1], skew[:, k - 1, k - 2] = -vector[:, k], vector[:, k]
+    rotation = torch.linalg.matrix_exp(skew)
+    if mirror:
+        axes = functional.one_hot(torch.rand(b, 3, device=grid.device).argsort(1), 3).to(grid)
+        rotation = axes * (2 * torch.randint_like(vector, 2) - 1)[:, None] @ rotation
     factor = 1 + (2 * torch.rand(b, 1, 1, device=grid.device, dtype=grid.dtype) - 1) * scale
-    motion = torch.cat([torch.linalg.matrix_exp(skew) * factor, grid.new_zeros(b, 3, 1)], 2)
-    at = torch.nn.functional.affine_grid(motion, [b, 1, *grid.shape[1:]], align_corners=False)
-    out = torch.nn.functional.grid_sample(grid[:, None], at, padding_mode="border", align_corners=False)
+    motion = torch.cat([rotation * factor, grid.new_zeros(b, 3, 1)], 2)
+    at = functional.affine_grid(motion, [b, 1, *grid.shape[1:]], align_corners=False)
+    out = functional.grid_sample(grid[:, None], at, padding_mode="border", align_corners=False)
     return out[:, 0].clamp(min=grid.min(), max=grid.max())  # interpolation rounds beyond them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import cotan
@@ -30,6 +31,7 @@ def voxels(
     method: str = "auto",
     normalize: str = "box",
     padding: float = 1.0,
+    samples: int = 1,
     truncation: float = 3.0,
 ) -> Tensor:
     r"""A grid of voxels, (R, R, R), with axes x, y, z of the shape.
@@ -45,7 +47,8 @@ def voxels(
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
-    - padding: free voxels on each side.
+    - padding: free voxels on each side; less than none cuts off what lies that far out.
+    - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
     """
     if fill not in FILLS:
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
@@ -53,7 +56,14 @@ def voxels(
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
     if not truncation > 0:
         raise cotan.CotanError(f"truncation must be positive, got {truncation}")
-    grid = place(pos, face, resolution, normalize, padding)
+    if samples < 1:
+        raise cotan.CotanError(f"samples must be one or more, got {samples}")
+    grid = place(pos, face, resolution * samples, normalize, padding * samples)
+    fine = _filled(face, grid, resolution * samples, fill, method, truncation * samples)
+    return torch.nn.functional.avg_pool3d(fine[None], samples)[0] if samples > 1 else fine
+
+
+def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, truncation: float) -> Tensor:
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
     name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method

@@ -5,6 +5,7 @@ import torch
 
 import cotan
 from cotan_voxels.dbn import VoxelDBN
+from cotan_voxels.layerwise import start
 from cotan_voxels.picture import primitives, slices, solids
 from cotan_voxels.pretrain import pretrain
 from cotan_voxels.rbm import ConvRBM, DenseRBM, contrastive_loss, draw
@@ -38,8 +39,8 @@ def states(machine):
 
 def test_conditionals_are_those_of_the_energy(machine):
     with torch.no_grad():
-        for parameter in machine.parameters():
-            parameter.normal_()
+        for tensor in (*machine.parameters(), machine.mean):
+            tensor.normal_()
         v, h, joint = states(machine)
         up = (joint / joint.sum(1, keepdim=True)) @ h.flatten(1)
         assert torch.allclose(machine.up(v).flatten(1), up)
@@ -51,8 +52,8 @@ def test_label_scores_sum_the_hidden_units_out():
     torch.manual_seed(0)
     machine = DenseRBM(4, 3, classes=3).double()
     with torch.no_grad():
-        for parameter in machine.parameters():
-            parameter.normal_()
+        for tensor in (*machine.parameters(), machine.mean):
+            tensor.normal_()
         v, _, joint = states(machine)
         by_label = joint.sum(1).view(3, 16)
         expected = (by_label / by_label.sum(0)).T
@@ -61,6 +62,7 @@ def test_label_scores_sum_the_hidden_units_out():
 
 def test_contrastive_gradient_is_that_of_the_likelihood(machine):
     """With a chain drawn from the model itself, its mean is the exact gradient."""
+    machine.mean.uniform_()
     v, _, joint = states(machine)
     data = v[:3]
 
@@ -166,6 +168,18 @@ def test_sparsity_is_reached():
     grid, label = bars(40)
     pretrain(model, grid, label, epochs=20, lr=1e-2, sparsity=0.1, together=0)
     assert float(model.up(grid, 1).detach().mean()) == pytest.approx(0.1, abs=0.06)
+
+
+@pytest.mark.parametrize("faint", [1.0, 0.05])
+def test_units_begin_different_between_shapes(faint):
+    torch.manual_seed(0)
+    grid = faint * bars(40)[0]
+    conv, dense = ConvRBM(1, 4, 12, kernel=4, stride=2), DenseRBM(12**3, 10)
+    for machine, seen in ((conv, grid[:, None]), (dense, grid.flatten(1))):
+        start(machine, [seen[:20], seen[20:]], 0.0)
+        units = machine.up(seen).detach()
+        assert units.std(0).mean() > 0.1
+        assert units.mean() == pytest.approx(0.5 if machine is dense else 0.3, abs=0.1)
 
 
 def test_units_that_do_nothing_are_named():

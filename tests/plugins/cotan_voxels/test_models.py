@@ -81,6 +81,18 @@ def test_turns_keep_a_ball_and_move_a_rod():
     assert moved[:, 16, 16, 28].max() < 0.9
 
 
+def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
+    corner = torch.zeros(1, 4, 4, 4, dtype=torch.float64)
+    corner[0, 0, 0, 0], corner[0, 1, 0, 0], corner[0, 1, 1, 0] = 3, 2, 1  # no two symmetries agree on it
+    torch.manual_seed(0)
+    moved = turned(corner.expand(1000, 4, 4, 4), 0.0, 0.0, mirror=True)
+    assert torch.allclose(moved, moved.round(), atol=1e-9)
+    assert torch.equal(moved.round().flatten(1).sort().values[:, -4:], torch.tensor([0.0, 1, 2, 3]).expand(1000, 4))
+    seen, times = moved.round().flatten(1).unique(dim=0, return_counts=True)
+    assert len(seen) == 48
+    assert times.min() > 5
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

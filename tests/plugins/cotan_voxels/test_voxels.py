@@ -175,6 +175,25 @@ def test_sphere_keeps_the_size_under_rotation():
     assert len(pitches) == 1
 
 
+def test_less_than_no_padding_cuts_off():
+    pos, face = tensors(ANALYTIC["torus"][0])
+    pos = pos @ rotation(2).T
+    whole = voxels(pos, face, resolution=32, padding=0)
+    assert torch.equal(voxels(pos, face, resolution=24, padding=-4), whole[4:-4, 4:-4, 4:-4])
+
+
+def test_samples_give_the_share_of_a_voxel_that_is_inside():
+    pos, face = tensors(trimesh.creation.box())
+    found = voxels(pos * 5, face, resolution=8, normalize="box", padding=1.5, samples=4)  # 5 voxels of 8 long
+    side = torch.tensor([0, 0.5, 1, 1, 1, 1, 0.5, 0], dtype=torch.float64)
+    assert torch.equal(found, side[:, None, None] * side[:, None] * side)
+    pos, face = tensors(ANALYTIC["sphere"][0])
+    few, many = (float(voxels(pos, face, resolution=8, samples=n).sum()) * (2 / 6) ** 3 for n in (1, 8))
+    assert abs(many - 4 / 3 * math.pi) < 0.02 < abs(few - 4 / 3 * math.pi)
+    distance = voxels(pos, face, resolution=12, fill="tsdf", samples=3)
+    assert (distance - voxels(pos, face, resolution=12, fill="tsdf")).abs().max() < 0.1
+
+
 @pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
 def test_padding_is_free(padding):
     pos, face = tensors(ANALYTIC["box"][0])
@@ -211,6 +230,7 @@ def test_unreferenced_vertices_do_not_count():
         ({"method": "guess"}, "auto, parity, winding, flood; got 'guess'"),
         ({"normalize": "unit"}, "box, sphere, none; got 'unit'"),
         ({"padding": 16}, "below half of the resolution 32, got 16"),
+        ({"samples": 0}, "samples must be one or more, got 0"),
         ({"fill": "tsdf", "truncation": 0}, "truncation must be positive, got 0"),
     ],
 )
