@@ -20,6 +20,7 @@ _HOME = {
     "nodes": ("node", "source", "Node"),
     "plan": ("compute", "counts", "make_plan", "Plan"),
     "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs", "on_domain"),
+    "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
     "stack": ("Readout", "pool"),
     "sparse": ("Sparse",),
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from .benchmark import bench as bench
     from .datasets import Splits as Splits
     from .datasets import load_dataset as load_dataset
+    from .dense import Linear as Linear
+    from .dense import linear as linear
     from .dropout import Dropout as Dropout
     from .errors import CotanError as CotanError
     from .errors import MeshWarning as MeshWarning

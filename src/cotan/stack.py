@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .dense import Linear
 from .dropout import Dropout
 from .errors import CotanError, unknown
 from .network import Network, create_layer
@@ -162,7 +163,7 @@ _DIMS = {"sequence": 1, "image": 2, "volume": 3}
 
 
 def _pointwise(signal: str, in_dim: int, out_dim: int) -> nn.Module:
-    return nn.Linear(in_dim, out_dim) if signal == "vertex" else _CONV[signal](in_dim, out_dim, 1)
+    return Linear(in_dim, out_dim) if signal == "vertex" else _CONV[signal](in_dim, out_dim, 1)
 
 
 def _norm(kind: str, signal: str, width: int) -> nn.Module:

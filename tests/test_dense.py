@@ -1,0 +1,76 @@
+"""Linear: torch's numbers, whichever library multiplies."""
+
+import pytest
+import torch
+from torch.nn.functional import linear as by_torch
+
+import cotan
+from cotan import dense
+
+
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch):
+    """By oneDNN also where MKL is as wide."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("a torch without oneDNN")
+    monkeypatch.setattr(dense, "wider", lambda: True)
+
+
+def gradients(function, *inputs, g):
+    inputs = [t.clone().requires_grad_() for t in inputs]
+    y = function(*inputs)
+    return [y, *torch.autograd.grad(y, inputs, g)]
+
+
+@pytest.mark.parametrize("rows", [1, 511, 640, 1000, 2**14 + 3])
+@pytest.mark.parametrize(("a", "b"), [(64, 64), (48, 16), (3, 130)])
+def test_values_and_gradients_are_those_of_torch(rows, a, b):
+    x, weight, bias, g = torch.randn(rows, a), torch.randn(b, a), torch.randn(b), torch.randn(rows, b)
+    ours, theirs = gradients(cotan.linear, x, weight, bias, g=g), gradients(by_torch, x, weight, bias, g=g)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * rows**0.5)
+
+
+def test_parts_of_wider_matrices_and_expanded_gradients():
+    wide, weight = torch.randn(600, 200), torch.randn(40, 200)
+    for x, w in ((wide[:, 50:90], weight[:, 10:50]), (wide.T[:90].T, weight[:, :90])):
+        g = torch.ones(1, 1).expand(600, 40)
+        for mine, other in zip(gradients(cotan.linear, x, w, g=g), gradients(by_torch, x, w, g=g), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
+    a, b = wide[:, :30], wide[:, 100:]
+    torch.testing.assert_close(dense.over_rows(a, b), a.T @ b, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(dense.over_rows(b, a), b.T @ a, rtol=1e-4, atol=1e-3)
+
+
+def test_only_what_learns_gets_a_gradient_and_a_second_one():
+    layer, x = cotan.Linear(8, 8), torch.randn(600, 8, requires_grad=True)
+    layer.weight.requires_grad_(False)
+    (first,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    y = layer(x)
+    expected = 6 * (y * layer.weight.sum(1)) @ layer.weight  # of sum_i (d/dx_i) y^3 = 3 y^2 W
+    torch.testing.assert_close(second, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_forward_mode_vmap_and_the_compiler_take_torchs():
+    layer, x = cotan.Linear(8, 4), torch.randn(600, 8)
+    _, tangent = torch.func.jvp(layer, (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(tangent, layer.weight.sum(1).expand(600, 4))
+    assert torch.func.vmap(layer)(torch.stack([x, x])).shape == (2, 600, 4)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_other_inputs_are_torchs_own():
+    layer = cotan.Linear(8, 4)
+    assert layer(torch.randn(2, 600, 8)).shape == (2, 600, 4)
+    assert layer.double()(torch.randn(600, 8, dtype=torch.float64)).dtype == torch.float64
+    assert layer(torch.zeros(0, 8, dtype=torch.float64)).shape == (0, 4)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        cotan.Linear(9, 4)(torch.randn(600, 8))
+
+
+def test_where_it_is_not_wider_torch_multiplies(monkeypatch):
+    monkeypatch.setattr(dense, "wider", lambda: False)
+    monkeypatch.setattr(dense, "by_onednn", None)
+    cotan.Linear(8, 4)(torch.randn(600, 8)).sum().backward()
