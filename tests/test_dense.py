@@ -31,6 +31,16 @@ def test_values_and_gradients_are_those_of_torch(rows, a, b):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * rows**0.5)
 
 
+def test_rows_are_the_same_in_one_piece_and_in_parts(monkeypatch):
+    x, weight, bias = torch.randn(1003, 300), torch.randn(7, 300), torch.randn(7)
+    monkeypatch.setattr(dense, "_known", set())
+    whole = dense.rows_times(x, weight, bias)
+    assert dense._known == {1003}
+    monkeypatch.setattr(dense, "_known", set(range(dense.KNOWN)))
+    assert torch.equal(dense.rows_times(x, weight, bias), whole)
+    assert len(dense._known) == dense.KNOWN
+
+
 def test_parts_of_wider_matrices_and_expanded_gradients():
     wide, weight = torch.randn(600, 200), torch.randn(40, 200)
     for x, w in ((wide[:, 50:90], weight[:, 10:50]), (wide.T[:90].T, weight[:, :90])):

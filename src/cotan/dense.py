@@ -18,6 +18,8 @@ from torch.nn.functional import linear as by_torch
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
+KNOWN = 32  # numbers of rows
+_known: set[int] = set()
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
 
 
@@ -58,24 +60,31 @@ class _Linear(torch.autograd.Function):
 
 
 def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b."""
-    n = whole(len(x))
-    y = by_onednn(x[:n], weight, bias)
-    return y if n == len(x) else torch.cat([y, by_torch(x[n:], weight, bias)])
+    """x W^T + b, each row the same to the last digit, whether by itself or in parts."""
+    if known(len(x)):
+        return by_onednn(x, weight, bias)
+    n = len(x) - len(x) % STEP
+    tail = x.new_zeros(STEP, x.shape[1])
+    tail[: len(x) - n] = x[n:]
+    return torch.cat([by_onednn(x[:n], weight, bias), by_onednn(tail, weight, bias)[: len(x) - n]])
 
 
 def over_rows(a: Tensor, b: Tensor) -> Tensor:
     """a^T b."""
     if a.shape[1] > b.shape[1]:
         return over_rows(b, a).T  # oneDNN copies its first factor: the narrower one
-    n = whole(len(a))
+    n = len(a) if len(a) >= MANY else len(a) - len(a) % STEP
     y = by_onednn(a[:n].T, b[:n].T)
     return y if n == len(a) else y.addmm_(a[n:].T, b[n:])
 
 
-def whole(rows: int) -> int:
-    """The rows that oneDNN gets. For each new number of them it compiles, 0.5 ms, so that few should be new."""
-    return rows if rows >= MANY else rows - rows % STEP
+def known(rows: int) -> bool:
+    """Whether oneDNN may get them in one piece. It compiles for each new number of rows, 0.5 ms: worth it for the first
+    few, which come again where shapes are alike, and for many rows.
+    """
+    if rows < MANY and rows % STEP and len(_known) < KNOWN:
+        _known.add(rows)
+    return rows >= MANY or rows % STEP == 0 or rows in _known
 
 
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
