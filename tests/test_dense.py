@@ -1,124 +1,124 @@
-"""`cotan.linear` against torch's, where it goes another way and where not."""
+"""Dense products: torch's numbers, whichever library multiplies."""
 
 import pytest
 import torch
-from torch.nn import functional
+from torch.nn.functional import linear as by_torch
 
 import cotan
-from cotan.dense import add_linear, cross
-
-MANY, FEW = 3000, 5  # rows: with 64 x 64 weights, 12 million products, and few
+from cotan import dense
 
 
-def inputs(rows, *, bias=True, in_dim=64, out_dim=64, dtype=torch.float32):
-    torch.manual_seed(0)
-    tensors = torch.randn(rows, in_dim), torch.randn(out_dim, in_dim), torch.randn(out_dim) if bias else None
-    return [None if t is None else t.to(dtype).requires_grad_() for t in tensors]
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch):
+    """By oneDNN also where MKL is as wide."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("a torch without oneDNN")
+    monkeypatch.setattr(dense, "wider", lambda: True)
 
 
-def oracle(*tensors):
-    """In float64."""
-    return functional.linear(*(None if t is None else t.double() for t in tensors)).float()
+def gradients(function, *inputs, g):
+    inputs = [t.clone().requires_grad_() for t in inputs]
+    y = function(*inputs)
+    return [y, *torch.autograd.grad(y, inputs, g)]
 
 
-@pytest.mark.parametrize("rows", [MANY, FEW, 0])
-@pytest.mark.parametrize("bias", [True, False])
-def test_it_is_torch_s_with_first_and_second_derivatives(rows, bias):
-    tensors = inputs(rows, bias=bias)
-    leaves = [t for t in tensors if t is not None]
-    cotangent = torch.randn(rows, 64)
-    found = []
-    for function in (cotan.linear, oracle):
-        y = function(*tensors)
-        first = torch.autograd.grad((y.square() * cotangent).sum(), leaves, create_graph=True)
-        second = torch.autograd.grad(first[0].square().sum() + first[1].square().sum() / MANY, leaves)
-        found.append([y, *first, *second])
-    for ours, exact in zip(*found, strict=True):
-        size = float(exact.detach().abs().max()) if rows else 0
-        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-5 * size)
+@pytest.mark.parametrize("rows", [1, 511, 640, 1000, 2**14 + 3])
+@pytest.mark.parametrize(("a", "b"), [(64, 64), (48, 16), (3, 130)])
+def test_values_and_gradients_are_those_of_torch(rows, a, b):
+    x, weight, bias, g = torch.randn(rows, a), torch.randn(b, a), torch.randn(b), torch.randn(rows, b)
+    ours, theirs = gradients(cotan.linear, x, weight, bias, g=g), gradients(by_torch, x, weight, bias, g=g)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * rows**0.5)
 
 
-def test_rows_in_any_arrangement():
-    x, weight, bias = (t.detach() for t in inputs(MANY))
-    expected = functional.linear(x, weight, bias)
-    wide = torch.cat([x, x], 1)
-    for there in (wide[:, :64], x.T.contiguous().T, x.view(100, 30, 64), x.view(100, 30, 64).transpose(0, 1)):
-        y = cotan.linear(there, weight.T.contiguous().T, bias)
-        assert y.shape == there.shape
-        torch.testing.assert_close(y, functional.linear(there, weight, bias), rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(cotan.linear(x[:, None], weight, bias)[:, 0], expected, rtol=1e-5, atol=1e-4)
+def test_rows_are_the_same_in_one_piece_and_in_parts(monkeypatch):
+    x, weight, bias = torch.randn(1003, 300), torch.randn(7, 300), torch.randn(7)
+    monkeypatch.setattr(dense, "_known", set())
+    whole = dense.rows_times(x, weight, bias)
+    assert dense._known == {1003}
+    monkeypatch.setattr(dense, "_known", set(range(dense.KNOWN)))
+    assert torch.equal(dense.rows_times(x, weight, bias), whole)
+    assert len(dense._known) == dense.KNOWN
 
 
-def test_one_not_a_number_stays_in_its_row():
-    x, weight, bias = (t.detach() for t in inputs(MANY))
-    x[7, 3] = float("nan")
-    y = cotan.linear(x, weight, bias)
-    assert y[7].isnan().all()
-    assert int(y.isnan().any(1).sum()) == 1
+def test_parts_of_wider_matrices_and_expanded_gradients():
+    wide, weight = torch.randn(600, 200), torch.randn(40, 200)
+    for x, w in ((wide[:, 50:90], weight[:, 10:50]), (wide.T[:90].T, weight[:, :90])):
+        g = torch.ones(1, 1).expand(600, 40)
+        for mine, other in zip(gradients(cotan.linear, x, w, g=g), gradients(by_torch, x, w, g=g), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
+    a, b = wide[:, :30], wide[:, 100:]
+    torch.testing.assert_close(dense.cross(a, b), a.T @ b, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(dense.cross(b, a), b.T @ a, rtol=1e-4, atol=1e-3)
 
 
-def test_other_ways_to_differentiate():
-    x, weight, bias = inputs(MANY)
-    tangent = torch.randn_like(x)
-    _, change = torch.func.jvp(lambda x: cotan.linear(x, weight, bias), (x,), (tangent,))
-    torch.testing.assert_close(change, functional.linear(tangent, weight), rtol=1e-5, atol=1e-4)
-    many = torch.func.vmap(lambda w: cotan.linear(x, w, bias))(torch.stack([weight, 2 * weight]))
-    torch.testing.assert_close(many[1], cotan.linear(x, 2 * weight, bias), rtol=1e-5, atol=1e-4)
+def test_only_what_learns_gets_a_gradient_and_a_second_one():
+    layer, x = cotan.Linear(8, 8), torch.randn(600, 8, requires_grad=True)
+    layer.weight.requires_grad_(False)
+    (first,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    y = layer(x)
+    expected = 6 * (y * layer.weight.sum(1)) @ layer.weight  # of sum_i (d/dx_i) y^3 = 3 y^2 W
+    torch.testing.assert_close(second, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_module_compiles_in_one_graph_and_keeps_torch_s_weights():
-    module = cotan.Linear(64, 64)
-    module.load_state_dict(torch.nn.Linear(64, 64).state_dict())
-    x = torch.randn(MANY, 64, requires_grad=True)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    leaves = [x, *module.parameters()]
-    for a, b in zip(*(torch.autograd.grad(f(x).sum(), leaves) for f in (module, compiled)), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+def test_forward_mode_vmap_and_the_compiler_take_torchs():
+    layer, x = cotan.Linear(8, 4), torch.randn(600, 8)
+    _, tangent = torch.func.jvp(layer, (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(tangent, layer.weight.sum(1).expand(600, 4))
+    assert torch.func.vmap(layer)(torch.stack([x, x])).shape == (2, 600, 4)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_other_inputs_are_torchs_own():
+    layer = cotan.Linear(8, 4)
+    assert layer(torch.randn(2, 600, 8)).shape == (2, 600, 4)
+    assert layer.double()(torch.randn(600, 8, dtype=torch.float64)).dtype == torch.float64
+    assert layer(torch.zeros(0, 8, dtype=torch.float64)).shape == (0, 4)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        cotan.Linear(9, 4)(torch.randn(600, 8))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_dtypes(dtype):
-    tensors = inputs(MANY, dtype=dtype)
-    assert torch.equal(cotan.linear(*tensors), functional.linear(*tensors))
-
-
-def test_autocast():
+def test_other_dtypes_and_autocast(dtype):
+    x, weight = torch.randn(600, 8), torch.randn(4, 8)
+    assert torch.equal(cotan.linear(x.to(dtype), weight.to(dtype)), by_torch(x.to(dtype), weight.to(dtype)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert cotan.linear(*inputs(MANY)).dtype == torch.bfloat16
+        assert cotan.linear(x, weight).dtype == torch.bfloat16
+
+
+def test_one_not_a_number_stays_in_its_row():
+    x = torch.randn(1000, 64)
+    x[7, 3] = float("nan")
+    y = cotan.linear(x, torch.randn(64, 64))
+    assert y.isnan().any(1).nonzero().flatten().tolist() == [7]
 
 
 def test_the_same_numbers_again():
-    x, weight, bias = inputs(MANY)
-    runs = [torch.autograd.grad(cotan.linear(x, weight, bias).sin().sum(), [x, weight, bias]) for _ in range(2)]
+    x, weight, bias, g = torch.randn(3000, 64), torch.randn(64, 64), torch.randn(64), torch.randn(3000, 64)
+    runs = [gradients(cotan.linear, x, weight, bias, g=g) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-def test_errors():
-    for rows in (MANY, FEW):
-        with pytest.raises(RuntimeError, match=f"shapes cannot be multiplied .{rows}x64 and 65x64"):
-            cotan.linear(torch.ones(rows, 64), torch.ones(64, 65))
-
-
 @pytest.mark.parametrize("columns", [(24, 16), (16, 24), (24, 3)])
-@pytest.mark.parametrize("rows", [40_000, FEW, 0])
-def test_cross_is_a_product_with_first_and_second_derivatives(rows, columns):
-    torch.manual_seed(0)
-    a, b = (torch.randn(rows, c).requires_grad_() for c in columns)
-    found = []
-    for function in (cross, lambda a, b: (a.double().T @ b.double()).float()):
-        y = function(a, b)
-        first = torch.autograd.grad(y.square().sum(), [a, b], create_graph=True)
-        second = torch.autograd.grad(sum(g.square().sum() for g in first), [a, b])
-        found.append([y, *first, *second])
-    for ours, exact in zip(*found, strict=True):
-        size = float(exact.detach().abs().max()) if exact.numel() else 0
-        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-5 * size)
+@pytest.mark.parametrize("rows", [2**14 + 5, 1000, 5, 0])
+def test_cross_is_a_product(rows, columns):
+    a, b = (torch.randn(rows, c) for c in columns)
+    exact = (a.double().T @ b.double()).float()
+    torch.testing.assert_close(dense.cross(a, b), exact, rtol=1e-4, atol=1e-5 * max(1, rows) ** 0.5)
 
 
-@pytest.mark.parametrize("rows", [40_000, FEW])
+@pytest.mark.parametrize("rows", [40_000, 5])
 def test_add_linear_adds(rows):
-    x, weight, bias = (t.detach() for t in inputs(rows))
+    x, weight, bias = torch.randn(rows, 64), torch.randn(64, 64), torch.randn(64)
     y = torch.randn(rows, 64)
-    expected = y + functional.linear(x, weight, bias)
-    add_linear(y, x, weight, bias)
+    expected = y + by_torch(x, weight, bias)
+    dense.add_linear(y, x, weight, bias)
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_where_it_is_not_wider_torch_multiplies(monkeypatch):
+    monkeypatch.setattr(dense, "wider", lambda: False)
+    monkeypatch.setattr(dense, "by_onednn", None)
+    cotan.Linear(8, 4)(torch.randn(600, 8)).sum().backward()

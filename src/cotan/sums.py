@@ -115,6 +115,17 @@ class _Product(_TracedProduct):
         return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
 
 
+class _PlainProduct(Function):
+    """For reverse mode alone: torch looks at the signature at each call of a Function that has a `setup_context`."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        _TracedProduct.setup_context(ctx, inputs, inputs[4])
+        return _TracedProduct.forward(*inputs)
+
+    backward = _TracedProduct.backward
+
+
 def product(
     pattern: Pattern, values: Tensor, x: Tensor, t_values: Tensor | None = None, *, each: bool = False
 ) -> Tensor:
@@ -123,6 +134,10 @@ def product(
     With values (E, J), x (C, channels) gives all A_j x (R, J, channels), and x (C, J, channels) gives sum_j A_j x_j; or
     with `each` all A_j x_j (R, J, channels).
     """
+    if reverse_mode_only(x, values):
+        if not torch.is_grad_enabled() or not (x.requires_grad or values.requires_grad):
+            return kernels.product(pattern, values, x, each)
+        return apply(_PlainProduct, _PlainProduct, pattern, each, values, t_values, x)
     return apply(_TracedProduct, _Product, pattern, each, values, t_values, x)
 
 

@@ -19,7 +19,7 @@ from ..errors import CotanError
 from ..network import _place
 from ..targets import check, check_form
 from . import checkpoint, folder
-from .device import make_fabric, own_randomness
+from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score
 from .make import describe, model_for
 from .progress import Progress
@@ -94,6 +94,8 @@ class _Fit:
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
         device = self.fabric.device
+        if device.type == "cpu":
+            keep_pages()
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
         self.weight = self._class_weights() if self.recipe.class_balance else None

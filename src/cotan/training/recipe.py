@@ -111,7 +111,9 @@ class Recipe:
         if self.optimizer == "sgd":
             return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         kind = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
-        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        parameters = list(parameters)
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)  # one call for all
+        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
 
 
 _NUMBERS = {"int": (int, "a whole number"), "float": ((int, float), "a number"), "bool": (bool, "true or false")}

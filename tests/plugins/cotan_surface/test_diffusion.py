@@ -121,3 +121,45 @@ def test_of_scaled_shapes_the_scaled_layer_says_the_same():
         assert torch.allclose(small, large, atol=1e-4)
         plain = cotan.create_layer("diffusion", 3, 4, k=16, method=method)
         assert not torch.allclose(*(plain(x, **cotan.inputs(plain, shape)) for shape in (mesh, big)), atol=1e-2)
+
+
+def features_of(mesh, dtype):
+    gradient = cotan.compute(mesh, "gradient", dtype=dtype)
+    h = torch.randn(mesh.num_nodes, 3, dtype=dtype, requires_grad=True)
+    real, imaginary = (torch.randn(3, 3, dtype=dtype, requires_grad=True) for _ in range(2))
+    return h, real, imaginary, gradient
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_are_those_of_the_complex_products(dtype):
+    diffusion = importlib.import_module("cotan_surface.diffusion")
+    h, real, imaginary, gradient = features_of(cotan.testing._shape("mesh"), dtype)
+    w = torch.complex(gradient.x @ h, gradient.y @ h)
+    expected = torch.tanh((w.conj() * (w @ torch.complex(real, imaginary).T)).real)
+    inputs, g = (h, real, imaginary), torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, inputs, g)
+    for function in (diffusion.gradient_features, diffusion.composed):
+        got = function(h, real, imaginary, gradient)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.autograd.grad(got, inputs, g), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_features_have_second_derivatives():
+    diffusion = importlib.import_module("cotan_surface.diffusion")
+    h, real, imaginary, gradient = features_of(cotan.testing._shape("mesh"), torch.float64)
+    rows = torch.zeros(len(h), dtype=torch.float64)
+    rows[:2] = 0.1
+
+    def two(h, real, imaginary):
+        return rows @ diffusion.gradient_features(h, real, imaginary, gradient)
+
+    assert torch.autograd.gradgradcheck(two, (h.detach() * 0.1, real, imaginary), fast_mode=True)
+
+
+def test_compiles_in_one_graph():
+    mesh = cotan.testing._shape("mesh")
+    model = cotan.create_model("diffusion", 3, 4, task="classify", width=8, depth=2, k=16)
+    inputs = cotan.inputs(model, mesh)
+    x = torch.randn(mesh.num_nodes, 3)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, **inputs), model(x, **inputs), rtol=1e-4, atol=1e-5)
