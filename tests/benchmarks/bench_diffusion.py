@@ -1,6 +1,6 @@
 """An epoch of `fit` with diffusion, in batches, beside the published procedure, one mesh at a time.
 
-    COTAN_DATA=FOLDER python tests/benchmarks/bench_diffusion.py [--rounds 5] [--threads 1] [--meshes 480] [--batch 8]
+    COTAN_DATA=FOLDER python tests/benchmarks/bench_diffusion.py [--rounds 5] [--threads 1] [--meshes 480] [--batch 16]
 
 SHREC 2011's 480 training meshes of 250 vertices from FOLDER/shrec11, or else generated ones; 4 blocks of 64 channels, 64
 eigenpairs, heat kernel signatures, no dropout. Operators are ready on both sides. The two take turns. With one thread the
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--meshes", type=int, default=480)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=16)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     clock = time.process_time if args.threads == 1 else time.perf_counter
