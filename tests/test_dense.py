@@ -109,6 +109,15 @@ def test_cross_is_a_product(rows, columns):
     torch.testing.assert_close(dense.cross(a, b), exact, rtol=1e-4, atol=1e-5 * max(1, rows) ** 0.5)
 
 
+def test_what_came_before_changes_nothing(monkeypatch):
+    inputs, g = (torch.randn(1003, 64), torch.randn(32, 64), torch.randn(32)), torch.randn(1003, 32)
+    runs = []
+    for before in (set(), set(range(dense.KNOWN))):
+        monkeypatch.setattr(dense, "_known", before)
+        runs.append(gradients(cotan.linear, *inputs, g=g))
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
 @pytest.mark.parametrize("rows", [40_000, 5])
 def test_add_linear_adds(rows):
     x, weight, bias = torch.randn(rows, 64), torch.randn(64, 64), torch.randn(64)

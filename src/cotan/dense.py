@@ -95,7 +95,7 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
     if a.shape[1] < NARROW or not pays(a, b):
         return a.T @ b
-    n = len(a) if known(len(a)) else len(a) - len(a) % STEP
+    n = len(a) if len(a) >= MANY else len(a) - len(a) % STEP  # whatever came before, so that numbers repeat
     size = (a.shape[1], b.shape[1], 1, 1)
     each = zip(a[:n].split(ROWS), b[:n].split(ROWS), strict=True)
     parts = [conv2d_weight(pixels(y), size, pixels(x), dilation=2)[:, :, 0, 0] for x, y in each]
