@@ -12,6 +12,8 @@ from .grid import chunks, ragged
 SLACK = 1e-9
 # Area over the square of the longest side, below which a triangle counts as a line.
 NEEDLE = 1e-6
+# The same, below which a triangle seen along an axis counts as a segment.
+SEGMENT = 1e-12
 # In voxels. Products of smaller coordinates underflow.
 LEAST = 1e-60
 
@@ -65,14 +67,21 @@ def _touched(triangles: Tensor, normal: Tensor, resolution: int, budget: int):
 
 
 def _edges_reach(corners: Tensor, u: Tensor, v: Tensor, first: int, second: int) -> Tensor:
-    """In the plane of two coordinates: does the square at (u, v) reach the inner side of all three edges?"""
+    """In the plane of two coordinates: does the square at (u, v) reach the inner side of all three edges?
+
+    A triangle that is a segment there has no inner side but by rounding: its longest edge has to pass through the square.
+    """
     x, y = corners[..., first], corners[..., second]  # (N, 3)
     nx, ny = y - y.roll(-1, 1), x.roll(-1, 1) - x  # the normals to the left of each edge
     area = nx[:, 0] * (x[:, 2] - x[:, 0]) + ny[:, 0] * (y[:, 2] - y[:, 0])
     flip = torch.where(area < 0, -1.0, 1.0)[:, None]
     nx, ny = nx * flip, ny * flip
-    far = nx * (u[:, None] - x) + ny * (v[:, None] - y) + nx.clamp(min=0) + ny.clamp(min=0)
-    return (far >= -SLACK * (nx.abs() + ny.abs())).all(1)
+    corner, slack = nx * (u[:, None] - x) + ny * (v[:, None] - y), SLACK * (nx.abs() + ny.abs())
+    far = corner + nx.clamp(min=0) + ny.clamp(min=0) >= -slack
+    near = corner + nx.clamp(max=0) + ny.clamp(max=0) <= slack
+    longest, along = (nx * nx + ny * ny).max(1, keepdim=True)
+    through = (far & near).gather(1, along)[:, 0]
+    return torch.where(area.abs() <= SEGMENT * longest[:, 0], through, far.all(1))
 
 
 def _heights(corner: Tensor, normal: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ corner = st.lists(coordinate, min_size=3, max_size=3)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(corner, min_size=3, max_size=3))
 @example([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0], [1.0, 2.2e-309, 0.0]])
+@example([[3.0, 0.0, 2.0], [0.0, 1.0, 0.0], [-2.2e-16, 0.0, 0.0]])
 def test_exactly_the_voxels_that_a_triangle_meets(triangle):
     found = surface(torch.tensor([triangle], dtype=torch.float64), R)
     for voxel in torch.cartesian_prod(*[torch.arange(R)] * 3).tolist():
