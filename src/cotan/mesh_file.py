@@ -64,7 +64,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
 
 def _check_whole(path: Path) -> None:
     """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
-    text = re.sub("#.*", "", path.read_text(errors="replace"))
+    text = _text(path)
     # Some of ModelNet have no line break after OFF.
     head = re.match(r"\s*(?:ST)?C?N?OFF\s*(\d+)\s+(\d+).*\n", text) or re.match(
         r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
@@ -74,6 +74,11 @@ def _check_whole(path: Path) -> None:
         there = sum(not line.isspace() for line in text[head.end() :].splitlines() if line) - vertices
         if there < faces:
             raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
+
+
+def _text(path: Path) -> str:
+    """Without comments."""
+    return re.sub("#.*", "", path.read_text(errors="replace"))
 
 
 class _Heard(logging.Handler):
@@ -117,8 +122,7 @@ def _polygons(path: Path, header: bytes) -> Any:
 
 def _off(path: Path) -> tuple[Any, list[list[int]]]:
     """Vertices and faces of an OFF file, each on a line of its own; what follows them there (colours) is left out."""
-    text = re.sub(r"#.*", "", path.read_text(errors="replace"))
-    lines = [line.split() for line in text.split("OFF", 1)[1].splitlines() if line.strip()]
+    lines = [line.split() for line in _text(path).split("OFF", 1)[1].splitlines() if line.strip()]
     count, polygons = int(lines[0][0]), int(lines[0][1])
     faces = lines[1 + count : 1 + count + polygons]
     vertices = np.array([line[:3] for line in lines[1 : 1 + count]], dtype=np.float64)

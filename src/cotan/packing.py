@@ -54,7 +54,7 @@ class Packing:
         pack.size += size
         pack.seconds += entry.seconds
         if pack.size > FULL or pack.seconds > DEAR:
-            self.store.pack(list(self.waiting.pop(entry.label).values.values()))
+            self._pack(entry.label)
 
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for pack in self.waiting.values():
@@ -63,14 +63,17 @@ class Packing:
 
     def write(self) -> None:
         """Put what waits in the store."""
-        while self.waiting:
-            self.store.pack(list(self.waiting.popitem()[1].values.values()))
+        for label in list(self.waiting):
+            self._pack(label)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.write()
+
+    def _pack(self, label: str) -> None:
+        self.store.pack(list(self.waiting.pop(label).values.values()))
 
     def _met(self, key: str, value: Any) -> Any:
         if value is not None:

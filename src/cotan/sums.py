@@ -137,7 +137,8 @@ def product(
     if reverse_mode_only(x, values):
         if not torch.is_grad_enabled() or not (x.requires_grad or values.requires_grad):
             return kernels.product(pattern, values, x, each)
-        return apply(_PlainProduct, _PlainProduct, pattern, each, values, t_values, x)
+        function: Any = _PlainProduct
+        return cast(Tensor, function.apply(pattern, each, values, t_values, x))
     return apply(_TracedProduct, _Product, pattern, each, values, t_values, x)
 
 

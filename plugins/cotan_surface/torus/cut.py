@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .edges import fans, following, owners
+from .edges import fans, following, owners, path
 from .sphere import Sphere
 
 EXTREMITIES = 5
@@ -82,9 +82,7 @@ def cut(sphere: Sphere, graph, cones: tuple[int, int, int]) -> Disc | None:
 
     first, middle, last = cones
     _, before = dijkstra(graph, indices=middle, return_predecessors=True)
-    left = [first]
-    while left[-1] != middle:
-        left.append(int(before[left[-1]]))
+    left = path(before, first)
     keep = np.ones(len(before), dtype=bool)
     keep[left[:-1]] = False
     here = np.flatnonzero(keep)
@@ -92,9 +90,7 @@ def cut(sphere: Sphere, graph, cones: tuple[int, int, int]) -> Disc | None:
     reached, before = dijkstra(graph[here][:, here], indices=index[middle], return_predecessors=True)
     if not keep[last] or not np.isfinite(reached[index[last]]):
         return None
-    right = [last]
-    while right[-1] != middle:
-        right.append(int(here[before[index[right[-1]]]]))
+    right = here[path(before, int(index[last]))].tolist()
     return _open(sphere, left, right[::-1], cones)
 
 

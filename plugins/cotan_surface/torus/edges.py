@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -16,6 +18,14 @@ def edge_graph(pos: Tensor, face: Tensor):
     length = length.clamp(min=1e-9 * float(length.max()))
     size = len(pos)
     return coo_matrix((length.cpu().numpy(), (start.cpu().numpy(), end.cpu().numpy())), shape=(size, size)).tocsr()
+
+
+def path(before: NDArray[np.int32], v: int) -> list[int]:
+    """From a vertex to the root, by the predecessors that a search of shortest paths gives."""
+    out = [v]
+    while before[out[-1]] >= 0:
+        out.append(int(before[out[-1]]))
+    return out
 
 
 def twins(face: Tensor) -> Tensor:
@@ -52,10 +62,9 @@ def owners(fan: Tensor, face: Tensor) -> Tensor:
 
 def components(count: int, a: Tensor, b: Tensor) -> Tensor:
     """Number the parts of the graph with edges a - b."""
-    import numpy
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    ones = numpy.ones(len(a), dtype=numpy.int8)
+    ones = np.ones(len(a), dtype=np.int8)
     graph = coo_matrix((ones, (a.cpu().numpy(), b.cpu().numpy())), shape=(count, count))
     return torch.from_numpy(connected_components(graph, directed=False)[1]).to(a)

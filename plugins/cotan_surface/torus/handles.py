@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .edges import edge_graph, fans, following, owners, twins
+from .edges import edge_graph, fans, following, owners, path, twins
 
 BITS = 62  # of an int64. Of more generators some share a bit: a loop is then overlooked, never taken wrongly.
 
@@ -76,14 +76,6 @@ def shortest_loop(pos: Tensor, face: Tensor) -> NDArray[np.int64]:
             shortest = float(total[e])
             best = np.array([*path(before, int(a[e]))[::-1], *path(before, int(b[e]))[:-1]])
     return best
-
-
-def path(before: NDArray[np.int32], v: int) -> list[int]:
-    """From a vertex to the root."""
-    out = [v]
-    while before[out[-1]] >= 0:
-        out.append(int(before[out[-1]]))
-    return out
 
 
 def generators(

@@ -17,7 +17,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
 from ..network import _place
-from ..targets import check, check_form
+from ..targets import check
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score
@@ -57,7 +57,6 @@ def fit(
         dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
     splits = as_splits(dataset)
     task = getattr(model, "recipe", {}).get("task", splits.task)
-    check_form(splits, task)
     if isinstance(model, str):
         model = model_for(model, splits, seed=chosen.seed)
     check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
