@@ -124,6 +124,14 @@ def test_a_larger_spectrum_answers_a_smaller_one(sphere, fresh_store):
     assert torch.equal(small.values, large.values[:7])
 
 
+def test_of_two_spectra_in_one_plan_the_larger_is_computed_and_answers_both(sphere, fresh_store):
+    cotan.counts(reset=True)
+    small, large = (cotan.node("spectrum", k=k) for k in (4, 9))
+    both = cotan.compute(sphere, [small, large])
+    assert cotan.counts()["spectrum"].evaluations == 1
+    assert torch.equal(both[small.key].vectors, both[large.key].vectors[:, :4])
+
+
 def test_sources_that_are_not_reached_do_not_matter(tetrahedron, fresh_store):
     cotan.compute(tetrahedron, "mass")
     tetrahedron.x = torch.randn(4, 2)

@@ -18,7 +18,8 @@ _HOME = {
     "registry": ("operator", "layer", "model", "dataset", "task", "names"),
     "errors": ("CotanError", "MeshWarning"),
     "nodes": ("node", "source", "Node"),
-    "plan": ("compute", "counts", "make_plan", "Plan"),
+    "evaluation": ("compute", "counts"),
+    "plan": ("make_plan", "Plan"),
     "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs", "on_domain"),
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from .dropout import Dropout as Dropout
     from .errors import CotanError as CotanError
     from .errors import MeshWarning as MeshWarning
+    from .evaluation import compute as compute
+    from .evaluation import counts as counts
     from .files import read as read
     from .files import write as write
     from .filters import draw_filters as draw_filters
@@ -70,8 +73,6 @@ if TYPE_CHECKING:
     from .nodes import source as source
     from .operators.shifted_solve import shifted_solve as shifted_solve
     from .plan import Plan as Plan
-    from .plan import compute as compute
-    from .plan import counts as counts
     from .plan import make_plan as make_plan
     from .registry import dataset as dataset
     from .registry import layer as layer

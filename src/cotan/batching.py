@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError
+from .evaluation import Evaluation
 from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
 from .packing import Packing
-from .plan import Evaluation, Plan, Step, make_plan
+from .plan import Plan, Step, make_plan
 from .targets import counted, mask_of, target
 from .values import collate, move
 from .warming import warm
@@ -142,13 +143,14 @@ def prepare(
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
         for name, plan in plans.items()
     }
+    wider = Plan.of(plans.values()).wider
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     with Packing() as packing:
         for number, shape in enumerate(shapes):
             if number == TRIED and not any(step.transient for plan in plans.values() for step in plan.steps):
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
-            evaluation = Evaluation(shape, keep=packing)
+            evaluation = Evaluation(shape, keep=packing, wider=wider)
             evaluation.costs.update(elsewhere.get(number, {}))
             for name, prepared in out.items():
                 try:

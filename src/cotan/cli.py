@@ -134,9 +134,9 @@ def compute(
     """Compute a node on a shape, and print what came out."""
     import torch
 
+    from .evaluation import compute as evaluate
+    from .evaluation import counts
     from .files import read
-    from .plan import compute as evaluate
-    from .plan import counts
     from .show import shape_of
 
     data = read(file)
@@ -345,9 +345,9 @@ def inspect(
     import torch
 
     from .errors import MeshWarning
+    from .evaluation import compute as evaluate
     from .files import read
     from .inspect import contact_sheet, picture, report, text
-    from .plan import compute as evaluate
 
     with warnings.catch_warnings():
         if not repair:

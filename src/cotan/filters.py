@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CotanError
+from .evaluation import compute, number_of_vertices
 from .network import inputs, needs
 from .nodes import Node
-from .plan import compute, number_of_vertices
 from .spectrum import Spectrum
 
 

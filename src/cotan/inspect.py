@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .evaluation import compute
 from .nodes import node
-from .plan import compute
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn

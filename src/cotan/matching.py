@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .evaluation import compute
 from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
-from .plan import compute
 
 
 class Matched(NamedTuple):

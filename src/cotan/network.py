@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, unknown
+from .evaluation import Evaluation, number_of_vertices
 from .nodes import COUNTED, Node, Request, as_node, sources_of
-from .plan import Evaluation, Plan, Step, make_plan, number_of_vertices
+from .plan import Plan, Step, make_plan
 from .values import collate, move
 
 FEATURE = "features {}"  # the names under which a model's first signal stands in a plan
@@ -212,7 +213,7 @@ def evaluate_plan(
     plan: Plan, data: Any, dtype: torch.dtype = torch.float32, evaluation: Evaluation | None = None
 ) -> Sample:
     """The roots of a plan on one shape."""
-    evaluation = evaluation or Evaluation(data)
+    evaluation = evaluation or Evaluation(data, wider=plan.wider)
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
     for name, value in sample.items():
         if name.startswith("features ") and isinstance(value, Tensor):

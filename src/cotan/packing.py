@@ -51,6 +51,8 @@ class Packing:
             return
         pack = self.waiting.setdefault(entry.label, _Pack())
         pack.values[key] = Kept(key, value, entry)
+        if entry.family:
+            pack.families.setdefault(entry.family, []).append(key)
         pack.size += size
         pack.seconds += entry.seconds
         if pack.size > FULL or pack.seconds > DEAR:
@@ -58,7 +60,7 @@ class Packing:
 
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for pack in self.waiting.values():
-            yield from ((key, kept.entry.options) for key, kept in pack.values.items() if kept.entry.family == family)
+            yield from ((key, pack.values[key].entry.options) for key in pack.families.get(family, ()))
         yield from self.store.family(family, node)
 
     def write(self) -> None:
@@ -89,5 +91,6 @@ class Packing:
 class _Pack:
     def __init__(self) -> None:
         self.values: dict[str, Kept] = {}
+        self.families: dict[str, list[str]] = {}
         self.size = 0
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""Plans: the smallest part of the graph that some requests need, and its evaluation.
+"""Plans: the smallest part of the graph that some requests need.
 
 Resolving turns requests into steps: a variant is chosen, options are filled in, inputs are found by parameter name.
 Steps with the same identity are one step, however many models ask for it; each is evaluated once.
@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import torch
+from typing import Any
 
 from . import registry
 from .errors import CotanError, unknown
-from .nodes import COUNTED, SOURCES, TENSORS, Node, Request, as_node, node, sources_of
-from .packing import Packing
-from .store import Store, store
-from .stored import Entry
-from .values import cast, digest, is_live
+from .nodes import COUNTED, SOURCES, Node, Request, as_node
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +57,19 @@ class Step:
         return frozenset().union(*(parent.reaches for parent in self.parents))
 
     @cached_property
+    def kin(self) -> str:
+        """What steps that differ in options have in common."""
+        assert self.definition is not None
+        inputs = {name: parent.identity for name, parent in self.inputs.items()}
+        return digest_of([self.name, dict(self.definition.variant), self.definition.version, inputs])
+
+    def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
+        """What cuts the value out of that of another of its kin; None if it is no part of it."""
+        assert self.definition is not None
+        cut: Callable[[Any], Any] | None = self.definition.covers(other.options, self.options)
+        return cut
+
+    @cached_property
     def label(self) -> str:
         """The node in writing, with the options that are not the defaults."""
         if self.definition is None:
@@ -93,6 +98,11 @@ class Plan:
 
     roots: dict[str, Step] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, plans: Iterable[Plan]) -> Plan:
+        """One plan for several."""
+        return cls({step.identity: step for plan in plans for step in plan.roots.values()})
+
     @cached_property
     def steps(self) -> list[Step]:
         order: dict[str, Step] = {}
@@ -106,6 +116,21 @@ class Plan:
         for root in self.roots.values():
             visit(root)
         return list(order.values())
+
+    @cached_property
+    def wider(self) -> dict[str, Step]:
+        """Of each step (its identity) whose value is a part of another's of this plan (`covers`): that other."""
+        kin: dict[str, list[Step]] = {}
+        for step in self.steps:
+            if step.definition is not None and step.definition.covers is not None:
+                kin.setdefault(step.kin, []).append(step)
+        return {
+            step.identity: other
+            for group in kin.values()
+            for step in group
+            for other in group
+            if other is not step and step.cut_from(other) is not None and other.cut_from(step) is None
+        }
 
 
 def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Request | Iterable[Request] = ()) -> Plan:
@@ -252,7 +277,7 @@ class _Resolver:
         return self.steps.setdefault(step.identity, step)
 
     def _source(self, name: str, domain: _Domain) -> Step:
-        identity = _hash(["source", name, domain.step.identity if domain.step else None])
+        identity = digest_of(["source", name, domain.step.identity if domain.step else None])
         owner = domain.step if not domain.moves else (domain.step.vertices_of if domain.step else None)
         transient = domain.step is not None and domain.step.transient
         step = Step(name, None, {}, {}, domain.step, identity, owner, transient)
@@ -266,7 +291,7 @@ def _kinds(variants: Iterable[registry.Definition]) -> str:
 def _step(
     definition: registry.Definition, options: Mapping[str, Any], inputs: Mapping[str, Step], domain: _Domain
 ) -> Step:
-    identity = _hash(
+    identity = digest_of(
         [
             definition.name,
             dict(definition.variant),
@@ -285,231 +310,5 @@ def _all_inputs() -> set[str]:
     return {name for d in registry.all_definitions() for name in d.inputs if name != "x"}
 
 
-def _hash(content: Any) -> str:
+def digest_of(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=20).hexdigest()
-
-
-# --- evaluation -------------------------------------------------------------------------------------------------------
-
-
-class Count(NamedTuple):
-    """What happened to a node since the counts were last reset."""
-
-    evaluations: int = 0
-    hits: int = 0
-    seconds: float = 0.0
-
-
-_counts: dict[str, Count] = {}
-_lock = threading.Lock()
-
-
-def counts(*, reset: bool = False) -> dict[str, Count]:
-    """Evaluations, store hits and seconds of evaluation by node, since `counts(reset=True)` (which gives them a last time)."""
-    with _lock:
-        now = dict(_counts)
-        if reset:
-            _counts.clear()
-    return now
-
-
-def add_counts(more: Mapping[str, Count]) -> None:
-    """Add what another process counted."""
-    with _lock:
-        for name, count in more.items():
-            old = _counts.get(name, Count())
-            _counts[name] = Count(old[0] + count[0], old[1] + count[1], old[2] + count[2])
-
-
-class Evaluation:
-    """The values of a plan's steps on one shape: each is computed, or taken from the store, once.
-
-    Operators see float64 and int64; `value(step, dtype)` casts what they give.
-    """
-
-    def __init__(self, data: Any, *, keep: Store | Packing | None = None):
-        self.data = data
-        self.store = keep if keep is not None else store()
-        self.full: dict[str, Any] = {}  # identity -> value as computed
-        self.cut: dict[tuple[str, torch.dtype], Any] = {}  # in the asked dtype
-        self.digests: dict[str, str] = {}
-        self.live = {name for name in data.keys() if is_live(data[name])}
-        self.costs: dict[str, float] = {}
-
-    def value(self, step: Step, dtype: torch.dtype = torch.float64) -> Any:
-        if step.identity in self.full:
-            return cast(self.full[step.identity], dtype)
-        if (step.identity, dtype) in self.cut:
-            return self.cut[step.identity, dtype]
-        if step.definition is None:
-            self.full[step.identity] = self._read(step)
-            return cast(self.full[step.identity], dtype)
-        address = None if step.transient or step.reaches & self.live else self._address(step)
-        if address is not None:
-            for stored_dtype in dict.fromkeys((dtype, torch.float64)):
-                stored = self._stored(step, address, stored_dtype)
-                if stored is not None:
-                    self._count(step, Count(hits=1))
-                    self.cut[step.identity, dtype] = value = cast(stored, dtype)
-                    return value
-        value = self._evaluate(step)
-        self.full[step.identity] = value
-        value = cast(value, dtype)
-        if address is not None:
-            entry = Entry(
-                step.name, step.label, dict(step.options), self._family(step, dtype), self.costs[step.identity]
-            )
-            self.store.put(f"{address}-{_short(dtype)}", value, entry)
-        return value
-
-    def _stored(self, step: Step, address: str, dtype: torch.dtype) -> Any:
-        """The stored value, or what can be cut out of one with other options (`covers`); None if there is neither."""
-        found = self.store.get(f"{address}-{_short(dtype)}", step.name)
-        covers = step.definition.covers if step.definition is not None else None
-        if found is None and covers is not None:
-            for key, options in self.store.family(self._family(step, dtype), step.name):
-                cut = covers(options, step.options)
-                whole = self.store.get(key, step.name) if cut is not None else None
-                if whole is not None:
-                    return cut(whole)
-        return found
-
-    def _evaluate(self, step: Step) -> Any:
-        assert step.definition is not None
-        inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
-        start = time.perf_counter()
-        try:
-            with torch.set_grad_enabled(bool(step.reaches & self.live) and torch.is_grad_enabled()):
-                value = step.definition.target(**inputs, **step.options)
-        except CotanError:
-            raise
-        except Exception as reason:
-            raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}") from reason
-        self.costs[step.identity] = seconds = time.perf_counter() - start
-        self._count(step, Count(1, 0, seconds))
-        return value
-
-    def _read(self, step: Step) -> Any:
-        data = self.data if step.domain is None else self.value(step.domain)
-        if step.name == "num_nodes":
-            return number_of_vertices(data)
-        if step.name == "batch":
-            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=_device(data))
-        if step.name == "ptr":
-            return torch.tensor([0, number_of_vertices(data)], device=_device(data))
-        value = data[step.name] if step.name in data else None
-        if value is None:
-            raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
-        check_source(step.name, value, data)
-        return cast(value, torch.float64)
-
-    def _address(self, step: Step) -> str:
-        """Where the value is stored: its identity and the digests of the sources it reaches."""
-        return _hash([step.identity, self._reached(step)])
-
-    def _family(self, step: Step, dtype: torch.dtype) -> str:
-        """What entries of the same node with other options have in common; "" where none can answer another."""
-        assert step.definition is not None
-        d = step.definition
-        if d.covers is None:
-            return ""
-        inputs = {name: parent.identity for name, parent in step.inputs.items()}
-        return _hash([d.name, dict(d.variant), d.version, inputs, self._reached(step), _short(dtype)])
-
-    def _reached(self, step: Step) -> dict[str, str]:
-        for name in step.reaches - self.digests.keys():
-            if name in COUNTED:
-                self.digests[name] = str(number_of_vertices(self.data))
-            else:
-                self.digests[name] = digest(self.data[name])
-        return {name: self.digests[name] for name in sorted(step.reaches)}
-
-    def _count(self, step: Step, count: Count) -> None:
-        add_counts({step.name: count})
-
-
-MANY = {"vertex": "vertices", "edge": "edges"}
-
-
-def number_of_vertices(data: Any) -> int:
-    """V, from what the data holds per vertex; from the largest index where it holds nothing."""
-    given = data._store.get("num_nodes") if hasattr(data, "_store") else None
-    if given is not None:
-        return int(given)
-    for name in ("pos", "x"):
-        if data.get(name) is not None:
-            return len(data[name])
-    for name in ("face", "edge_index"):
-        if data.get(name) is not None and data[name].numel():
-            return int(data[name].max()) + 1
-    return 0
-
-
-def check_source(name: str, value: Any, data: Any) -> None:
-    """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
-    if name not in TENSORS:
-        return
-    if not isinstance(value, torch.Tensor):
-        raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
-    if value.layout != torch.strided:
-        raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
-    declared = SOURCES[name]
-    if declared.index == "vertex":
-        rows = 3 if name == "face" else 2
-        if value.ndim != 2 or value.shape[0] != rows:
-            raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows}, {name[0].upper()})")
-        if value.is_floating_point():
-            raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
-        low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
-        size = number_of_vertices(data)
-        if low < 0 or high >= size:
-            raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
-    if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
-        raise CotanError(
-            f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
-        )
-    if name == "pos" and value.ndim != 2:
-        raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
-    if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-        bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
-        at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
-        raise CotanError(f"{name} has NaN or infinite values{at}")
-
-
-def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
-    """The value of a node on one shape, from the store where it is there.
-
-    Arguments:
-        data: a `torch_geometric.data.Data`, as `cotan.read` gives.
-        request: a node's name or `cotan.node(...)`; a list of them gives a dict by their writing.
-        dtype: of the result; `torch.float64` gives it as it was computed.
-        options: of the node, as in `cotan.node`.
-
-    >>> cotan.compute(cotan.read("bunny.off"), "spectrum", k=64)
-    """
-    check_dtype(dtype)
-    several = isinstance(request, list | tuple)
-    if several and options:
-        raise CotanError(
-            f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
-        )
-    wanted = [as_node(r) for r in request] if several else [node(request, **options)]
-    plan = make_plan({w.key: w for w in wanted}, sources_of(data))
-    evaluation = Evaluation(data)
-    values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}
-    return values if several else values[wanted[0].key]
-
-
-def check_dtype(dtype: Any) -> None:
-    allowed = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-    if dtype not in allowed:
-        raise CotanError(f"dtype {dtype!r}, expected one of {', '.join(map(str, allowed))}")
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _device(data: Any) -> torch.device:
-    tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
-    return next((t.device for t in tensors), torch.device("cpu"))

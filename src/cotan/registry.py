@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, TypeVar, overload
@@ -126,7 +126,7 @@ def operator(
     covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
     augments: str | None = None,
     gives: tuple[str, ...] = (),
-    local: bool = False,
+    many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
     **variant: Any,
@@ -143,7 +143,7 @@ def operator(
     covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
     augments: str | None = None,
     gives: tuple[str, ...] = (),
-    local: bool = False,
+    many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
     **variant: Any,
@@ -159,7 +159,9 @@ def operator(
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
         gives: for an operator whose value is a `Data`: the sources in it.
-        local: the value of a part of a graph is that part of the whole's value.
+        many: how it is evaluated on several shapes at once, to the same numbers. True: the value on a disjoint union of
+            shapes is the union of their values. Or a function of the same parameters, with a list of each input, that
+            gives a list.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
         numbers: the options that hold vertex numbers.
 
@@ -208,7 +210,7 @@ def operator(
                     covers=covers,
                     augments=augments,
                     gives=gives,
-                    local=local,
+                    many=many,
                     observable=observable,
                     numbers=numbers,
                 ),

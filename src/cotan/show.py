@@ -12,9 +12,10 @@ from torch import nn
 
 from . import registry
 from .errors import CotanError
+from .evaluation import Evaluation
 from .network import FEATURE, _members, create_model, first_signal, model_requests, needs, takes_signal
 from .nodes import sources_of
-from .plan import Evaluation, make_plan
+from .plan import make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 

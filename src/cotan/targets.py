@@ -72,7 +72,7 @@ def check_form(splits: Splits, task: str) -> None:
 
 def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
     """Raise where targets are not what the task and the width of the output want; to `train` takes two classes."""
-    from .plan import number_of_vertices
+    from .evaluation import number_of_vertices
 
     check_form(splits, task)
     definition = registry.lookup("task", task).target

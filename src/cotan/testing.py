@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from . import autodiff, registry
 from .errors import CotanError
+from .evaluation import Evaluation
 from .network import (
     Sample,
     collate_samples,
@@ -32,7 +33,7 @@ from .network import (
     takes_signal,
 )
 from .nodes import Node, Request, node, sources_of
-from .plan import Evaluation, Plan, make_plan
+from .plan import Plan, make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,8 @@ def _collate_tensors(
 
 
 def _collate_data(values: Sequence[Any]) -> Any:
+    from .evaluation import number_of_vertices
     from .nodes import SOURCES
-    from .plan import number_of_vertices
 
     batch = type(values[0])()
     vertices = [number_of_vertices(v) for v in values]
@@ -174,37 +175,67 @@ def _collate_data(values: Sequence[Any]) -> Any:
     return batch
 
 
-def uncollate(value: Any, vertices: Sequence[int], *, per: str | None = "vertex") -> list[Any]:
-    """A batch's value cut back into one a shape: tensors per vertex or per shape, matrices, spectra."""
+def uncollate(
+    value: Any,
+    vertices: Sequence[int],
+    *,
+    per: str | None = "vertex",
+    index: str | None = None,
+    elements: Sequence[int] | None = None,
+) -> list[Any]:
+    """A batch's value cut back into one a shape, with tensors of its own.
+
+    Arguments:
+        per, index: as in `collate`. elements: how many vertices, edges or faces each shape has; by default `vertices`, or
+            what vertex numbers say.
+    """
     if isinstance(value, Sparse):
-        return _cut_sparse(value, vertices)
+        return _cut_sparse([value], vertices)[0]
     if isinstance(value, Spectrum):
         if isinstance(value.vectors, Tensor):
             return [value]
         cut = zip(value.values.split(value.sizes), value.vectors.blocks(), strict=True)
         return [Spectrum(values, vectors) for values, vectors in cut]
     if _is_named_tuple(value):
-        parts = [uncollate(part, vertices, per=per) for part in value]
+        if all(isinstance(part, Sparse) and part.pattern is value[0].pattern for part in value):
+            parts = _cut_sparse(value, vertices)
+        else:
+            parts = [uncollate(part, vertices, per=per, index=index, elements=elements) for part in value]
         return [type(value)(*shape) for shape in zip(*parts, strict=True)]
     if per == "shape":
         return list(value.unbind(0))
-    if per == "vertex":
-        return list(value.split(list(vertices)))
-    raise CotanError(f"values per {per} do not say where a shape begins; cut the values per vertex or per shape")
+    starts = [0, *accumulate(vertices)]
+    if index == "vertex" and elements is None:
+        bounds = torch.tensor(starts[1:-1], device=value.device)
+        owner = torch.bucketize(value.reshape(-1) if per == "vertex" else value[0].contiguous(), bounds, right=True)
+        elements = torch.bincount(owner, minlength=len(vertices)).tolist()
+    if elements is None and per != "vertex":
+        raise CotanError(f"values per {per} do not say where a shape begins; cut the values per vertex or per shape")
+    pieces = value.split(list(elements or vertices), -1 if index == "vertex" and per != "vertex" else 0)
+    return [piece - start if index == "vertex" else piece.clone() for piece, start in zip(pieces, starts)]
 
 
-def _cut_sparse(matrix: Sparse, vertices: Sequence[int]) -> list[Sparse]:
-    out, start = [], 0
-    rows_each = [v * (matrix.shape[0] // max(sum(vertices), 1)) for v in vertices]
-    cols_each = [v * (matrix.shape[1] // max(sum(vertices), 1)) for v in vertices]
-    column = 0
-    for rows, cols in zip(rows_each, cols_each):
-        low, high = (int(matrix.pattern.rowptr[i]) for i in (start, start + rows))
-        pattern = Pattern(
-            matrix.pattern.rowptr[start : start + rows + 1] - low, matrix.col[low:high] - column, (rows, cols)
+def _cut_sparse(matrices: Sequence[Sparse], vertices: Sequence[int]) -> list[list[Sparse]]:
+    """The blocks of block-diagonal matrices with one pattern, whose rows and columns are as many for each vertex."""
+    pattern = matrices[0].pattern
+    rows, cols = ([v * (size // max(sum(vertices), 1)) for v in vertices] for size in pattern.shape)
+    out: list[list[Sparse]] = [[] for _ in matrices]
+    r = c = 0
+    ends = pattern.rowptr[[0, *accumulate(rows)]].tolist()
+    for (low, high), height, width in zip(pairwise(ends), rows, cols, strict=True):
+        entries = slice(low, high)
+        block = Pattern(
+            pattern.rowptr[r : r + height + 1] - low,
+            pattern.col[entries] - c,
+            (height, width),
+            pattern.t_rowptr[c : c + width + 1] - low,
+            pattern.t_col[entries] - r,
+            pattern.t_perm[entries] - low,
+            pattern.row[entries] - r,
         )
-        out.append(Sparse(pattern, matrix.values[low:high]))
-        start, column = start + rows, column + cols
+        for matrix, blocks in zip(matrices, out, strict=True):
+            blocks.append(Sparse(block, matrix.values[entries].clone()))
+        r, c = r + height, c + width
     return out
 
 

@@ -64,16 +64,18 @@ def _work(
     jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shapes: Sequence[Any], dtype: torch.dtype
 ) -> list[dict[str, float]]:
     from .errors import CotanError
+    from .evaluation import Evaluation
     from .network import evaluate_plan
     from .packing import Packing
-    from .plan import Evaluation, make_plan
+    from .plan import Plan, make_plan
 
     torch.set_num_threads(1)
     plans = [make_plan(requests, have) for requests in jobs]
+    wider = Plan.of(plans).wider
     costs = []
     with Packing() as packing:
         for shape in shapes:
-            evaluation = Evaluation(shape, keep=packing)
+            evaluation = Evaluation(shape, keep=packing, wider=wider)
             with suppress(CotanError):  # for the caller to meet: its message knows which shape
                 for plan in plans:
                     evaluate_plan(plan, shape, dtype, evaluation)

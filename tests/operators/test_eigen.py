@@ -198,20 +198,22 @@ def test_some_pairs_are_the_first_of_all(scale):
     np.testing.assert_allclose(np.abs((U * psi).sum(1)), 1, rtol=1e-9)
 
 
-def test_vectors_of_close_eigenvalues_are_left_to_the_solver_of_all():
-    """Equal, equal but for rounding, close, and apart: orthonormal pairs in each case."""
+def test_some_pairs_of_close_and_equal_eigenvalues():
+    """Equal, equal but for rounding, close, and apart, in matrices that are full, diagonal, or zero."""
     random = np.random.default_rng(1)
     Q = np.linalg.qr(random.standard_normal((90, 90)))[0]
-    for gap in (0, 1e-15, 1e-12, 1e-8, 1e-3):
-        exact = np.arange(90.0)
+    spread = [np.arange(90.0) for _ in range(5)]
+    for exact, gap in zip(spread, (0, 1e-15, 1e-12, 1e-8, 1e-3), strict=True):
         exact[10:14] = 10 + gap * np.arange(4)
-        A = (Q * exact) @ Q.T
-        values, U = eigen_dense.some_pairs((A + A.T) / 2, 30) or eigen_dense.all_pairs((A + A.T) / 2, 30)
+    repeated = np.repeat(np.arange(30.0), 3)
+    cases = [((Q * exact) @ Q.T, exact) for exact in (*spread, repeated)]
+    cases += [(np.diag(repeated), repeated), (np.zeros((90, 90)), np.zeros(90))]
+    for A, exact in cases:
+        A = (A + A.T) / 2
+        values, U = eigen_dense.some_pairs(A, 30) or eigen_dense.all_pairs(A, 30)
         np.testing.assert_allclose(U @ U.T, np.eye(30), atol=1e-13)
         np.testing.assert_allclose(U @ A, values[:, None] * U, atol=1e-11)
         np.testing.assert_allclose(values, exact[:30], atol=1e-12)
-    assert eigen_dense.some_pairs(np.diag(np.repeat(np.arange(30.0), 3)), 40) is None
-    assert eigen_dense.some_pairs(np.zeros((30, 30)), 5) is None
 
 
 def test_superlu_solves_as_cholesky_does():

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg.lapack import dgtsv, dormqr, dsterf, dsytrd
 
 from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
+from .lapack import lapack
 
 MIXED = 1e-8  # how much of the constants the other vectors may hold
 WORK = 64  # columns that LAPACK treats at once
-PARALLEL = 0.01  # product of two vectors found one by one from which they are not told apart
+ORTHONORMAL = 1e-11  # what products of the vectors may miss
 
 
 def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -46,37 +46,43 @@ def all_pairs(A: Array, k: int) -> tuple[Array, Array]:
 
 
 def some_pairs(A: Array, k: int) -> tuple[Array, Array] | None:
-    """The k smallest pairs of A alone; None where eigenvalues lie so close that their vectors are not told apart.
+    """The k smallest pairs of A (V, V) alone; None where they are most of all pairs, or LAPACK does not find them.
 
-    A = Q T Q^T with T tridiagonal. All eigenvalues of T cost little, and one solve with T - lambda_i, in O(V), gives a
-    vector: inverse iteration from an eigenvalue as exact as it gets ends after a step, which is done twice.
+    A = Q T Q^T with T tridiagonal. All eigenvalues of T cost little, and so does a vector by inverse iteration.
     """
     size = len(A)
     if size < 3 or 2 * k > size:
         return None
-    reflections, diagonal, off, tau, _ = dsytrd(A.T, lower=1, lwork=WORK * size)
+    T, work = A.copy(), np.empty(WORK * size)
+    diagonal, off, tau = np.empty(size), np.empty(size - 1), np.empty(size - 1)
+    lapack("dsytrd", "L", size, T, size, diagonal, off, tau, work, len(work))
     most = float(np.abs(diagonal).max()) or 1.0
-    diagonal, off = diagonal / most, off / most
-    values = dsterf(diagonal, off)[0][:k]
-    start = np.random.default_rng(0).standard_normal(size)
-    V = np.empty((k, size))
-    for i, value in enumerate(values):
-        y = start
-        for _ in range(2):
-            *_, y, singular = dgtsv(off, diagonal - value, off, y)
-            if singular:
-                return None
-        V[i] = y
-    V /= np.linalg.norm(V, axis=1, keepdims=True)
-    G = V @ V.T
-    G.flat[:: k + 1] -= 1
-    if not np.abs(G).max() < PARALLEL:
+    diagonal /= most
+    off /= most
+    values, rest = diagonal.copy(), off.copy()
+    if lapack("dsterf", size, values, rest):
         return None
-    for _ in range(3):  # the orthonormal vectors nearest to these (Newton and Schulz): V - (V V^T - 1) V / 2 ...
-        V -= G @ V / 2
-        G = V @ V.T
-        G.flat[:: k + 1] -= 1
-        if np.abs(G).max() < 1e-14:
-            break
-    V[:, 1:] = dormqr("L", "N", reflections[1:, :-1], tau, V[:, 1:].T, WORK * size)[0].T
-    return most * values, V
+    one, blocks, failed = np.ones(size, np.int32), np.full(size, size, np.int32), np.empty(size, np.int32)
+    V, scratch = np.empty((k, size)), np.empty(size, np.int32)
+    args = (size, diagonal, off, k, values, one, blocks, V, size, work, scratch, failed)
+    if lapack("dstein", *args):
+        return None
+    if not np.abs(V @ V.T - np.eye(k)).max() < ORTHONORMAL:
+        return None
+    # Q leaves the first row as it is.
+    lapack(
+        "dormqr",
+        "L",
+        "N",
+        size - 1,
+        k,
+        size - 1,
+        T.reshape(-1)[1:],
+        size,
+        tau,
+        V.reshape(-1)[1:],
+        size,
+        work,
+        len(work),
+    )
+    return most * values[:k], V

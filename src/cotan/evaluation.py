@@ -1,0 +1,333 @@
+"""Evaluation of plans: the values of steps on a shape, or on several at once, computed or taken from the store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+
+from .errors import CotanError
+from .nodes import COUNTED, SOURCES, TENSORS, as_node, node, sources_of
+from .packing import Packing
+from .plan import Plan, Step, digest_of, make_plan
+from .store import Store, store
+from .stored import Entry
+from .values import cast, collate, digest, is_live, uncollate
+
+
+class Count(NamedTuple):
+    """What happened to a node since the counts were last reset."""
+
+    evaluations: int = 0
+    hits: int = 0
+    seconds: float = 0.0
+
+
+_counts: dict[str, Count] = {}
+_lock = threading.Lock()
+
+
+def counts(*, reset: bool = False) -> dict[str, Count]:
+    """Evaluations, store hits and seconds of evaluation by node, since `counts(reset=True)` (which gives them a last time)."""
+    with _lock:
+        now = dict(_counts)
+        if reset:
+            _counts.clear()
+    return now
+
+
+def add_counts(more: Mapping[str, Count]) -> None:
+    """Add what another process counted."""
+    with _lock:
+        for name, count in more.items():
+            old = _counts.get(name, Count())
+            _counts[name] = Count(old[0] + count[0], old[1] + count[1], old[2] + count[2])
+
+
+class Evaluation:
+    """The values of a plan's steps on one shape: each is computed, or taken from the store, once.
+
+    Operators see float64 and int64; `value(step, dtype)` casts what they give.
+    """
+
+    def __init__(self, data: Any, *, keep: Store | Packing | None = None, wider: Mapping[str, Step] | None = None):
+        self.data = data
+        self.wider = wider or {}
+        self.store = keep if keep is not None else store()
+        self.full: dict[str, Any] = {}  # identity -> value as computed
+        self.cut: dict[tuple[str, torch.dtype], Any] = {}  # in the asked dtype
+        self.digests: dict[str, str] = {}
+        self.live = {name for name in data.keys() if is_live(data[name])}
+        self.costs: dict[str, float] = {}
+
+    def value(self, step: Step, dtype: torch.dtype = torch.float64) -> Any:
+        found = self.found(step, dtype)
+        if found is not None:
+            return found
+        if step.identity in self.wider:
+            wider = self.wider[step.identity]
+            cut = step.cut_from(wider)
+            assert cut is not None
+            self.full[step.identity] = cut(self.value(wider))
+            return cast(self.full[step.identity], dtype)
+        inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
+        with torch.set_grad_enabled(bool(step.reaches & self.live) and torch.is_grad_enabled()):
+            value, seconds = run(step, inputs)
+        return self.take(step, value, dtype, seconds)
+
+    def found(self, step: Step, dtype: torch.dtype) -> Any:
+        """The value if it is known, stored or a source; else None."""
+        if step.identity in self.full:
+            return cast(self.full[step.identity], dtype)
+        if (step.identity, dtype) in self.cut:
+            return self.cut[step.identity, dtype]
+        if step.definition is None:
+            self.full[step.identity] = self._read(step)
+            return cast(self.full[step.identity], dtype)
+        address = self._address(step)
+        if address is not None:
+            for stored_dtype in dict.fromkeys((dtype, torch.float64)):
+                stored = self._stored(step, address, stored_dtype)
+                if stored is not None:
+                    add_counts({step.name: Count(hits=1)})
+                    self.cut[step.identity, dtype] = value = cast(stored, dtype)
+                    return value
+        return None
+
+    def take(self, step: Step, value: Any, dtype: torch.dtype, seconds: float) -> Any:
+        """Keeps a value that was computed in some seconds, and gives it in a dtype."""
+        self.costs[step.identity] = seconds
+        add_counts({step.name: Count(1, 0, seconds)})
+        self.full[step.identity] = value
+        value = cast(value, dtype)
+        address = self._address(step)
+        if address is not None:
+            entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
+            self.store.put(f"{address}-{_short(dtype)}", value, entry)
+        return value
+
+    def lacking(self, roots: Iterable[Step], dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """The steps (their identities) that have to be computed for the values of some, and in which dtype each is kept."""
+        out: dict[str, torch.dtype] = {}
+
+        def visit(step: Step, dtype: torch.dtype) -> None:
+            if step.definition is None:
+                if step.domain is not None:
+                    visit(step.domain, torch.float64)
+            elif step.identity in self.wider:
+                visit(self.wider[step.identity], torch.float64)
+            elif step.identity not in out and self.found(step, dtype) is None:
+                out[step.identity] = dtype
+                for parent in step.inputs.values():
+                    visit(parent, torch.float64)
+
+        for root in roots:
+            visit(root, dtype)
+        return out
+
+    def _stored(self, step: Step, address: str, dtype: torch.dtype) -> Any:
+        """The stored value, or what can be cut out of one with other options (`covers`); None if there is neither."""
+        found = self.store.get(f"{address}-{_short(dtype)}", step.name)
+        covers = step.definition.covers if step.definition is not None else None
+        if found is None and covers is not None:
+            for key, options in self.store.family(self._family(step, dtype), step.name):
+                cut = covers(options, step.options)
+                whole = self.store.get(key, step.name) if cut is not None else None
+                if whole is not None:
+                    return cut(whole)
+        return found
+
+    def _read(self, step: Step) -> Any:
+        data = self.data if step.domain is None else self.value(step.domain)
+        if step.name == "num_nodes":
+            return number_of_vertices(data)
+        if step.name == "batch":
+            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=_device(data))
+        if step.name == "ptr":
+            return torch.tensor([0, number_of_vertices(data)], device=_device(data))
+        value = data[step.name] if step.name in data else None
+        if value is None:
+            raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
+        check_source(step.name, value, data)
+        return cast(value, torch.float64)
+
+    def _address(self, step: Step) -> str | None:
+        """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
+        if step.transient or step.reaches & self.live:
+            return None
+        return digest_of([step.identity, self._reached(step)])
+
+    def _family(self, step: Step, dtype: torch.dtype) -> str:
+        """What entries of the same node with other options have in common; "" where none can answer another."""
+        assert step.definition is not None
+        if step.definition.covers is None:
+            return ""
+        return digest_of([step.kin, self._reached(step), _short(dtype)])
+
+    def _reached(self, step: Step) -> dict[str, str]:
+        for name in step.reaches - self.digests.keys():
+            if name in COUNTED:
+                self.digests[name] = str(number_of_vertices(self.data))
+            else:
+                self.digests[name] = digest(self.data[name])
+        return {name: self.digests[name] for name in sorted(step.reaches)}
+
+
+def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | None = None) -> tuple[Any, float]:
+    """What an operator, or another function in its place, makes of its inputs; and the seconds it took."""
+    assert step.definition is not None
+    start = time.perf_counter()
+    try:
+        value = (function or step.definition.target)(**inputs, **step.options)
+    except CotanError:
+        raise
+    except Exception as reason:
+        raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}") from reason
+    return value, time.perf_counter() - start
+
+
+def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torch.dtype) -> None:
+    """Computes what several shapes lack for a plan's roots, for all of them at once where an operator can (`many`).
+
+    Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
+    """
+    evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
+    if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
+        return
+    unions: dict[tuple[int, ...], _Union] = {}
+    with suppress(CotanError), torch.no_grad():
+        lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
+        for step in plan.steps:
+            which = tuple(i for i, lacks in enumerate(lacking) if step.identity in lacks)
+            many = step.definition is not None and step.definition.many
+            if len(which) < 2 or not many or (many is True and step.vertices_of is not None):
+                continue
+            some = [evaluations[i] for i in which]
+            if many is True:
+                values, seconds = unions.setdefault(which, _Union(some)).evaluate(step)
+            else:
+                inputs = {name: [e.value(parent) for e in some] for name, parent in step.inputs.items()}
+                values, seconds = run(step, inputs, many)
+            for i, value in zip(which, values, strict=True):
+                evaluations[i].take(step, value, lacking[i][step.identity], seconds / len(which))
+
+
+class _Union:
+    """The values of several shapes as those of one, their disjoint union."""
+
+    def __init__(self, evaluations: Sequence[Evaluation]):
+        self.evaluations = evaluations
+        self.vertices = [number_of_vertices(evaluation.data) for evaluation in evaluations]
+        self.values: dict[str, Any] = {}
+
+    def of(self, step: Step) -> Any:
+        if step.identity not in self.values:
+            values = [evaluation.value(step) for evaluation in self.evaluations]
+            self.values[step.identity] = collate(
+                values, per=step.per, index=step.index, vertices=self.vertices, name=step.name
+            )
+        return self.values[step.identity]
+
+    def evaluate(self, step: Step) -> tuple[list[Any], float]:
+        """The step's value on each shape, and the seconds that all took."""
+        start = time.perf_counter()
+        value, _ = run(step, {name: self.of(parent) for name, parent in step.inputs.items()})
+        self.values[step.identity] = value
+        alike = [parent for parent in step.inputs.values() if parent.per == step.per and step.per in ("edge", "face")]
+        sizes = None
+        if step.index is None and alike:
+            dim = -1 if alike[0].index == "vertex" else 0
+            sizes = [evaluation.value(alike[0]).shape[dim] for evaluation in self.evaluations]
+        cut = uncollate(value, self.vertices, per=step.per, index=step.index, elements=sizes)
+        return cut, time.perf_counter() - start
+
+
+MANY = {"vertex": "vertices", "edge": "edges"}
+
+
+def number_of_vertices(data: Any) -> int:
+    """V, from what the data holds per vertex; from the largest index where it holds nothing."""
+    given = data._store.get("num_nodes") if hasattr(data, "_store") else None
+    if given is not None:
+        return int(given)
+    for name in ("pos", "x"):
+        if data.get(name) is not None:
+            return len(data[name])
+    for name in ("face", "edge_index"):
+        if data.get(name) is not None and data[name].numel():
+            return int(data[name].max()) + 1
+    return 0
+
+
+def check_source(name: str, value: Any, data: Any) -> None:
+    """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
+    if name not in TENSORS:
+        return
+    if not isinstance(value, torch.Tensor):
+        raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
+    if value.layout != torch.strided:
+        raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
+    declared = SOURCES[name]
+    if declared.index == "vertex":
+        rows = 3 if name == "face" else 2
+        if value.ndim != 2 or value.shape[0] != rows:
+            raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows}, {name[0].upper()})")
+        if value.is_floating_point():
+            raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
+        low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
+        size = number_of_vertices(data)
+        if low < 0 or high >= size:
+            raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
+    if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
+        raise CotanError(
+            f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
+        )
+    if name == "pos" and value.ndim != 2:
+        raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
+    if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+        bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
+        at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
+        raise CotanError(f"{name} has NaN or infinite values{at}")
+
+
+def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+    """The value of a node on one shape, from the store where it is there.
+
+    Arguments:
+        data: a `torch_geometric.data.Data`, as `cotan.read` gives.
+        request: a node's name or `cotan.node(...)`; a list of them gives a dict by their writing.
+        dtype: of the result; `torch.float64` gives it as it was computed.
+        options: of the node, as in `cotan.node`.
+
+    >>> cotan.compute(cotan.read("bunny.off"), "spectrum", k=64)
+    """
+    check_dtype(dtype)
+    several = isinstance(request, list | tuple)
+    if several and options:
+        raise CotanError(
+            f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
+        )
+    wanted = [as_node(r) for r in request] if several else [node(request, **options)]
+    plan = make_plan({w.key: w for w in wanted}, sources_of(data))
+    evaluation = Evaluation(data, wider=plan.wider)
+    values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}
+    return values if several else values[wanted[0].key]
+
+
+def check_dtype(dtype: Any) -> None:
+    allowed = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+    if dtype not in allowed:
+        raise CotanError(f"dtype {dtype!r}, expected one of {', '.join(map(str, allowed))}")
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _device(data: Any) -> torch.device:
+    tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
+    return next((t.device for t in tensors), torch.device("cpu"))
