@@ -15,7 +15,7 @@ def plan_of(*requests, data):
 
 def test_a_plan_is_the_smallest_part_that_is_needed(tetrahedron):
     names = {step.name for step in plan_of("mass", data=tetrahedron).steps}
-    assert names == {"pos", "face", "mass"}
+    assert names == {"pos", "face", "batch", "mass"}
 
 
 def test_equal_requests_are_one_step(tetrahedron):

@@ -9,7 +9,7 @@ from torch import Tensor
 import cotan
 
 
-@cotan.operator(invariant_to=("isometry", "scale"))
+@cotan.operator(invariant_to=("isometry", "scale"), many=True)
 def adjacency(
     edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None, *, self_loops: bool = False
 ) -> cotan.Sparse:
@@ -25,7 +25,7 @@ def adjacency(
     return cotan.sparse.adjacency(edge_index, num_nodes, weight)[0]
 
 
-@cotan.operator(invariant_to=("isometry", "scale"))
+@cotan.operator(invariant_to=("isometry", "scale"), many=True)
 def mean_adjacency(adjacency: cotan.Sparse) -> cotan.Sparse:
     """D^-1 A with D_ii the number of edges that reach i. Rows of vertices that none reaches are zero.
 
@@ -35,7 +35,7 @@ def mean_adjacency(adjacency: cotan.Sparse) -> cotan.Sparse:
     return adjacency.with_values(adjacency.values / adjacency.pattern.counts[adjacency.row])
 
 
-@cotan.operator(invariant_to=("isometry", "scale"))
+@cotan.operator(invariant_to=("isometry", "scale"), many=True)
 def normalized_adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> cotan.Sparse:
     """D^-1/2 A D^-1/2, A with one self-loop at each vertex and D_ii the sum of row i (Kipf and Welling 2017).
 

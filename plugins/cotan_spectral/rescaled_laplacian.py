@@ -21,7 +21,7 @@ def mesh_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, face: Tensor)
     return minus_identity(strong.row, strong.col, values, len(mass))
 
 
-@cotan.operator("rescaled_laplacian", kind="graph", invariant_to=("isometry", "scale"))
+@cotan.operator("rescaled_laplacian", kind="graph", invariant_to=("isometry", "scale"), many=True)
 def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> cotan.Sparse:
     """-D^-1/2 A D^-1/2: the symmetric-normalised Laplacian, with eigenvalues from 0 to 2, less the identity.
 

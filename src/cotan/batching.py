@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError
-from .evaluation import Evaluation
+from .evaluation import Evaluation, evaluate_together, groups
 from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
 from .packing import Packing
@@ -143,31 +143,34 @@ def prepare(
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
         for name, plan in plans.items()
     }
-    wider = Plan.of(plans.values()).wider
+    whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     with Packing() as packing:
-        for number, shape in enumerate(shapes):
-            if number == TRIED and not any(step.transient for plan in plans.values() for step in plan.steps):
+        for group in groups(shapes, alone=TRIED):
+            if group.start == TRIED and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
-            evaluation = Evaluation(shape, keep=packing, wider=wider)
-            evaluation.costs.update(elsewhere.get(number, {}))
-            for name, prepared in out.items():
-                try:
-                    sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-                    check_width(several[name], sample)
-                except CotanError as reason:
-                    text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
-                    if not refuse:
-                        raise CotanError(text) from reason
-                    prepared.refused[number] = text
-                    prepared.lost += 0 if per is None else len(counted(shape, per))
-                else:
-                    _add(prepared, sample, shape, per, evaluation)
-            if 0 < number < TRIED:
-                spent += sum(evaluation.costs.values())
-            if progress is not None:
-                progress(number + 1, len(shapes))
+            evaluations = [Evaluation(shapes[number], keep=packing, wider=whole.wider) for number in group]
+            evaluate_together(whole, evaluations, dtype)
+            for number, evaluation in zip(group, evaluations, strict=True):
+                shape = evaluation.data
+                evaluation.costs.update(elsewhere.get(number, {}))
+                for name, prepared in out.items():
+                    try:
+                        sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+                        check_width(several[name], sample)
+                    except CotanError as reason:
+                        text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                        if not refuse:
+                            raise CotanError(text) from reason
+                        prepared.refused[number] = text
+                        prepared.lost += 0 if per is None else len(counted(shape, per))
+                    else:
+                        _add(prepared, sample, shape, per, evaluation)
+                if 0 < number < TRIED:
+                    spent += sum(evaluation.costs.values())
+                if progress is not None:
+                    progress(number + 1, len(shapes))
     return out if isinstance(models, Mapping) else out[""]
 
 
@@ -233,12 +236,15 @@ class Augmented:
         on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
         plan = make_plan(model_requests(self.model, self.have), self.have, on=on)
         prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
-        for shape, evaluation in zip(self.shapes, self.evaluations, strict=True):
-            sample = evaluate_plan(plan, shape, self.dtype, evaluation)
-            _add(prepared, sample, shape, self.per, evaluation)
-            for step in plan.steps:
-                if step.transient:
-                    evaluation.full.pop(step.identity, None)
+        for group in groups(self.shapes):
+            evaluations = [self.evaluations[number] for number in group]
+            evaluate_together(plan, evaluations, self.dtype)
+            for evaluation in evaluations:
+                sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
+                _add(prepared, sample, evaluation.data, self.per, evaluation)
+                for step in plan.steps:
+                    if step.transient:
+                        evaluation.full.pop(step.identity, None)
         self.packing.write()
         return prepared
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,11 +12,14 @@ import torch
 
 from .errors import CotanError
 from .nodes import COUNTED, SOURCES, TENSORS, as_node, node, sources_of
+from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
 from .values import cast, collate, digest, is_live, uncollate
+
+TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
 
 
 class Count(NamedTuple):
@@ -72,8 +75,8 @@ class Evaluation:
             wider = self.wider[step.identity]
             cut = step.cut_from(wider)
             assert cut is not None
-            self.full[step.identity] = cut(self.value(wider))
-            return cast(self.full[step.identity], dtype)
+            self.cut[step.identity, dtype] = cut(self.value(wider, dtype))
+            return self.cut[step.identity, dtype]
         inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
         with torch.set_grad_enabled(bool(step.reaches & self.live) and torch.is_grad_enabled()):
             value, seconds = run(step, inputs)
@@ -118,9 +121,9 @@ class Evaluation:
             if step.definition is None:
                 if step.domain is not None:
                     visit(step.domain, torch.float64)
-            elif step.identity in self.wider:
-                visit(self.wider[step.identity], torch.float64)
             elif step.identity not in out and self.found(step, dtype) is None:
+                if step.identity in self.wider:
+                    return visit(self.wider[step.identity], dtype)
                 out[step.identity] = dtype
                 for parent in step.inputs.values():
                     visit(parent, torch.float64)
@@ -190,6 +193,19 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     return value, time.perf_counter() - start
 
 
+def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
+    """Places of shapes that are evaluated together, some `TOGETHER` vertices at a time; the first few each alone."""
+    start = size = 0
+    for place, shape in enumerate(shapes):
+        own = number_of_vertices(shape)
+        if place > start and (place <= alone or size + own > TOGETHER):
+            yield range(start, place)
+            start, size = place, 0
+        size += own
+    if start < len(shapes):
+        yield range(start, len(shapes))
+
+
 def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torch.dtype) -> None:
     """Computes what several shapes lack for a plan's roots, for all of them at once where an operator can (`many`).
 
@@ -199,12 +215,15 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
     unions: dict[tuple[int, ...], _Union] = {}
-    with suppress(CotanError), torch.no_grad():
+    with suppress(CotanError), torch.no_grad(), one_thread():
         lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
         for step in plan.steps:
-            which = tuple(i for i, lacks in enumerate(lacking) if step.identity in lacks)
             many = step.definition is not None and step.definition.many
-            if len(which) < 2 or not many or (many is True and step.vertices_of is not None):
+            if not many or (many is True and step.vertices_of is not None):
+                continue
+            alike = {e._address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
+            which = tuple(alike.values())  # of shapes that share the value one
+            if len(which) < 2:
                 continue
             some = [evaluations[i] for i in which]
             if many is True:
@@ -227,6 +246,8 @@ class _Union:
     def of(self, step: Step) -> Any:
         if step.identity not in self.values:
             values = [evaluation.value(step) for evaluation in self.evaluations]
+            if any(isinstance(value, torch.Tensor) and not value.numel() for value in values):
+                raise CotanError(f"{step.name}: nothing there, which an operator may want to refuse")
             self.values[step.identity] = collate(
                 values, per=step.per, index=step.index, vertices=self.vertices, name=step.name
             )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from . import autodiff, registry
 from .errors import CotanError
-from .evaluation import Evaluation
+from .evaluation import Evaluation, evaluate_together
 from .network import (
     Sample,
     collate_samples,
@@ -193,6 +193,7 @@ def check_operator(request: Request, **options: Any) -> Report:
                 report,
             )
         _check_operator_batch(step, value, data, _with_signal(_shape(second)), report)
+        _check_many(plan, data, _with_signal(_shape(second)), report)
         if torch.cuda.is_available():
             on_device = _evaluation(map_tensors(lambda t: t.cuda(), data)).value(step)
             if not step.transient:
@@ -246,6 +247,23 @@ def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report:
         first, last = uncollate(batch, vertices, per=step.per)
         _same(_bits(first), _bits(value), 0.0, "slicing the first shape out of a batch", report)
         _same(_bits(last), _bits(other), 0.0, "slicing the last shape out of a batch", report)
+
+
+def _check_many(plan: Plan, data: Any, second: Any, report: Report) -> None:
+    """Several shapes at once, if the operator says that it can: the numbers of each alone, to the last digit."""
+    step = plan.roots["value"]
+    if step.definition is None or not step.definition.many:
+        return
+    shapes = [data, second, data]
+    if set(sources_of(second)) != set(sources_of(data)):
+        shapes = [data, data]
+    together = [_evaluation(shape) for shape in shapes]
+    evaluate_together(plan, together, torch.float64)
+    if any(step.identity not in evaluation.full for evaluation in together[1:]):
+        report.skipped["several shapes at once"] = "refused, so each is evaluated alone"
+    for evaluation in together:
+        alone = _evaluation(evaluation.data).value(step)
+        _same(_bits(evaluation.value(step)), _bits(alone), 0.0, "several shapes at once", report)
 
 
 def _renumbered_step(step: Any, order: Tensor) -> Any:

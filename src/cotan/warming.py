@@ -64,22 +64,24 @@ def _work(
     jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shapes: Sequence[Any], dtype: torch.dtype
 ) -> list[dict[str, float]]:
     from .errors import CotanError
-    from .evaluation import Evaluation
+    from .evaluation import Evaluation, evaluate_together, groups
     from .network import evaluate_plan
     from .packing import Packing
     from .plan import Plan, make_plan
 
     torch.set_num_threads(1)
     plans = [make_plan(requests, have) for requests in jobs]
-    wider = Plan.of(plans).wider
+    whole = Plan.of(plans)
     costs = []
     with Packing() as packing:
-        for shape in shapes:
-            evaluation = Evaluation(shape, keep=packing, wider=wider)
-            with suppress(CotanError):  # for the caller to meet: its message knows which shape
-                for plan in plans:
-                    evaluate_plan(plan, shape, dtype, evaluation)
-            costs.append(evaluation.costs)
+        for group in groups(shapes):
+            evaluations = [Evaluation(shapes[number], keep=packing, wider=whole.wider) for number in group]
+            evaluate_together(whole, evaluations, dtype)
+            for evaluation in evaluations:
+                with suppress(CotanError):  # for the caller to meet: its message knows which shape
+                    for plan in plans:
+                        evaluate_plan(plan, evaluation.data, dtype, evaluation)
+                costs.append(evaluation.costs)
     return costs
 
 

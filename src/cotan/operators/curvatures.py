@@ -15,7 +15,7 @@ from .normals import angles
 from .triangles import triangles
 
 
-@operator(per="vertex", invariant_to=("rigid",))
+@operator(per="vertex", invariant_to=("rigid",), many=True)
 def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, vertex_normals: Tensor) -> Tensor:
     """H = <M^-1 L x, n> / 2: 1 / r on a sphere with normals outwards. (V,)
 
@@ -29,7 +29,7 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
     return torch.where(on_rim(face, len(pos)), 0, (pull * vertex_normals).sum(1) / 2)
 
 
-@operator(per="vertex", invariant_to=("isometry",))
+@operator(per="vertex", invariant_to=("isometry",), many=True)
 def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     """K = (2 pi - sum of angles) / m, on a rim (pi - sum of angles) / m: 1 / r^2 on a sphere. (V,)
 

@@ -10,7 +10,7 @@ from .checks import check_face
 from .undirected import symmetric_pattern, undirected
 
 
-@operator(per="edge", index="vertex", invariant_to=("isometry", "scale"))
+@operator(per="edge", index="vertex", invariant_to=("isometry", "scale"), many=True)
 def edge_index(face: Tensor) -> Tensor:
     """The sides of all faces, in both directions: (2, E), no self-loops, each once, sorted by source, then target.
 

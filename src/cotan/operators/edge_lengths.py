@@ -9,7 +9,7 @@ from ..registry import operator
 from .checks import check_edges, check_pos
 
 
-@operator(per="edge", invariant_to=("isometry",))
+@operator(per="edge", invariant_to=("isometry",), many=True)
 def edge_lengths(pos: Tensor, edge_index: Tensor) -> Tensor:
     """|x_i - x_j| of edge i -> j. (E,)"""
     pos = check_pos(pos)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from .eigen_factor import Array
 from .eigen_gradient import attach
 from .eigen_refine import Found, has_constants, residual, zero
 from .eigen_sparse import sparse_pairs
-from .threads import one_thread
+from .threads import one_thread, threads
 
 DENSE = 256  # up to so many vertices, and four for each pair that is wanted, a dense solver is quicker
 FACTORISED = ("cpu",)  # devices with sparse factorisations; on others products with the matrix have to do
@@ -28,11 +30,25 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
 
     Arguments: matrix (V, V) symmetric positive semi-definite, mass (V,) positive.
     """
+    with one_thread(len(mass)):
+        return _eigenpairs(matrix, mass, k, tolerance)
+
+
+def eigenpairs_of_many(
+    matrices: Sequence[Sparse], masses: Sequence[Tensor], k: int = 128, tolerance: float = 1e-6
+) -> list[tuple[Tensor, Tensor]]:
+    """Of several shapes: each is solved on one thread, as many at once as torch has threads."""
+    workers = threads()
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        spread = map if workers == 1 else pool.map
+        return list(spread(_eigenpairs, matrices, masses, repeat(k), repeat(tolerance)))
+
+
+def _eigenpairs(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor]:
     check(matrix, mass, k, tolerance)
-    k = min(k, len(mass))
     L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-    with one_thread(len(m)):
-        values, rows = (torch.from_numpy(part).to(matrix.device) for part in solve(L, m, k, tolerance, matrix.device))
+    found = solve(L, m, min(k, len(m)), tolerance, matrix.device)
+    values, rows = (torch.from_numpy(part).to(matrix.device) for part in found)
     return attach(matrix, mass, values, positive(rows).mT.contiguous())
 
 

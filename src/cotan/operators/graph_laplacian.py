@@ -14,7 +14,7 @@ from .laplacian import weighted_laplacian
 NORMALIZATIONS = ("none", "symmetric", "random-walk")
 
 
-@operator("laplacian", kind="graph", invariant_to=("isometry", "scale"))
+@operator("laplacian", kind="graph", invariant_to=("isometry", "scale"), many=True)
 def graph_laplacian(
     edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None, *, normalization: str = "none"
 ) -> Sparse:

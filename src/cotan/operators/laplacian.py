@@ -13,7 +13,7 @@ from .triangles import triangles
 from .undirected import symmetric_pattern, undirected
 
 
-@operator("laplacian", kind="cotan", invariant_to=("isometry", "scale"))
+@operator("laplacian", kind="cotan", invariant_to=("isometry", "scale"), many=True)
 def cotan_laplacian(pos: Tensor, face: Tensor) -> Sparse:
     """L_ij = -(cot a + cot b) / 2, a and b the angles facing edge ij; L_ii = -sum_j L_ij (Pinkall and Polthier 1993).
 

@@ -14,48 +14,48 @@ from .triangles import Triangles, triangles
 LEAST = 1e-6
 
 
-@operator("mass", kind="barycentric", per="vertex", invariant_to=("isometry",))
-def barycentric_mass(pos: Tensor, face: Tensor) -> Tensor:
+@operator("mass", kind="barycentric", per="vertex", invariant_to=("isometry",), many=True)
+def barycentric_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> Tensor:
     """m_i = a third of the area of the faces around vertex i. (V,); sums to the surface's area.
 
-    At least 1e-6 of the mean mass: that is what a vertex without faces gets.
+    At least 1e-6 of the shape's mean mass: that is what a vertex without faces gets.
 
     Arguments:
-        pos: (V, 3). face: (3, F).
+        pos: (V, 3). face: (3, F). batch: (V,) the shape of each vertex; one shape by default.
     """
     pos, face = check_mesh(pos, face)
-    area = measurable(triangles(pos, face)).area
-    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), area.repeat(3) / 3))
+    area = measurable(triangles(pos, face), face, batch).area
+    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), area.repeat(3) / 3), batch)
 
 
-@operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",))
-def voronoi_mass(pos: Tensor, face: Tensor) -> Tensor:
+@operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",), many=True)
+def voronoi_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> Tensor:
     """m_i = the mixed Voronoi area of vertex i (Meyer et al. 2003). (V,); sums to the surface's area.
 
     A face without an obtuse angle gives corner i the part that is nearest to it, (|e_j|^2 cot_j + |e_k|^2 cot_k) / 8;
     one with an obtuse angle gives half of its area to that corner and a quarter to the others.
-    At least 1e-6 of the mean mass: that is what a vertex without faces gets.
+    At least 1e-6 of the shape's mean mass: that is what a vertex without faces gets.
 
     Arguments:
-        pos: (V, 3). face: (3, F).
+        pos: (V, 3). face: (3, F). batch: (V,) the shape of each vertex; one shape by default.
     """
     pos, face = check_mesh(pos, face)
-    t = measurable(triangles(pos, face))
+    t = measurable(triangles(pos, face), face, batch)
     part = t.sides.square().sum(-1) * t.cotangents / 8  # (3, F)
     nearest = part.sum(0) - part
     obtuse = t.dots < 0
     halves = torch.where(obtuse, t.area / 2, t.area / 4)
     share = torch.where(obtuse.any(0), halves, nearest)
-    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)))
+    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)), batch)
 
 
-@operator("mass", kind="ones", per="vertex", invariant_to=("isometry", "scale"))
+@operator("mass", kind="ones", per="vertex", invariant_to=("isometry", "scale"), many=True)
 def unit_mass(edge_index: Tensor, num_nodes: int) -> Tensor:
     """m_i = 1: the mass of a graph's vertices. (V,)"""
     return torch.ones(num_nodes, dtype=torch.float64, device=edge_index.device)
 
 
-@operator("mass", kind="degree", per="vertex", invariant_to=("isometry", "scale"))
+@operator("mass", kind="degree", per="vertex", invariant_to=("isometry", "scale"), many=True)
 def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> Tensor:
     """m_i = the weights of the edges at vertex i summed, the diagonal of the graph Laplacian; 1 if it has none.
 
@@ -70,13 +70,18 @@ def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None =
     return torch.where(degree > 0, degree, 1)
 
 
-def at_least(mass: Tensor) -> Tensor:
-    """The mass, raised to 1e-6 of its mean where it is less."""
-    return torch.maximum(mass, LEAST * mass.mean())
+def at_least(mass: Tensor, batch: Tensor | None = None) -> Tensor:
+    """The mass, raised to 1e-6 of its shape's mean where it is less."""
+    batch = torch.zeros_like(mass, dtype=torch.long) if batch is None else batch
+    count = torch.bincount(batch)
+    mean = mass.new_zeros(len(count)).index_add(0, batch, mass) / count
+    return torch.maximum(mass, LEAST * mean.index_select(0, batch))
 
 
-def measurable(t: Triangles) -> Triangles:
-    """The triangles, refused if all of them are flat."""
-    if not (t.area > 0).logical_and(t.area == t.floored).any():
+def measurable(t: Triangles, face: Tensor, batch: Tensor | None = None) -> Triangles:
+    """The triangles, refused if all of a shape's are flat."""
+    thick = face[0, (t.area > 0).logical_and(t.area == t.floored)]
+    owner = torch.zeros_like(thick) if batch is None else batch.index_select(0, thick)
+    if not torch.bincount(owner, minlength=1 if batch is None else int(batch[-1]) + 1).all():
         raise CotanError(f"a mesh without area: all of its {len(t.area)} faces are points or lines")
     return t

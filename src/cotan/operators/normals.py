@@ -13,13 +13,13 @@ from .triangles import triangles
 WEIGHTS = ("area", "angle")
 
 
-@operator(per="face")
+@operator(per="face", many=True)
 def face_normals(pos: Tensor, face: Tensor) -> Tensor:
     """n = (x_1 - x_0) x (x_2 - x_0), normalised; zero on a face without area. (F, 3)"""
     return unit(triangles(*check_mesh(pos, face)).normal)
 
 
-@operator(per="vertex")
+@operator(per="vertex", many=True)
 def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor:
     """n_i = the sum of w n over the faces around vertex i, normalised; zero without faces or where they cancel. (V, 3)
 

@@ -9,7 +9,7 @@ from ..registry import operator
 from .checks import check_edges, check_pos
 
 
-@operator("pseudo_coordinates", kind="polar", per="edge", invariant_to=("rigid",))
+@operator("pseudo_coordinates", kind="polar", per="edge", invariant_to=("rigid",), many=True)
 def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
     """(|x_i - x_j|, angle) of edge i -> j: the angle of x_i in j's tangent plane, from -pi to pi. (E, 2)
 
@@ -27,7 +27,7 @@ def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -
     return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle], 1)
 
 
-@operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"))
+@operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"), many=True)
 def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
     """(d_i^-1/2, d_j^-1/2) of edge i -> j, d_i the number of edges that end at i (Monti et al. 2017). (E, 2)
 
@@ -39,7 +39,7 @@ def degree_coordinates(edge_index: Tensor, num_nodes: int) -> Tensor:
     return torch.stack([degree[source], degree[target]], 1)
 
 
-@operator("pseudo_coordinates", kind="offset", per="edge")
+@operator("pseudo_coordinates", kind="offset", per="edge", many=True)
 def offset_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
     """x_i - x_j of edge i -> j. (E, D)
 

@@ -37,7 +37,7 @@ def robust_matrices(pos: Tensor, face: Tensor, *, mollify: float = 1e-5) -> Robu
     from robust_laplacian import mesh_laplacian
 
     soup = triangle_soup(pos, face, "laplacian, kind='robust'")
-    measurable(triangles(pos.double(), face.long()))
+    measurable(triangles(pos.double(), face.long()), face.long())
     try:
         laplacian, mass = mesh_laplacian(soup.vertices, soup.faces, mollify_factor=mollify)
     except RuntimeError as reason:
@@ -81,7 +81,10 @@ def cloud_matrices(pos: Tensor, *, neighbours: int = 30, mollify: float = 1e-5) 
             "one place or on one line"
         ) from reason
     lumped = torch.from_numpy(np.array(mass.diagonal())).to(pos.device)
-    return RobustMatrices(_finite(Sparse.from_scipy(laplacian)).to(pos.device), at_least(lumped))
+    return RobustMatrices(
+        _finite(Sparse.from_scipy(laplacian)).to(pos.device),
+        at_least(lumped),
+    )
 
 
 @operator("laplacian", kind="robust", invariant_to=("isometry", "scale"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from ..registry import operator
 from ..sparse import Sparse
 from ..spectrum import Spectrum
-from .eigen import eigenpairs
+from .eigen import eigenpairs, eigenpairs_of_many
 
 
 def first_pairs(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Callable[[Spectrum], Spectrum] | None:
@@ -21,7 +21,12 @@ def first_pairs(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Callabl
     return lambda spectrum: spectrum.first(k)
 
 
-@operator(covers=first_pairs, version=2)
+def spectra(laplacian: Sequence[Sparse], mass: Sequence[Tensor], *, k: int, tolerance: float) -> list[Spectrum]:
+    """The spectrum of each of several shapes."""
+    return [Spectrum(*pairs) for pairs in eigenpairs_of_many(laplacian, mass, k, tolerance)]
+
+
+@operator(covers=first_pairs, version=2, many=spectra)
 def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float = 1e-6) -> Spectrum:
     """L phi = lambda M phi, lambda_1 <= ... <= lambda_K, phi^T M phi = I: exactly K = min(k, V) pairs, none missed.
 

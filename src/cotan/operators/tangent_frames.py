@@ -10,7 +10,7 @@ from .checks import check_edges, check_pos
 from .normals import unit
 
 
-@operator(per="vertex")
+@operator(per="vertex", many=True)
 def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> Tensor:
     """Rows x, y, n of a right-handed orthonormal frame. (V, 3, 3)
 

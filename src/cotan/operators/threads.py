@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -19,18 +20,28 @@ ALONE = 100_000  # vertices up to which pieces count as small
 @contextmanager
 def one_thread(size: int = 0) -> Iterator[None]:
     """BLAS and torch on one thread inside, for shapes of up to `ALONE` vertices."""
-    before = torch.get_num_threads()
-    if size > ALONE:
+    if size > ALONE or _outside.get():
         yield
         return
+    before = torch.get_num_threads()
     with _libraries().limit(limits=1, user_api="blas"):
+        token = _outside.set(before)
         if before > 1:
             torch.set_num_threads(1)
         try:
             yield
         finally:
+            _outside.reset(token)
             if before > 1:
                 torch.set_num_threads(before)
+
+
+def threads() -> int:
+    """How many torch has, outside of `one_thread`: for pieces that do not wait for each other."""
+    return _outside.get() or torch.get_num_threads()
+
+
+_outside: ContextVar[int] = ContextVar("threads outside", default=0)
 
 
 @cache

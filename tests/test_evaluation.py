@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+import trimesh
+from torch_geometric.data import Data
+
+import cotan
+from cotan.batching import prepare
+from cotan.evaluation import Evaluation, evaluate_together, groups
+from cotan.nodes import sources_of
+from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
+from cotan.plan import make_plan
+from cotan.testing import _Forget
+from cotan.values import take_apart
+
+
+def shapes():
+    """Meshes of several sizes, one with a loose vertex, one of two parts."""
+    make = trimesh.creation
+    random = np.random.default_rng(0)
+    found = []
+    for mesh in (make.icosphere(2), make.torus(1, 0.3, 12, 9), make.box(), make.capsule(1, 0.4, (9, 8))):
+        pos = mesh.vertices + 0.02 * random.standard_normal(mesh.vertices.shape)
+        found.append(Data(pos=torch.from_numpy(pos).float(), face=torch.from_numpy(mesh.faces.T.copy()).long()))
+    loose = found[0].clone()
+    loose.pos = torch.cat([loose.pos, torch.ones(1, 3)])
+    two = found[1].clone()
+    two.pos = torch.cat([found[1].pos, found[2].pos + 3])
+    two.face = torch.cat([found[1].face, found[2].face + len(found[1].pos)], 1)
+    return [*found, loose, two]
+
+
+def tensors(value):
+    out = []
+    take_apart(value, out)
+    return out
+
+
+NODES = [
+    cotan.node("spectrum", k=12),
+    "gradient",
+    "vertex_normals",
+    "face_normals",
+    "edge_lengths",
+    "gauss_curvature",
+    cotan.node("mass", kind="voronoi"),
+    "pseudo_coordinates",
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_shapes_evaluated_together_have_the_values_of_each_alone(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        every = shapes()
+        plan = make_plan({str(i): node for i, node in enumerate(NODES)}, sources_of(every[0]))
+        together = [Evaluation(shape, keep=_Forget()) for shape in every]
+        cotan.counts(reset=True)
+        evaluate_together(plan, together, torch.float64)
+        assert cotan.counts()["spectrum"].evaluations == len(every)
+        assert torch.get_num_threads() == threads
+        for evaluation in together:
+            alone = Evaluation(evaluation.data, keep=_Forget())
+            for step in plan.roots.values():
+                assert step.identity in evaluation.full
+                pairs = zip(tensors(evaluation.value(step)), tensors(alone.value(step)), strict=True)
+                assert all(torch.equal(a, b) for a, b in pairs), step.label
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_shape_that_is_refused_is_named_and_the_others_are_not(fresh_store):
+    every = shapes()
+    flat = every[2].clone()
+    flat.pos = torch.zeros_like(flat.pos)
+    bare = every[3].clone()
+    bare.face = bare.face[:, :0]
+    for shape in every:
+        shape.y = torch.tensor([0])
+    model = cotan.create_model("diffusion", 3, 2, width=4, depth=1, k=8)
+    good = prepare(model, every)
+    flat.y = bare.y = torch.tensor([0])
+    prepared = prepare(model, [*every[:4], flat, every[4], bare, every[5]], refuse=True)
+    assert set(prepared.refused) == {4, 6}
+    assert "without area" in prepared.refused[4]
+    assert "without faces" in prepared.refused[6]
+    for a, b in zip(prepared.samples, good.samples, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(tensors(a["mass"]), tensors(b["mass"]), strict=True))
+
+
+def test_groups_hold_every_shape_once():
+    sizes = [5, 9000, 12000, 3, 4, 50_000, 2, 1]
+    data = [Data(num_nodes=size) for size in sizes]
+    for alone in (0, 3):
+        found = list(groups(data, alone=alone))
+        assert [i for group in found for i in group] == list(range(len(sizes)))
+        assert all(len(group) == 1 or sum(sizes[i] for i in group) <= 20_000 for group in found)
+    assert [len(group) for group in groups(data, alone=3)][:3] == [1, 1, 1]
+    assert list(groups([])) == []
+
+
+def test_pairs_of_many_are_those_of_each():
+    matrices, masses = zip(
+        *(
+            (cotan.compute(s, "laplacian", dtype=torch.float64), cotan.compute(s, "mass", dtype=torch.float64))
+            for s in shapes()
+        ),
+        strict=True,
+    )
+    for k in (3, 40):
+        for found, L, m in zip(eigenpairs_of_many(matrices, masses, k), matrices, masses, strict=True):
+            alone = eigenpairs(L, m, k)
+            assert torch.equal(found[0], alone[0])
+            assert torch.equal(found[1], alone[1])
+    with pytest.raises(cotan.CotanError, match="k=0"):
+        eigenpairs_of_many(matrices, masses, 0)
+
+
+def test_an_operator_that_is_not_what_many_says_fails_the_check():
+    @cotan.operator("share_of_all", per="vertex", many=True)
+    def share_of_all(pos):
+        return pos / pos.abs().sum()
+
+    try:
+        with pytest.raises(AssertionError, match="several shapes at once"):
+            cotan.testing.check_operator("share_of_all")
+    finally:
+        cotan.registry._state.definitions.pop(("operator", "share_of_all"))
