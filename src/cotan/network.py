@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, unknown
-from .evaluation import Evaluation, number_of_vertices
+from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices
 from .nodes import COUNTED, Node, Request, as_node, sources_of
+from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
 
@@ -226,6 +227,19 @@ def evaluate_plan(
     return sample
 
 
+def evaluate_all(plan: Plan, shapes: Sequence[Any], dtype: torch.dtype = torch.float32) -> list[Sample]:
+    """The roots of a plan on each of several shapes."""
+    if len(shapes) == 1:
+        return [evaluate_plan(plan, shapes[0], dtype)]
+    samples = []
+    with Packing() as packing:
+        for group in groups(shapes):
+            evaluations = [Evaluation(shapes[number], keep=packing, wider=plan.wider) for number in group]
+            evaluate_together(plan, evaluations, dtype)
+            samples += [evaluate_plan(plan, evaluation.data, dtype, evaluation) for evaluation in evaluations]
+    return samples
+
+
 def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
     """One batch of several shapes' samples."""
 
@@ -265,7 +279,7 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     shapes = _shapes(data)
     plan = make_plan(needs(module), _common_sources(shapes))
     dtype, device = _place(module)
-    samples = [evaluate_plan(plan, shape, dtype) for shape in shapes]
+    samples = evaluate_all(plan, shapes, dtype)
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
 
 
@@ -278,7 +292,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     have = _common_sources(shapes)
     plan = make_plan(model_requests(model, have), have, on=on)
     dtype, device = _place(model)
-    samples = [evaluate_plan(plan, shape, dtype) for shape in shapes]
+    samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
     check_width(model, values)
     return forward(model, values)

@@ -45,11 +45,11 @@ def eigenpairs_of_many(
 
 
 def _eigenpairs(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    check(matrix, mass, k, tolerance)
-    L, m = matrix.to_scipy().astype(np.float64), mass.detach().cpu().double().numpy()
-    found = solve(L, m, min(k, len(m)), tolerance, matrix.device)
-    values, rows = (torch.from_numpy(part).to(matrix.device) for part in found)
-    return attach(matrix, mass, values, positive(rows).mT.contiguous())
+    uneven = check(matrix, mass, k, tolerance)
+    L, m = matrix.to_scipy().astype(np.float64, copy=False), mass.detach().cpu().double().numpy()
+    values, rows = solve((L + L.T) / 2 if uneven else L, m, min(k, len(m)), tolerance, matrix.device)
+    vectors = np.ascontiguousarray(positive(rows).T)
+    return attach(matrix, mass, *(torch.from_numpy(part).to(matrix.device) for part in (values, vectors)))
 
 
 def solve(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> tuple[Array, Array]:
@@ -115,8 +115,8 @@ def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> No
         )
 
 
-def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
-    """Refuse what is no symmetric eigenproblem, saying why."""
+def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> float:
+    """Refuse what is no symmetric eigenproblem, saying why. Gives the largest |L - L^T|, rounding at most."""
     size = matrix.shape[0]
     if matrix.shape != (size, size) or mass.shape != (size,):
         raise CotanError(
@@ -138,6 +138,7 @@ def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> None:
             f"spectrum: expected a symmetric matrix, got one with |L - L^T| up to {uneven:.3g}. For a random walk "
             'take laplacian kind="graph" with mass=cotan.node("mass", kind="degree"): it has the same pairs'
         )
+    return uneven
 
 
 def asymmetry(matrix: Sparse) -> float:
@@ -150,8 +151,8 @@ def asymmetry(matrix: Sparse) -> float:
     return float(abs(L - L.T).max())
 
 
-def positive(rows: Tensor) -> Tensor:
+def positive(rows: Array) -> Array:
     """Signs of vectors (K, V): the first entry within 1e-6 of the largest absolute value is positive."""
-    size = rows.abs()
-    first = (size >= (1 - 1e-6) * size.amax(1, keepdim=True)).byte().argmax(1, keepdim=True)
-    return torch.where(rows.gather(1, first) < 0, -rows, rows)
+    size = np.abs(rows)
+    first = (size >= (1 - 1e-6) * size.max(1, keepdims=True)).argmax(1)
+    return rows * np.where(rows[np.arange(len(rows)), first] < 0, -1, 1)[:, None]

@@ -17,18 +17,17 @@ ORTHONORMAL = 1e-11  # what products of the vectors may miss
 
 
 def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
-    """The k smallest pairs of A = M^-1/2 L M^-1/2: values (k,), orthonormal rows (k, V), errors (k,).
+    """The k smallest pairs of A = M^-1/2 L M^-1/2, L CSR: values (k,), orthonormal rows (k, V), errors (k,).
 
     Where entries differ by many orders of magnitude, LAPACK's error, relative to the largest of them, is too much for
     the smallest eigenvalues: these pairs are polished.
     """
-    scale = (2 * m) ** -0.5
-    A = L.toarray()
-    A *= scale
-    A *= scale[:, None]
-    A += A.T.copy()
-    values, U = some_pairs(A, k) or all_pairs(A, k)
-    errors = np.linalg.norm(U @ A - values[:, None] * U, axis=1)
+    scale = m**-0.5
+    A = L.copy()
+    A.data *= scale[A.indices] * np.repeat(scale, np.diff(A.indptr))
+    dense = A.toarray()
+    values, U = some_pairs(dense, k) or all_pairs(dense, k)
+    errors = np.linalg.norm(A @ U.T - U.T * values, axis=0)
     tiny = zero(A.diagonal())
     worst, constant = residual(values, errors, tiny), has_constants(L)
     mixed = constant and float(abs(U[1:] @ m**0.5).max(initial=0)) > MIXED * float(m.sum()) ** 0.5

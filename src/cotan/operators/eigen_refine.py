@@ -79,7 +79,7 @@ def typical(diagonal: Array) -> float:
 
 def has_constants(L: Any) -> bool:
     """Whether the rows of L sum to zero, to rounding."""
-    return bool((np.abs(L.sum(1)) <= 1e-9 * L.diagonal()).all())
+    return bool((np.abs(L @ np.ones(L.shape[1])) <= 1e-9 * L.diagonal()).all())
 
 
 def residual(values: Array, errors: Array, tiny: float) -> float:
