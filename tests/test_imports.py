@@ -29,6 +29,7 @@ ORDER = [
     "values",
     "store",
     "plan",
+    "evaluation",
     "network",
     "stack",
 ]
