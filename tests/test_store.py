@@ -96,6 +96,20 @@ def test_a_damaged_pack_is_said_once_and_removed(tmp_path):
     assert not path.exists()
 
 
+def test_a_pack_with_any_byte_of_its_header_flipped_is_missed(tmp_path):
+    path = only_file(packed(tmp_path, [("a", torch.ones(2)), ("b", torch.ones(2))]))
+    content = path.read_bytes()
+    for i in range(16, 24 + int.from_bytes(content[16:24], "little")):
+        damaged = bytearray(content)
+        damaged[i] ^= 4
+        path.write_bytes(damaged)
+        store = Store(tmp_path, 2**30)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            assert store.get("a", "mass") is None
+            assert all(store.get(key, "mass") is None for key, _ in store.family("family", "mass"))
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
 def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_store, damage):
     right = cotan.compute(tetrahedron, "mass")

@@ -113,13 +113,17 @@ def decode(content: bytes) -> File:
 
 
 def describe(path: Path) -> dict[str, Entry]:
-    """What is said of each value in a file, by its key, without its tensors."""
+    """What is said of each value in a file, by its key, without its tensors. Raises ValueError for a damaged header."""
     with open(path, "rb") as file:
         file.seek(CHECKSUM)
         length = int.from_bytes(file.read(8), "little")
-        header = _header(file.read(min(length, os.fstat(file.fileno()).st_size)))  # a damaged length may be anything
-    values = header["values"].items()
-    return {key: Entry(**header["shared"], family=family, seconds=seconds) for key, (*_, family, seconds) in values}
+        text = file.read(min(length, os.fstat(file.fileno()).st_size))  # a damaged length may be anything
+    try:
+        header = _header(text)
+        values = header["values"].items()
+        return {key: Entry(**header["shared"], family=family, seconds=seconds) for key, (*_, family, seconds) in values}
+    except (LookupError, TypeError, AttributeError) as reason:  # JSON still, but another
+        raise ValueError(f"{path} has no header of the store") from reason
 
 
 def _header(text: bytes) -> Any:
