@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -18,6 +19,11 @@ from cotan.stored import Entry, Kept, describe
 from cotan.values import cast
 
 ENTRY = Entry("mass", "mass", {"k": 3}, "family", 0.5)
+
+
+class Both(NamedTuple):
+    whole: torch.Tensor
+    part: torch.Tensor
 
 
 def only_file(store):
@@ -62,6 +68,13 @@ def test_a_pack_is_one_file_of_many_values(tmp_path):
     assert store.summary()["mass"][0] == len(VALUES)
     assert store.get("other", "mass") is None
     assert store.seconds("other", "mass") is None
+
+
+def test_values_may_share_memory(tmp_path):
+    x, matrix = torch.arange(6.0), VALUES["sparse"]
+    values = {"views": Both(x, x[:2]), "matrix": matrix, "on its pattern": matrix.with_values(torch.tensor([5.0, 6.0]))}
+    store = packed(tmp_path, values.items())
+    assert all(same(value, store.get(key, "mass")) for key, value in values.items())
 
 
 def test_packs_of_other_processes_are_met_and_missed(tmp_path):

@@ -88,11 +88,15 @@ def encode(values: Sequence[Kept]) -> bytes:
     from safetensors.torch import save
 
     tensors: list[torch.Tensor] = []
-    header = {}
+    header: dict[str, Any] = {}
+    memory: set[int] = set()
     for key, value, entry in values:
         own: list[torch.Tensor] = []
         header[key] = [take_apart(value, own), len(tensors), len(own), entry.family, entry.seconds]
-        tensors += own
+        for tensor in own:  # safetensors refuses those that share their memory
+            where = tensor.untyped_storage().data_ptr()
+            tensors.append(tensor.clone() if where in memory else tensor)
+            memory.add(where)
     first = values[0].entry
     shared = {"node": first.node, "label": first.label, "options": dict(first.options)}
     named = {str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}
