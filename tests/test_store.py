@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import cotan
+from cotan import whole
 from cotan.store import Store
 from cotan.stored import Entry, Kept, describe
 from cotan.values import cast
@@ -191,6 +193,17 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
         store.put("a", torch.ones(2), ENTRY)
     assert torch.equal(store.get("a", "mass"), torch.ones(2))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_others_may_read_what_one_has_written(tmp_path):
+    before = os.umask(0o022)
+    whole._mode.cache_clear()
+    try:
+        Store(tmp_path, 2**30).put("a", torch.ones(2), ENTRY)
+    finally:
+        os.umask(before)
+        whole._mode.cache_clear()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
 
 
 def test_the_least_recently_used_go_first(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from . import whole
 from .errors import CotanError, MeshWarning, unknown
 from .mesh_file import load
 
@@ -167,9 +168,4 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: torch.Tensor | Non
     shades = None if colors is None else (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
     content: Any = mesh.export(file_type=path.suffix.lower()[1:])
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    whole.write(path, content.encode() if isinstance(content, str) else content)

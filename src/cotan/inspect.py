@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import whole
 from .errors import CotanError
 from .evaluation import compute
 from .nodes import node
@@ -137,12 +139,9 @@ def _save(figure: Any, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".png":
         raise CotanError(f"{path}: expected a file ending in .png")
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        figure.savefig(temporary, format="png")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    whole.write(path, content.getvalue())
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:

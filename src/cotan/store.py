@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import warnings
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import whole
 from .errors import CotanError
 from .stored import Entry, File, Kept, Packs, decode, describe, encode, options_of
 
@@ -76,7 +76,7 @@ class Store:
         if entry.family and self.writable:
             with contextlib.suppress(OSError):
                 member = self._family_folder(entry.family, entry.node) / key
-                self._write(member, json.dumps(dict(entry.options)).encode())
+                whole.write(member, json.dumps(dict(entry.options)).encode())
 
     def pack(self, values: Sequence[Kept]) -> None:
         """Keep values of one node as one file, likewise."""
@@ -87,7 +87,7 @@ class Store:
         content = encode(values)
         if self.writable:
             try:
-                self._write(path, content)
+                whole.write(path, content)
                 self._written += len(content)
                 if self._written > self.limit // 20:
                     self._written = 0
@@ -163,22 +163,6 @@ class Store:
     def _family_folder(self, family: str, node: str) -> Path:
         return self.folder / node / "families" / family[:2] / family
 
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-
     def entries(self) -> Iterator[tuple[Path, os.stat_result]]:
         """The files of all entries, packs among them."""
         for pattern in ("*/??/*.safetensors", "*/packs/*.safetensors"):
@@ -207,7 +191,7 @@ class Store:
             with contextlib.suppress(OSError):
                 path.unlink()
                 total, removed, freed = total - size, removed + 1, freed + size
-        for leftover in self.folder.glob("*/*/.writing-*"):  # of writers that were killed
+        for leftover in self.folder.rglob(f"{whole.BESIDE}*"):  # of writers that were killed
             with contextlib.suppress(OSError):
                 if leftover.stat().st_mtime < _an_hour_ago():
                     leftover.unlink()

@@ -6,8 +6,6 @@ The header is what is read back, so tensors and record are of one moment even if
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import whole
 from ..errors import CotanError
 
 
@@ -45,28 +44,12 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
 
 def write(path: Path, content: bytes) -> None:
     """A file, whole or not at all; a full disk is said, and what was there before stays."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-        temporary = None
+        whole.write(path, content)
     except OSError as reason:
         raise CotanError(
             f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"
         ) from reason
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def state_of(
