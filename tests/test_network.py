@@ -154,6 +154,18 @@ def test_on_domain_moves_all_that_a_network_needs():
     assert sorted(moved) == sorted(f"{key}@random_rotation(seed=1)" for key in plain)
 
 
+def test_many_features_stand_side_by_side_in_the_order_given(tetrahedron):
+    class Same(nn.Module):
+        def forward(self, x):
+            return x
+
+    model = Same()
+    model.features = [*["mass"] * 10, "normalized_pos", "vertex_normals"]
+    seen = cotan.apply(model, tetrahedron)
+    assert torch.equal(seen[:, 10:13], cotan.compute(tetrahedron, "normalized_pos"))
+    assert torch.equal(seen[:, 13:], cotan.compute(tetrahedron, "vertex_normals"))
+
+
 def test_a_graph_without_features_is_told_what_else_there_is():
     ring = torch.arange(5)
     graph = Data(edge_index=torch.stack([ring, ring.roll(1)]), num_nodes=5)

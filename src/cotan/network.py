@@ -261,7 +261,7 @@ def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
 
 def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
     """The model on a batch's values, the first signal among them."""
-    features = [values[name] for name in sorted(values) if name.startswith("features ")]
+    features = [value for name, value in values.items() if name.startswith("features ")]
     rest = {name: value for name, value in values.items() if not name.startswith("features ")}
     if not takes_signal(model):
         return model(**rest)
@@ -301,7 +301,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
     """Raise where the first signal has another number of channels than the model was made for."""
     expected = getattr(model, "recipe", {}).get("in_dim")
-    features = [values[name] for name in sorted(values) if name.startswith("features ")]
+    features = [value for name, value in values.items() if name.startswith("features ")]
     if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
         got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
         if got != expected:

@@ -65,7 +65,7 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
                 f"features: {requests[key].key} is a {type(value).__name__}, expected a tensor per {definition.signal}"
             )
     if definition.signal == "vertex":
-        return join_features([sample[key] for key in sorted(sample)]).shape[-1]
+        return join_features(list(sample.values())).shape[-1]
     return sum(sample[key].shape[0] for key in sample)
 
 
