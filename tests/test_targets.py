@@ -81,7 +81,11 @@ def test_what_is_no_shape():
 def test_features_that_some_lack_or_that_differ():
     some = many()
     del some[7].x
-    with pytest.raises(cotan.CotanError, match="9 of 10 shapes have features x, number 7 has none"):
+    with pytest.raises(cotan.CotanError, match="9 of 10 shapes have x, number 7 has none"):
+        cotan.apply(cotan.create_model("gcn", 2, 2), some)
+    some = many()
+    some[0].edge_weight = torch.ones(3)
+    with pytest.raises(cotan.CotanError, match="1 of 10 shapes have edge_weight, number 1 has none"):
         cotan.apply(cotan.create_model("gcn", 2, 2), some)
     wide = graph(torch.tensor([1]))
     wide.x = torch.ones(3, 5)

@@ -17,6 +17,7 @@ from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
 
+FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
 FEATURE = "features {}"  # the names under which a model's first signal stands in a plan
 
 
@@ -316,15 +317,16 @@ def _shapes(data: Any) -> list[Any]:
 
 
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
-    """What all shapes have. Features that only some have would be left out without a word."""
+    """What all shapes have. Numbers that only some have would be left out without a word."""
     for shape in shapes:
         if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
             raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
     have = [sources_of(shape) for shape in shapes]
-    with_x = sum("x" in names for names in have)
-    if 0 < with_x < len(have):
-        first = next(i for i, names in enumerate(have) if "x" not in names)
-        raise CotanError(f"{with_x} of {len(have)} shapes have features x, number {first} has none")
+    for source in FEATURES:
+        count = sum(source in names for names in have)
+        if 0 < count < len(have):
+            first = next(i for i, names in enumerate(have) if source not in names)
+            raise CotanError(f"{count} of {len(have)} shapes have {source}, number {first} has none")
     return frozenset.intersection(*have)
 
 
