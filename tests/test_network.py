@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 import cotan
 
@@ -164,6 +164,19 @@ def test_many_features_stand_side_by_side_in_the_order_given(tetrahedron):
     seen = cotan.apply(model, tetrahedron)
     assert torch.equal(seen[:, 10:13], cotan.compute(tetrahedron, "normalized_pos"))
     assert torch.equal(seen[:, 13:], cotan.compute(tetrahedron, "vertex_normals"))
+
+
+def test_a_batch_of_pyg_is_not_taken_for_one_shape(tetrahedron):
+    batch = Batch.from_data_list([tetrahedron] * 3)
+    model = cotan.create_model("linear", 3, 2)
+    for act in (
+        lambda: cotan.apply(model, batch),
+        lambda: cotan.predict(model, batch),
+        lambda: cotan.compute(batch, "mass"),
+    ):
+        with pytest.raises(cotan.CotanError, match=r"a batch of 3 shapes would be taken for one: .*to_data_list\(\)"):
+            act()
+    assert cotan.apply(model, batch.to_data_list()).shape == (3, 2)
 
 
 def test_a_graph_without_features_is_told_what_else_there_is():

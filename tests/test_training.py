@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -219,6 +220,17 @@ def test_places_that_do_not_fit_are_an_error():
     bad.y_index = edged(0).y_index + 1
     with pytest.raises(cotan.CotanError, match=r"y_index holds 1 to 6; there are 6 vertices"):
         fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
+
+
+def test_places_on_some_shapes_only_are_an_error():
+    splits = clouds()
+    for shape in splits.train + splits.val + splits.test:
+        shape.y = shape.y.expand(len(shape.pos))
+    splits.val[2].y_index = torch.arange(len(splits.val[2].pos))[None]
+    with pytest.raises(cotan.CotanError, match="val: 1 of 6 shapes have y_index, number 0 has none"):
+        fit(model_for("linear", replace(splits, val=[]), task="label"), replace(splits, task="label"), **QUICK)
+    with pytest.raises(cotan.CotanError, match="1 of 6 shapes have y_index"):
+        evaluate(model_for("linear", replace(splits, val=[]), task="label"), splits.val)
 
 
 def test_one_graph_without_val_cuts_the_mask():

@@ -124,4 +124,8 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     """The names that a `Data` can answer by itself."""
     given = {name for name in data.keys() if data[name] is not None}
+    if "ptr" in given and len(data["ptr"]) > 2:
+        raise CotanError(
+            f"a batch of {len(data['ptr']) - 1} shapes would be taken for one: give a list of them, batch.to_data_list()"
+        )
     return frozenset(given | COUNTED)

@@ -56,6 +56,12 @@ def check_form(splits: Splits, task: str) -> None:
     """Raise for what is no shape with numbers for a target, and for a mask that is not one truth value a target."""
     per = registry.lookup("task", task).target.per
     for name, shapes in splits.lists().items():
+        indexed = [hasattr(shape, "_store") and shape.get("y_index") is not None for shape in shapes]
+        if per == "vertex" and any(indexed) and not all(indexed):
+            raise CotanError(
+                f"dataset {splits.name!r}, {name}: {sum(indexed)} of {len(shapes)} shapes have y_index, "
+                f"number {indexed.index(False)} has none"
+            )
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
             if not hasattr(shape, "_store"):
