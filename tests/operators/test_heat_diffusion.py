@@ -39,6 +39,17 @@ def test_implicit_solves_its_equation_and_tends_to_the_exact(bumpy):
     assert errors[2] < errors[1] / 1.8 < errors[0] / 1.8**2
 
 
+def test_a_unit_of_heat_in_whole_numbers_is_no_less(bumpy):
+    L, m = matrices(*bumpy(1))
+    impulse = torch.zeros(len(m), dtype=torch.long)
+    impulse[3] = 1
+    assert torch.equal(implicit_heat(impulse, L, m, time=0.1), implicit_heat(impulse.double(), L, m, time=0.1))
+    spectrum = full_spectrum(L, m)
+    assert torch.equal(
+        spectral_heat(impulse, spectrum, m, time=0.1), spectral_heat(impulse.double(), spectrum, m, time=0.1)
+    )
+
+
 @pytest.mark.parametrize("one_channel", [False, True])
 def test_heat_is_kept(bumpy, one_channel):
     L, m = matrices(*bumpy(2))

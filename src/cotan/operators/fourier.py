@@ -18,6 +18,7 @@ def fourier(x: Tensor, spectrum: Spectrum, mass: Tensor) -> Tensor:
     """
     if len(x) != len(mass):
         raise CotanError(f"fourier: a signal of {len(x)} vertices on a shape of {len(mass)}")
+    x = x if x.is_floating_point() else x.to(mass.dtype)
     weighted = x * mass.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
     return spectrum.vectors.T @ weighted
 

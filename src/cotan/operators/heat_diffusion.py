@@ -26,7 +26,7 @@ def spectral_heat(x: Tensor, spectrum: Spectrum, mass: Tensor, *, time: float | 
     return inverse_fourier(damped.view(-1, *[1] * (x.ndim - 1)) * coefficients, spectrum)
 
 
-@operator("heat_diffusion", kind="implicit", per="vertex")
+@operator("heat_diffusion", kind="implicit", per="vertex", version=2)
 def implicit_heat(x: Tensor, laplacian: Sparse, mass: Tensor, *, time: float | None = None, steps: int = 1) -> Tensor:
     """`steps` backward Euler steps of h = t / steps, each (M + h L)^-1 M x: all frequencies, stable. Shape of x.
 
@@ -40,7 +40,7 @@ def implicit_heat(x: Tensor, laplacian: Sparse, mass: Tensor, *, time: float | N
     signal = x.to(laplacian.dtype).reshape(len(x), -1)
     for _ in range(steps):
         signal = shifted_solve(laplacian, mass, h, mass[:, None] * signal)
-    return signal.view(x.shape).to(x.dtype)
+    return signal.view(x.shape).to(x.dtype if x.is_floating_point() else laplacian.dtype)
 
 
 def duration(time: float | None, mass: Tensor) -> Tensor:
