@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 import cotan
 
@@ -81,10 +82,9 @@ class Pyramid(cotan.Network):
             x = self.feed(layer, x, nodes).relu()
         shapes = len(ptr) - 1
         if self.readout.per == "shape" and self.vertices:
-            if len(x) != self.vertices * shapes:
-                raise cotan.CotanError(
-                    f"pyramid: vertices={self.vertices}, but the coarsest graphs have {len(x) / shapes:g} in the mean"
-                )
+            if len(x) != self.vertices * shapes or not (is_compiling() or (ptr.diff() == self.vertices).all()):
+                sizes = sorted(set(ptr.diff().tolist()))
+                raise cotan.CotanError(f"pyramid: vertices={self.vertices}, but the coarsest graphs have {sizes}")
             x, batch = x.reshape(shapes, -1), torch.arange(shapes, device=x.device)
         if self.output is None:
             y: Tensor = self.readout(self.dropout(x), batch, shapes)

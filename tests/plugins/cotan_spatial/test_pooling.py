@@ -93,8 +93,18 @@ def test_vertices_side_by_side_tell_what_means_cannot():
         optimizer.step()
     assert (model(x, **values).argmax(1) == y).all()
     other = cotan.create_model("pyramid", 1, 2, widths=(8,), vertices=size + 1)
-    with pytest.raises(cotan.CotanError, match=f"vertices={size + 1}, but the coarsest graphs have {size} in the mean"):
+    with pytest.raises(cotan.CotanError, match=rf"vertices={size + 1}, but the coarsest graphs have \[{size}\]"):
         cotan.apply(other, shapes)
+
+
+def test_vertices_of_each_shape_count_and_not_their_mean():
+    def path(size):
+        edge = torch.stack([torch.arange(size - 1), torch.arange(1, size)])
+        return Data(x=torch.ones(size, 1), edge_index=torch.cat([edge, edge.flip(0)], 1))
+
+    model = cotan.create_model("pyramid", 1, 2, widths=(8,), levels=1, vertices=4)
+    with pytest.raises(cotan.CotanError, match=r"vertices=4, but the coarsest graphs have \[3, 5\]"):
+        cotan.apply(model, [path(6), path(10)])
 
 
 def test_no_widths():
