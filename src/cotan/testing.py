@@ -38,7 +38,7 @@ from .sparse import Sparse
 from .spectrum import Spectrum
 from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate
 
-TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
+TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 2e-4, torch.float64: 1e-8}
 
 
 @dataclass
@@ -533,6 +533,9 @@ def _check_on(
         if near.dtype != torch.float32:
             raise AssertionError(f"{report.name}: float32 parameters and inputs give {near.dtype}")
         _same([near.double()], [out], TOLERANCE[torch.float32], f"float32 against float64 on a {first}", report)
+        with torch.autocast("cpu", dtype=torch.bfloat16):  # as `fit` does with precision "bf16"
+            near = _run(single, case.values(dtype=torch.float32))
+        _same([near.double()], [out], TOLERANCE[torch.bfloat16], f"bf16 autocast on a {first}", report)
         fresh = make()
         for parameter in fresh.parameters():
             parameter.add_(1.0)
