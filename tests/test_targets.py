@@ -111,6 +111,35 @@ def test_numbers_are_finite_and_as_many():
     assert cotan.fit(model_for("gcn", plain, task="regress", width=4), plain, **QUICK).metrics["val_loss"] >= 0
 
 
+def test_as_many_numbers_as_the_model_gives():
+    two = many(lambda i: torch.tensor([[i / 3, 1.0]]))
+    model = cotan.create_model("gcn", 2, 3, task="regress", width=4, depth=1)
+    with pytest.raises(cotan.CotanError, match=r"train\[0\]: y is \[\[0.0, 1.0\]\], expected 3 finite numbers"):
+        cotan.fit(model, cotan.Splits(two, [], two, task="regress"), **QUICK)
+    with pytest.raises(cotan.CotanError, match="expected 3 finite numbers"):
+        cotan.evaluate(model, two)
+
+
+@pytest.mark.parametrize("per", ["shape", "vertex"])
+def test_a_task_of_ones_own_needs_no_more_than_it_says(per):
+    class Absolute:
+        @staticmethod
+        def loss(output, target):
+            return (output - target.reshape(output.shape)).abs().mean()
+
+        @classmethod
+        def metrics(cls, output, target):
+            return {"off": float(cls.loss(output, target))}
+
+    Absolute.per = per
+    cotan.task(f"absolute-{per}")(type(f"Absolute{per}", (Absolute,), {}))
+    shapes = many(lambda i: torch.full((2 if per == "shape" else 3,), i / 3))
+    splits = cotan.Splits(shapes, [], shapes, task=f"absolute-{per}")
+    run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **QUICK)
+    assert run.metrics["test_off"] > 0
+    assert len(cotan.predict(run, shapes[0]).label) == len(shapes[0].y)
+
+
 def test_a_graph_with_the_masks_of_pyg():
     data = nodes(train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
     run = cotan.fit("gcn", data, **QUICK)

@@ -259,13 +259,17 @@ def dataset(name: str) -> Callable[[T], T]:
 
 
 def task(name: str) -> Callable[[T], T]:
-    """Register a class with `per` ("shape" or "vertex"), `loss(output, target)` and `metrics(output, target)`."""
+    """Register a class with `per` ("shape" or "vertex"), `loss(output, target)` and `metrics(output, target)`.
+
+    `categorical = True` says that targets are classes; the loss then takes `weight`, of each class, and `smoothing`.
+    """
 
     def register(cls: T) -> T:
         origin = _origin(cls)
         for attribute in ("per", "loss", "metrics"):
             if not hasattr(cls, attribute):
                 raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
+        cls.categorical = getattr(cls, "categorical", False)  # type: ignore[attr-defined]
         _add(Definition("task", name, cls, origin, (), (), {}, False, {}, {}))
         return cls
 

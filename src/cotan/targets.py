@@ -40,8 +40,9 @@ def counted(shape: Any, per: str) -> Tensor:
 def width(splits: Splits, task: str) -> int:
     """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
     shapes = [shape for some in splits.lists().values() for shape in some]
-    if not registry.lookup("task", task).target.categorical:
-        return target(shapes[0], "shape")[0].numel()
+    definition = registry.lookup("task", task).target
+    if not definition.categorical:
+        return target(shapes[0], "shape")[0].numel() if definition.per == "shape" else 1
     if task == "match" and splits.template is not None:
         return len(splits.template.pos)
     if splits.classes:
@@ -76,15 +77,18 @@ def check_form(splits: Splits, task: str) -> None:
                 _check_mask(shape, count, where)
 
 
-def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> None:
-    """Raise where targets are not what the task and the width of the output want; to `train` takes two classes."""
+def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True) -> None:
+    """Raise where targets are not what the task and the width of the output want; to `train` takes two classes.
+
+    out_dim: of the model, None where it is not known.
+    """
     from .evaluation import number_of_vertices
 
     check_form(splits, task)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    numbers = width(splits, task) if not definition.categorical else 0
+    numbers = 0 if definition.categorical or definition.per == "vertex" else out_dim or width(splits, task)
     for name, shapes in splits.lists().items():
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
@@ -99,9 +103,10 @@ def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> Non
             if definition.categorical and definition.per == "shape" and y.numel() != 1:
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
             if definition.categorical:
-                _check_labels(counted(shape, definition.per), where, out_dim)
-            elif y.numel() != numbers or not bool(torch.isfinite(y.double()).all()):
-                raise CotanError(f"{where}: y is {y.tolist()}, expected {numbers} finite numbers")
+                _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
+            elif (numbers and y.numel() != numbers) or not bool(torch.isfinite(y.double()).all()):
+                got = y.tolist() if y.numel() < 10 else f"{y.numel()} numbers"
+                raise CotanError(f"{where}: y is {got}, expected {numbers or y.numel()} finite numbers")
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
     if definition.categorical and train:

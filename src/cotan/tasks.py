@@ -45,10 +45,9 @@ class Regress:
     """Numbers a shape. Output (B, D), target (B, D) or (B,)."""
 
     per = "shape"
-    categorical = False
 
     @staticmethod
-    def loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
         return functional.mse_loss(output, target.reshape(output.shape).to(output.dtype))
 
     @staticmethod

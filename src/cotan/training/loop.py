@@ -59,7 +59,7 @@ def fit(
     task = getattr(model, "recipe", {}).get("task", splits.task)
     if isinstance(model, str):
         model = model_for(model, splits, seed=chosen.seed)
-    check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
+    check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
     splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
     lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
     if prepared is None:
@@ -97,10 +97,13 @@ class _Fit:
             keep_pages()
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
-        self.weight = self._class_weights() if self.recipe.class_balance else None
-        if self.recipe.label_smoothing and not self.task.categorical:
-            raise CotanError("label_smoothing is for tasks with classes")
-        self.smoothing = {"smoothing": self.recipe.label_smoothing} if self.recipe.label_smoothing else {}
+        self.options: dict[str, Any] = {}  # of the loss
+        if self.recipe.class_balance:
+            self.options["weight"] = self._class_weights()
+        if self.recipe.label_smoothing:
+            if not self.task.categorical:
+                raise CotanError("label_smoothing is for tasks with classes")
+            self.options["smoothing"] = self.recipe.label_smoothing
         self.augmented = None
         if self.recipe.augment:
             moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
@@ -170,7 +173,7 @@ class _Fit:
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
             output, target = batch.counted(self.step(batch))
-            loss = self.task.loss(output, target, self.weight, **self.smoothing)
+            loss = self.task.loss(output, target, **self.options)
             self.fabric.backward(loss)
             self.optimizer.step()
             total = total + loss.detach() * batch.count
