@@ -65,6 +65,8 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
                 f"features: {requests[key].key} is a {type(value).__name__}, expected a tensor per {definition.signal}"
             )
     if definition.signal == "vertex":
+        if any(value.ndim > 2 for value in sample.values()):  # images, which dense nets flatten
+            return sum(value.numel() for value in sample.values())
         return join_features(list(sample.values())).shape[-1]
     return sum(sample[key].shape[0] for key in sample)
 

@@ -130,6 +130,14 @@ def test_cnn_learns_stripes_from_checks():
     assert (model.eval()(fresh).argmax(1) == truth).all()
 
 
+@pytest.mark.parametrize("name", ["mlp", "shallow"])
+def test_images_of_a_dataset_give_the_width(name):
+    shapes = [Data(image=torch.rand(2, 3, 5), y=torch.tensor([i % 2])) for i in range(10)]
+    splits = cotan.Splits(shapes, [], shapes[:2])
+    model = cotan.model_for(name, splits, features="image")
+    assert cotan.fit(model, splits, epochs=1, progress="none", device="cpu").status == "finished"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
