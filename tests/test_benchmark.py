@@ -222,6 +222,34 @@ def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
     assert not table.failures
 
 
+@cotan.dataset("two-sizes")
+def two_sizes():
+    shapes = [solid(i % 2, i) for i in range(8)]
+    for i, shape in enumerate(shapes):
+        shape.y = torch.tensor([[i / 8, 1.0, 2.0]])
+    shapes[7].pos = shapes[7].pos / 1000
+    return Splits(shapes[:5], [], shapes[5:7], stress={"small": shapes[6:]}, task="regress")
+
+
+def test_a_page_of_errors_of_several_numbers(tmp_path):
+    models = ["linear", {"name": "linear", "label": "careful", "features": "fails_on_small"}]
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-sizes"], "models": models}
+    table = bench(suite, out=tmp_path, progress="none")
+    assert table.refusals() == ["careful on two-sizes, small: 1 shapes refused, left out"]
+    table.rows = [{k: v for k, v in row.items() if row["model"] == "linear" or "small" not in k} for row in table.rows]
+    page = write_report(table).read_text()
+    lines = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", page)
+    assert sum('class="best"' in cells.split("</td>")[1] for _, cells in lines[:2]) == 1  # of the one that has the cell
+
+
+def test_a_page_of_shapes_whose_classes_have_no_names(tmp_path, monkeypatch):
+    data = two_solids()
+    data.classes = ()
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids"], "models": ["linear"]}
+    assert write_report(bench(suite, out=tmp_path, progress="none")).exists()
+
+
 def test_features_may_have_options(tmp_path):
     signature = {"name": "heat_kernel_signature", "size": 5, "spectrum": {"name": "spectrum", "k": 8}}
     model = {"name": "linear", "features": ["normalized_pos", signature], "options": {"width": 4, "depth": 1}}

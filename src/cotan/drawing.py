@@ -133,8 +133,9 @@ def vertex_colors(shape: Any) -> Tensor:
         at, labels = index.cpu().flatten(), y.cpu().expand(index.shape).flatten()
         label = torch.zeros(len(shape.pos), dtype=y.dtype).scatter_reduce(0, at, labels, "amax")
     elif label is None:
-        of_vertices = y is not None and y.numel() == len(shape.pos)
-        label = y if of_vertices else torch.full((len(shape.pos),), 0 if y is None else int(y))
+        classes = y is not None and not y.is_floating_point()
+        of_vertices = classes and y.numel() == len(shape.pos)
+        label = y if of_vertices else torch.full((len(shape.pos),), int(y) if classes and y.numel() == 1 else 0)
     return label_colors(label)
 
 

@@ -93,20 +93,19 @@ def _results(table: Table, dataset: str) -> list[str]:
     header, rows = table.summary(dataset)
     axes, metric = table.axes(dataset), table.metric()
     labels = [row[0] for row in rows]
-    numbers = {m: [(table.cell(dataset, m, f"{a}_{metric}") or (0.0, 0.0))[0] for a in axes] for m in labels}
+    cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in labels}
+    numbers = {m: [cell[0] if cell else 0.0 for cell in some] for m, some in cells.items()}
     choose = max if metric == "accuracy" else min
-    best = [choose(numbers[m][i] for m in labels) for i in range(len(axes))]
+    best = [choose(some[i][0] for some in cells.values() if some[i]) for i in range(len(axes))]
     title = ", ".join([dataset, *table.averaged(dataset)])
     out = [f"<h2>{escape(title)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
-    for row in rows:
-        marks = [i for i, value in enumerate(numbers[row[0]]) if value == best[i] and row[i + 1] != "-"]
-        cells = [
-            f'<td class="best">{escape(c)}</td>' if j - 1 in marks else f"<td>{escape(c)}</td>"
-            for j, c in enumerate(row)
-        ]
-        out.append(f"<tr>{''.join(cells)}</tr>")
+    for label, *texts in rows:
+        kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]
+        kinds += [""] * (len(texts) - len(kinds))
+        row = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, texts, strict=True))
+        out.append(f"<tr><td>{escape(label)}</td>{row}</tr>")
     out.append("</table></div>")
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
@@ -132,7 +131,7 @@ def _pictures(splits: Any) -> list[str]:
     if not drawable:
         return []
     out = []
-    if splits.task == "classify":
+    if splits.task == "classify" and splits.classes:
         by_class = [[s for s in drawable if int(s.y) == i][:2] for i in range(min(len(splits.classes), 12))]
         rows = [[pair[j] for pair in by_class if len(pair) > j] for j in range(2)]
         names = [splits.classes[i] for i, pair in enumerate(by_class) if pair]

@@ -84,11 +84,10 @@ class Table:
             for axis in self.axes(dataset):
                 refused = self.cell(dataset, model, f"{axis}_refused")
                 if refused is not None:
-                    rest = _text(self.cell(dataset, model, f"{axis}_accuracy_answered"), self.form())
-                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}"
-                    out.append(
-                        f"{where}: {refused[0]:g} shapes refused, counted as wrong; {self.metric()} on the others {rest}"
-                    )
+                    rest = self.cell(dataset, model, f"{axis}_accuracy_answered")
+                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {refused[0]:g} shapes refused"
+                    counted = f"counted as wrong; {self.metric()} on the others {_text(rest, self.form())}"
+                    out.append(f"{where}, {counted if rest else 'left out'}")
         return out
 
     def form(self) -> str:
