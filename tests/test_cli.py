@@ -132,6 +132,9 @@ def test_a_bad_file_is_one_message_and_exit_2(cotan, name, tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
+FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out", "run"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -141,6 +144,10 @@ def test_a_bad_file_is_one_message_and_exit_2(cotan, name, tmp_path):
         (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
         (["show", "specral"], "Did you mean 'spectral'"),
         (["list", "layrs"], "unknown kind"),
+        (["cache", "--keep", "3"], "--node and --keep say what --prune removes"),
+        ([*FIT, "-o", "width=wide"], "width='wide'"),
+        ([*FIT, "-o", "dropout=2"], "dropout=2: dropout probability has to be between 0 and 1"),
+        ([*FIT, "-d", "nodes=many"], "dataset 'blocks': '<' not supported between"),
     ],
 )
 def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, tmp_path, monkeypatch):

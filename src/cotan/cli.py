@@ -372,6 +372,10 @@ def cache(
     from .store import store
 
     kept = store()
+    if not prune and (node or keep):
+        from .errors import CotanError
+
+        raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
         print(f"removed {count} entries, {_size(size)}")
@@ -446,7 +450,8 @@ def _options(pairs: list[str] | None) -> dict[str, Any]:
         if not equals or not name:
             raise CotanError(f"option {pair!r}: expected NAME=VALUE")
         try:
-            out[name.replace("-", "_")] = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            out[name.replace("-", "_")] = text
+            value = {"True": True, "False": False, "None": None}.get(text, text)  # as Python writes them
+        out[name.replace("-", "_")] = value
     return out

@@ -131,7 +131,7 @@ def load_dataset(
             found = as_splits(definition.target(**options, **extra), name)
         except CotanError:
             raise
-        except (ValueError, OSError) as reason:
+        except (TypeError, ValueError, OSError) as reason:
             raise CotanError(f"dataset {name!r}: {reason}") from reason
         if key is not None:
             _keep(key, found)

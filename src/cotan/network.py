@@ -162,7 +162,13 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
         if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
             raise CotanError(f"{definition.kind} {definition.name!r}: {what}={dim!r}, expected a positive whole number")
     registry.check_options(definition, options)
-    module: nn.Module = definition.target(in_dim, out_dim, **options)
+    try:
+        module: nn.Module = definition.target(in_dim, out_dim, **options)
+    except CotanError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as reason:  # an option of another type, or out of torch's range
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise CotanError(f"{definition.kind} {definition.name!r} with {given or 'no options'}: {reason}") from reason
     return module
 
 
