@@ -159,6 +159,13 @@ def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_as_python_writes_them():
+    from cotan.cli import _options
+
+    pairs = {"a=False": False, "a=false": False, "a=None": None, "a=0.5": 0.5, "a=[1, 2]": [1, 2], "a=mean": "mean"}
+    assert [_options([pair])["a"] for pair in pairs] == list(pairs.values())
+
+
 def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     import shutil
 

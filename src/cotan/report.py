@@ -96,7 +96,7 @@ def _results(table: Table, dataset: str) -> list[str]:
     cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in labels}
     numbers = {m: [cell[0] if cell else 0.0 for cell in some] for m, some in cells.items()}
     choose = max if metric == "accuracy" else min
-    best = [choose(some[i][0] for some in cells.values() if some[i]) for i in range(len(axes))]
+    best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())]
     title = ", ".join([dataset, *table.averaged(dataset)])
     out = [f"<h2>{escape(title)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
     out += [f"<th>{escape(name)}</th>" for name in header]
