@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -532,6 +533,25 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(cotan.CotanError, match="No space left on device"):
         fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_no_bar_is_left_behind_that_hides_the_cursor(monkeypatch):
+    there = []
+
+    def start(self, *_):
+        there.append(self)
+        self.bar = SimpleNamespace(update=lambda *_, **__: None, stop=there.clear)
+
+    def interrupted(*_, progress, **__):
+        progress(1, 2)
+        assert there
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cotan.training.progress.Progress.start", start)
+    monkeypatch.setattr("cotan.training.loop.prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit("linear", clouds(), **{**QUICK, "progress": "bar"})
+    assert not there
 
 
 def test_a_device_that_is_not_there():

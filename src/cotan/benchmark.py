@@ -51,7 +51,8 @@ def bench(
         suite = Suite.read(suite)
     suite.check()
     folder = Path(out) if out is not None else Path("runs") / suite.name
-    return _Bench(suite, folder, Progress(progress)).run()
+    with Progress(progress) as show:
+        return _Bench(suite, folder, show).run()
 
 
 class _Bench:

@@ -53,20 +53,21 @@ def fit(
     """
     chosen = Recipe.of(recipe, **overrides)
     show = Progress(progress)
-    if isinstance(dataset, str):
-        dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
-    splits = as_splits(dataset)
-    task = getattr(model, "recipe", {}).get("task", splits.task)
-    if isinstance(model, str):
-        model = model_for(model, splits, seed=chosen.seed)
-    check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
-    splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
-    lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
-    if prepared is None:
-        prepared = {
-            n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
-            for n, s in lists.items()
-        }
+    with show:
+        if isinstance(dataset, str):
+            dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
+        splits = as_splits(dataset)
+        task = getattr(model, "recipe", {}).get("task", splits.task)
+        if isinstance(model, str):
+            model = model_for(model, splits, seed=chosen.seed)
+        check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
+        splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
+        lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
+        if prepared is None:
+            prepared = {
+                n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
+                for n, s in lists.items()
+            }
     for name, split in prepared.items():
         if split.refused:
             show.say(f"{name}: {split.refusals()}")

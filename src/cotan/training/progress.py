@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, Self
 
 from ..errors import unknown
 
@@ -12,7 +12,10 @@ STYLES = ("auto", "bar", "lines", "none")
 
 
 class Progress:
-    """A bar ("bar"), a line every tenth ("lines") or nothing ("none"); "auto" is a bar on a terminal, else lines."""
+    """A bar ("bar"), a line every tenth ("lines") or nothing ("none"); "auto" is a bar on a terminal, else lines.
+
+    A context, which leaves no bar behind: it hides the cursor.
+    """
 
     def __init__(self, style: str = "auto"):
         if style not in STYLES:
@@ -22,6 +25,12 @@ class Progress:
         self.style = style
         self.bar: Any = None
         self.task: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def say(self, text: str) -> None:
         """A line that stays."""
