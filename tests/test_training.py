@@ -45,6 +45,7 @@ def test_a_run_learns_and_leaves_its_files(tmp_path):
     assert run.status == "finished"
     assert run.metrics["test_accuracy"] == 1
     assert run.metrics["stress_again_accuracy"] == run.metrics["test_accuracy"]
+    assert evaluate(run, tuple(clouds().test)) == evaluate(run, clouds())
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines == run.history
     assert [line["epoch"] for line in lines] == list(range(1, 31))
@@ -146,6 +147,14 @@ def test_an_earlier_run_is_put_aside(tmp_path):
     fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 1})
     assert Run.load(tmp_path / "run/earlier-1").history == first.history
     assert len(Run.load(tmp_path / "run").history) == 1
+
+
+def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
+    fit("linear", clouds(), out=tmp_path, **QUICK)
+    for augment, message in (("random_rotaton", "Did you mean 'random_rotation'"), ("normalized_pos", "is no domain")):
+        with pytest.raises(cotan.CotanError, match=message):
+            fit("linear", clouds(), out=tmp_path, augment=augment, **QUICK)
+    assert Run.load(tmp_path).status == "finished"
 
 
 def test_a_loaded_run_predicts_the_same(tmp_path):

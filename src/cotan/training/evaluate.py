@@ -27,13 +27,13 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     distances along the template of which its diameter is 1.
     """
     model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
-    splits = None if isinstance(dataset, list) else as_splits(dataset)
+    splits = None if isinstance(dataset, list | tuple) else as_splits(dataset)
     shapes = dataset if splits is None else splits.split(split)
     if not shapes:
         raise CotanError("there are no shapes to evaluate on")
     recipe = getattr(model, "recipe", {"task": "classify"})
     if "out_dim" in recipe:
-        check(Splits(train=[], test=shapes), recipe["task"], recipe["out_dim"], train=False)
+        check(Splits(train=[], test=list(shapes)), recipe["task"], recipe["out_dim"], train=False)
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
     if not len(prepared):
         raise CotanError(prepared.refusals())

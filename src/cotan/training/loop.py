@@ -17,6 +17,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
 from ..network import _place
+from ..plan import make_plan
 from ..targets import check
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
@@ -109,6 +110,7 @@ class _Fit:
         if self.recipe.augment:
             moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
             self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
+            make_plan({}, self.augmented.have, on=self.recipe.augment)  # met before an earlier run is put aside
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
