@@ -184,6 +184,11 @@ def test_graphs_of_each_kind(tmp_path):
     assert torch.allclose(values, expected, atol=1e-9)
 
 
+def test_numbered_nodes_keep_their_order(tmp_path):
+    (tmp_path / "g.edgelist").write_text("10 1\n1 0\n0 2\n")
+    assert cotan.read(tmp_path / "g.edgelist").edge_index.tolist() == [[0, 0, 1, 1, 2, 3], [1, 2, 0, 3, 0, 1]]
+
+
 def test_write_leaves_nothing_half_written(sphere, tmp_path):
     with pytest.raises(cotan.CotanError, match="unknown kind of file"):
         cotan.write(sphere, tmp_path / "s.doc")

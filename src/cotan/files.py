@@ -34,7 +34,8 @@ def read(
 
     Gives:
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud; a graph as edge_index (2, E), both directions of
-        an undirected edge, edge_weight (E,) where there are weights, and num_nodes.
+        an undirected edge, edge_weight (E,) where there are weights, and num_nodes. Nodes of an .edgelist that are
+        numbers come in their order.
 
     >>> cotan.read("bunny.off")
     """
@@ -141,7 +142,10 @@ def _read_graph(path: Path, suffix: str) -> Any:
             graph = reader[suffix](path)
             if graph.number_of_nodes() == 0:
                 raise CotanError(f"{path} has no nodes")
-            matrix = networkx.to_scipy_sparse_array(graph, dtype=float)
+            names = list(graph)
+            if suffix == ".edgelist" and all(map(str.isdecimal, names)):  # else they come as the edges do
+                names.sort(key=int)
+            matrix = networkx.to_scipy_sparse_array(graph, names, dtype=float)
     except CotanError:
         raise
     except Exception as reason:
