@@ -487,6 +487,11 @@ def test_a_recipe_survives_json_and_toml(tmp_path):
     assert Recipe.of(path, epochs=7).epochs == 7
 
 
+def test_an_augmentation_has_no_seed_of_its_own():
+    with pytest.raises(cotan.CotanError, match=r"augment='random_rotation\(seed=5\)', expected no seed"):
+        Recipe(augment=(cotan.node("random_rotation", seed=5),))
+
+
 @pytest.mark.parametrize("schedule", ["none", "cosine", "step"])
 def test_the_rate_agrees_with_torchs_schedulers(schedule):
     recipe = Recipe(epochs=10, lr=0.5, schedule=schedule, step_size=3, gamma=0.1)

@@ -66,6 +66,9 @@ class Recipe:
         object.__setattr__(self, "precision", str(self.precision))
         given = [self.augment] if isinstance(self.augment, str | Node | Mapping) else self.augment
         object.__setattr__(self, "augment", tuple(request_of(a) for a in given))
+        for request in self.augment:
+            if "seed" in dict(request.settings):
+                raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
         for field in fields(self):
             if field.type in _NUMBERS:
                 self._check_number(field.name, *_NUMBERS[str(field.type)])
