@@ -50,6 +50,11 @@ def test_dropout_reaches_layers_that_have_it():
     assert [m.p for m in model.after.modules() if isinstance(m, nn.Dropout)] == [0.4]
 
 
+def test_attention_over_an_image_is_refused_rather_than_a_mean():
+    with pytest.raises(cotan.CotanError, match="readout 'attention' is over vertices; .*: mean, sum, max"):
+        cotan.create_model("conv2d", 1, 2, readout="attention")
+
+
 def test_input_dropout_silences_the_signal():
     model = cotan.create_model("linear", 3, 2, task="label", input_dropout=1.0, **PLAIN)
     data = GRAPH.clone()

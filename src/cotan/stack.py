@@ -124,6 +124,8 @@ class Readout(nn.Module):
         super().__init__()
         if kind not in READOUTS:
             raise unknown("readout", kind, READOUTS)
+        if kind == "attention" and signal != "vertex":
+            raise CotanError(f"readout 'attention' is over vertices; of an image or volume: {', '.join(READOUTS[:3])}")
         per = registry.lookup("task", task).target.per
         self.per, self.kind, self.signal = per, kind, signal
         self.score = Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None

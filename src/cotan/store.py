@@ -52,8 +52,8 @@ class Store:
 
     def get(self, key: str, node: str) -> Any:
         """The value at an address, or None."""
-        if key in self.memory:
-            return self.memory[key][0]
+        if (kept := self.memory.get(key)) is not None:  # at once: another thread may drop it
+            return kept[0]
         packed = self._packed(key, node)
         file = None if packed is None else self._open(packed[0])
         if packed is not None and file is None:  # another process removed it
@@ -104,8 +104,8 @@ class Store:
 
     def _open(self, path: Path) -> File | None:
         """What a file holds, or None. A pack stays at hand for a while."""
-        if path in self._opened:
-            return self._opened[path]
+        if (opened := self._opened.get(path)) is not None:
+            return opened
         try:
             content = path.read_bytes()
         except OSError:
