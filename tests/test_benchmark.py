@@ -167,6 +167,19 @@ def test_a_new_label_keeps_the_result(suite, tmp_path):
     assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 4
 
 
+def test_a_run_that_cannot_be_resumed_is_run_anew(suite, tmp_path, monkeypatch):
+    """As where a run was stopped, and then the data changed, or an operator's version."""
+    row = bench(suite, out=tmp_path, progress="none").rows[0]
+    before = (tmp_path / "results.jsonl").read_text()
+    (tmp_path / "results.jsonl").unlink()
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *_, **__: two_solids(first=100))
+    table = bench(suite, out=tmp_path, progress="none")
+    assert not table.failures
+    assert table.rows[0]["split_digest"] != row["split_digest"]
+    assert (tmp_path / row["run"] / "earlier-1" / "run.json").exists()
+    assert len(before.splitlines()) == len(table.rows)
+
+
 def test_another_recipe_is_another_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))

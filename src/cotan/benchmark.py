@@ -20,7 +20,7 @@ from .errors import CotanError
 from .suite import Entry, Suite
 from .table import Table
 from .training import fit, model_for
-from .training.folder import append
+from .training.folder import AnotherRun, append
 from .training.progress import Progress
 from .training.recipe import request_of
 from .training.run import Run, read_lines, versions
@@ -155,11 +155,15 @@ class _Bench:
     def _one(self, dataset: Entry, entry: Entry, seed: int, splits: Splits, prepared: Mapping[str, Prepared]) -> None:
         key = self.suite.key(dataset, entry, seed)
         where = self.folder / "runs" / f"{_plain(dataset.label)}-{_plain(entry.label)}-{seed}-{key[:6]}"
-        model = self._model(entry, splits, seed)
         recipe = self.suite.recipe_of(entry, seed)
-        resume = (where / "last.safetensors").exists()
+        options: dict[str, Any] = {"out": where, "progress": self.show.style, "prepared": prepared}
         try:
-            run = fit(model, splits, recipe, out=where, resume=resume, progress=self.show.style, prepared=prepared)
+            try:
+                resume = (where / "last.safetensors").exists()
+                run = fit(self._model(entry, splits, seed), splits, recipe, resume=resume, **options)
+            except AnotherRun as reason:  # of other data, or of another version of an operator
+                self.show.say(str(reason))
+                run = fit(self._model(entry, splits, seed), splits, recipe, **options)
         except CotanError as reason:
             self._failed(dataset, entry.label, seed, reason)
             return

@@ -75,13 +75,17 @@ def put_aside(path: Path) -> Path | None:
     return aside
 
 
+class AnotherRun(CotanError):
+    """A folder to be resumed holds another run."""
+
+
 def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise where a run to be resumed was another one: model, recipe, data and plan must be the same."""
     for what in ("model", "recipe", "dataset", "plan"):
         a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
         for key in sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
-                raise CotanError(
+                raise AnotherRun(
                     f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. "
                     "Without resume, it is put aside and training starts afresh"
                 )
