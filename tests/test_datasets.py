@@ -134,3 +134,5 @@ def test_ones_own_lists():
 def test_too_few_shapes_for_a_val():
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
+    with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
+        Splits([Data(pos=torch.rand(4, 3), y=torch.rand(1, 3))], task="regress").with_val()  # no mask parts its numbers

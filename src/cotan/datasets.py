@@ -79,7 +79,9 @@ class Splits:
         if self.val or share == 0 or not self.train:
             return self
         generator = torch.Generator().manual_seed(seed)
-        if len(self.train) == 1 and self.train[0].y.numel() > 1:
+        task = registry.lookup("task", self.task).target
+        several = len(self.train) == 1 and torch.as_tensor(self.train[0].y).numel() > 1
+        if several and (task.categorical or task.per == "vertex"):
             own = self.train[0]
             among = mask_of(own).nonzero()[:, 0]
             chosen = torch.zeros_like(mask_of(own))
