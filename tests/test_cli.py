@@ -193,6 +193,8 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}
     assert names == {f"{mesh.stem}.labels.ply", "other.labels.ply"}
+    same = cotan("predict", tmp_path / "run", mesh, mesh, "--out", tmp_path / "two")
+    assert "two of the files have one name" in same.stderr
     drawn = trimesh.load(tmp_path / "one.ply", process=False)
     assert drawn.visual.kind == "vertex"
     assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)

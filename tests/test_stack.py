@@ -51,7 +51,7 @@ def test_dropout_reaches_layers_that_have_it():
 
 
 def test_attention_over_an_image_is_refused_rather_than_a_mean():
-    with pytest.raises(cotan.CotanError, match="readout 'attention' is over vertices; .*: mean, sum, max"):
+    with pytest.raises(cotan.CotanError, match=r"readout 'attention' is over vertices; .*: mean, sum, max"):
         cotan.create_model("conv2d", 1, 2, readout="attention")
 
 

@@ -312,6 +312,10 @@ def predict(
 
     trained = Run.load(run)
     if out is not None and len(files) > 1:
+        if len({file.stem for file in files}) < len(files):
+            from .errors import CotanError
+
+            raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
         data = read(file)
