@@ -178,6 +178,17 @@ def test_what_sees_positions_follows_the_rotation(sphere, fresh_store):
     assert (counts.evaluations, counts.hits) == (1, 1)
 
 
+@pytest.mark.parametrize("on", ["random_rotation", cotan.node("random_rotation", on="random_scale")])
+def test_normals_that_the_data_has_turn_with_it(sphere, on):
+    sphere.normal = cotan.compute(sphere, "vertex_normals")
+    given, derived = (cotan.compute(sphere, cotan.node(name, on=on)) for name in ("normal", "vertex_normals"))
+    torch.testing.assert_close(given, derived)
+    assert not torch.allclose(given, sphere.normal, atol=0.1)
+    del sphere.normal
+    with pytest.raises(cotan.CotanError, match="needs 'normal'"):
+        cotan.compute(sphere, cotan.node("normal", on=on))
+
+
 def test_jitter_changes_even_the_laplacian_and_is_not_stored(sphere, fresh_store):
     node = cotan.node("laplacian", on=cotan.node("random_jitter", seed=1))
     for _ in range(2):

@@ -15,9 +15,12 @@ from torch import Tensor
 from .registry import operator
 
 
-@operator(augments="rigid", gives=("pos",))
-def random_rotation(pos: Tensor, *, seed: int = 0, axis: str = "any") -> Any:
-    """The shape turned about the origin: by a random rotation, or by a random angle about one `axis` (x, y or z)."""
+@operator(augments="rigid", gives=("pos", "normal"))
+def random_rotation(pos: Tensor, normal: Tensor | None = None, *, seed: int = 0, axis: str = "any") -> Any:
+    """The shape turned about the origin: by a random rotation, or by a random angle about one `axis` (x, y or z).
+
+    pos and, where the data has it, normal turn; what else there is stays.
+    """
     generator = _generator(pos, seed)
     if axis == "any":
         q = torch.nn.functional.normalize(torch.randn(4, generator=generator, dtype=torch.float64), dim=0)
@@ -25,7 +28,8 @@ def random_rotation(pos: Tensor, *, seed: int = 0, axis: str = "any") -> Any:
         angle = torch.rand((), generator=generator, dtype=torch.float64) * torch.pi  # half of a full turn's
         q = torch.zeros(4, dtype=torch.float64)
         q[0], q[1 + "xyz".index(axis)] = angle.cos(), angle.sin()
-    return _moved(pos @ _rotation(q).to(pos).T)
+    turn = _rotation(q).to(pos).T
+    return _moved(pos @ turn, None if normal is None else normal.to(pos) @ turn)
 
 
 @operator(augments="scale", gives=("pos",))
@@ -60,7 +64,7 @@ def _rotation(q: Tensor) -> Tensor:
     return torch.stack([torch.stack(row) for row in rows])
 
 
-def _moved(pos: Tensor) -> Any:
+def _moved(pos: Tensor, normal: Tensor | None = None) -> Any:
     from torch_geometric.data import Data
 
-    return Data(pos=pos)
+    return Data(pos=pos) if normal is None else Data(pos=pos, normal=normal)

@@ -178,7 +178,8 @@ class _Resolver:
         if step.definition is None:  # a source that is itself a Data, as the other shape of a pair
             return _Domain(frozenset(SOURCES), step, None)
         if step.definition.augments:
-            return _Domain(frozenset(step.definition.gives), step, outer, step.definition.augments)
+            given = frozenset(name for name in step.definition.gives if self._in_outer(name, outer))
+            return _Domain(given, step, outer, step.definition.augments)
         if not step.definition.gives:
             raise CotanError(
                 f"on={wanted.key}: {step.name!r} is no domain; an operator whose value is a Data says gives=(...)"
