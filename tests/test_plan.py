@@ -178,6 +178,25 @@ def test_what_sees_positions_follows_the_rotation(sphere, fresh_store):
     assert (counts.evaluations, counts.hits) == (1, 1)
 
 
+def test_an_invariance_ends_where_an_input_of_ones_own_moves(sphere):
+    on = cotan.node("random_scale", seed=3)
+    larger = sphere.clone()
+    larger.pos = cotan.compute(sphere, on, dtype=torch.float64).pos
+    own = cotan.node("heat_kernel_signature", times=(0.1, 1.0))  # where the default ones go with the size
+    signature = cotan.node("log_signature", heat_kernel_signature=own)
+    seen, right = cotan.compute(sphere, cotan.node(signature, on=on)), cotan.compute(larger, signature)
+    torch.testing.assert_close(seen, right, atol=1e-4, rtol=0)
+    assert not torch.allclose(seen, cotan.compute(sphere, signature), atol=1e-3)
+
+
+def test_an_invariance_holds_where_an_input_of_ones_own_moves_along(sphere, fresh_store):
+    gradient = cotan.node("gradient", pos=cotan.node("normalized_pos", scale="area"))
+    cotan.compute(sphere, gradient)
+    cotan.counts(reset=True)
+    cotan.compute(sphere, cotan.node(gradient, on="random_rotation"))
+    assert cotan.counts()["gradient"][:2] == (0, 1)
+
+
 @pytest.mark.parametrize("on", ["random_rotation", cotan.node("random_rotation", on="random_scale")])
 def test_normals_that_the_data_has_turn_with_it(sphere, on):
     sphere.normal = cotan.compute(sphere, "vertex_normals")

@@ -254,10 +254,6 @@ class _Resolver:
     def _operator(
         self, definition: registry.Definition, settings: dict[str, Any], domain: _Domain, path: tuple[str, ...]
     ) -> Step:
-        if domain.moves in definition.invariant_to:
-            assert domain.outer is not None
-            wanted = Node(definition.name, tuple(sorted({**settings, **definition.variant}.items())))
-            return self.resolve(wanted, domain.outer, path)
         options, replaced = dict(definition.options), {}
         for name, value in settings.items():
             if name in definition.inputs and isinstance(value, Node | str):
@@ -267,6 +263,13 @@ class _Resolver:
             else:
                 what = f"option or input of node {definition.name!r}"
                 raise unknown(what, name, [*definition.options, *definition.inputs])
+        outer = domain.outer
+        if outer is not None and domain.moves in definition.invariant_to:
+            # What stands in for a source, such as pos, moves as that does; another input has to stay as it is.
+            own = [request for name, request in replaced.items() if name not in SOURCES]
+            if all(self._found(request, domain, path) is self._found(request, outer, path) for request in own):
+                wanted = Node(definition.name, tuple(sorted({**settings, **definition.variant}.items())))
+                return self.resolve(wanted, outer, path)
         inputs = {}
         for name in definition.inputs:
             try:
@@ -276,6 +279,12 @@ class _Resolver:
                     raise
         step = _step(definition, options, inputs, domain)
         return self.steps.setdefault(step.identity, step)
+
+    def _found(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step | None:
+        try:
+            return self.resolve(wanted, domain, path)
+        except _Missing:
+            return None
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])
