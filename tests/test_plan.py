@@ -148,6 +148,14 @@ def test_float64_is_what_was_computed(tetrahedron):
         cotan.compute(tetrahedron, "mass", dtype=torch.int64)
 
 
+@pytest.mark.parametrize("name", ["mass", "views", "torus", "voxels", "edge_index"])
+def test_operators_see_float64_and_int64(name, tetrahedron):
+    whole = Data(pos=(4 * tetrahedron.pos).long(), face=tetrahedron.face.to(torch.uint8))
+    right = Data(pos=whole.pos.double(), face=tetrahedron.face)
+    seen = [torch.utils._pytree.tree_leaves(cotan.compute(data, name)) for data in (whole, right)]
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
 def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):
     model = cotan.create_model(
         "spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature")

@@ -156,7 +156,10 @@ class Evaluation:
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
         check_source(step.name, value, data)
-        return cast(value, torch.float64)
+        if step.name == "pos":
+            return value.double()
+        numbers = step.index is not None and isinstance(value, torch.Tensor)
+        return value.long() if numbers else cast(value, torch.float64)
 
     def _address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
