@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -395,6 +396,31 @@ def test_a_module_of_ones_own(tmp_path):
     with pytest.raises(cotan.CotanError, match="not made by create_model"):
         Run.load(tmp_path)
     assert Run.load(tmp_path, model=Own()).metrics == run.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gaussian", {"coordinates": cotan.node("pseudo_coordinates", kind="degree")}),
+        ("spectral", {"k": np.int64(4), "dropout": np.float32(0.25)}),
+        ("stack", {"layer": "gaussian", "last": {"coordinates": cotan.node("pseudo_coordinates", kind="degree")}}),
+    ],
+)
+def test_a_run_remembers_options_of_any_kind(name, options, tmp_path):
+    splits = cotan.load_dataset("blocks", nodes=60, labelled=4)
+    run = fit(model_for(name, splits, width=4, depth=2, **options), splits, out=tmp_path, **QUICK)
+    shape = splits.test[0]
+    assert torch.equal(cotan.apply(Run.load(tmp_path).model, shape), cotan.apply(run.model, shape))
+    assert fit(model_for(name, splits, width=4, depth=2, **options), splits, out=tmp_path, resume=True, **QUICK).history
+
+
+def test_a_model_of_functions_is_given_to_load(tmp_path):
+    splits = cotan.load_dataset("blocks", nodes=60, labelled=4)
+    options = {"aggregate": lambda messages, pattern: cotan.sparse.segment_max(messages.abs(), pattern), "width": 4}
+    fit(model_for("aggregate", splits, **options), splits, out=tmp_path, **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"give it: Run\.load\(path, model=\.\.\.\)"):
+        Run.load(tmp_path)
+    assert Run.load(tmp_path, model_for("aggregate", splits, **options)).status == "finished"
 
 
 def test_bf16_trains():

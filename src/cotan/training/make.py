@@ -72,15 +72,41 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
-    """How `create_model` made a model, as JSON can say it; None for a module of the caller's own."""
+    """How `create_model` made a model, as JSON can say it; None where it cannot: a module or a function of the caller's own."""
     recipe = getattr(model, "recipe", None)
     if not isinstance(recipe, Mapping):
         return None
-    return {**recipe, "features": [record_of(f) for f in recipe["features"]]}
+    try:
+        return {**recipe, "features": [record_of(f) for f in recipe["features"]], "options": _said(recipe["options"])}
+    except TypeError:
+        return None
 
 
 def rebuild(description: Mapping[str, Any]) -> nn.Module:
     """The model of a description, with fresh weights."""
     rest = {key: description[key] for key in ("name", "in_dim", "out_dim", "task")}
     features = [node_of(f) for f in description["features"]] or None
-    return create_model(**rest, features=features, **description["options"])
+    return create_model(**rest, features=features, **_meant(description["options"]))
+
+
+def _said(option: Any) -> Any:
+    """An option in JSON; a request is {"node": its record}."""
+    if option is None or isinstance(option, str | bool | int | float):
+        return option
+    if isinstance(option, Node):
+        return {"node": record_of(option)}
+    if isinstance(option, Mapping):
+        return {name: _said(value) for name, value in option.items()}
+    if isinstance(option, list | tuple):
+        return [_said(value) for value in option]
+    if hasattr(option, "tolist"):  # of numpy or torch
+        return option.tolist()
+    raise TypeError(f"{option!r} cannot be said in JSON")
+
+
+def _meant(option: Any) -> Any:
+    if isinstance(option, list):
+        return [_meant(value) for value in option]
+    if not isinstance(option, Mapping):
+        return option
+    return node_of(option["node"]) if set(option) == {"node"} else {k: _meant(v) for k, v in option.items()}

@@ -58,7 +58,8 @@ class Run:
         if model is None:
             if record["model"] is None:
                 raise CotanError(
-                    f"the model of {folder} was not made by create_model; give it: Run.load(path, model=...)"
+                    f"the model of {folder} was not made by create_model, or not of what a file can say; give it: "
+                    "Run.load(path, model=...)"
                 )
             model = rebuild(record["model"])
         checkpoint.load_model(model, tensors, str(folder / "best.safetensors"))
