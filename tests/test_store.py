@@ -92,6 +92,16 @@ def test_packs_of_other_processes_are_met_and_missed(tmp_path):
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
 
 
+def test_packs_written_within_one_tick_are_met(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(1))])
+    assert store.get("a", "mass") is not None
+    folder = only_file(store).parent
+    before = folder.stat().st_mtime_ns
+    store.pack([Kept("b", torch.ones(2), ENTRY)])
+    os.utime(folder, ns=(before, before))
+    assert len(store.get("b", "mass")) == 2
+
+
 def test_what_is_done_to_a_value_of_a_pack_stays_outside(tmp_path):
     store = packed(tmp_path, [("a", torch.ones(2)), ("b", torch.ones(2))])
     store.get("a", "mass").zero_()

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ class Store:
     def pack(self, values: Sequence[Kept]) -> None:
         """Keep values of one node as one file, likewise."""
         name = hashlib.blake2b("".join(kept.key for kept in values).encode(), digest_size=16).hexdigest()
-        self._put(self.folder / values[0].entry.node / "packs" / f"{name}.safetensors", values)
+        node = values[0].entry.node
+        self._put(self.folder / node / "packs" / f"{name}.safetensors", values)
+        if node in self._known:  # to be looked at again, also within one tick of the folder's clock
+            self._known[node] = replace(self._known[node], stamp=0)
 
     def _put(self, path: Path, values: Sequence[Kept]) -> None:
         content = encode(values)
