@@ -159,6 +159,18 @@ def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_fit_shows_how_far_a_dataset_is_made(monkeypatch, tmp_path):
+    from cotan import cli
+
+    def made(name, *, progress, **_):
+        assert callable(progress)
+        raise StopIteration
+
+    monkeypatch.setattr("cotan.datasets.load_dataset", made)
+    with pytest.raises(StopIteration):
+        cli.fit(model="gcn", dataset="poses", out=tmp_path)
+
+
 def test_options_as_python_writes_them():
     from cotan.cli import _options
 

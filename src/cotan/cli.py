@@ -241,6 +241,7 @@ def fit(
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
+    from .training.progress import Progress
 
     given = {
         "epochs": epochs,
@@ -263,7 +264,8 @@ def fit(
     }
     chosen = Recipe.of(recipe, **{name: value for name, value in given.items() if value is not None})
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
-    splits = load_dataset(dataset, **options)
+    with Progress() as show:
+        splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
     print(splits)
     for path, reason in splits.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
