@@ -156,6 +156,19 @@ def test_operators_see_float64_and_int64(name, tetrahedron):
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
+@cotan.operator(per="shape")
+def counts_of(pos, *, extra: object = None):
+    """A record for the test below."""
+    return {"size": tuple(pos.shape), 3: extra and object()}
+
+
+def test_a_record_is_the_same_computed_and_stored(tetrahedron, fresh_store):
+    for _ in range(2):
+        assert cotan.compute(tetrahedron, "counts_of") == {"size": [4, 3], "3": None}
+    with pytest.raises(cotan.CotanError, match="node 'counts_of.*' failed: TypeError: .*not JSON serializable"):
+        cotan.compute(tetrahedron, "counts_of", extra=True)
+
+
 def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):
     model = cotan.create_model(
         "spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -189,6 +190,8 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     start = time.perf_counter()
     try:
         value = (function or step.definition.target)(**inputs, **step.options)
+        if isinstance(value, dict):  # a record, as it will come from the store
+            value = json.loads(json.dumps(value))
     except CotanError:
         raise
     except Exception as reason:
