@@ -7,6 +7,8 @@ from torch_geometric.data import Data
 import cotan
 from cotan.batching import prepare
 from cotan.network import forward
+from cotan.packing import Packing
+from cotan.stored import Entry
 
 
 def path(length: int, seed: int) -> Data:
@@ -81,6 +83,20 @@ def test_small_values_of_many_shapes_are_few_files(fresh_store):
     for a, b in zip(first.samples, again.samples, strict=True):
         leaves = zip(*(torch.utils._pytree.tree_leaves(dict(sample)) for sample in (a, b)), strict=True)
         assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for x, y in leaves)
+
+
+def test_large_values_are_not_held(fresh_store, monkeypatch):
+    monkeypatch.setattr("cotan.packing.HELD", 1000)
+    entry = Entry("mass", "mass", {}, "", 0.0)
+    with Packing() as packing:
+        for i in range(5):
+            packing.put(f"key {i}", torch.ones(100), entry)
+        assert list(packing.recent) == ["key 3", "key 4"]
+        packing.put("key 5", torch.ones(1000), entry)
+        assert (list(packing.recent), packing.held) == ([], 0)
+        assert len(packing.get("key 0", "mass")) == 100
+        packing.write()
+        assert len(packing.get("key 5", "mass")) == 1000
 
 
 def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):

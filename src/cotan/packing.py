@@ -12,7 +12,7 @@ from .store import store
 from .stored import Entry, Kept
 from .values import take_apart
 
-RECENT = 64  # values at hand
+RECENT, HELD = 64, 2**30  # values at hand, and their bytes: of large shapes, 64 may be more than there is memory
 SMALL = 2**20  # bytes up to which a value is packed
 FULL = 4 * 2**20  # bytes of a pack
 DEAR = 5.0  # seconds of computing in a pack: so much is lost where the process is killed
@@ -27,25 +27,27 @@ class Packing:
 
     def __init__(self) -> None:
         self.store = store()
-        self.recent: OrderedDict[str, Any] = OrderedDict()
+        self.recent: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self.held = 0
         self.told: set[str] = set()
         self.waiting: dict[str, _Pack] = {}
 
     def get(self, key: str, node: str) -> Any:
         if key in self.recent:
             self.recent.move_to_end(key)
-            return self.recent[key]
+            return self.recent[key][0]
         for pack in self.waiting.values():
             if key in pack.values:
                 return pack.values[key].value
-        return self._met(key, self.store.get(key, node))
+        value = self.store.get(key, node)
+        if value is not None:
+            self._met(key, value, _size(value))
+        return value
 
     def put(self, key: str, value: Any, entry: Entry) -> None:
         self.told.add(key)
-        self._met(key, value)
-        tensors: list[Tensor] = []
-        take_apart(value, tensors)
-        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        size = _size(value)
+        self._met(key, value, size)
         if size > SMALL:
             self.store.put(key, value, entry)
             return
@@ -77,12 +79,11 @@ class Packing:
     def _pack(self, label: str) -> None:
         self.store.pack(list(self.waiting.pop(label).values.values()))
 
-    def _met(self, key: str, value: Any) -> Any:
-        if value is not None:
-            self.recent[key] = value
-            if len(self.recent) > RECENT:
-                self.recent.popitem(last=False)
-        return value
+    def _met(self, key: str, value: Any, size: int) -> None:
+        self.held += size - self.recent.pop(key, (None, 0))[1]
+        self.recent[key] = value, size
+        while len(self.recent) > RECENT or self.held > HELD:
+            self.held -= self.recent.popitem(last=False)[1][1]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -94,3 +95,10 @@ class _Pack:
         self.families: dict[str, list[str]] = {}
         self.size = 0
         self.seconds = 0.0
+
+
+def _size(value: Any) -> int:
+    """In bytes."""
+    tensors: list[Tensor] = []
+    take_apart(value, tensors)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
