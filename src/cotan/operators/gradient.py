@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -9,12 +11,12 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
-from ..sparse import Pattern, Sparse
+from ..sparse import Pattern, Sparse, grouped
 from .checks import check_edges, check_pos
 from .threads import one_thread
 
 LEAST = 1e-10
-BLOCK = 4096
+ENTRIES = 32768  # of the matrix at a time: what is made of them stays in the cache
 
 
 class Gradient(NamedTuple):
@@ -38,51 +40,49 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     """
     if not ridge >= 0:
         raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
-    pos = check_pos(pos)
-    size = len(pos)
-    pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, size), size), size)
-    frames = tangent_frames[:, :2].to(pos.dtype)
-    columns = pos.T.contiguous()
-    with one_thread(BLOCK):
-        parts = [slopes(columns, frames, pattern, diagonal, rows, ridge) for rows in blocks(size)]
-    x, y = zip(*parts, strict=True)
-    return Gradient(Sparse(pattern, torch.cat(x)), Sparse(pattern, torch.cat(y)))
+    with one_thread(ENTRIES):
+        pos = check_pos(pos)
+        pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, len(pos)), len(pos)), len(pos))
+        starts, order = grouped(pattern.counts, int(pattern.counts.max()) + 1)
+        begin, diagonal = (part.index_select(0, order) for part in (pattern.rowptr, diagonal))
+        tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
+        columns = pos.T.contiguous()  # by themselves: gathers of single numbers are far faster
+        x, y = (pos.new_zeros(len(pattern.col)) for _ in range(2))
+        for entries, rows in blocks(starts.tolist()):
+            place = begin[rows] + torch.arange(entries, device=pos.device)[:, None]  # (N, R)
+            target = pattern.col.index_select(0, place.flatten())
+            edge = [c.index_select(0, target).view_as(place) - c.index_select(0, order[rows]) for c in columns]
+            for whole, part in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
+                whole.scatter_(0, place.flatten(), part.flatten()).scatter_(0, diagonal[rows], -part.sum(0))
+    return Gradient(Sparse(pattern, x), Sparse(pattern, y))
 
 
-def slopes(
-    pos: Tensor, frames: Tensor, pattern: Pattern, diagonal: Tensor, rows: slice, ridge: float
-) -> tuple[Tensor, Tensor]:
-    """The entries of x and y in some rows. Columns by themselves: gathers of single numbers are far faster."""
-    first, last = (int(pattern.rowptr[i]) for i in (rows.start, rows.stop))
-    source, target = pattern.row[first:last], pattern.col[first:last]
-    here, size = source - rows.start, rows.stop - rows.start
-    edge = [column.index_select(0, target).sub_(column.index_select(0, source)) for column in pos]
+def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """(N, R) twice: the entries of x and y for N edges at each of R vertices, where one is from it to itself.
 
-    def along(tangent: Tensor) -> Tensor:
-        x, y, z = (part.index_select(0, here) for part in tangent)
-        product: Tensor = (x * edge[0]).addcmul_(y, edge[1]).addcmul_(z, edge[2])
-        return product
-
-    def total(entries: Tensor) -> Tensor:
-        return pos.new_zeros(size).index_add(0, here, entries)
-
-    u, v = (along(tangent) for tangent in frames[rows].permute(1, 2, 0).contiguous())
-    a, b, c = total(u * u), total(u * v), total(v * v)
+    Arguments:
+        edge: x, y, z (N, R). tangents: (2, 3, R).
+    """
+    u, v = ((edge[0] * x).addcmul_(edge[1], y).addcmul_(edge[2], z) for x, y, z in tangents)
+    a, b, c = ((p * q).sum(0) for p, q in ((u, u), (u, v), (v, v)))
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     determinant = a * c - b * b
     scale = 1 / determinant.where(determinant > 0, 1)
-    a, b, c = ((scale * part).index_select(0, here) for part in (a, -b, c))
-
-    def entries(weight: Tensor) -> Tensor:
-        return torch.index_copy(weight, 0, diagonal[rows] - first, -total(weight))  # an entry i, i has no edge
-
-    return entries((c * u).addcmul_(b, v)), entries((a * v).addcmul_(b, u))
+    a, b, c = scale * a, scale * b, scale * c
+    return (c * u).addcmul_(b, v, value=-1), (a * v).addcmul_(b, u, value=-1)
 
 
-def blocks(size: int) -> list[slice]:
-    """Rows a few thousand at a time: what is made of them stays in the cache."""
-    return [slice(start, min(start + BLOCK, size)) for start in range(0, max(size, 1), BLOCK)]
+def blocks(starts: list[int]) -> Iterator[tuple[int, slice]]:
+    """(N, rows of N entries each) again and again, so that no step needs to know which row an entry is in.
+
+    Arguments:
+        starts: where the rows of 0, 1, 2... entries begin.
+    """
+    for entries, (first, last) in enumerate(pairwise(starts)):
+        step = max(ENTRIES // max(entries, 1), 1)
+        for start in range(first, last, step):
+            yield entries, slice(start, min(start + step, last))
 
 
 def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -97,9 +97,9 @@ def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, T
     """The pattern of sorted edges and a diagonal, and where in it the diagonal (V,) is."""
     here = torch.arange(size, device=source.device)
     below = (target < source).long()
-    at_edge = torch.arange(1, len(source) + 1, device=source.device) + source - below
     degree = torch.bincount(source, minlength=size)
     rowptr = torch.cat([degree.new_zeros(1), (degree + 1).cumsum(0)])
     at_diagonal = rowptr[:-1].index_add(0, source, below)
-    col = source.new_empty(len(source) + size).index_copy_(0, at_edge, target).index_copy_(0, at_diagonal, here)
+    at_edge = torch.arange(1, len(source) + 1, device=source.device).add_(source).sub_(below)
+    col = source.new_empty(len(source) + size).scatter_(0, at_edge, target).scatter_(0, at_diagonal, here)
     return Pattern(rowptr, col, (size, size)), at_diagonal
