@@ -96,7 +96,7 @@ def test_parts_share_their_pattern_also_in_the_store(bumpy, fresh_store):
 
 def test_many_rows_are_as_few(bumpy, monkeypatch):
     whole, _ = build(*bumpy(0))
-    monkeypatch.setattr("cotan.operators.gradient.EDGES", 20)
+    monkeypatch.setattr("cotan.operators.gradient.ENTRIES", 20)
     parts, _ = build(*bumpy(0))
     torch.testing.assert_close(parts.x.values, whole.x.values)
     torch.testing.assert_close(parts.y.values, whole.y.values)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .checks import check_edges, check_pos
 from .threads import one_thread
 
 LEAST = 1e-10
-EDGES = 65536  # at a time: what is made of them stays in the cache
+ENTRIES = 65536  # at a time: what is made of them stays in the cache
 
 
 class Gradient(NamedTuple):
@@ -40,28 +40,26 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     """
     if not ridge >= 0:
         raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
-    with one_thread(EDGES):
+    with one_thread():
         pos = check_pos(pos)
-        source, target = sorted_edges(check_edges(edge_index, len(pos)), len(pos))
-        pattern, at_edge, at_diagonal = with_diagonal(source, target, len(pos))
-        degree = pattern.counts - 1
-        starts, order = grouped(degree, int(degree.max()) + 1)
-        begin = (degree.cumsum(0) - degree).index_select(0, order)
-        at_diagonal = at_diagonal.index_select(0, order)
+        pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, len(pos)), len(pos)), len(pos))
+        order = grouped(pattern.counts, int(pattern.counts.max()) + 1)[1]
+        begin, count, diagonal = (t.index_select(0, order) for t in (pattern.rowptr, pattern.counts, diagonal))
         tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
-        columns = pos.T.contiguous()  # by themselves: gathers of single numbers are far faster
+        columns = [column.contiguous() for column in pos.unbind(1)]  # gathers of single numbers are far faster
         x, y = (pos.new_zeros(len(pattern.col)) for _ in range(2))
-        for edges, rows in blocks(starts.tolist()):
-            number = begin[rows] + torch.arange(edges, device=pos.device)[:, None]  # (N, R)
-            place, end = (part.index_select(0, number.flatten()) for part in (at_edge, target))
-            edge = [c.index_select(0, end).view_as(number) - c.index_select(0, order[rows]) for c in columns]
+        for rows, most in blocks(count.cpu().numpy()):
+            step = torch.arange(most, device=pos.device)[:, None]
+            entry = torch.where(step < count[rows], begin[rows] + step, diagonal[rows])  # (N, R)
+            target = pattern.col.index_select(0, entry.flatten())
+            edge = [c.index_select(0, target).view_as(entry) - c.index_select(0, order[rows]) for c in columns]
             for whole, part in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
-                whole.scatter_(0, place, part.flatten()).scatter_(0, at_diagonal[rows], -part.sum(0))
-    return Gradient(Sparse(pattern, x), Sparse(pattern, y))
+                whole.scatter_(0, entry.flatten(), part.flatten()).scatter_(0, diagonal[rows], -part.sum(0))
+        return Gradient(Sparse(pattern, x), Sparse(pattern, y))
 
 
 def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """(N, R) twice: the entries of x and y for N edges at each of R vertices.
+    """(N, R) twice: the entries of x and y for N edges at each of R vertices, some of length zero.
 
     Arguments:
         edge: x, y, z (N, R). tangents: (2, 3, R).
@@ -76,16 +74,17 @@ def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> tuple[Tensor, 
     return (c * u).addcmul_(b, v, value=-1), (a * v).addcmul_(b, u, value=-1)
 
 
-def blocks(starts: list[int]) -> Iterator[tuple[int, slice]]:
-    """(N, vertices of N edges each) again and again, so that no step needs to know which vertex an edge is at.
+def blocks(count: Any) -> Iterator[tuple[slice, int]]:
+    """Rows, by how many entries they have, some at a time, and N, the most that these have.
 
-    Arguments:
-        starts: where the vertices of 0, 1, 2... edges begin.
+    Each is taken to have N, its diagonal again and again: that edge has no length, and no step asks whose an edge is.
     """
-    for edges, (first, last) in enumerate(pairwise(starts)):
-        step = max(EDGES // max(edges, 1), 1)
-        for start in range(first, last, step):
-            yield edges, slice(start, min(start + step, last))
+    start = 0
+    while start < len(count):
+        ends = range(start + 1, len(count) + 1)
+        stop = start + max(bisect(ends, ENTRIES, key=lambda end: (end - start) * count[end - 1]), 1)
+        yield slice(start, stop), int(count[stop - 1])
+        start = stop
 
 
 def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -96,8 +95,8 @@ def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return edge_index[0], edge_index[1]
 
 
-def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor, Tensor]:
-    """The pattern of sorted edges and a diagonal, and where in it the edges (E,) and the diagonal (V,) are."""
+def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor]:
+    """The pattern of sorted edges and a diagonal, and where in it the diagonal (V,) is."""
     here = torch.arange(size, device=source.device)
     below = (target < source).long()
     degree = torch.bincount(source, minlength=size)
@@ -105,4 +104,4 @@ def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, T
     at_diagonal = rowptr[:-1].index_add(0, source, below)
     at_edge = torch.arange(1, len(source) + 1, device=source.device).add_(source).sub_(below)
     col = source.new_empty(len(source) + size).scatter_(0, at_edge, target).scatter_(0, at_diagonal, here)
-    return Pattern(rowptr, col, (size, size)), at_edge, at_diagonal
+    return Pattern(rowptr, col, (size, size)), at_diagonal
