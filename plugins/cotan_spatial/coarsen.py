@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import cotan
 
 from .adjacency import weights
+
+Array = np.ndarray[Any, Any]
 
 
 def together(value: Any) -> cotan.Sparse:
@@ -113,41 +116,57 @@ def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
     Arguments:
         pair: (2, P), i < j, each once. weight: (P,).
     """
-    here = torch.arange(size, device=pair.device)
-    mate, free = here.clone(), torch.ones_like(here, dtype=torch.bool)
-    while pair.shape[1]:
-        rank = ranks(pair, weight, size, seed)
-        best = rank.new_zeros(size).scatter_reduce(0, pair.flatten(), rank.repeat(2), "amax", include_self=False)
-        low, high = pair[:, (best[pair] == rank).all(0)]
+    ends, w = pair.cpu().numpy(), weight.cpu().numpy()  # small steps are quicker in numpy than in torch
+    here = np.arange(size)
+    mate = here.copy()
+    while ends.shape[1]:
+        low, high = ends[:, best_at_both_ends(ends, w, size, seed)]
         mate[low], mate[high] = high, low
-        free[low] = free[high] = False
-        left = free[pair].all(0)
-        pair, weight = pair[:, left], weight[left]
-    return torch.minimum(mate, here).unique(return_inverse=True)[1]
+        left = (mate[ends] == ends).all(0)
+        ends, w = ends[:, left], w[left]
+    first = np.minimum(mate, here)
+    return torch.from_numpy(((first == here).cumsum() - 1)[first]).to(pair.device)
 
 
-def ranks(pair: Tensor, weight: Tensor, size: int, seed: int) -> Tensor:
-    """(P,) the place of each edge from the worst to the best, by score, then by the surroundings of its ends, then by chance.
+def best_at_both_ends(ends: Array, weight: Array, size: int, seed: int) -> Array:
+    """(P,) whether an edge is the best at both its ends: by score, then by the surroundings of its ends, then by chance.
 
-    So the order, and all that follows, does not depend on the numbers of the vertices unless they look alike.
+    So what is chosen, and all that follows, does not depend on the numbers of the vertices unless they look alike.
     """
-    degree = weight.new_zeros(size).index_add(0, pair.flatten(), weight.repeat(2))
-    score = weight * degree.clamp(min=1e-300).reciprocal()[pair].sum(0)
-    level = (
-        (score / score.max() * 2**40).round().long() if len(score) else score.long()
-    )  # equal but for rounding: equal
-    around = torch.full((size,), seed, device=pair.device)
-    for _ in range(8):  # colours of Weisfeiler and Leman 1968; sums of whole numbers know no order
-        sent = scrambled(around[pair.flip(0)] + level)
-        around = scrambled(around + torch.zeros_like(around).index_add(0, pair.flatten(), sent.flatten()))
-    order = scrambled(torch.arange(len(level), device=pair.device) + seed).argsort()
-    for key in (around[pair].sum(0), level):
-        order = order[key[order].argsort(stable=True)]
-    return torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
+    degree = np.bincount(ends.ravel(), np.tile(weight, 2), size)
+    score = weight * (1 / np.maximum(degree, 1e-300))[ends].sum(0)
+    level = np.rint(score / (score.max() or 1) * 2**40).astype(np.int64)  # equal but for rounding: equal
+    keys = (
+        lambda: level,
+        lambda: surroundings(ends, level, size, seed)[ends].sum(0),
+        lambda: scrambled(np.arange(len(level)) + seed),
+    )
+    best = np.ones(ends.shape, bool)  # at each end, of the edges there
+    for key in keys:
+        value = np.broadcast_to(key(), ends.shape)[best]
+        most = np.full(size, np.iinfo(np.int64).min)
+        np.maximum.at(most, ends[best], value)
+        best[best] = most[ends[best]] == value
+        tied = np.bincount(ends[best], minlength=size) > 1
+        if not (tied[ends].any(0) & best.all(0)).any():
+            break
+    return best.all(0)
 
 
-def scrambled(x: Tensor) -> Tensor:
-    """Whole numbers mixed bit by bit (the finaliser of Steele, Lea and Flood 2014), modulo 2^64."""
-    x = (x ^ (x >> 30)) * -4658895280553007687
-    x = (x ^ (x >> 27)) * -7723592293110705685
-    return x ^ (x >> 31)
+def surroundings(ends: Array, level: Array, size: int, seed: int) -> Array:
+    """(V,) what a vertex sees eight edges far: colours of Weisfeiler and Leman 1968. Sums of whole numbers know no order."""
+    around, other = np.full(size, seed), ends[::-1].copy()
+    for _ in range(8):
+        total = around.copy()
+        np.add.at(total, ends.ravel(), scrambled(around[other] + level).ravel())
+        around = scrambled(total)
+    return around
+
+
+def scrambled(x: Array) -> Array:
+    """Whole numbers mixed bit by bit, in place (the finaliser of Steele, Lea and Flood 2014), modulo 2^64."""
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        x ^= x >> shift
+        x *= factor
+    x ^= x >> 31
+    return x
