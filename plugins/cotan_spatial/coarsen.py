@@ -30,7 +30,8 @@ def coarsen_embedded(
         pos: (V, 3). edge_index, edge_weight, level, seed: as there.
     """
     if edge_weight is None:
-        square = (pos[edge_index[0]] - pos[edge_index[1]]).square().sum(1)
+        ends = ([column.index_select(0, end) for column in pos.unbind(1)] for end in edge_index)
+        square = sum((a - b).square() for a, b in zip(*ends, strict=True))
         mean = square.sum() / max(len(square), 1)
         edge_weight = torch.exp(-square / mean.where(mean > 0, 1))
     out = coarsen_graph(edge_index, num_nodes, edge_weight, level=level, seed=seed)
@@ -99,12 +100,11 @@ def clusters(coarsen: Any) -> cotan.Sparse:
 
 def undirected(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Each pair i < j that an edge joins, once, (2, P), with the sum of its edges' weights (P,)."""
-    low, high = edge_index.aminmax(dim=0)
-    apart = low != high
-    key, place = (low * size + high)[apart].unique(return_inverse=True)
-    return torch.stack([key // max(size, 1), key % max(size, 1)]), weight.new_zeros(len(key)).index_add(
-        0, place, weight[apart]
-    )
+    low, high = torch.minimum(*edge_index), torch.maximum(*edge_index)
+    apart = (low != high).nonzero()[:, 0]
+    key, place = (low * size + high).index_select(0, apart).unique(return_inverse=True)
+    total = weight.new_zeros(len(key)).index_add(0, place, weight.index_select(0, apart))
+    return torch.stack([key // max(size, 1), key % max(size, 1)]), total
 
 
 def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
@@ -118,13 +118,16 @@ def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
     """
     ends, w = pair.cpu().numpy(), weight.cpu().numpy()  # small steps are quicker in numpy than in torch
     here = np.arange(size)
-    mate = here.copy()
+    first, free = here.copy(), here
     while ends.shape[1]:
-        low, high = ends[:, best_at_both_ends(ends, w, size, seed)]
-        mate[low], mate[high] = high, low
-        left = (mate[ends] == ends).all(0)
+        low, high = ends[:, best_at_both_ends(ends, w, len(free), seed)]
+        first[free[high]] = free[low]
+        taken = np.zeros(len(free), bool)
+        taken[low] = taken[high] = True
+        left = ~taken[ends].any(0)
         ends, w = ends[:, left], w[left]
-    first = np.minimum(mate, here)
+        joined = np.bincount(ends.ravel(), minlength=len(free)) > 0
+        ends, free = (joined.cumsum() - 1)[ends], free[joined]
     return torch.from_numpy(((first == here).cumsum() - 1)[first]).to(pair.device)
 
 
@@ -133,24 +136,26 @@ def best_at_both_ends(ends: Array, weight: Array, size: int, seed: int) -> Array
 
     So what is chosen, and all that follows, does not depend on the numbers of the vertices unless they look alike.
     """
-    degree = np.bincount(ends.ravel(), np.tile(weight, 2), size)
-    score = weight * (1 / np.maximum(degree, 1e-300))[ends].sum(0)
+    vertex, edge = ends.ravel(), np.tile(np.arange(len(weight)), 2)  # the best so far, each at one of its ends
+    inverse = 1 / np.maximum(np.bincount(vertex, weight[edge], size), 1e-300)
+    score = weight * (inverse[ends[0]] + inverse[ends[1]])
     level = np.rint(score / (score.max() or 1) * 2**40).astype(np.int64)  # equal but for rounding: equal
     keys = (
         lambda: level,
         lambda: surroundings(ends, level, size, seed)[ends].sum(0),
         lambda: scrambled(np.arange(len(level)) + seed),
     )
-    best = np.ones(ends.shape, bool)  # at each end, of the edges there
     for key in keys:
-        value = np.broadcast_to(key(), ends.shape)[best]
+        value = key()[edge]
         most = np.full(size, np.iinfo(np.int64).min)
-        np.maximum.at(most, ends[best], value)
-        best[best] = most[ends[best]] == value
-        tied = np.bincount(ends[best], minlength=size) > 1
-        if not (tied[ends].any(0) & best.all(0)).any():
+        np.maximum.at(most, vertex, value)
+        best = np.flatnonzero(value == most[vertex])
+        vertex, edge = vertex[best], edge[best]
+        at_both = np.bincount(edge, minlength=len(weight)) == 2
+        tied = np.bincount(vertex, minlength=size) > 1
+        if not tied[vertex[at_both[edge]]].any():
             break
-    return best.all(0)
+    return at_both
 
 
 def surroundings(ends: Array, level: Array, size: int, seed: int) -> Array:
