@@ -87,7 +87,9 @@ def main(side: int) -> None:
         "robust_laplacian": (lambda: robust_matrices(pos, face), lambda: mesh_laplacian(points, faces), 1),
         "mesh_report": (lambda: mesh_report(pos, face), lambda: report(points, faces), 1),
         "mean_curvature": (
-            lambda: mean_curvature(pos, face, cotan_laplacian(pos, face), barycentric_mass(pos, face), vertex_normals(pos, face)),
+            lambda: mean_curvature(
+                pos, face, cotan_laplacian(pos, face), barycentric_mass(pos, face), vertex_normals(pos, face)
+            ),
             lambda: mean_by_igl(points, faces),
             1,
         ),

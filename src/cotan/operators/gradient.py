@@ -53,25 +53,33 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
             entry = torch.where(step < count[rows], begin[rows] + step, diagonal[rows])  # (N, R)
             target = pattern.col.index_select(0, entry.flatten())
             edge = [c.index_select(0, target).view_as(entry) - c.index_select(0, order[rows]) for c in columns]
-            for whole, part in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
-                whole.scatter_(0, entry.flatten(), part.flatten()).scatter_(0, diagonal[rows], -part.sum(0))
+            for whole, (part, rest) in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
+                whole.scatter_(0, entry.flatten(), part.flatten()).scatter_(0, diagonal[rows], rest)
         return Gradient(Sparse(pattern, x), Sparse(pattern, y))
 
 
-def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """(N, R) twice: the entries of x and y for N edges at each of R vertices, some of length zero.
+def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> list[tuple[Tensor, Tensor]]:
+    """Of x, then y: the entries for N edges, some of length zero, at each of R vertices (N, R), and for itself (R,).
 
     Arguments:
         edge: x, y, z (N, R). tangents: (2, 3, R).
     """
+    number, rows = edge[0].shape
+    here = torch.arange(rows, device=edge[0].device).repeat(number)
+
+    def total(parts: Tensor) -> Tensor:
+        """In order: `sum` adds otherwise where N or R are other, and a mesh in a union has to be as it is alone."""
+        return parts.new_zeros(rows).index_add(0, here, parts.flatten())
+
     u, v = ((edge[0] * x).addcmul_(edge[1], y).addcmul_(edge[2], z) for x, y, z in tangents)
-    a, b, c = ((p * q).sum(0) for p, q in ((u, u), (u, v), (v, v)))
+    a, b, c = total(u * u), total(u * v), total(v * v)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     determinant = a * c - b * b
     scale = 1 / determinant.where(determinant > 0, 1)
     a, b, c = scale * a, scale * b, scale * c
-    return (c * u).addcmul_(b, v, value=-1), (a * v).addcmul_(b, u, value=-1)
+    parts = ((c * u).addcmul_(b, v, value=-1), (a * v).addcmul_(b, u, value=-1))
+    return [(part, -total(part)) for part in parts]
 
 
 def blocks(count: Any) -> Iterator[tuple[slice, int]]:
