@@ -80,6 +80,21 @@ def test_a_named_tuple_is_collated_field_by_field_and_cut_again():
         assert torch.equal(one.b.to_dense(), other.b.to_dense())
 
 
+def test_matrices_on_one_pattern_stay_on_one_pattern():
+    class Two(NamedTuple):
+        x: cotan.Sparse
+        y: cotan.Sparse
+
+    shapes = []
+    for size in (3, 4):
+        x = cotan.Sparse.from_coo(*torch.randint(size, (2, 5)), torch.randn(5), (size, size))
+        shapes.append(Two(x, x.with_values(torch.randn(5))))
+    both = collate(shapes, per=None)
+    assert both.x.pattern is both.y.pattern
+    for part, whole in zip(zip(*shapes, strict=True), both, strict=True):
+        assert torch.equal(whole.to_dense(), torch.block_diag(*(matrix.to_dense() for matrix in part)))
+
+
 def test_a_tensor_without_per_is_refused_by_name():
     with pytest.raises(cotan.CotanError, match=r"node 'thing' gives a tensor, so its operator says per="):
         collate([torch.ones(2), torch.ones(2)], per=None, name="thing")

@@ -47,7 +47,7 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         begin, count, diagonal = (t.index_select(0, order) for t in (pattern.rowptr, pattern.counts, diagonal))
         tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
         columns = [column.contiguous() for column in pos.unbind(1)]  # gathers of single numbers are far faster
-        x, y = (pos.new_zeros(len(pattern.col)) for _ in range(2))
+        x, y = (pos.new_empty(len(pattern.col)) for _ in range(2))
         for rows, most in blocks(count.cpu().numpy()):
             step = torch.arange(most, device=pos.device)[:, None]
             entry = torch.where(step < count[rows], begin[rows] + step, diagonal[rows])  # (N, R)
