@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import collate, digest, move, uncollate
+from cotan.values import cast, collate, digest, move, uncollate
 
 
 class Pair(NamedTuple):
@@ -78,6 +78,21 @@ def test_a_named_tuple_is_collated_field_by_field_and_cut_again():
     for one, other in zip(uncollate(batch, [2, 3]), values):
         assert torch.equal(one.a, other.a)
         assert torch.equal(one.b.to_dense(), other.b.to_dense())
+
+
+def test_matrices_on_one_pattern_stay_on_one_pattern():
+    class Two(NamedTuple):
+        x: cotan.Sparse
+        y: cotan.Sparse
+
+    shapes = []
+    for size in (3, 4):
+        x = cotan.Sparse.from_coo(*torch.randint(size, (2, 5)), torch.randn(5), (size, size))
+        shapes.append(cast(Two(x, x.with_values(torch.randn(5))), torch.float64))
+    both = collate(shapes, per=None)
+    assert both.x.pattern is both.y.pattern
+    for part, whole in zip(zip(*shapes, strict=True), both, strict=True):
+        assert torch.equal(whole.to_dense(), torch.block_diag(*(matrix.to_dense() for matrix in part)))
 
 
 def test_a_tensor_without_per_is_refused_by_name():

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import cotan
 
 from .adjacency import weights
+
+Array = np.ndarray[Any, Any]
 
 
 def together(value: Any) -> cotan.Sparse:
@@ -27,7 +30,8 @@ def coarsen_embedded(
         pos: (V, 3). edge_index, edge_weight, level, seed: as there.
     """
     if edge_weight is None:
-        square = (pos[edge_index[0]] - pos[edge_index[1]]).square().sum(1)
+        ends = ([column.index_select(0, end) for column in pos.unbind(1)] for end in edge_index)
+        square = sum((a - b).square() for a, b in zip(*ends, strict=True))
         mean = square.sum() / max(len(square), 1)
         edge_weight = torch.exp(-square / mean.where(mean > 0, 1))
     out = coarsen_graph(edge_index, num_nodes, edge_weight, level=level, seed=seed)
@@ -96,12 +100,11 @@ def clusters(coarsen: Any) -> cotan.Sparse:
 
 def undirected(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Each pair i < j that an edge joins, once, (2, P), with the sum of its edges' weights (P,)."""
-    low, high = edge_index.aminmax(dim=0)
-    apart = low != high
-    key, place = (low * size + high)[apart].unique(return_inverse=True)
-    return torch.stack([key // max(size, 1), key % max(size, 1)]), weight.new_zeros(len(key)).index_add(
-        0, place, weight[apart]
-    )
+    low, high = torch.minimum(*edge_index), torch.maximum(*edge_index)
+    apart = (low != high).nonzero()[:, 0]
+    key, place = (low * size + high).index_select(0, apart).unique(return_inverse=True)
+    total = weight.new_zeros(len(key)).index_add(0, place, weight.index_select(0, apart))
+    return torch.stack([key // max(size, 1), key % max(size, 1)]), total
 
 
 def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
@@ -113,41 +116,62 @@ def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
     Arguments:
         pair: (2, P), i < j, each once. weight: (P,).
     """
-    here = torch.arange(size, device=pair.device)
-    mate, free = here.clone(), torch.ones_like(here, dtype=torch.bool)
-    while pair.shape[1]:
-        rank = ranks(pair, weight, size, seed)
-        best = rank.new_zeros(size).scatter_reduce(0, pair.flatten(), rank.repeat(2), "amax", include_self=False)
-        low, high = pair[:, (best[pair] == rank).all(0)]
-        mate[low], mate[high] = high, low
-        free[low] = free[high] = False
-        left = free[pair].all(0)
-        pair, weight = pair[:, left], weight[left]
-    return torch.minimum(mate, here).unique(return_inverse=True)[1]
+    ends, w = pair.cpu().numpy(), weight.cpu().numpy()  # small steps are quicker in numpy than in torch
+    here = np.arange(size)
+    first, free = here.copy(), here
+    while ends.shape[1]:
+        low, high = ends[:, best_at_both_ends(ends, w, len(free), seed)]
+        first[free[high]] = free[low]
+        taken = np.zeros(len(free), bool)
+        taken[low] = taken[high] = True
+        left = ~taken[ends].any(0)
+        ends, w = ends[:, left], w[left]
+        joined = np.bincount(ends.ravel(), minlength=len(free)) > 0
+        ends, free = (joined.cumsum() - 1)[ends], free[joined]
+    return torch.from_numpy(((first == here).cumsum() - 1)[first]).to(pair.device)
 
 
-def ranks(pair: Tensor, weight: Tensor, size: int, seed: int) -> Tensor:
-    """(P,) the place of each edge from the worst to the best, by score, then by the surroundings of its ends, then by chance.
+def best_at_both_ends(ends: Array, weight: Array, size: int, seed: int) -> Array:
+    """(P,) whether an edge is the best at both its ends: by score, then by the surroundings of its ends, then by chance.
 
-    So the order, and all that follows, does not depend on the numbers of the vertices unless they look alike.
+    So what is chosen, and all that follows, does not depend on the numbers of the vertices unless they look alike.
     """
-    degree = weight.new_zeros(size).index_add(0, pair.flatten(), weight.repeat(2))
-    score = weight * degree.clamp(min=1e-300).reciprocal()[pair].sum(0)
-    level = (
-        (score / score.max() * 2**40).round().long() if len(score) else score.long()
-    )  # equal but for rounding: equal
-    around = torch.full((size,), seed, device=pair.device)
-    for _ in range(8):  # colours of Weisfeiler and Leman 1968; sums of whole numbers know no order
-        sent = scrambled(around[pair.flip(0)] + level)
-        around = scrambled(around + torch.zeros_like(around).index_add(0, pair.flatten(), sent.flatten()))
-    order = scrambled(torch.arange(len(level), device=pair.device) + seed).argsort()
-    for key in (around[pair].sum(0), level):
-        order = order[key[order].argsort(stable=True)]
-    return torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
+    vertex, edge = ends.ravel(), np.tile(np.arange(len(weight)), 2)  # the best so far, each at one of its ends
+    inverse = 1 / np.maximum(np.bincount(vertex, weight[edge], size), 1e-300)
+    score = weight * (inverse[ends[0]] + inverse[ends[1]])
+    level = np.rint(score / (score.max() or 1) * 2**40).astype(np.int64)  # equal but for rounding: equal
+    keys = (
+        lambda: level,
+        lambda: surroundings(ends, level, size, seed)[ends].sum(0),
+        lambda: scrambled(np.arange(len(level)) + seed),
+    )
+    for key in keys:
+        value = key()[edge]
+        most = np.full(size, np.iinfo(np.int64).min)
+        np.maximum.at(most, vertex, value)
+        best = np.flatnonzero(value == most[vertex])
+        vertex, edge = vertex[best], edge[best]
+        at_both = np.bincount(edge, minlength=len(weight)) == 2
+        tied = np.bincount(vertex, minlength=size) > 1
+        if not tied[vertex[at_both[edge]]].any():
+            break
+    return at_both
 
 
-def scrambled(x: Tensor) -> Tensor:
-    """Whole numbers mixed bit by bit (the finaliser of Steele, Lea and Flood 2014), modulo 2^64."""
-    x = (x ^ (x >> 30)) * -4658895280553007687
-    x = (x ^ (x >> 27)) * -7723592293110705685
-    return x ^ (x >> 31)
+def surroundings(ends: Array, level: Array, size: int, seed: int) -> Array:
+    """(V,) what a vertex sees eight edges far: colours of Weisfeiler and Leman 1968. Sums of whole numbers know no order."""
+    around, other = np.full(size, seed), ends[::-1].copy()
+    for _ in range(8):
+        total = around.copy()
+        np.add.at(total, ends.ravel(), scrambled(around[other] + level).ravel())
+        around = scrambled(total)
+    return around
+
+
+def scrambled(x: Array) -> Array:
+    """Whole numbers mixed bit by bit, in place (the finaliser of Steele, Lea and Flood 2014), modulo 2^64."""
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        x ^= x >> shift
+        x *= factor
+    x ^= x >> 31
+    return x

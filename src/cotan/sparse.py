@@ -73,10 +73,11 @@ class Sparse(Traceable):
         return cls.from_coo(row, col, torch.from_numpy(coo.data), tuple(coo.shape), sum_duplicates=True)
 
     @classmethod
-    def block_diagonal(cls, blocks: Sequence[Sparse]) -> Sparse:
+    def block_diagonal(cls, blocks: Sequence[Sparse], pattern: Pattern | None = None) -> Sparse:
         """The matrix with the blocks along its diagonal: the batch of several shapes' matrices. One block is itself.
 
         Of one and the same object it is made once, and its products with few channels take each row of it only once.
+        `pattern` is that of the result, where it is known from other matrices on the blocks' patterns.
         """
         if not blocks:
             raise CotanError("a block-diagonal matrix of no blocks")
@@ -85,7 +86,7 @@ class Sparse(Traceable):
         first = blocks[0]
         if not first.values.requires_grad and all(block is first for block in blocks):
             return first._repeated(len(blocks))
-        return cls._along_diagonal(blocks)
+        return cls._along_diagonal(blocks, pattern)
 
     def _repeated(self, copies: int) -> Sparse:
         """Kept for the last two numbers of copies: the batches of an epoch have at most two sizes."""
@@ -99,12 +100,14 @@ class Sparse(Traceable):
         return self._copies[copies]
 
     @classmethod
-    def _along_diagonal(cls, blocks: Sequence[Sparse]) -> Sparse:
+    def _along_diagonal(cls, blocks: Sequence[Sparse], pattern: Pattern | None = None) -> Sparse:
         kinds = {(block.dtype, block.device, block.values.shape[1:]) for block in blocks}
         if len(kinds) > 1:
             raise CotanError(
                 f"blocks of one dtype, device and number of weight sets expected, got {sorted(map(str, kinds))}"
             )
+        if pattern is not None:
+            return cls(pattern, torch.cat([block.values for block in blocks]))
         patterns = [block.pattern for block in blocks]
         rows, cols = zip(*(p.shape for p in patterns), strict=True)
         entries = [len(p.col) for p in patterns]

@@ -118,6 +118,11 @@ def collate(
     if isinstance(first, Spectrum):
         return Spectrum.block_diagonal(values)
     if _is_named_tuple(first):
+        # Patterns of one shape may be two objects on the same tensors, made where the values were cast.
+        if all(isinstance(part, Sparse) and part.col is value[0].col for value in values for part in value):
+            one, *others = zip(*values, strict=True)
+            whole = Sparse.block_diagonal(one)
+            return type(first)(whole, *(Sparse.block_diagonal(part, whole.pattern) for part in others))
         parts = [
             collate(part, per=per, index=index, vertices=vertices, name=name) for part in zip(*values, strict=True)
         ]

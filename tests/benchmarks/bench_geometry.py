@@ -1,4 +1,5 @@
-"""Geometry operators beside a Python loop over vertices, in turn, in one process; medians of processor time and their ratio.
+"""Geometry operators beside a Python loop over vertices, in turn, in one process; medians and their ratio: of
+processor time and, for the gradient, of wall time too.
 
 python tests/benchmarks/bench_geometry.py [--quick]
 
@@ -96,15 +97,15 @@ def theirs_for_diffusion(pos: Tensor, face: Tensor) -> None:
     loop_over_vertices(pos, *tangents(pos, face))
 
 
-def in_turn(repeats: int, *functions: Callable[[], Any]) -> list[float]:
-    """Median seconds of each on the processor, taken in turn: what others do on the machine counts little."""
-    seconds: list[list[float]] = [[] for _ in functions]
+def in_turn(repeats: int, *functions: Callable[[], Any]) -> Any:
+    """Median seconds of each on the processor, where what others do on the machine counts little, and by the clock."""
+    seconds: list[list[Any]] = [[] for _ in functions]
     for _ in range(repeats):
         for function, times in zip(functions, seconds, strict=True):
-            start = time.process_time()
+            start = time.process_time(), time.perf_counter()
             function()
-            times.append(time.process_time() - start)
-    return [median(times) for times in seconds]
+            times.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    return np.median(seconds, axis=1).T
 
 
 def show(what: str, ours: float, theirs: float, unit: str = "s") -> None:
@@ -124,17 +125,20 @@ def main() -> None:
         edges, frames = tangents(pos, face)
         g = gradient(pos, edges, frames, ridge=1e-5)
         difference = abs(g.x.to_scipy() + 1j * g.y.to_scipy() - loop_over_vertices(pos, edges, frames)).max()
-        ours, theirs = in_turn(
+        seconds = in_turn(
             3 if quick else 7,
             lambda pos=pos, edges=edges, frames=frames: gradient(pos, edges, frames),
             lambda pos=pos, edges=edges, frames=frames: loop_over_vertices(pos, edges, frames),
         )
-        show(f"tangent gradient, {len(pos)} vertices (differ by {difference:.0e})", ours, theirs)
+        for clock, (ours, theirs) in zip(("processor", "wall"), seconds, strict=True):
+            show(f"tangent gradient, {len(pos)} vertices, {clock} (differ by {difference:.0e})", ours, theirs)
 
     meshes = small_meshes(30 if quick else 600)
     groups = [meshes[start : start + 10] for start in range(0, len(meshes), 10)]
     pairs = [
-        in_turn(1, lambda g=g: [ours_for_diffusion(*m) for m in g], lambda g=g: [theirs_for_diffusion(*m) for m in g])
+        in_turn(1, lambda g=g: [ours_for_diffusion(*m) for m in g], lambda g=g: [theirs_for_diffusion(*m) for m in g])[
+            0
+        ]
         for g in groups
     ]
     ours, theirs = (median(column) / 10 for column in zip(*pairs[1:], strict=True))

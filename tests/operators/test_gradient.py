@@ -96,7 +96,26 @@ def test_parts_share_their_pattern_also_in_the_store(bumpy, fresh_store):
 
 def test_many_rows_are_as_few(bumpy, monkeypatch):
     whole, _ = build(*bumpy(0))
-    monkeypatch.setattr("cotan.operators.gradient.BLOCK", 5)
+    monkeypatch.setattr("cotan.operators.gradient.ENTRIES", 20)
     parts, _ = build(*bumpy(0))
     torch.testing.assert_close(parts.x.values, whole.x.values)
     torch.testing.assert_close(parts.y.values, whole.y.values)
+
+
+def test_a_union_has_the_digits_of_each():
+    """Also of a vertex with hundreds of edges, beside which others have few."""
+    random = torch.Generator().manual_seed(0)
+
+    def shape(size, count, hub):
+        pos = torch.randn(size, 3, generator=random, dtype=torch.float64)
+        edges = torch.randint(size, (2, count), generator=random)
+        edges[0, :hub] = 0
+        return pos, edges, torch.linalg.qr(torch.randn(size, 3, 3, generator=random, dtype=torch.float64))[0]
+
+    shapes = [shape(1, 3, 0), shape(5, 40, 0), shape(40, 200, 0), shape(9, 500, 300), shape(3, 0, 0)]
+    starts = [0, 1, 6, 46, 55]
+    pos, edges, frames = zip(*shapes, strict=True)
+    moved = torch.cat([e + start for e, start in zip(edges, starts, strict=True)], 1)
+    union = gradient(torch.cat(pos), moved, torch.cat(frames))
+    for part, whole in zip(zip(*(gradient(*s) for s in shapes), strict=True), union, strict=True):
+        assert torch.equal(torch.cat([matrix.values for matrix in part]), whole.values)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import CotanError
 from ..registry import operator
 from .checks import check_pos
+from .threads import one_thread
 
 
 @operator(per="vertex", index="vertex", invariant_to=("rigid", "scale"), numbers=("start",))
@@ -26,11 +27,14 @@ def farthest_points(pos: Tensor, *, size: int = 1024, start: int = 0) -> Tensor:
         raise CotanError(f"farthest_points: size={size} from vertex {start} of {len(pos)}")
     size = min(size, len(pos))
     chosen = torch.empty(size, dtype=torch.long, device=pos.device)
+    columns = pos.T.contiguous()  # sums along rows of three are slow
     distance = pos.new_full((len(pos),), math.inf)
     last = torch.tensor(start, device=pos.device)
-    for n in range(size):
-        chosen[n] = last
-        distance = torch.minimum(distance, (pos - pos[last]).square().sum(1))
-        distance[last] = -1  # points at one place: another of them before the same again
-        last = distance.argmax()
+    with one_thread():
+        for n in range(size):
+            chosen[n] = last
+            x, y, z = columns - columns[:, last, None]
+            distance = torch.minimum(distance, x.square_().add_(y.square_()).add_(z.square_()))
+            distance[last] = -1  # points at one place: another of them before the same again
+            last = distance.argmax()
     return chosen

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from bisect import bisect
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
-from ..sparse import Pattern, Sparse
+from ..sparse import Pattern, Sparse, grouped
 from .checks import check_edges, check_pos
 from .threads import one_thread
 
 LEAST = 1e-10
-BLOCK = 4096
+ENTRIES = 65536  # at a time: what is made of them stays in the cache
 
 
 class Gradient(NamedTuple):
@@ -38,51 +40,59 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
     """
     if not ridge >= 0:
         raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
-    pos = check_pos(pos)
-    size = len(pos)
-    pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, size), size), size)
-    frames = tangent_frames[:, :2].to(pos.dtype)
-    columns = pos.T.contiguous()
-    with one_thread(BLOCK):
-        parts = [slopes(columns, frames, pattern, diagonal, rows, ridge) for rows in blocks(size)]
-    x, y = zip(*parts, strict=True)
-    return Gradient(Sparse(pattern, torch.cat(x)), Sparse(pattern, torch.cat(y)))
+    with one_thread():
+        pos = check_pos(pos)
+        pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, len(pos)), len(pos)), len(pos))
+        order = grouped(pattern.counts, int(pattern.counts.max()) + 1)[1]
+        begin, count, diagonal = (t.index_select(0, order) for t in (pattern.rowptr, pattern.counts, diagonal))
+        tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
+        columns = [column.contiguous() for column in pos.unbind(1)]  # gathers of single numbers are far faster
+        x, y = (pos.new_empty(len(pattern.col)) for _ in range(2))
+        for rows, most in blocks(count.cpu().numpy()):
+            step = torch.arange(most, device=pos.device)[:, None]
+            entry = torch.where(step < count[rows], begin[rows] + step, diagonal[rows])  # (N, R)
+            target = pattern.col.index_select(0, entry.flatten())
+            edge = [c.index_select(0, target).view_as(entry) - c.index_select(0, order[rows]) for c in columns]
+            for whole, (part, rest) in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
+                whole.scatter_(0, entry.flatten(), part.flatten()).scatter_(0, diagonal[rows], rest)
+        return Gradient(Sparse(pattern, x), Sparse(pattern, y))
 
 
-def slopes(
-    pos: Tensor, frames: Tensor, pattern: Pattern, diagonal: Tensor, rows: slice, ridge: float
-) -> tuple[Tensor, Tensor]:
-    """The entries of x and y in some rows. Columns by themselves: gathers of single numbers are far faster."""
-    first, last = (int(pattern.rowptr[i]) for i in (rows.start, rows.stop))
-    source, target = pattern.row[first:last], pattern.col[first:last]
-    here, size = source - rows.start, rows.stop - rows.start
-    edge = [column.index_select(0, target).sub_(column.index_select(0, source)) for column in pos]
+def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> list[tuple[Tensor, Tensor]]:
+    """Of x, then y: the entries for N edges, some of length zero, at each of R vertices (N, R), and for itself (R,).
 
-    def along(tangent: Tensor) -> Tensor:
-        x, y, z = (part.index_select(0, here) for part in tangent)
-        product: Tensor = (x * edge[0]).addcmul_(y, edge[1]).addcmul_(z, edge[2])
-        return product
+    Arguments:
+        edge: x, y, z (N, R). tangents: (2, 3, R).
+    """
+    number, rows = edge[0].shape
+    here = torch.arange(rows, device=edge[0].device).repeat(number)
 
-    def total(entries: Tensor) -> Tensor:
-        return pos.new_zeros(size).index_add(0, here, entries)
+    def total(parts: Tensor) -> Tensor:
+        """In order: `sum` adds otherwise where N or R are other, and a mesh in a union has to be as it is alone."""
+        return parts.new_zeros(rows).index_add(0, here, parts.flatten())
 
-    u, v = (along(tangent) for tangent in frames[rows].permute(1, 2, 0).contiguous())
+    u, v = ((edge[0] * x).addcmul_(edge[1], y).addcmul_(edge[2], z) for x, y, z in tangents)
     a, b, c = total(u * u), total(u * v), total(v * v)
     least = ridge + LEAST * (a + c)  # keeps the 2 x 2 systems invertible
     a, c = a + least, c + least
     determinant = a * c - b * b
     scale = 1 / determinant.where(determinant > 0, 1)
-    a, b, c = ((scale * part).index_select(0, here) for part in (a, -b, c))
-
-    def entries(weight: Tensor) -> Tensor:
-        return torch.index_copy(weight, 0, diagonal[rows] - first, -total(weight))  # an entry i, i has no edge
-
-    return entries((c * u).addcmul_(b, v)), entries((a * v).addcmul_(b, u))
+    a, b, c = scale * a, scale * b, scale * c
+    parts = ((c * u).addcmul_(b, v, value=-1), (a * v).addcmul_(b, u, value=-1))
+    return [(part, -total(part)) for part in parts]
 
 
-def blocks(size: int) -> list[slice]:
-    """Rows a few thousand at a time: what is made of them stays in the cache."""
-    return [slice(start, min(start + BLOCK, size)) for start in range(0, max(size, 1), BLOCK)]
+def blocks(count: Any) -> Iterator[tuple[slice, int]]:
+    """Rows, by how many entries they have, some at a time, and N, the most that these have.
+
+    Each is taken to have N, its diagonal again and again: that edge has no length, and no step asks whose an edge is.
+    """
+    start = 0
+    while start < len(count):
+        ends = range(start + 1, len(count) + 1)
+        stop = start + max(bisect(ends, ENTRIES, key=lambda end: (end - start) * count[end - 1]), 1)
+        yield slice(start, stop), int(count[stop - 1])
+        start = stop
 
 
 def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -97,9 +107,9 @@ def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, T
     """The pattern of sorted edges and a diagonal, and where in it the diagonal (V,) is."""
     here = torch.arange(size, device=source.device)
     below = (target < source).long()
-    at_edge = torch.arange(1, len(source) + 1, device=source.device) + source - below
     degree = torch.bincount(source, minlength=size)
     rowptr = torch.cat([degree.new_zeros(1), (degree + 1).cumsum(0)])
     at_diagonal = rowptr[:-1].index_add(0, source, below)
-    col = source.new_empty(len(source) + size).index_copy_(0, at_edge, target).index_copy_(0, at_diagonal, here)
+    at_edge = torch.arange(1, len(source) + 1, device=source.device).add_(source).sub_(below)
+    col = source.new_empty(len(source) + size).scatter_(0, at_edge, target).scatter_(0, at_diagonal, here)
     return Pattern(rowptr, col, (size, size)), at_diagonal

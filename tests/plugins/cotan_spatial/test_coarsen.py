@@ -45,6 +45,53 @@ def test_by_hand():
     assert matching(pair, torch.ones(3).double(), 4).tolist() == [0, 0, 1, 1]
 
 
+def mixed(x: int) -> int:
+    """Steele, Lea and Flood's finaliser on a signed number of 64 bits."""
+
+    def signed(y: int) -> int:
+        return (y + 2**63) % 2**64 - 2**63
+
+    x = signed(x)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = signed((x ^ (x >> shift)) * factor)
+    return x ^ (x >> 31)
+
+
+def one_edge_after_another(pair, weight, size: int, seed: int) -> list[int]:
+    """The same order of edges in plain Python: those of each round from the best down, while both ends are free of it."""
+    edges = [(i, j, w) for (i, j), w in zip(pair.T.tolist(), weight.tolist(), strict=True)]
+    mate: dict[int, int] = {}
+    while edges:
+        degree = [sum(w for i, j, w in edges if v in (i, j)) for v in range(size)]
+        score = [w * (1 / degree[i] + 1 / degree[j]) for i, j, w in edges]
+        level = [round(s / max(score) * 2**40) for s in score]
+        around = [seed] * size
+        for _ in range(8):
+            sent = [0] * size
+            for (i, j, _), n in zip(edges, level, strict=True):
+                sent[i] += mixed(around[j] + n)
+                sent[j] += mixed(around[i] + n)
+            around = [mixed(a + b) for a, b in zip(around, sent, strict=True)]
+        sides = [(around[i] + around[j] + 2**63) % 2**64 - 2**63 for i, j, _ in edges]
+        order = sorted(range(len(edges)), key=lambda e: (level[e], sides[e], mixed(e + seed)), reverse=True)
+        seen: set[int] = set()
+        for e in order:
+            i, j, _ = edges[e]
+            if not seen & {i, j}:
+                mate[i], mate[j] = j, i
+            seen |= {i, j}
+        edges = [edge for edge in edges if edge[0] not in mate and edge[1] not in mate]
+    first = [min(v, mate.get(v, v)) for v in range(size)]
+    return [sorted(set(first)).index(f) for f in first]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 16), st.integers(1, 40), st.integers(0, 9), st.booleans())
+def test_as_one_edge_after_another(size, count, seed, whole):
+    pair, weight = random_pairs(size, count, seed, whole)
+    assert matching(pair, weight, size, seed).tolist() == one_edge_after_another(pair, weight, size, seed)
+
+
 def test_weights_and_places_by_hand():
     """A square 0 1 2 3 with two heavy sides: they are joined, and the light ones between add up."""
     edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
