@@ -99,7 +99,7 @@ def _fragments(triangles: Triangles, size: int, budget: int) -> Iterator[Fragmen
             ),
             size,
         )
-        yield from _spans(slabs, size, budget)
+        yield from _pixels(slabs, size, budget)
 
 
 def _slabs(triangles: Triangles, size: int) -> Slabs:
@@ -140,28 +140,35 @@ def _by_height(corner: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(order).int(), torch.cat(level)
 
 
-def _spans(slabs: Slabs, size: int, budget: int) -> Iterator[Fragments]:
-    """The runs of pixels of some triangles, row by row, taken apart into pixels."""
+def _pixels(slabs: Slabs, size: int, budget: int) -> Iterator[Fragments]:
+    """Triangles taken apart into rows, and rows into pixels."""
     for item, row in expand(slabs.rows, budget):
-        half = torch.add(item, row > slabs.turn.index_select(0, item), alpha=len(slabs.rows))
-        x, near, along, share = (v.index_select(0, half) for v in (slabs.x, slabs.near, slabs.ahead, slabs.share))
-        along.add_(row).mul_(share).clamp_(0, 1)
-        xa, xb = (torch.lerp(x, end.index_select(0, item), along) for end in (slabs.x1, slabs.x2))
-        near, nb = (torch.lerp(near, end.index_select(0, item), along) for end in (slabs.near1, slabs.near2))
-        left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
-        length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).add_(1).clamp_(min=0).int()
-        width = xb.sub_(xa).add_(TINY)
-        slope = (nb - near).div_(width)
-        # On a sliver the slope may be anything; a point between the ends has a depth between theirs.
-        near.lerp_(nb, (left - xa).div_(width).clamp_(0, 1))
-        pixel = row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int())
+        pixel, near, slope, length = _spans(slabs, item, row, size)
         label = slabs.label.index_select(0, item)
         for run, step in expand(length, budget):
             yield (
-                (pixel.index_select(0, run) + step).long(),
-                torch.addcmul(near.index_select(0, run), slope.index_select(0, run), step.to(near.dtype)),
+                pixel.index_select(0, run).add_(step).long(),
+                near.index_select(0, run).addcmul_(slope.index_select(0, run), step.to(near.dtype)),
                 label.index_select(0, run),
             )
+
+
+def _spans(slabs: Slabs, item: Tensor, row: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of some rows of triangles the first pixel, `near` there and its slope, and the number of pixels."""
+    half = torch.add(item, row > slabs.turn.index_select(0, item), alpha=len(slabs.rows))
+    along = slabs.ahead.index_select(0, half).add_(row).mul_(slabs.share.index_select(0, half)).clamp_(0, 1)
+    (xa, xb), (near, nb) = (
+        [torch.lerp(begin, end, along, out=end) for end in (one.index_select(0, item), other.index_select(0, item))]
+        for corner, one, other in ((slabs.x, slabs.x1, slabs.x2), (slabs.near, slabs.near1, slabs.near2))
+        for begin in [corner.index_select(0, half)]
+    )
+    left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
+    length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).add_(1).clamp_(min=0).int()
+    width = xb.sub_(xa).add_(TINY)
+    slope = (nb - near).div_(width)
+    # On a sliver the slope may be anything; a point between the ends has a depth between theirs.
+    near.lerp_(nb, (left - xa).div_(width).clamp_(0, 1))
+    return row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int()), near, slope, length
 
 
 def expand(counts: Tensor, budget: int) -> Iterator[tuple[Tensor, Tensor]]:
