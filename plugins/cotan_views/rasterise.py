@@ -1,9 +1,10 @@
 """Which triangle is nearest at each pixel: an exact z-buffer by scan conversion, in plain torch.
 
-On a row of pixel centres a triangle is the span between its long edge and one of the two short ones. An edge is always
-walked from its upper to its lower end, so two triangles that share it find the same crossing up to rounding. A pixel
-centre within `EDGE` of it belongs to both: their spans meet without a gap, and depth and then the lowest number, not
-rounding, decide which of them is seen there.
+On a row of pixel centres a triangle is the span between its long edge and one of the two short ones. Two triangles that
+share an edge find the same crossing up to rounding. A pixel centre within `EDGE` of it belongs to both: their spans meet
+without a gap, and depth and then the lowest number, not rounding, decide which of them is seen there.
+
+Most steps wait for memory, so they write over what they no longer need rather than into fresh arrays.
 
 Units are pixels: the centre of the pixel in column i of row j is the point (i, j). `near` is positive, grows towards
 the camera and is affine on the screen along a plane (1/z in perspective, constant - z in parallel projection).
@@ -86,7 +87,7 @@ def nearest(triangles: Triangles, images: int, size: int, budget: int) -> tuple[
     shown = torch.full_like(best, NOTHING, dtype=triangles.label.dtype)
     for pixel, near, label in _fragments(triangles, size, budget) if kept is None else kept:
         hidden = near < best.index_select(0, pixel).mul_(1 - TIE)
-        shown.scatter_reduce_(0, pixel, torch.add(label, hidden, alpha=NOTHING), "amin")
+        shown.scatter_reduce_(0, pixel, label.add_(hidden, alpha=NOTHING), "amin")
     return shown, best
 
 
@@ -125,7 +126,7 @@ def _slabs(triangles: Triangles, size: int) -> Slabs:
         (middle - ends).add_(TINY).reciprocal_().view(-1),
         turn.int(),
         rows.int(),
-        first.mul_(size).int().add_(triangles.image * (size * size)),
+        (first * size).int().add_(triangles.image * (size * size)),
         triangles.label,
     )
 
@@ -157,11 +158,9 @@ def _spans(slabs: Slabs, item: Tensor, row: Tensor, size: int) -> tuple[Tensor, 
     """Of some rows of triangles the first pixel, `near` there and its slope, and the number of pixels."""
     half = torch.add(item, row > slabs.turn.index_select(0, item), alpha=len(slabs.rows))
     along = slabs.ahead.index_select(0, half).add_(row).mul_(slabs.share.index_select(0, half)).clamp_(0, 1)
-    (xa, xb), (near, nb) = (
-        [torch.lerp(begin, end, along, out=end) for end in (one.index_select(0, item), other.index_select(0, item))]
-        for corner, one, other in ((slabs.x, slabs.x1, slabs.x2), (slabs.near, slabs.near1, slabs.near2))
-        for begin in [corner.index_select(0, half)]
-    )
+    x, near = (v.index_select(0, half) for v in (slabs.x, slabs.near))
+    xa, xb = (_towards(end.index_select(0, item), x, along) for end in (slabs.x1, slabs.x2))
+    near, nb = (_towards(end.index_select(0, item), near, along) for end in (slabs.near1, slabs.near2))
     left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
     length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).add_(1).clamp_(min=0).int()
     width = xb.sub_(xa).add_(TINY)
@@ -169,6 +168,11 @@ def _spans(slabs: Slabs, item: Tensor, row: Tensor, size: int) -> tuple[Tensor, 
     # On a sliver the slope may be anything; a point between the ends has a depth between theirs.
     near.lerp_(nb, (left - xa).div_(width).clamp_(0, 1))
     return row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int()), near, slope, length
+
+
+def _towards(end: Tensor, begin: Tensor, along: Tensor) -> Tensor:
+    """The points `along` the ways from `begin` to `end`: exactly these at 0 and 1. Writes over `end`."""
+    return torch.lerp(begin, end, along, out=end)
 
 
 def expand(counts: Tensor, budget: int) -> Iterator[tuple[Tensor, Tensor]]:
