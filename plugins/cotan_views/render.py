@@ -196,7 +196,7 @@ def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
     OpenMP's threads would wait for more in a loop, on the processors that are to draw.
     """
-    threads = torch.get_num_threads()
+    before, threads = torch.get_num_threads(), cotan.threads()
     if pos.device.type != "cpu" or pos.requires_grad or (color is not None and color.requires_grad):
         yield 1
         return
@@ -204,7 +204,7 @@ def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     try:
         yield threads
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None:

@@ -6,11 +6,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from torch import Tensor
-
 from .store import store
 from .stored import Entry, Kept
-from .values import take_apart
+from .values import size_of
 
 RECENT = 64  # values at hand
 SMALL = 2**20  # bytes up to which a value is packed
@@ -43,9 +41,7 @@ class Packing:
     def put(self, key: str, value: Any, entry: Entry) -> None:
         self.told.add(key)
         self._met(key, value)
-        tensors: list[Tensor] = []
-        take_apart(value, tensors)
-        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        size = size_of(value)
         if size > SMALL:
             self.store.put(key, value, entry)
             return
