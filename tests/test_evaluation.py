@@ -63,11 +63,35 @@ def test_shapes_evaluated_together_have_the_values_of_each_alone(threads):
         for evaluation in together:
             alone = Evaluation(evaluation.data, keep=_Forget())
             for step in plan.roots.values():
-                assert step.identity in evaluation.full
+                assert (step.identity, torch.float64) in evaluation.cut
                 pairs = zip(tensors(evaluation.value(step)), tensors(alone.value(step)), strict=True)
                 assert all(torch.equal(a, b) for a, b in pairs), step.label
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_function_of_lists_is_asked_for_few_shapes_where_their_values_are_large(monkeypatch):
+    every = shapes()
+    plan = make_plan({"views": cotan.node("views", size=16)}, sources_of(every[0]))
+    step = plan.roots["views"]
+    asked = []
+
+    def of_many(pos, face, **options):
+        asked.append(len(pos))
+        return many(pos, face, **options)
+
+    many = step.definition.many
+    monkeypatch.setitem(step.definition.__dict__, "many", of_many)
+    size = 12 * 4 * 16 * 16 * 8
+    for bound, expected in ((10 * size, [2, 4]), (3 * size, [2, 2, 2]), (1, [2, 1, 1, 1, 1])):
+        monkeypatch.setattr("cotan.evaluation.LARGE", bound)
+        together = [Evaluation(shape, keep=_Forget()) for shape in every]
+        asked.clear()
+        evaluate_together(plan, together, torch.float32)
+        assert asked == expected
+        for evaluation in together:
+            assert not evaluation.full.keys() & {step.identity}  # float64 is let go
+            assert torch.equal(evaluation.value(step, torch.float32), cotan.compute(evaluation.data, "views", size=16))
 
 
 def test_a_shape_that_is_refused_is_named_and_the_others_are_not(fresh_store):

@@ -70,7 +70,7 @@ def turn(axes: Tensor, vectors: Tensor) -> Tensor:
     Written out, since the rounding of a matrix product depends on how many there are: a shape would see its batch.
     """
     (a, b, c), (x, y, z) = axes.permute(2, 1, 0).unsqueeze(3), vectors.T.contiguous()  # (3, N, 1) and (V,)
-    return torch.addcmul(torch.addcmul(a * x, b, y), c, z)
+    return (a * x).addcmul_(b, y).addcmul_(c, z)
 
 
 def _directions(rig: str, count: int | None, elevation: float | None, seed: int | None, up: int) -> Tensor:

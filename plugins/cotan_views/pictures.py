@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .cameras import Cameras
 from .project import project, to_camera
@@ -89,5 +90,5 @@ class Pictures:
     def paint_faces(self, table: Tensor) -> Iterator[Tensor]:
         """(K, N * F) of the faces as seen -> K times (pixels,), without a detour over the pixels covered."""
         label = self.label.clamp(max=table.shape[1])  # the entry after the last is the background
-        rows = torch.cat((table, table.new_zeros(len(table), 1)), 1).to(self.dtype)
+        rows = pad(table.to(self.dtype), (0, 1))
         return (row.index_select(0, label) for row in rows)

@@ -1,9 +1,10 @@
 """Which triangle is nearest at each pixel: an exact z-buffer by scan conversion, in plain torch.
 
-On a row of pixel centres a triangle is the span between its long edge and one of the two short ones. An edge is always
-walked from its upper to its lower end, so two triangles that share it find the same crossing up to rounding. A pixel
-centre within `EDGE` of it belongs to both: their spans meet without a gap, and depth and then the lowest number, not
-rounding, decide which of them is seen there.
+On a row of pixel centres a triangle is the span between its long edge and one of the two short ones. Two triangles that
+share an edge find the same crossing up to rounding. A pixel centre within `EDGE` of it belongs to both: their spans meet
+without a gap, and depth and then the lowest number, not rounding, decide which of them is seen there.
+
+Most steps wait for memory, so they write over what they no longer need rather than into fresh arrays.
 
 Units are pixels: the centre of the pixel in column i of row j is the point (i, j). `near` is positive, grows towards
 the camera and is affine on the screen along a plane (1/z in perspective, constant - z in parallel projection).
@@ -38,19 +39,25 @@ class Triangles(NamedTuple):
 
 
 class Slabs(NamedTuple):
-    """Triangles by the rows of pixels that they cross, corners from top to bottom.
+    """Triangles by the rows of pixels that they cross, cut in two along the line through their middle corner.
 
-    x, y, near: (3 * m,) the top corners, then the middle ones, then the bottom ones;
-    turn: (m,) down to here the upper short edge bounds a row, below it the lower one;
-    first, rows: (m,) the first row crossed, and how many there are;
-    start, label: (m,) the picture's first pixel, and what to write.
+    Each half is between two edges, from its own corner, the triangle's top or bottom, to the two ends of the cut.
+
+    x, near: (2 * m,) at the tops, then at the bottoms; x1, near1 and x2, near2: (m,) at the ends of the cut;
+    ahead: (2 * m,) from these corners down to the first row; share: (2 * m,) how much of the way to the cut is one row;
+    turn, rows: (m,) the last row of the upper half, counted from the first as 0, and how many there are in all;
+    start, label: (m,) the pixel at the left of the first row, and what to write.
     """
 
     x: Tensor
-    y: Tensor
     near: Tensor
+    x1: Tensor
+    near1: Tensor
+    x2: Tensor
+    near2: Tensor
+    ahead: Tensor
+    share: Tensor
     turn: Tensor
-    first: Tensor
     rows: Tensor
     start: Tensor
     label: Tensor
@@ -80,7 +87,7 @@ def nearest(triangles: Triangles, images: int, size: int, budget: int) -> tuple[
     shown = torch.full_like(best, NOTHING, dtype=triangles.label.dtype)
     for pixel, near, label in _fragments(triangles, size, budget) if kept is None else kept:
         hidden = near < best.index_select(0, pixel).mul_(1 - TIE)
-        shown.scatter_reduce_(0, pixel, torch.add(label, hidden, alpha=NOTHING), "amin")
+        shown.scatter_reduce_(0, pixel, label.add_(hidden, alpha=NOTHING), "amin")
     return shown, best
 
 
@@ -93,96 +100,96 @@ def _fragments(triangles: Triangles, size: int, budget: int) -> Iterator[Fragmen
             ),
             size,
         )
-        for items in pieces(slabs.rows, budget):
-            yield from _spans(slabs, items, size, budget)
+        yield from _pixels(slabs, size, budget)
 
 
 def _slabs(triangles: Triangles, size: int) -> Slabs:
     """What all rows of a triangle have in common. One that has no area has no rows."""
     corner, y = _by_height(triangles.corner, triangles.y)
     x, near = (v.index_select(0, corner) for v in (triangles.x, triangles.near))
-    (xa, xb, xc), (top, middle, bottom) = x.view(3, -1), y.view(3, -1)
+    m = len(triangles.label)
+    (xa, xc, xb), (na, nc, nb), (top, bottom, middle) = (v.view(3, m) for v in (x, near, y))
     area = (xb - xa) * (bottom - top) - (xc - xa) * (middle - top)
+    down = (middle - top).div_((bottom - top).add_(TINY))
     first = (top - EDGE).ceil_().clamp_(min=0)
     rows = (bottom + EDGE).floor_().clamp_(max=size - 1).sub_(first).add_(1).clamp_(min=0).mul_(area != 0)
-    turn = middle.masked_fill(middle == top, -1)
-    return Slabs(x, y, near, turn, first.int(), rows.int(), triangles.image * (size * size), triangles.label)
+    turn = middle.floor().sub_(first).clamp_(-1, size).masked_fill_(middle == top, -1)
+    ends = y[: 2 * m].view(2, m)
+    return Slabs(
+        x,
+        near,
+        torch.lerp(xa, xc, down),
+        torch.lerp(na, nc, down),
+        xb,
+        nb,
+        (first - ends).view(-1),
+        (middle - ends).add_(TINY).reciprocal_().view(-1),
+        turn.int(),
+        rows.int(),
+        (first * size).int().add_(triangles.image * (size * size)),
+        triangles.label,
+    )
 
 
 def _by_height(corner: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(3 * m,) the corners from top to bottom, and y there. (lerp by 0 or 1 is exact, and much faster than where.)"""
+    """(3 * m,) top, bottom and middle corners, and y there. (lerp by 0 or 1 is exact, and much faster than where.)"""
     level, order = [y.index_select(0, c) for c in corner], list(corner.to(y.dtype))
-    for i, j in ((0, 1), (1, 2), (0, 1)):
-        swap = (level[i] > level[j]).to(y.dtype)
+    for i, j in ((0, 1), (2, 1), (0, 2)):
+        swap = (level[i] - level[j]).sign_().clamp_(min=0)
         level[i], level[j] = torch.minimum(level[i], level[j]), torch.maximum(level[i], level[j])
         order[i], order[j] = torch.lerp(order[i], order[j], swap), torch.lerp(order[j], order[i], swap)
     return torch.cat(order).int(), torch.cat(level)
 
 
-def _spans(slabs: Slabs, items: slice, size: int, budget: int) -> Iterator[Fragments]:
-    """The runs of pixels of some triangles, row by row, taken apart into pixels."""
-    count = slabs.rows[items]
-    item = repeat(count)
-    row = _numbers(count, item, slabs.first[items])
-    item += items.start
-    at = row.to(slabs.y.dtype)
-    m = len(slabs.rows)
-    # The short edge: from the top to the middle corner, or from there to the bottom.
-    short = torch.add(item, at > slabs.turn.index_select(0, item), alpha=m)
-    along = _along(slabs.y[:m], slabs.y[2 * m :], item, at)
-    xa, near = (_between(v[:m], v[2 * m :], item, along) for v in (slabs.x, slabs.near))
-    along = _along(slabs.y, slabs.y[m:], short, at)
-    xb, nb = (_between(v, v[m:], short, along) for v in (slabs.x, slabs.near))
+def _pixels(slabs: Slabs, size: int, budget: int) -> Iterator[Fragments]:
+    """Triangles taken apart into rows, and rows into pixels."""
+    for item, row in expand(slabs.rows, budget):
+        pixel, near, slope, length = _spans(slabs, item, row, size)
+        label = slabs.label.index_select(0, item)
+        for run, step in expand(length, budget):
+            yield (
+                pixel.index_select(0, run).add_(step).long(),
+                near.index_select(0, run).addcmul_(slope.index_select(0, run), step.to(near.dtype)),
+                label.index_select(0, run),
+            )
+
+
+def _spans(slabs: Slabs, item: Tensor, row: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of some rows of triangles the first pixel, `near` there and its slope, and the number of pixels."""
+    half = torch.add(item, row > slabs.turn.index_select(0, item), alpha=len(slabs.rows))
+    along = slabs.ahead.index_select(0, half).add_(row).mul_(slabs.share.index_select(0, half)).clamp_(0, 1)
+    x, near = (v.index_select(0, half) for v in (slabs.x, slabs.near))
+    xa, xb = (_towards(end.index_select(0, item), x, along) for end in (slabs.x1, slabs.x2))
+    near, nb = (_towards(end.index_select(0, item), near, along) for end in (slabs.near1, slabs.near2))
     left = torch.minimum(xa, xb).sub_(EDGE).ceil_().clamp_(min=0)
     length = torch.maximum(xa, xb).add_(EDGE).floor_().clamp_(max=size - 1).sub_(left).add_(1).clamp_(min=0).int()
     width = xb.sub_(xa).add_(TINY)
     slope = (nb - near).div_(width)
     # On a sliver the slope may be anything; a point between the ends has a depth between theirs.
     near.lerp_(nb, (left - xa).div_(width).clamp_(0, 1))
-    pixel = row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int())
-    label = slabs.label.index_select(0, item)
-    for runs in pieces(length, budget):
-        count = length[runs]
-        run = repeat(count)
-        step = _numbers(count, run, 0)
-        run += runs.start
-        yield (
-            (pixel.index_select(0, run) + step).long(),
-            torch.addcmul(near.index_select(0, run), slope.index_select(0, run), step.to(near.dtype)),
-            label.index_select(0, run),
-        )
+    return row.mul_(size).add_(slabs.start.index_select(0, item)).add_(left.int()), near, slope, length
 
 
-def _along(begin: Tensor, end: Tensor, edge: Tensor, at: Tensor) -> Tensor:
-    """How far along an edge a row crosses it: exactly 0 and 1 at its ends."""
-    begin = begin.index_select(0, edge)
-    return (at - begin).div_(end.index_select(0, edge).sub_(begin).add_(TINY)).clamp_(0, 1)
+def _towards(end: Tensor, begin: Tensor, along: Tensor) -> Tensor:
+    """The points `along` the ways from `begin` to `end`: exactly these at 0 and 1. Writes over `end`."""
+    return torch.lerp(begin, end, along, out=end)
 
 
-def _between(begin: Tensor, end: Tensor, edge: Tensor, along: Tensor) -> Tensor:
-    return torch.lerp(begin.index_select(0, edge), end.index_select(0, edge), along)
+def expand(counts: Tensor, budget: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The number of each entry as often as it counts, and 0, 1 ... beside it, in parts of at most `budget` (or one entry).
 
-
-def repeat(counts: Tensor) -> Tensor:
-    """torch.repeat_interleave(counts), twice as fast on a CPU: count the entries that have ended before each place."""
-    ends = counts.cumsum(0)
-    place = counts.new_zeros(int(ends[-1]) + 1)
-    return place.scatter_add_(0, ends, torch.ones_like(counts)).cumsum_(0)[:-1]
-
-
-def _numbers(counts: Tensor, item: Tensor, first: Tensor | int) -> Tensor:
-    """first, first + 1 ... of each item that `repeat` gives."""
-    less = counts.cumsum(0, dtype=counts.dtype).sub_(counts).sub_(first)
-    return torch.arange(len(item), dtype=counts.dtype, device=item.device).sub_(less.index_select(0, item))
-
-
-def pieces(counts: Tensor, budget: int) -> Iterator[slice]:
-    """Consecutive slices with a sum of at most `budget` each (or of one entry)."""
+    It is torch.repeat_interleave, twice as fast on a CPU: count the entries that have ended before each place.
+    """
     total = counts.cumsum(0)
     begin = done = 0
     while begin < len(counts):
         stop = len(counts)
         if int(total[-1]) > done + budget:
             stop = max(begin + 1, int(torch.searchsorted(total, done + budget, right=True)))
-        yield slice(begin, stop)
+        count, ends = counts[begin:stop], total[begin:stop] - done
+        place = counts.new_zeros(int(ends[-1]) + 1)
+        entry = place.scatter_add_(0, ends, torch.ones_like(count)).cumsum_(0)[:-1]
+        first = ends.to(counts.dtype).sub_(count)
+        number = torch.arange(len(entry), dtype=counts.dtype, device=counts.device).sub_(first.index_select(0, entry))
+        yield entry.add_(begin), number
         begin, done = stop, int(total[stop - 1])

@@ -151,14 +151,17 @@ def _parts(
     color = None if color is None else color.double()
     parts = []
     begin = v = f = 0
+    room = 0.0
     while begin < len(vertices):
         stop, cost = begin, 0
-        while stop < len(vertices) and (stop == begin or cost + faces[stop] + size * size <= budget / n):
+        room += budget / n
+        while stop < len(vertices) and (stop == begin or cost + faces[stop] + size * size <= room):
             cost += faces[stop] + size * size
             stop += 1
+        room = max(0.0, room - cost)  # what does not fill up a part is for the next, so that the last is no smaller
         vs = slice(v, v + sum(vertices[begin:stop]))
         fs = slice(f, f + sum(faces[begin:stop]))
-        views = min(n, max(1, budget // cost))
+        views = n if stop > begin + 1 else min(n, max(1, budget // cost))
         for first in range(0, n, views):
             some = slice(first, min(first + views, n))
             scene = Scene(
@@ -193,7 +196,7 @@ def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
     OpenMP's threads would wait for more in a loop, on the processors that are to draw.
     """
-    threads = torch.get_num_threads()
+    before, threads = torch.get_num_threads(), cotan.threads()
     if pos.device.type != "cpu" or pos.requires_grad or (color is not None and color.requires_grad):
         yield 1
         return
@@ -201,7 +204,7 @@ def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     try:
         yield threads
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None:

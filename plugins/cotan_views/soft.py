@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .pictures import Pictures
 from .project import CUT
-from .rasterise import pieces, repeat
+from .rasterise import expand
 
 Pairs = tuple[Tensor, Tensor, Tensor]  # pixel, edge, square of the distance between them
 
@@ -65,11 +65,7 @@ def _pairs(x: Tensor, y: Tensor, ends: Tensor, image: Tensor, pictures: Pictures
     size = pictures.size
     left, columns = _range(x[ends], softness, size)
     top, rows = _range(y[ends], softness, size)
-    for some in pieces(rows * columns, pictures.budget):
-        count = (rows * columns)[some]
-        edge = repeat(count)
-        place = torch.arange(len(edge), device=edge.device) - (count.cumsum(0) - count)[edge]
-        edge += some.start
+    for edge, place in expand(rows * columns, pictures.budget):
         column, row = left[edge] + place % columns[edge], top[edge] + place // columns[edge]
         pixel = (image[edge] * size + row) * size + column
         empty = (pictures.near[pixel] == 0).nonzero().squeeze(1)

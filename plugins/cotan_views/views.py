@@ -1,7 +1,9 @@
 """The operators: what is seen of a shape from all sides. The shape is put into the unit ball first."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 import cotan
@@ -43,7 +45,38 @@ def raster(
     return Raster(*(value[0] for value in rasterise(normalise(pos, face, align), face, seen, size=size)))
 
 
-@cotan.operator(per="shape", invariant_to=("scale",), observable=_few_pixels)
+def views_of_many(
+    pos: Sequence[Tensor],
+    face: Sequence[Tensor],
+    color: Sequence[Tensor] | None = None,
+    *,
+    align: str,
+    size: int,
+    outputs: Sequence[str],
+    samples: int,
+    smooth: bool,
+    softness: float,
+    **of_cameras: Any,
+) -> Sequence[Tensor]:
+    """The views of each of several shapes, drawn at once."""
+    seen = cameras(**of_cameras)
+    number = [len(corners) for corners in pos]
+    first = torch.tensor([0, *number]).cumsum(0)
+    return render(
+        torch.cat([normalise(corners, faces, align) for corners, faces in zip(pos, face, strict=True)]),
+        torch.cat([faces + offset for faces, offset in zip(face, first.tolist(), strict=False)], 1),
+        seen,
+        size=size,
+        outputs=outputs,
+        batch=torch.repeat_interleave(torch.tensor(number)).to(pos[0].device),
+        color=torch.cat(list(color)) if color is not None and "color" in outputs else None,
+        samples=samples,
+        smooth=smooth,
+        softness=softness,
+    ).unbind()
+
+
+@cotan.operator(per="shape", invariant_to=("scale",), observable=_few_pixels, many=views_of_many)
 def views(
     pos: Tensor,
     face: Tensor,
@@ -67,14 +100,20 @@ def views(
 
     Cameras as in `cameras`, align as in `normalise`, channels and the other options as in `render`.
     """
-    seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
-    return render(
-        normalise(pos, face, align),
-        face,
-        seen,
+    return views_of_many(
+        [pos],
+        [face],
+        None if color is None else [color],
+        rig=rig,
+        count=count,
+        elevation=elevation,
+        seed=seed,
+        up=up,
+        projection=projection,
+        fov=fov,
+        align=align,
         size=size,
         outputs=outputs,
-        color=color if "color" in outputs else None,
         samples=samples,
         smooth=smooth,
         softness=softness,

@@ -150,9 +150,10 @@ def prepare(
         for group in groups(shapes, alone=TRIED):
             if group.start == TRIED and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
-            evaluations = [Evaluation(shapes[number], keep=packing, wider=whole.wider) for number in group]
-            evaluate_together(whole, evaluations, dtype)
-            for number, evaluation in zip(group, evaluations, strict=True):
+            evaluations = {n: Evaluation(shapes[n], keep=packing, wider=whole.wider) for n in group}
+            evaluate_together(whole, list(evaluations.values()), dtype)
+            for number in group:
+                evaluation = evaluations.pop(number)  # what was made of a shape goes before the next is looked at
                 shape = evaluation.data
                 evaluation.costs.update(elsewhere.get(number, {}))
                 for name, prepared in out.items():

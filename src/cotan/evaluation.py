@@ -18,9 +18,10 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
-from .values import cast, collate, digest, is_live, uncollate
+from .values import cast, collate, digest, is_live, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
+LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
 
 
 class Count(NamedTuple):
@@ -85,10 +86,10 @@ class Evaluation:
 
     def found(self, step: Step, dtype: torch.dtype) -> Any:
         """The value if it is known, stored or a source; else None."""
-        if step.identity in self.full:
-            return cast(self.full[step.identity], dtype)
         if (step.identity, dtype) in self.cut:
             return self.cut[step.identity, dtype]
+        if step.identity in self.full:
+            return cast(self.full[step.identity], dtype)
         if step.definition is None:
             self.full[step.identity] = self._read(step)
             return cast(self.full[step.identity], dtype)
@@ -107,7 +108,7 @@ class Evaluation:
         self.costs[step.identity] = seconds
         add_counts({step.name: Count(1, 0, seconds)})
         self.full[step.identity] = value
-        value = cast(value, dtype)
+        self.cut[step.identity, dtype] = value = cast(value, dtype)
         address = self._address(step)
         if address is not None:
             entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
@@ -220,6 +221,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
+    inner = {parent.identity for step in plan.steps for parent in step.parents}
     unions: dict[tuple[int, ...], _Union] = {}
     with suppress(CotanError), torch.no_grad(), one_thread():
         lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
@@ -232,13 +234,22 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
             if len(which) < 2:
                 continue
             some = [evaluations[i] for i in which]
-            if many is True:
-                values, seconds = unions.setdefault(which, _Union(some)).evaluate(step)
-            else:
-                inputs = {name: [e.value(parent) for e in some] for name, parent in step.inputs.items()}
-                values, seconds = run(step, inputs, many)
-            for i, value in zip(which, values, strict=True):
-                evaluations[i].take(step, value, lacking[i][step.identity], seconds / len(which))
+            union = unions.setdefault(which, _Union(some)) if many is True else None
+            found = union.evaluate(step) if union is not None else _by_few(step, many, some)
+            for i, (value, seconds) in zip(which, found, strict=True):
+                evaluations[i].take(step, value, lacking[i][step.identity], seconds)
+                if step.identity not in inner:
+                    del evaluations[i].full[step.identity]  # it has been cast
+
+
+def _by_few(step: Step, many: Callable[..., Any], evaluations: Sequence[Evaluation]) -> Iterator[tuple[Any, float]]:
+    """The value on each shape and its seconds, from a function of lists; of so many at once that they are not `LARGE`."""
+    start, few = 0, 2
+    while start < len(evaluations):
+        some = evaluations[start : start + few]
+        values, seconds = run(step, {name: [e.value(p) for e in some] for name, p in step.inputs.items()}, many)
+        start, few = start + few, max(1, LARGE // (1 + size_of(values[0])))
+        yield from ((value, seconds / len(some)) for value in values)
 
 
 class _Union:
@@ -259,8 +270,8 @@ class _Union:
             )
         return self.values[step.identity]
 
-    def evaluate(self, step: Step) -> tuple[list[Any], float]:
-        """The step's value on each shape, and the seconds that all took."""
+    def evaluate(self, step: Step) -> Iterator[tuple[Any, float]]:
+        """The step's value on each shape, and its share of the seconds."""
         start = time.perf_counter()
         value, _ = run(step, {name: self.of(parent) for name, parent in step.inputs.items()})
         self.values[step.identity] = value
@@ -270,7 +281,8 @@ class _Union:
             dim = -1 if alike[0].index == "vertex" else 0
             sizes = [evaluation.value(alike[0]).shape[dim] for evaluation in self.evaluations]
         cut = uncollate(value, self.vertices, per=step.per, index=step.index, elements=sizes)
-        return cut, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        yield from ((part, seconds / len(cut)) for part in cut)
 
 
 MANY = {"vertex": "vertices", "edge": "edges"}

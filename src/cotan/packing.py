@@ -6,11 +6,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from torch import Tensor
-
 from .store import store
 from .stored import Entry, Kept
-from .values import take_apart
+from .values import size_of
 
 RECENT, HELD = 64, 2**30  # values at hand, and their bytes: of large shapes, 64 may be more than there is memory
 SMALL = 2**20  # bytes up to which a value is packed
@@ -41,12 +39,12 @@ class Packing:
                 return pack.values[key].value
         value = self.store.get(key, node)
         if value is not None:
-            self._met(key, value, _size(value))
+            self._met(key, value, size_of(value))
         return value
 
     def put(self, key: str, value: Any, entry: Entry) -> None:
         self.told.add(key)
-        size = _size(value)
+        size = size_of(value)
         self._met(key, value, size)
         if size > SMALL:
             self.store.put(key, value, entry)
@@ -95,10 +93,3 @@ class _Pack:
         self.families: dict[str, list[str]] = {}
         self.size = 0
         self.seconds = 0.0
-
-
-def _size(value: Any) -> int:
-    """In bytes."""
-    tensors: list[Tensor] = []
-    take_apart(value, tensors)
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -49,7 +49,7 @@ class Store:
     # A value alone is in NODE/KEY[:2]/KEY.safetensors; its family is a folder of small files, one for each option set.
     # A pack is in NODE/packs; the keys in it and their families are in its header.
     def path(self, key: str, node: str) -> Path:
-        return self.folder / node / key[:2] / f"{key}.safetensors"
+        return self.folder.joinpath(node, key[:2], f"{key}.safetensors")
 
     def get(self, key: str, node: str) -> Any:
         """The value at an address, or None."""
@@ -89,10 +89,11 @@ class Store:
 
     def _put(self, path: Path, values: Sequence[Kept]) -> None:
         content = encode(values)
+        size = sum(map(len, content))
         if self.writable:
             try:
-                whole.write(path, content)
-                self._written += len(content)
+                whole.write(path, *content)
+                self._written += size
                 if self._written > self.limit // 20:
                     self._written = 0
                     self.prune()
@@ -102,7 +103,7 @@ class Store:
                 self._warn("unwritable", f"the store {self.folder} cannot be written ({reason}); values stay in memory")
         with self._lock:
             for kept in values:
-                self.memory[kept.key] = kept.value, len(content) // len(values)
+                self.memory[kept.key] = kept.value, size // len(values)
             while len(self.memory) > 1 and sum(size for _, size in self.memory.values()) > MEMORY:
                 self.memory.popitem(last=False)
 
@@ -180,7 +181,7 @@ class Store:
         for path, stat in self.entries():
             node = path.parent.parent.name
             count, size = out.get(node, (0, 0))
-            here = self._packs(node).counts.get(path, 0) if path.parent.name == "packs" else 1
+            here = self._packs(node).counts.get(path.name, 0) if path.parent.name == "packs" else 1
             out[node] = count + here, size + stat.st_size
         return dict(sorted(out.items()))
 

@@ -57,34 +57,34 @@ class Packs:
 
     Attributes:
         stamp: when their folder last changed. found: the pack that has a key, and the seconds that computing it took.
-        families: the options of the keys of a family. counts: how many values a pack has.
+        families: the options of the keys of a family. counts: how many values a pack has, by its name in the folder.
     """
 
     stamp: int = 0
     found: Mapping[str, tuple[Path, float]] = field(default_factory=dict)
     families: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    counts: Mapping[Path, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, stamp: int, known: Packs) -> Packs:
         """Those in a folder; the headers of files that are not yet known are read."""
-        there = set(folder.glob("*.safetensors"))
+        there = {name for name in os.listdir(folder) if name.endswith(".safetensors")}
         if known.counts.keys() - there:
             known = Packs()
         found, families, counts = dict(known.found), dict(known.families), dict(known.counts)
-        for path in there - counts.keys():
+        for name in there - counts.keys():
             with contextlib.suppress(OSError, ValueError):
-                entries = describe(path)
-                counts[path] = len(entries)
+                entries = describe(folder / name)
+                counts[name] = len(entries)
                 for key, entry in entries.items():
-                    found[key] = path, entry.seconds
+                    found[key] = folder / name, entry.seconds
                     if entry.family:
                         families[entry.family] = {**families.get(entry.family, {}), key: options_of(entry.options)}
         return cls(stamp, found, families, counts)
 
 
-def encode(values: Sequence[Kept]) -> bytes:
-    """The content of a file; the values are of one node with the same options."""
+def encode(values: Sequence[Kept]) -> tuple[bytes, bytes]:
+    """The content of a file: checksum and safetensors; the values are of one node with the same options."""
     from safetensors.torch import save
 
     tensors: list[torch.Tensor] = []
@@ -101,7 +101,7 @@ def encode(values: Sequence[Kept]) -> bytes:
     shared = {"node": first.node, "label": first.label, "options": dict(first.options)}
     named = {str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}
     content: bytes = save(named, {"cotan": json.dumps({"shared": shared, "values": header})})
-    return hashlib.blake2b(content, digest_size=CHECKSUM).digest() + content
+    return hashlib.blake2b(content, digest_size=CHECKSUM).digest(), content
 
 
 def decode(content: bytes) -> File:

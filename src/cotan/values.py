@@ -247,6 +247,13 @@ def _cut_sparse(matrices: Sequence[Sparse], vertices: Sequence[int]) -> list[lis
 # --- to and from flat tensors (the store) -----------------------------------------------------------------------------
 
 
+def size_of(value: Any) -> int:
+    """The bytes of a value's tensors."""
+    tensors: list[Tensor] = []
+    take_apart(value, tensors)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def take_apart(value: Any, tensors: list[Tensor]) -> Any:
     """A description that JSON can say; the tensors go to the list, in order."""
     if isinstance(value, Tensor):

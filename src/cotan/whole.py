@@ -11,7 +11,7 @@ from pathlib import Path
 BESIDE = ".writing-"  # how the names begin of files that are not whole yet
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, *content: bytes) -> None:
     """Beside its place, then renamed. Where that fails (OSError), what was there before stays."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BESIDE)
@@ -20,7 +20,7 @@ def write(path: Path, content: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BESIDE)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(content)
         os.chmod(temporary, _mode())
         os.replace(temporary, path)
     except BaseException:

@@ -32,7 +32,7 @@ def ours(shapes: list[Shape], c: Cameras, size: int) -> np.ndarray:
     offset = np.cumsum([0, *count])
     pos = torch.from_numpy(np.concatenate([pos for pos, _ in shapes]))
     face = torch.from_numpy(np.concatenate([f.T + o for (_, f), o in zip(shapes, offset)], 1))
-    batch = torch.repeat_interleave(torch.tensor(count))
+    batch = torch.from_numpy(np.repeat(np.arange(len(count)), count))
     return render(pos, face, c, size=size, batch=batch).numpy()
 
 
