@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from . import kernels
 from .errors import CotanError
 from .pattern import Pattern as Pattern
 from .pattern import grouped as grouped
@@ -233,6 +234,16 @@ def multiply(matrix: Sparse, x: Tensor) -> Tensor:
     t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
     out = product(matrix.pattern, values, flat, t_values)
     return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])
+
+
+def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
+    """Some rows of A x, x of shape (C, channels), for a Function: no derivatives."""
+    pattern = matrix.pattern
+    if (rows.start, rows.stop) == (0, matrix.shape[0]):
+        return kernels.product(pattern, matrix.values, x, False)
+    ends = pattern.index("rowptr")[rows.start : rows.stop + 1]
+    first, last = int(ends[0]), int(ends[-1])
+    return kernels.total(ends - first, pattern.index("col")[first:last], matrix.values[first:last], x)
 
 
 def _beside(block: Sparse, x: Tensor) -> Tensor:
