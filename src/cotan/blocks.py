@@ -43,9 +43,14 @@ def by_blocks(work: Callable[[slice], Result], x: Tensor) -> list[Result]:
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """Threads for which torch works on one. A process that was forked has none of them, and makes its own."""
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    together = Barrier(threads)
-    list(pool.map(lambda _: together.wait(), range(threads)))  # now all have started
+    pool, together = ThreadPoolExecutor(threads), Barrier(threads)
+
+    def start(_: int) -> None:
+        torch.set_num_threads(1)
+        together.wait()
+        torch.get_num_threads()  # only the first question settles it for this thread
+
+    list(pool.map(start, range(threads)))
     torch.set_num_threads(threads)  # what the caller's later threads begin with
     return pool
 
