@@ -116,7 +116,7 @@ class Sparse(Traceable):
         starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
         shift = torch.tensor([s[:-1] for s in starts], device=device)  # (3, B)
         sizes = torch.tensor([rows, cols, entries], device=device)
-        by_entry = torch.repeat_interleave(shift, sizes[2], 1, output_size=starts[2][-1])  # (3, E)
+        by_entry = [torch.repeat_interleave(s, sizes[2], output_size=starts[2][-1]) for s in shift]  # each (E,)
 
         def shifted(name: str, axis: int) -> Tensor:
             ends = torch.cat([getattr(p, name)[1:] for p in patterns])
@@ -124,7 +124,7 @@ class Sparse(Traceable):
             return torch.cat([ends.new_zeros(1), ends])
 
         def joined(name: str, axis: int) -> Tensor:
-            return torch.cat([getattr(p, name) for p in patterns]) + by_entry[axis]
+            return torch.cat([getattr(p, name) for p in patterns]).add_(by_entry[axis])
 
         pattern = Pattern(
             shifted("rowptr", 0),
