@@ -17,17 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# 2 MB of 64 channels. Eight times a prime: oneDNN sums over rows in blocks of the largest divisor from 7 to 16, and those of
+# Of up to 2 MB. Eight times a prime: oneDNN sums over rows in blocks of the largest divisor from 7 to 16, and those of
 # 8 take it half as long as those of 16.
-ROWS, NUMBERS = 8 * 1021, 2**19
+ROWS, NUMBERS = tuple(8 * prime for prime in (1021, 509, 251, 127)), 2**19
 Result = TypeVar("Result")
 
 
 def by_blocks(work: Callable[[slice], Result], x: Tensor) -> list[Result]:
     """work(rows) for all rows of x, in order, for a Function: no derivatives. On a GPU they are one block."""
     count, each = len(x), max(1, x[:1].numel())
-    rows = min(ROWS, max(1, NUMBERS // each)) if x.device.type == "cpu" else count
-    parts = [slice(start, min(start + rows, count)) for start in range(0, max(1, count), max(1, rows))]
+    rows = next((rows for rows in ROWS if rows * each <= NUMBERS), max(1, NUMBERS // each))
+    rows = rows if x.device.type == "cpu" else max(1, count)
+    parts = [slice(start, min(start + rows, count)) for start in range(0, max(1, count), rows)]
     threads = torch.get_num_threads()
     inference = torch.is_inference_mode_enabled()  # known to a thread only, like no_grad
 

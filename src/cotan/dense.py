@@ -22,7 +22,7 @@ from .sums import composed_gradients, reverse_mode_only
 FEW, STEP, MANY = 512, 64, 2**14  # rows
 NARROW = 16  # columns below which MKL sums over rows more quickly
 KNOWN = 32  # numbers of rows
-_known = {ROWS}
+_known = set(ROWS)
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
 
 
@@ -98,12 +98,12 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    n = len(a) if len(a) == ROWS else len(a) - len(a) % STEP
-    rest = a[n:].T @ b[n:]
-    if not n:
-        return rest
+    n = len(a) if len(a) in ROWS else len(a) - len(a) % STEP
+    if not n or torch.get_num_threads() > 1:  # those of oneDNN wait for each other in a loop: see `blocks`
+        return a.T @ b
     size = (a.shape[1], b.shape[1], 1, 1)
-    return conv2d_weight(pixels(b[:n]), size, pixels(a[:n]), dilation=2)[:, :, 0, 0] + rest
+    y: Tensor = conv2d_weight(pixels(b[:n]), size, pixels(a[:n]), dilation=2)[:, :, 0, 0]
+    return y + a[n:].T @ b[n:]
 
 
 def pixels(x: Tensor) -> Tensor:
