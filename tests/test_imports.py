@@ -20,6 +20,7 @@ ORDER = [
     "traceable",
     "registry",
     "nodes",
+    "blocks",
     "kernels",
     "sums",
     "dense",
@@ -58,7 +59,15 @@ def plugins_imported_by_core(source: str) -> set[str]:
 def private_doors(source: str, own: str) -> set[str]:
     """What a plugin takes from cotan besides the public names."""
     public = {f"cotan.{name}" for name in cotan.__all__} | {"cotan"}
-    modules = {"cotan.dense", "cotan.sparse", "cotan.spectrum", "cotan.testing", "cotan.autodiff", "cotan.errors"}
+    modules = {
+        "cotan.blocks",
+        "cotan.dense",
+        "cotan.sparse",
+        "cotan.spectrum",
+        "cotan.testing",
+        "cotan.autodiff",
+        "cotan.errors",
+    }
     taken = {name for name in imported(source, own) if name.split(".")[0] == "cotan"}
     doors = {name for name in taken if name not in public | modules and name.rpartition(".")[0] not in modules}
     for node in ast.walk(ast.parse(source)):

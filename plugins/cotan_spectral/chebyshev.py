@@ -1,13 +1,15 @@
 """Spectral convolution by polynomials of the Laplacian, without eigenvectors."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.dense import add_linear, cross
-from cotan.sparse import composed_gradients, reverse_mode_only
+from cotan.blocks import by_blocks, empty
+from cotan.dense import cross
+from cotan.sparse import composed_gradients, multiply_rows, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
 WIDE = 32  # channels from which each W_k is worth a product of its own
@@ -84,7 +86,7 @@ def clenshaw(x: Tensor, weight: Tensor, laplacian: cotan.Sparse) -> Tensor:
 
 
 class _Clenshaw(torch.autograd.Function):
-    """`clenshaw` in place: each product with W_k is added to what L gave, so a step touches memory only once.
+    """`clenshaw` by blocks of rows, b_k in the place of b_{k+2}: nothing else is written.
 
     The gradients are x^T T_k(L^T) g for W_k and sum_k T_k(L^T) g W_k^T for x.
     """
@@ -93,18 +95,22 @@ class _Clenshaw(torch.autograd.Function):
     def forward(ctx: Any, laplacian: Any, transposed: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.matrices = laplacian, transposed
         ctx.save_for_backward(x, weight)
-        after, last = None, cotan.linear(x, weight[-1].T)
-        for k in reversed(range(len(weight) - 1)):
-            b = times(laplacian, last)
-            if k and after is not None:
-                b.lerp_(after, -1)  # 2 L b_{k+1} - b_{k+2}
-            elif k:
-                b.mul_(2)
-            elif after is not None:
-                b.sub_(after)
-            add_linear(b, x, weight[k].T, None if k else bias)
-            after, last = last, b
-        return last
+        order, in_dim, out_dim = weight.shape
+        b = [empty((len(x), x[:1].numel() // in_dim * out_dim), x) for _ in range(2)]
+
+        def step(k: int, rows: slice) -> None:
+            part = cotan.linear(_rows(x[rows]), weight[k].T, None if k else bias).view(-1, b[0].shape[1])
+            here = b[k % 2][rows]
+            if k + 2 < order:
+                part -= here
+            if k + 1 < order:
+                torch.add(part, multiply_rows(laplacian, b[(k + 1) % 2], rows), alpha=2 if k else 1, out=here)
+            else:
+                here.copy_(part)
+
+        for k in reversed(range(order)):
+            by_blocks(partial(step, k), x)
+        return b[0].view(*x.shape[:-1], out_dim)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -114,17 +120,28 @@ class _Clenshaw(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative will be asked for
             y = clenshaw(x, weight, laplacian)
             return None, None, *composed_gradients(y, (x, weight), ctx.needs_input_grad[2:4], g), g_bias
-        before, last = None, g.contiguous()
-        g_x = cotan.linear(last, weight[0]) if ctx.needs_input_grad[2] else None
-        g_weight = torch.empty_like(weight)
-        for k, w in enumerate(weight):  # last = T_k(L^T) g
-            if k and g_x is not None:
-                add_linear(g_x, last, w)
-            g_weight[k] = cross(_rows(x), _rows(last))
-            if k + 1 < len(weight):
-                after = times(transposed, last)
-                before, last = last, after if before is None else after.lerp_(before, -1)
-        return None, None, g_x, g_weight, g_bias
+        order, _, out_dim = weight.shape
+        g = g.flatten(1).contiguous()
+        t = [g, *(empty(g.shape, g) for _ in range(min(2, order - 2)))]  # T_k(L^T) g: that of 0, of odd and of even k
+        g_x = empty((len(x), x[:1].numel()), x) if ctx.needs_input_grad[2] else None
+
+        def at(k: int) -> Tensor:
+            return t[2 - k % 2 if k else 0]
+
+        def step(k: int, rows: slice) -> Tensor:
+            part = multiply_rows(transposed, at(k - 1), rows) if k else g[rows]
+            if k > 1:
+                part.lerp_(at(k - 2)[rows], -1)  # 2 L^T t_{k-1} - t_{k-2}
+            if 0 < k < order - 1:
+                at(k)[rows] = part
+            part = part.view(-1, out_dim)
+            if g_x is not None:
+                y = cotan.linear(part, weight[k]).view(-1, g_x.shape[1])
+                g_x[rows].add_(y) if k else g_x[rows].copy_(y)
+            return cross(_rows(x[rows]), part)
+
+        g_weight = torch.stack([sum(by_blocks(partial(step, k), x)) for k in range(order)])
+        return None, None, None if g_x is None else g_x.view(x.shape), g_weight, g_bias
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
+from .blocks import ROWS, by_blocks
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
 NARROW = 16  # columns below which MKL sums over rows more quickly
-# Rows that `cross` takes at a time, so that they stay in the cache. Eight times a prime: oneDNN takes them in blocks of the
-# largest divisor from 7 to 16, and those of 8 take it half as long as those of 16.
-ROWS = 8 * 2039
 KNOWN = 32  # numbers of rows
-_known: set[int] = set()
+_known = set(ROWS)
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
 
 
@@ -38,6 +36,8 @@ class Linear(nn.Linear):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b for x (V, in), W (out, in), b (out,)."""
     if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight):  # else torch says what is wrong
+        if not torch.is_grad_enabled():
+            return rows_times(x, weight, bias)
         function: Any = _Linear
         return cast(Tensor, function.apply(x, weight, bias))
     return by_torch(x, weight, bias)
@@ -80,9 +80,7 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def add_linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
     """y += x W^T + b in place, for a Function: no derivatives, and no second y, which is dearer to map than to fill."""
-    rows = MANY if y.device.type == "cpu" else max(1, len(y))
-    for part, some in zip(y.split(rows), x.split(rows), strict=True):
-        part += linear(some, weight, bias)
+    by_blocks(lambda rows: y[rows].add_(linear(x[rows], weight, bias)), x)
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
@@ -95,11 +93,17 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
     if a.shape[1] < NARROW or not pays(a, b):
         return a.T @ b
-    n = len(a) if len(a) >= MANY else len(a) - len(a) % STEP  # whatever came before, so that numbers repeat
+    first, *rest = by_blocks(lambda rows: _cross(a[rows], b[rows]), a)
+    return sum(rest, first)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    n = len(a) if len(a) in ROWS else len(a) - len(a) % STEP
+    if not n or torch.get_num_threads() > 1:  # those of oneDNN wait for each other in a loop: see `blocks`
+        return a.T @ b
     size = (a.shape[1], b.shape[1], 1, 1)
-    each = zip(a[:n].split(ROWS), b[:n].split(ROWS), strict=True)
-    parts = [conv2d_weight(pixels(y), size, pixels(x), dilation=2)[:, :, 0, 0] for x, y in each]
-    return torch.stack([*parts, *([a[n:].T @ b[n:]] if n < len(a) else [])]).sum(0)
+    y: Tensor = conv2d_weight(pixels(b[:n]), size, pixels(a[:n]), dilation=2)[:, :, 0, 0]
+    return y + a[n:].T @ b[n:]
 
 
 def pixels(x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def _triton(x: Tensor) -> Any:
     return triton_kernels
 
 
-def _bag(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
+def total(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
     """(R, C): y_r = sum over i in pointer[r]:pointer[r + 1] of weights_i x_{index i}, x of shape (N, C)."""
     if ours := _triton(x):
         return cast(Tensor, ours.total(pointer, index, weights, x))
@@ -69,12 +69,12 @@ def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
     """A x; with values (E, J), all A_j x for x (C, channels), and for x (C, J, channels) all A_j x_j or their sum."""
     pointer, col = pattern.index("rowptr"), pattern.index("col")
     if values.ndim == 1:
-        return _bag(pointer, col, values, x)
+        return total(pointer, col, values, x)
     kernels = values.shape[1]
     if (ours := _triton(x)) and not (each and x.ndim == 3):
         return cast(Tensor, (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x))
     if x.ndim == 2 or each:
-        terms = (_bag(pointer, col, values[:, j], x if x.ndim == 2 else x[:, j]) for j in range(kernels))
+        terms = (total(pointer, col, values[:, j], x if x.ndim == 2 else x[:, j]) for j in range(kernels))
         if is_compiling():
             return torch.stack(list(terms), 1)
         out = x.new_empty(pattern.shape[0], kernels, x.shape[-1])
@@ -85,7 +85,7 @@ def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
     if len(col) * kernels >= 2**31 or pattern.shape[1] * kernels >= 2**31:
         pointer, col = pattern.rowptr, pattern.col
     pairs = (col[:, None] * kernels + torch.arange(kernels, dtype=col.dtype, device=col.device)).flatten()
-    return _bag(pointer * kernels, pairs, values.flatten(), x.flatten(0, 1))
+    return total(pointer * kernels, pairs, values.flatten(), x.flatten(0, 1))
 
 
 def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
@@ -111,8 +111,8 @@ def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
 
 def collected(pattern: Pattern, s: Tensor, columns: bool) -> Tensor:
     if columns:
-        return _bag(pattern.index("t_rowptr"), pattern.index("t_perm"), None, s)
-    return _bag(pattern.index("rowptr"), pattern.index("entries"), None, s)
+        return total(pattern.index("t_rowptr"), pattern.index("t_perm"), None, s)
+    return total(pattern.index("rowptr"), pattern.index("entries"), None, s)
 
 
 def largest(pattern: Pattern, s: Tensor) -> Tensor:

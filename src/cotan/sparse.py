@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from . import kernels
 from .errors import CotanError
 from .pattern import Pattern as Pattern
 from .pattern import grouped as grouped
@@ -115,7 +116,7 @@ class Sparse(Traceable):
         starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
         shift = torch.tensor([s[:-1] for s in starts], device=device)  # (3, B)
         sizes = torch.tensor([rows, cols, entries], device=device)
-        by_entry = torch.repeat_interleave(shift, sizes[2], 1, output_size=starts[2][-1])  # (3, E)
+        by_entry = [torch.repeat_interleave(s, sizes[2], output_size=starts[2][-1]) for s in shift]  # each (E,)
 
         def shifted(name: str, axis: int) -> Tensor:
             ends = torch.cat([getattr(p, name)[1:] for p in patterns])
@@ -123,7 +124,7 @@ class Sparse(Traceable):
             return torch.cat([ends.new_zeros(1), ends])
 
         def joined(name: str, axis: int) -> Tensor:
-            return torch.cat([getattr(p, name) for p in patterns]) + by_entry[axis]
+            return torch.cat([getattr(p, name) for p in patterns]).add_(by_entry[axis])
 
         pattern = Pattern(
             shifted("rowptr", 0),
@@ -233,6 +234,16 @@ def multiply(matrix: Sparse, x: Tensor) -> Tensor:
     t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
     out = product(matrix.pattern, values, flat, t_values)
     return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])
+
+
+def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
+    """Some rows of A x, x of shape (C, channels), for a Function: no derivatives."""
+    pattern = matrix.pattern
+    if (rows.start, rows.stop) == (0, matrix.shape[0]):
+        return kernels.product(pattern, matrix.values, x, False)
+    ends = pattern.index("rowptr")[rows.start : rows.stop + 1]
+    first, last = int(ends[0]), int(ends[-1])
+    return kernels.total(ends - first, pattern.index("col")[first:last], matrix.values[first:last], x)
 
 
 def _beside(block: Sparse, x: Tensor) -> Tensor:
