@@ -39,5 +39,6 @@ class APPNP(nn.Module):
             if self.training and self.dropout.p:
                 values = self.dropout(normalized_adjacency.values)
                 matrix = normalized_adjacency.with_values(values)
-            y = torch.lerp(matrix @ y, h, self.alpha)
+            y = matrix @ y
+            y = torch.lerp(y, h.to(y.dtype), self.alpha)  # in mixed precision h has fewer digits
         return y
