@@ -17,7 +17,7 @@ from cotan.nodes import node, sources_of
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
-from cotan.testing import _observe, _shape, another_device, check_operator
+from cotan.testing import _observe, _shape, another_device, check_operator, mixed_precision
 from cotan.training import loop
 from cotan.values import map_tensors, move
 from cotan.warming import warm
@@ -163,19 +163,30 @@ def test_stored_values_come_to_the_data(gpu, fresh_store):
 class Fabric:
     """As Lightning's, which knows no device that is not there."""
 
-    def __init__(self, device):
-        self.device = device
+    def __init__(self, device, precision):
+        self.device, self.precision = device, precision
 
     def setup(self, step, optimizer):
-        return step.to(self.device), optimizer
+        step = step.to(self.device)
+        return step if self.precision == "32" else Mixed(step), optimizer
 
     def backward(self, loss):
         loss.backward()
 
 
+class Mixed(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, batch):
+        with mixed_precision():
+            return self.step(batch).float()
+
+
 @pytest.fixture
 def training(gpu, monkeypatch):
-    monkeypatch.setattr(loop, "make_fabric", lambda recipe: Fabric(gpu))
+    monkeypatch.setattr(loop, "make_fabric", lambda recipe: Fabric(gpu, recipe.precision))
     return gpu
 
 
@@ -209,6 +220,7 @@ SMALL_DBN = {"widths": (4,), "kernels": (4,), "strides": (2,), "hidden": 8, "top
 RUNS = {  # model, task, shapes, attributes, options of the model, recipe
     "gcn": ("gcn", "classify", MESHES, {"y": by_turns}, {}, {}),
     "diffusion": ("diffusion", "label", MESHES, {"y": by_vertex}, {}, {}),
+    "mixed precision": ("topk", "classify", MESHES, {"y": by_turns}, {"readout": "attention"}, {"precision": "bf16"}),
     "regress": ("spectral", "regress", MESHES, {"y": lambda i, d: torch.tensor([i / 10, 1.0])}, {}, {}),
     "topk": ("topk", "label", MESHES, {"y": by_vertex}, {}, {}),
     "multiview": ("multiview", "classify", MESHES, {"y": by_turns}, {"size": 16, "width": 4, "count": 4}, {}),
@@ -243,7 +255,8 @@ def test_fit_evaluate_predict(run, moved, training, tmp_path):
         found = cotan.fit(module, splits, out=tmp_path / "run", **how)
         assert {p.device.type for p in found.model.parameters()} == {training.type}
     before = cotan.evaluate(found, splits)
-    assert before["loss"] == pytest.approx(found.metrics["test_loss"], rel=1e-3)
+    rounding = 0.05 if "precision" in recipe else 1e-3
+    assert before["loss"] == pytest.approx(found.metrics["test_loss"], rel=rounding)
     assert cotan.apply(found.model, splits.test).device.type == training.type
     assert len(cotan.predict(found, splits.test)) == 2
     found.model.cpu()  # a model that came back, on shapes that may not have

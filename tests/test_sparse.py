@@ -512,6 +512,13 @@ def test_copies_made_in_inference_mode_can_be_trained_with() -> None:
     assert torch.equal(y, expected)
 
 
+@pytest.mark.cuda
+def test_a_pattern_that_is_there_stays_itself(gpu: torch.device) -> None:
+    pattern = random_matrix().pattern.to(gpu)
+    assert pattern.to("cuda") is pattern.to(gpu) is pattern
+    assert pattern.to("cpu") is not pattern
+
+
 def test_copies_compile() -> None:
     copies = Sparse.block_diagonal([random_matrix()] * 2)
     x = torch.randn(10, 1, dtype=torch.float64)

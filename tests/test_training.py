@@ -550,8 +550,9 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_a_device_that_is_not_there():
-    with pytest.raises(cotan.CotanError, match="device 'tpux'"):
-        fit("linear", clouds(), **{**QUICK, "device": "tpux"})
+    for device in ("tpux", "cpu:1", "cuda:x" if torch.cuda.is_available() else "mps:0"):
+        with pytest.raises(cotan.CotanError, match=f"device '{device}', expected auto, cpu, cuda, cuda:N or mps"):
+            fit("linear", clouds(), **{**QUICK, "device": device})
     if not torch.cuda.is_available():
         with pytest.raises(cotan.CotanError, match="there is none"):
             fit("linear", clouds(), **{**QUICK, "device": "cuda"})

@@ -23,15 +23,15 @@ def _names(text: str) -> frozenset[str]:
 
 # https://docs.pytorch.org/docs/stable/amp.html, by the names under which Python calls them
 NARROW = _names(
-    """matmul __matmul__ __rmatmul__ mm mv bmm addmm addmv addr addbmm baddbmm einsum linear chain_matmul multi_dot vecdot
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d prelu gru_cell lstm_cell
-    scaled_dot_product_attention"""
+    """matmul __matmul__ __rmatmul__ mm mv bmm addmm addmv addr addbmm baddbmm einsum linear chain_matmul
+    linalg_multi_dot linalg_vecdot conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d prelu
+    gru_cell lstm_cell scaled_dot_product_attention"""
 )
 WIDE = _names(
     """acos asin cosh sinh tan erfinv exp expm1 log log2 log10 log1p pow square __pow__ __rpow__ reciprocal rsqrt
-    __rtruediv__ sum prod cumsum cumprod norm vector_norm matrix_norm normalize dist pdist cdist renorm logsumexp softmax
-    softmin log_softmax softplus layer_norm group_norm cosine_similarity cross_entropy nll_loss kl_div l1_loss
-    smooth_l1_loss huber_loss mse_loss binary_cross_entropy_with_logits"""
+    __rtruediv__ sum prod cumsum cumprod norm linalg_norm linalg_vector_norm linalg_matrix_norm normalize dist pdist
+    cdist renorm logsumexp softmax softmin log_softmax softplus layer_norm group_norm cosine_similarity cross_entropy
+    nll_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss binary_cross_entropy_with_logits"""
 )
 WIDEST = _names("addcmul addcdiv atan2 bilinear cross dot vdot grid_sample index_put tensordot scatter_add")
 

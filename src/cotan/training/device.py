@@ -22,7 +22,7 @@ def make_fabric(recipe: Recipe) -> Any:
     kind, _, number = recipe.device.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
         raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
     return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
