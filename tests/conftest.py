@@ -30,6 +30,15 @@ def fresh_store(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def gpu():
+    """The GPU, or where there is none, one that is pretended while the test runs."""
+    from cotan.testing import another_device
+
+    with another_device() as device:
+        yield device
+
+
+@pytest.fixture
 def tetrahedron():
     import torch
     from torch_geometric.data import Data

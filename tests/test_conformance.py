@@ -11,6 +11,7 @@ def ours(kind: str) -> list[str]:
     return sorted({d.name for d in registry.all_definitions() if d.kind == kind and d.origin.startswith("cotan")})
 
 
+pytestmark = pytest.mark.cuda
 LAYERS, OPERATORS, MODELS = ours("layer"), ours("operator"), ours("model")
 
 

@@ -3,9 +3,11 @@
 import copy
 import gc
 import pickle
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
+import cotan
+from cotan import kernels
 from cotan.errors import CotanError
 from cotan.sparse import (
     Pattern,
@@ -38,9 +42,7 @@ CHANNELS, WEIGHTS = 3, 2
 
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return request.param
+    return "cpu" if request.param == "cpu" else str(request.getfixturevalue("gpu"))
 
 
 def random_matrix(
@@ -62,6 +64,26 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return call(*args)
 
     return quiet
+
+
+def test_a_triton_that_does_not_run_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It compiles a launcher in C; where there is no compiler, torch's kernels do the sums."""
+
+    def total(*_: object) -> Tensor:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setitem(sys.modules, "cotan.triton_kernels", SimpleNamespace(total=total))
+    monkeypatch.delattr(cotan, "triton_kernels", raising=False)
+    monkeypatch.setattr(kernels, "HAS_TRITON", True)
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    kernels.triton_runs.cache_clear()
+    try:
+        A, x = random_matrix(), torch.randn(5, 3, dtype=torch.float64)
+        with pytest.warns(RuntimeWarning, match=r"do not run here \(Failed to find C compiler\); torch's do the sums"):
+            torch.testing.assert_close(A @ x, A.to_dense() @ x)
+        A @ x  # without a second warning
+    finally:
+        kernels.triton_runs.cache_clear()
 
 
 # --- against dense matrices and scipy ---------------------------------------------------------------------------------
@@ -488,6 +510,13 @@ def test_copies_made_in_inference_mode_can_be_trained_with() -> None:
     y = Sparse.block_diagonal([A, A]) @ x
     y.sum().backward()
     assert torch.equal(y, expected)
+
+
+@pytest.mark.cuda
+def test_a_pattern_that_is_there_stays_itself(gpu: torch.device) -> None:
+    pattern = random_matrix().pattern.to(gpu)
+    assert pattern.to("cuda") is pattern.to(gpu) is pattern
+    assert pattern.to("cpu") is not pattern
 
 
 def test_copies_compile() -> None:

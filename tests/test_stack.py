@@ -62,3 +62,13 @@ def test_input_dropout_silences_the_signal():
     moved = cotan.apply(model.train(), data)
     torch.testing.assert_close(moved, moved[:1].expand(4, -1))
     assert moved.abs().max() < 1e3 < cotan.apply(model.eval(), data).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("kind", "expected"), [("mean", 1), ("sum", 5000), ("max", 1), ("attention", 1)])
+def test_sums_of_many_vertices_keep_their_digits(kind, expected, dtype):
+    """In bfloat16, 256 + 1 is 256."""
+    x, batch = torch.ones(6000, 2, dtype=dtype), torch.arange(6000) // 5000
+    pooled = cotan.pool(x, batch, 2, kind, torch.zeros(6000, 1) if kind == "attention" else None)
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(pooled[0].float(), torch.full((2,), float(expected)), rtol=0.01, atol=0)

@@ -1,6 +1,7 @@
 """Recipes, fit, resume, interruption, evaluate, predict."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import cotan
 from cotan.batching import prepare
 from cotan.datasets import Splits
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
+from cotan.training.device import own_randomness
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
 
@@ -429,6 +431,31 @@ def test_bf16_trains():
     assert next(run.model.parameters()).dtype == torch.float32
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("name", ["linear", "gaussian", "gat"])
+def test_on_a_gpu_the_same_numbers_again(name, precision):
+    how = {**QUICK, "device": "cuda", "precision": precision}
+    a, b = (fit(name, clouds(), **how) for _ in range(2))
+    assert deterministic(a.history) == deterministic(b.history)
+    assert all(p.is_cuda for p in a.model.parameters())
+    assert evaluate(a, clouds())["loss"] == pytest.approx(a.metrics["test_loss"], rel=0.05)
+
+
+def test_randomness_and_order_of_sums_are_the_callers_again(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("os.environ", {})
+    before = torch.random.get_rng_state()
+    with own_randomness():
+        torch.manual_seed(5)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # else cuBLAS adds in any order, and torch warns
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 def test_several_models_share_what_they_both_need(tmp_path, monkeypatch):
     import trimesh
 
@@ -595,8 +622,9 @@ def test_no_bar_is_left_behind_that_hides_the_cursor(monkeypatch):
 
 
 def test_a_device_that_is_not_there():
-    with pytest.raises(cotan.CotanError, match="device 'tpux'"):
-        fit("linear", clouds(), **{**QUICK, "device": "tpux"})
+    for device in ("tpux", "cpu:1", "cuda:x" if torch.cuda.is_available() else "mps:0"):
+        with pytest.raises(cotan.CotanError, match=f"device '{device}', expected auto, cpu, cuda, cuda:N or mps"):
+            fit("linear", clouds(), **{**QUICK, "device": device})
     if not torch.cuda.is_available():
         with pytest.raises(cotan.CotanError, match="there is none"):
             fit("linear", clouds(), **{**QUICK, "device": "cuda"})

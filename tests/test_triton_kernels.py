@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed")
 HERE = Path(__file__).parent
 # Compiled code keeps to torch's operations.
-AGAIN = "dtype or wide or forward_mode or no_entries or several or distribution"
+AGAIN = "dtype or wide or noncontiguous or forward_mode or no_entries or several or distribution"
 
 COMPILE = """
 import triton
@@ -29,14 +29,37 @@ KERNELS = [
     (T._sampled_kernel, {"A_SETS": True, "B_SETS": False, "ENTRIES": 32, "BLOCK": 64}),
     (T._softmax_kernel, {"ENTRIES": 32}),
 ]
-for number, acc in (("fp32", tl.float32), ("bf16", tl.float32), ("fp64", tl.float64)):
-    types = {name: "*i32" for name in ("pointer", "index", "row", "col")}
+KINDS = ("fp32", tl.float32, "i32"), ("bf16", tl.float32, "i32"), ("fp64", tl.float64, "i32"), ("fp32", tl.float32, "i64")
+for number, acc, whole in KINDS:
+    types = {name: f"*{whole}" for name in ("pointer", "index", "row", "col")}
     types |= {name: f"*{number}" for name in ("v", "x", "a", "b", "s", "out")} | {name: "i32" for name in "JCEH"}
     for kernel, constants in KERNELS:
         constants = {**constants, "ACC": acc}
         signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
         source = ASTSource(kernel, signature, {(kernel.arg_names.index(k),): v for k, v in constants.items()})
         assert "cubin" in triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm
+"""
+
+
+# A row beyond 2^31 entries, in memory of which only what is written is taken.
+OFFSETS = """
+import torch
+from cotan import triton_kernels as T
+
+x = torch.empty(2**29 + 3, 4, dtype=torch.float16)
+last = torch.full((2,), len(x) - 1, dtype=torch.int32)
+x[-1] = torch.arange(4)
+pointer, one = torch.tensor([0, 2], dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
+weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float16)
+assert T.total(pointer, last, None, x).tolist() == [[0, 2, 4, 6]]
+assert T.each(pointer, last, weights, x).tolist() == [[[0, 4, 8, 12], [0, 6, 12, 18]]]
+sets = x[1:].view(-1, 2, 4)
+sets[-1, 0] = 1
+at = torch.full((2,), len(sets) - 1, dtype=torch.int32)
+assert T.total(pointer, at, weights, sets).tolist() == [[4, 10, 16, 22]]
+row = torch.ones(1, 4, dtype=torch.float16)
+assert T.sampled(last, one, x, row).tolist() == [6, 6]
+assert T.sampled(one, at, row, sets).tolist() == T.sampled(at, one, sets, row).tolist() == [[4, 6], [4, 6]]
 """
 
 
@@ -59,6 +82,10 @@ def test_the_interpreter_takes_the_kernels() -> None:
     )
     assert run(sys.executable, "-c", code, TRITON_INTERPRET="1").strip() == "True"
     assert run(sys.executable, "-c", code, TRITON_INTERPRET="0").strip() == "False"
+
+
+def test_offsets_beyond_32_bits() -> None:
+    run(sys.executable, "-W", "ignore", "-c", OFFSETS, TRITON_INTERPRET="1")
 
 
 def test_they_compile_for_a_gpu(tmp_path: Path) -> None:

@@ -40,5 +40,5 @@ class APPNP(nn.Module):
                 values = self.dropout(normalized_adjacency.values)
                 matrix = normalized_adjacency.with_values(values)
             y = matrix @ y
-            y = torch.lerp(y, h.to(y.dtype), self.alpha)  # which autocast may have made two
+            y = torch.lerp(y, h.to(y.dtype), self.alpha)  # in mixed precision h has fewer digits
         return y

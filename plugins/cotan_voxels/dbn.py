@@ -127,7 +127,7 @@ class VoxelDBN(nn.Module):
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """
-        with torch.random.fork_rng(devices=[label.device] if label.is_cuda else []):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             return self._chain(label, steps, given, known)
 

@@ -55,7 +55,7 @@ def pretrain(
         if say is not None and errors:
             say(f"{stage}: error {errors[0]:.4f}, then {errors[-1]:.4f}")
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         for number in range(len(model.layers)):
             done(f"layer {number + 1}", one_layer(model, number, batches, epochs, lr, steps, persistent, sparsity))

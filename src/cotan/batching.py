@@ -63,14 +63,13 @@ class Prepared:
     refused: dict[int, str] = field(default_factory=dict)  # why, by place, of shapes that no sample could be made of
     lost: int = 0  # targets of those
     indices: list[Tensor] | None = None  # the vertices of each target, where it is not one a vertex
+    device: torch.device | None = None  # where batches are; None for wherever the shapes are
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def to(self, device: torch.device | str) -> Prepared:
         """The same, with samples on a device, where they are collated. What samples share they share there too."""
-        if torch.device(device).type == "cpu":
-            return self
         samples = []
         there = {id(value): move(value, device) for sample in self.samples for value in sample.values()}
         for sample in self.samples:
@@ -80,7 +79,9 @@ class Prepared:
         targets = [t.to(device) for t in self.targets]
         masks = None if self.masks is None else [m.to(device) for m in self.masks]
         indices = None if self.indices is None else [i.to(device) for i in self.indices]
-        return replace(self, samples=samples, targets=targets, masks=masks, indices=indices)
+        return replace(
+            self, samples=samples, targets=targets, masks=masks, indices=indices, device=torch.device(device)
+        )
 
     def refusals(self) -> str:
         """What was refused, in a line."""
@@ -89,7 +90,9 @@ class Prepared:
 
     def values(self, places: Sequence[int]) -> dict[str, Any]:
         """The roots of the plan for a batch of the samples at some places."""
-        return collate_samples(self.plan, [self.samples[i] for i in places])
+        values = collate_samples(self.plan, [self.samples[i] for i in places])
+        # Of plain numbers, a batch is made on the CPU.
+        return {name: move(value, self.device) for name, value in values.items()}
 
     def collate(self, places: Sequence[int]) -> Batch:
         """One batch of the samples at some places."""

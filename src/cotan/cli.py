@@ -410,7 +410,7 @@ def doctor() -> None:
     import torch
 
     from . import __version__, registry
-    from .kernels import HAS_TRITON
+    from .kernels import HAS_TRITON, triton_runs
     from .store import store
 
     print(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
@@ -431,7 +431,10 @@ def doctor() -> None:
             print(f"  {name} is not installed")
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; everything runs on the CPU"
     print(f"CUDA device: {device}")
-    print("sparse kernels on CUDA: " + ("Triton's" if HAS_TRITON else "torch's, for want of triton"))
+    kernels = "Triton's" if HAS_TRITON else "torch's, for want of triton"
+    if HAS_TRITON and torch.cuda.is_available() and triton_runs() is None:
+        kernels = "torch's"  # why, the warning says
+    print(f"sparse kernels on CUDA: {kernels}")
     kept = store()
     print(f"store: {kept.folder}, at most {_size(kept.limit)}")
     failures = registry.failures()

@@ -211,6 +211,7 @@ def _masked(shape: Any, mask: Tensor) -> Any:
 def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Places of a share of each class, never all of it."""
     picked = [torch.zeros(0, dtype=torch.long)]
+    labels = labels.cpu()
     for label in sorted(set(labels.tolist())):
         places = (labels == label).nonzero()[:, 0]
         count = min(max(1, round(share * len(places))), len(places) - 1)

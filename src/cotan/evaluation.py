@@ -18,7 +18,7 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
-from .values import cast, collate, digest, is_live, size_of, uncollate
+from .values import cast, collate, digest, is_live, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
 LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
@@ -99,7 +99,7 @@ class Evaluation:
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     add_counts({step.name: Count(hits=1)})
-                    self.cut[step.identity, dtype] = value = cast(stored, dtype)
+                    self.cut[step.identity, dtype] = value = move(stored, _device(self.data), dtype)
                     return value
         return None
 
@@ -219,6 +219,8 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
     """
     evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
+    if len({_device(e.data) for e in evaluations}) > 1:
+        return
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
     inner = {parent.identity for step in plan.steps for parent in step.parents}

@@ -45,8 +45,22 @@ def _triton(x: Tensor) -> Any:
     """The module of Triton's kernels where it can take x, else None."""
     if not HAS_TRITON or not (x.is_cuda or INTERPRETED) or is_compiling():
         return None
+    return triton_runs()
+
+
+@cache
+def triton_runs() -> Any:
+    """The module, once a kernel of it has run. Triton compiles a launcher in C, and not each machine has a compiler."""
+    if not (torch.cuda.is_available() or INTERPRETED):
+        return None
     from . import triton_kernels
 
+    one = torch.zeros(1, dtype=torch.int32, device="cpu" if INTERPRETED else "cuda")
+    try:
+        triton_kernels.total(torch.stack([one, one + 1]).flatten(), one, None, one[:, None].float())
+    except Exception as reason:  # whatever its compilers raise
+        warnings.warn(f"Triton's kernels do not run here ({reason}); torch's do the sums", RuntimeWarning, stacklevel=2)
+        return None
     return triton_kernels
 
 

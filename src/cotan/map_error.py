@@ -26,5 +26,5 @@ def share_within(error: Tensor, radius: Tensor) -> Tensor:
 def geodesic_metrics(found: Tensor, truth: Tensor, distances: Tensor) -> dict[str, float]:
     """The mean error, and the share of vertices that are off by 5% of the diameter or less."""
     error = geodesic_error(found, truth, distances)
-    within = share_within(error, torch.tensor([0.05], dtype=error.dtype))
+    within = share_within(error, error.new_tensor([0.05]))
     return {"geodesic_error": error.mean().item(), "within_5_percent": within.item()}

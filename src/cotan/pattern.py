@@ -76,10 +76,11 @@ class Pattern:
         return cast(Tensor, self._kept[name])
 
     def to(self, device: torch.device | str) -> Pattern:
-        if self.col.device == torch.device(device):
+        col = self.col.to(device)
+        if col is self.col:  # "cuda" may be the "cuda:0" where it is
             return self
-        moved = (getattr(self, n).to(device) for n in ("rowptr", "col", "t_rowptr", "t_col", "t_perm", "row"))
-        rowptr, col, t_rowptr, t_col, t_perm, row = moved
+        moved = (getattr(self, n).to(device) for n in ("rowptr", "t_rowptr", "t_col", "t_perm", "row"))
+        rowptr, t_rowptr, t_col, t_perm, row = moved
         return Pattern(rowptr, col, self.shape, t_rowptr, t_col, t_perm, row)
 
     def __reduce__(self) -> Any:

@@ -114,8 +114,8 @@ class Sparse(Traceable):
         entries = [len(p.col) for p in patterns]
         device = patterns[0].col.device
         starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
-        shift = torch.tensor([s[:-1] for s in starts], device=device)  # (3, B)
-        sizes = torch.tensor([rows, cols, entries], device=device)
+        numbers = torch.tensor([[s[:-1] for s in starts], [rows, cols, entries]])
+        shift, sizes = numbers.to(device, non_blocking=True)  # (3, B) each; `device=` would wait for a GPU's work
         by_entry = [torch.repeat_interleave(s, sizes[2], output_size=starts[2][-1]) for s in shift]  # each (E,)
 
         def shifted(name: str, axis: int) -> Tensor:

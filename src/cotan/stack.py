@@ -143,6 +143,9 @@ class Readout(nn.Module):
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
     """(V, C) to (shapes, C): each shape's mean, sum, max, or mean weighted by the softmax of a score (V, 1)."""
+    if x.dtype in (torch.bfloat16, torch.float16):  # sums over vertices need more digits: in bfloat16, 256 + 1 is 256
+        return pool(x.float(), batch, shapes, kind, None if score is None else score.float()).to(x.dtype)
+    score = None if score is None else score.to(x.dtype)
     index = batch[:, None].expand_as(x)
     empty = x.new_zeros(shapes, x.shape[1])
     if kind == "max":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -18,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from . import autodiff, registry
+from .elsewhere import another_device as another_device
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together
+from .mixed_precision import mixed_precision as mixed_precision
 from .network import (
     Sample,
     collate_samples,
@@ -193,19 +196,9 @@ def check_operator(request: Request, **options: Any) -> Report:
                 report,
             )
         _check_operator_batch(step, value, data, _with_signal(_shape(second)), report)
-        _check_many(plan, data, _with_signal(_shape(second)), report)
-        if torch.cuda.is_available():
-            on_device = _evaluation(map_tensors(lambda t: t.cuda(), data)).value(step)
-            if not step.transient:
-                _same(
-                    _observe(value, step.per),
-                    _observe(move(on_device, "cpu"), step.per),
-                    1e-6,
-                    f"cuda on a {first}",
-                    report,
-                )
-        else:
-            report.skipped["device move"] = "no CUDA device"
+        pair = data, _with_signal(_shape(second))
+        there_too = _check_many(plan, *pair, 0.0, "several shapes at once", report)
+        _check_operator_elsewhere(plan, value, pair, there_too, f"another device, on a {first}", report)
     if not tried:
         raise AssertionError(f"{wanted.key} runs on none of the test shapes: {report.skipped}")
     for definition in definitions:
@@ -249,21 +242,44 @@ def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report:
         _same(_bits(last), _bits(other), 0.0, "slicing the last shape out of a batch", report)
 
 
-def _check_many(plan: Plan, data: Any, second: Any, report: Report) -> None:
+def _check_many(plan: Plan, data: Any, second: Any, tolerance: float, what: str, report: Report) -> bool:
     """Several shapes at once, if the operator says that it can: the numbers of each alone, to the last digit."""
     step = plan.roots["value"]
     if step.definition is None or not step.definition.many:
-        return
+        return False
     shapes = [data, second, data]
     if set(sources_of(second)) != set(sources_of(data)):
         shapes = [data, data]
     together = [_evaluation(shape) for shape in shapes]
     evaluate_together(plan, together, torch.float64)
-    if any(step.identity not in evaluation.full for evaluation in together[1:]):
-        report.skipped["several shapes at once"] = "refused, so each is evaluated alone"
+    refused = any(step.identity not in evaluation.full for evaluation in together[1:])
+    if refused:
+        report.skipped[what] = "refused, so each is evaluated alone"
     for evaluation in together:
         alone = _evaluation(evaluation.data).value(step)
-        _same(_bits(evaluation.value(step)), _bits(alone), 0.0, "several shapes at once", report)
+        _same(_bits(evaluation.value(step)), _bits(alone), tolerance, what, report)
+    return not refused
+
+
+def _check_operator_elsewhere(
+    plan: Plan, value: Any, pair: tuple[Any, Any], many: bool, what: str, report: Report
+) -> None:
+    """The value lies where the sources lie, and is the same; so are those of several shapes at once."""
+    step = plan.roots["value"]
+    places: set[str] = set()
+    with another_device() as device:
+        data, second = (move(data, device) for data in pair)
+        with _failing(f"{report.name}: {what}"):
+            there = _evaluation(data).value(step)
+        map_tensors(lambda t: places.add(t.device.type) or t, there)  # type: ignore[func-returns-value]
+        if places - {device.type}:
+            raise AssertionError(f"{report.name}: {what}: sources on {device.type} give a value on {', '.join(places)}")
+        here = move(there, "cpu")
+        if many and not _check_many(plan, data, second, 1e-9, f"several at once, {what}", report):
+            raise AssertionError(f"{report.name}: {what}: several shapes at once are refused there")
+    if not step.transient:
+        view = step.definition.observable  # type: ignore[union-attr]
+        _same(_observe(here, step.per, view=view), _observe(value, step.per, view=view), 1e-6, what, report)
 
 
 def _renumbered_step(step: Any, order: Tensor) -> Any:
@@ -320,12 +336,13 @@ def _check_derivative(wanted: Node, report: Report) -> None:
     g = torch.Generator().manual_seed(1)
 
     def scalar(pos: Tensor) -> Tensor:
-        moved = data.clone()
+        moved = move(data, pos.device)
         moved.pos = pos
         seen = _observe(_evaluation(moved).value(step), None, view=step.definition.observable)  # type: ignore[union-attr]
         g.manual_seed(1)
         parts = [t for t in seen if t.is_floating_point()]
-        return sum((t * torch.randn(t.shape, generator=g, dtype=t.dtype)).sum() for t in parts) + 0 * pos.detach().sum()
+        some = (torch.randn(t.shape, generator=g, dtype=t.dtype).to(t.device) for t in parts)
+        return sum((t * u).sum() for t, u in zip(parts, some)) + 0 * pos.detach().sum()
 
     try:
         _, gradient = autodiff.reverse(scalar, data.pos)
@@ -335,6 +352,9 @@ def _check_derivative(wanted: Node, report: Report) -> None:
     if not bool(gradient.any()):
         report.skipped[f"derivative of {wanted.key}"] = "it gives none"
         return
+    with another_device() as device, _failing(f"{report.name}: gradient of {wanted.key}, another device"):
+        there = autodiff.reverse(scalar, data.pos.to(device))[1].cpu()
+    _same([there], [gradient], 1e-6, f"gradient of {wanted.key}, another device", report)
     direction = torch.randn(data.pos.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     h = 1e-6
     difference = (scalar(data.pos + h * direction) - scalar(data.pos - h * direction)) / (2 * h)
@@ -559,11 +579,56 @@ def _check_on(
             permuted = _run(module, again.values())
             expected = out[order] if per == "vertex" else out
             _same([permuted], [expected], 1e-6, f"permutation of the vertices of a {first}", report)
-        if torch.cuda.is_available():
-            on_device = {name: move(value, "cuda") for name, value in case.values().items()}
-            _same([_run(copy.deepcopy(module).cuda(), on_device).cpu()], [out], 1e-6, f"cuda on a {first}", report)
-        else:
-            report.skipped["device move"] = "no CUDA device"
+    _check_elsewhere(module, values, f"another device, on a {first}", report)
+    if isinstance(other, _Case):
+        _check_elsewhere(copy.deepcopy(module).train(), case.values(other), f"training there, on a {first}", report)
+
+
+def _check_elsewhere(module: nn.Module, values: Mapping[str, Any], what: str, report: Report) -> None:
+    """Output and gradients are on the device of parameters and nodes; and the same, but for what training draws."""
+    expected = [] if module.training else _pulled(copy.deepcopy(module), values)
+    with another_device() as device:
+        with _failing(f"{report.name}: {what}"):
+            there = copy.deepcopy(module).to(device)
+            found = _pulled(there, {name: move(value, device) for name, value in values.items()})
+        places = {t.device.type for t in found}
+        if places - {device.type}:
+            raise AssertionError(f"{report.name}: {what}: parameters on {device.type} give {', '.join(places)}")
+        found = [t.cpu() for t in found]
+        if module.training:
+            _check_mixed(there.float(), values, device, what, report)
+    _same([] if module.training else found, expected, 1e-6, what, report)
+
+
+def _check_mixed(module: nn.Module, values: Mapping[str, Any], device: torch.device, what: str, report: Report) -> None:
+    """A step in mixed precision runs, as `fit` makes it: operations give bfloat16 or float32, whichever suits them."""
+    with _failing(f"{report.name}: mixed precision, {what}"):
+        with mixed_precision():
+            out = _run(module, {name: move(v, device, torch.float32) for name, v in values.items()})
+        if out.requires_grad:
+            out.float().square().sum().backward()
+    if not bool(torch.isfinite(out).all()):
+        raise AssertionError(f"{report.name}: mixed precision, {what}: NaN or infinite values")
+    report.passed.append(f"mixed precision, {what}")
+
+
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    """What is raised inside is what the check found."""
+    try:
+        yield
+    except Exception as reason:
+        raise AssertionError(f"{what}: {type(reason).__name__}: {reason}") from reason
+
+
+def _pulled(module: nn.Module, values: Mapping[str, Any]) -> list[Tensor]:
+    """The output, and the gradients that its sum of squares has for parameters and signals."""
+    values = {name: v.detach().requires_grad_() if _is_signal(name, v) else v for name, v in values.items()}
+    out = _run(module, values)
+    wanted = [*module.parameters(), *(v for name, v in values.items() if _is_signal(name, v))]
+    wanted = [t for t in wanted if t.requires_grad]
+    gradients = torch.autograd.grad(out.square().sum(), wanted, allow_unused=True) if out.requires_grad else ()
+    return [out.detach(), *(g for g in gradients if g is not None)]
 
 
 def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) -> None:
@@ -586,6 +651,13 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
         _slope((gradient * v).sum(), lambda h: scalar(x + h * v).detach(), "gradient of the signal", report)
         _, change = autodiff.forward(scalar, x, v)
         _near(change, (gradient * v).sum(), 1e-8, "jvp against vjp", report)
+        with another_device() as device, _failing(f"{report.name}: jvp, another device"):
+            there, moved = copy.deepcopy(module).to(device), {n: move(value, device) for n, value in values.items()}
+            _, away = autodiff.forward(
+                lambda at: (_run(there, {**moved, name: at}) * u.to(device)).sum(), moved[name], v.to(device)
+            )
+            away = away.cpu()
+        _near(away, change, 1e-6, "jvp, another device", report)
     if parameters:
         gradients = torch.autograd.grad(scalar(), parameters, allow_unused=True)
         for (label, parameter), gradient in zip(module.named_parameters(), gradients):

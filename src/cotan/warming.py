@@ -37,8 +37,11 @@ def warm(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    from .evaluation import _device
     from .network import _common_sources, model_requests
 
+    if _device(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
+        return {}
     have = _common_sources(shapes)
     jobs = [model_requests(model, have) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}

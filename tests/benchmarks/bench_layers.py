@@ -1,12 +1,12 @@
 """Layers beside PyG's of the same kind: forward, and backward to x and all parameters, 64 channels in and out.
 
-    python tests/benchmarks/bench_layers.py [--threads 2] [--only gat] [--graph mesh] [--no-memory]
+    python tests/benchmarks/bench_layers.py [--threads 2] [--device cuda] [--only gat] [--graph mesh] [--no-memory]
 
 Graphs: a triangulated square (100k vertices, 600k edges), a power-law graph (100k nodes, 2M edges), and Cora, or one of
 its size without COTAN_DATA. The two of a pair take turns; the ratio is the median over the rounds of peer / ours. What
 depends on the graph alone, cotan takes from its plan and PyG computes in each call, but for the GCNConv that is `cached`.
 `dense` is what the products with the weights alone take by torch, as PyG does them; cotan's (`cotan.linear`) may take less.
-Memory (Linux) is what one forward and backward add to the peak, each in a process of its own.
+Memory (Linux) is what one forward and backward add to the peak, each in a process of its own; on CUDA it is not taken.
 """
 
 import argparse
@@ -68,8 +68,9 @@ def pair(name: str, data: Data) -> tuple[Callable[[], object], Callable[[], obje
 
     own, options, make_peer, *_ = LAYERS[name]
     torch.manual_seed(0)
-    layer, peer = cotan.create_layer(own, CHANNELS, CHANNELS, **options), make_peer(CHANNELS)
-    x = torch.randn(data.num_nodes, CHANNELS)
+    device = data.edge_index.device
+    layer, peer = cotan.create_layer(own, CHANNELS, CHANNELS, **options).to(device), make_peer(CHANNELS).to(device)
+    x = torch.randn(data.num_nodes, CHANNELS).to(device)
     nodes, extra = cotan.inputs(layer, data), []
     if own == "gaussian":
         extra = [cotan.compute(data, cotan.node("pseudo_coordinates", kind="degree"))]
@@ -81,13 +82,19 @@ def pair(name: str, data: Data) -> tuple[Callable[[], object], Callable[[], obje
 
 def _both_ways(function: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> Callable[[], object]:
     leaves = [x.clone().requires_grad_(), *module.parameters()]
-    cotangent = torch.randn(len(x), CHANNELS)
-    return lambda: torch.autograd.grad(function(leaves[0]), leaves, cotangent)
+    cotangent = torch.randn(len(x), CHANNELS).to(x.device)
+    return finished(lambda: torch.autograd.grad(function(leaves[0]), leaves, cotangent), x.device)
 
 
-def dense(products: int, nodes: int) -> Callable[[], object]:
+def finished(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """On CUDA, which works on while Python goes on, the run with the wait for its end."""
+    return (lambda: (run(), torch.cuda.synchronize())) if device.type == "cuda" else run
+
+
+def dense(products: int, nodes: int, device: torch.device) -> Callable[[], object]:
     """The products with the weights by torch, forward and backward, and nothing else: no memory is asked for."""
-    (x, g), y, w = torch.randn(2, nodes, CHANNELS), torch.empty(nodes, CHANNELS), torch.eye(CHANNELS)
+    (x, g), w = torch.randn(2, nodes, CHANNELS).to(device), torch.eye(CHANNELS, device=device)
+    y = torch.empty_like(x)
     g_w = torch.empty_like(w)
 
     def run() -> None:
@@ -96,7 +103,7 @@ def dense(products: int, nodes: int) -> Callable[[], object]:
             torch.mm(g, w.T, out=y)
             torch.mm(x.T, g, out=g_w)
 
-    return run
+    return finished(run, device)
 
 
 def peak(name: str, size: str, side: int, threads: int) -> float:
@@ -116,6 +123,7 @@ def print_peak(name: str, size: str, side: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--graph", choices=SIZES, action="append")
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--no-memory", action="store_true")
@@ -126,7 +134,7 @@ def main() -> None:
         print_peak(args.peak[0], args.peak[1], int(args.peak[2]))
         return
     for size in args.graph or SIZES:
-        data = graph(size)
+        data = graph(size).to(args.device)
         print(
             f"\n{size}: {data.num_nodes} vertices, {data.num_edges} edges, {CHANNELS} channels, {args.threads} threads"
         )
@@ -137,12 +145,13 @@ def main() -> None:
             goal = LAYERS[name][3][SIZES.index(size)]
             used = data
             if size == "power" and "gaussian" in name:  # PyG's would need some 20 GB
-                used = graph("power, quarter")
+                used = graph("power, quarter").to(args.device)
             times, ours, theirs = ratio(*pair(name, used), ROUNDS[size])
-            products = ratio(dense(LAYERS[name][4], used.num_nodes), lambda: None, ROUNDS[size])[1]
+            run = dense(LAYERS[name][4], used.num_nodes, data.edge_index.device)
+            products = ratio(run, lambda: None, ROUNDS[size])[1]
             line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}{products:10.1f}"
             line += "" if used is data else f"   on {used.num_nodes} vertices, {used.num_edges} edges"
-            if size == "mesh" and not args.no_memory:
+            if size == "mesh" and args.device == "cpu" and not args.no_memory:
                 line += "".join(
                     f"{peak(name, size, side, args.threads):{width}.0f}" for side, width in ((0, 12), (1, 9))
                 )

@@ -58,15 +58,13 @@ def circle(n, k):
 @pytest.fixture(params=["factors", "products", pytest.param("cuda", marks=pytest.mark.cuda)])
 def pairs(request, monkeypatch):
     """`eigenpairs` by each way to large matrices: factors, the products that other devices have to do with, and CUDA."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     if request.param == "products":
         monkeypatch.setattr(eigen, "FACTORISED", ())
-    device = "cuda" if request.param == "cuda" else "cpu"
+    device = request.getfixturevalue("gpu") if request.param == "cuda" else torch.device("cpu")
 
     def found(L, mass, k):
         values, vectors = eigenpairs(L.to(device), mass.to(device), k)
-        assert values.device.type == vectors.device.type == device
+        assert values.device == vectors.device == device
         return values.cpu(), vectors.cpu()
 
     return found

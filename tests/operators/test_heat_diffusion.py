@@ -72,8 +72,7 @@ def test_hard(hard, finite_or_refused):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda(bumpy):
+def test_cuda(bumpy, gpu):
     L, m = matrices(*bumpy(2))
     x = signal(len(m))
     there = implicit_heat(x.cuda(), L.to("cuda"), m.cuda())

@@ -5,16 +5,10 @@ from cotan.errors import CotanError
 from cotan.operators import neighbours
 from cotan.operators.neighbours import nearest, nearest_neighbours, radius_neighbours
 
-DEVICES = pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
-        ),
-    ],
-)
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    return "cpu" if request.param == "cpu" else request.getfixturevalue("gpu")
 
 
 def cloud(size=150, seed=0):
@@ -25,7 +19,6 @@ def distances(pos):
     return (pos[:, None] - pos).norm(dim=2)
 
 
-@DEVICES
 def test_nearest_by_all_distances(device):
     pos = cloud().to(device)
     found = nearest_neighbours(pos, k=7)
@@ -34,7 +27,6 @@ def test_nearest_by_all_distances(device):
     assert torch.equal(found[1].view(-1, 7)[:, 0], torch.arange(len(pos), device=device))
 
 
-@DEVICES
 @pytest.mark.parametrize("limit", [None, 3])
 def test_radius_by_all_distances(device, limit, monkeypatch):
     monkeypatch.setattr(neighbours, "CHUNK", 1000)

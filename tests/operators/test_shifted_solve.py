@@ -96,9 +96,19 @@ def test_shapes_are_checked(bumpy):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda(bumpy):
+def test_cuda(bumpy, gpu):
     L, m = matrices(*bumpy(2))
     b = signal(len(m))
     there = cotan.shifted_solve(L.to("cuda"), m.cuda(), TIMES.cuda(), b.cuda())
     torch.testing.assert_close(there.cpu(), cotan.shifted_solve(L, m, TIMES, b), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("time", [TIMES, 0.1], ids=["each column", "one"])
+def test_few_digits(bumpy, time):
+    """bfloat16 in and out, solved in float32."""
+    L, m = matrices(*bumpy(1))
+    b = signal(len(m))
+    narrow = cotan.shifted_solve(L.to(dtype=torch.bfloat16), m.bfloat16(), time, b.bfloat16())
+    assert narrow.dtype == torch.bfloat16
+    rounded = L.to(dtype=torch.bfloat16).to(dtype=torch.float64), m.bfloat16().double(), time, b.bfloat16().double()
+    torch.testing.assert_close(narrow.double(), cotan.shifted_solve(*rounded), rtol=0.01, atol=0.01)

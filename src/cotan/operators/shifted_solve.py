@@ -30,6 +30,9 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
         laplacian: (V, V), block-diagonal for a batch. mass: (V,).
         time: t >= 0, a number or (C,), one for each column. right: b (V, C).
     """
+    if right.dtype in (torch.bfloat16, torch.float16):  # too few digits to tell how far the solution is
+        wide = shifted_solve(laplacian.to(dtype=torch.float32), mass.float(), time, right.float())
+        return wide.to(right.dtype)
     t = torch.as_tensor(time, dtype=right.dtype, device=right.device)
     if right.ndim != 2 or t.shape not in ((), right.shape[1:]):
         raise CotanError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ def make_fabric(recipe: Recipe) -> Any:
     kind, _, number = recipe.device.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
         raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
     return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
@@ -38,13 +39,18 @@ def keep_pages() -> None:
 @contextmanager
 def own_randomness() -> Iterator[None]:
     """The caller's generators are left as they were; on CUDA, sums are taken in one order, so that numbers repeat."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=devices):
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             if torch.cuda.is_available():
+                # cuBLAS repeats its numbers in a workspace of this size, and is asked once, at its first product.
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
                 torch.use_deterministic_algorithms(True, warn_only=True)
+                memory.fill_uninitialized_memory = False  # nothing reads it: only time would go
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            memory.fill_uninitialized_memory = fill

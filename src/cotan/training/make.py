@@ -39,7 +39,7 @@ def model_for(
     )
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's, where models are made; a GPU's is left alone
         return create_model(name, in_dim, width(splits, task), task=task, features=features, **options)
 
 

@@ -14,9 +14,11 @@ def draw(corners, near, *, size=SIZE, image=None, images=1, budget=10**6):
     """corners: (M, 3, 2) in pixels; near: (M, 3)."""
     corners, near = torch.as_tensor(corners, dtype=torch.float64), torch.as_tensor(near, dtype=torch.float64)
     m = len(corners)
-    image = torch.zeros(m, dtype=torch.int64) if image is None else image
+    label = torch.arange(m, device=near.device)
+    image = torch.zeros_like(label) if image is None else image
     x, y = corners.reshape(-1, 2).T
-    triangles = Triangles(x, y, near.reshape(-1), torch.arange(3 * m).view(m, 3).T, torch.arange(m), image)
+    corner = torch.arange(3 * m, device=near.device).view(m, 3).T
+    triangles = Triangles(x, y, near.reshape(-1), corner, label, image)
     label, found = nearest(triangles, images, size, budget)
     return label.view(images, size, size), found.view(images, size, size)
 
@@ -164,8 +166,8 @@ def test_triangles_that_reach_far_out_of_the_picture():
     assert (near == 1).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_gives_the_same():
+@pytest.mark.cuda
+def test_cuda_gives_the_same(gpu):
     corners, near, image = random_soup(500, 5)
     there = draw(corners.cuda(), near.cuda(), image=image.cuda(), images=5)
     here = draw(corners, near, image=image, images=5)

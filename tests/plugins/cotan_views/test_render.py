@@ -295,9 +295,9 @@ def test_wrong_shapes_are_refused(pos, face, message):
         render(pos, face, cameras())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", sorted(CHANNELS))
-def test_cuda_gives_the_same(name):
+def test_cuda_gives_the_same(name, gpu):
     pos, face = knot()
     options = {"size": 64, "outputs": (name,), "softness": 2.0 if name == "silhouette" else 0.0}
     here = render(pos, face, cameras(), color=pos, **options)

@@ -263,8 +263,8 @@ def test_furniture_is_never_lost():
         assert (wall <= near).all(), path
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", ["parity", "winding", "flood"])
-def test_cuda(method):
+def test_cuda(method, gpu):
     pos, face = tensors(ANALYTIC["torus"][0])
     assert torch.equal(voxels(pos.cuda(), face.cuda(), method=method).cpu(), voxels(pos, face, method=method))

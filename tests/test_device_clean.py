@@ -1,0 +1,294 @@
+"""What `check_operator`, `check_layer` and `check_model` leave out, on another device than the CPU: options, derivatives,
+training, the store. Where there is a GPU it is the GPU; elsewhere one is pretended (see `test_elsewhere`)."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+import cotan
+from cotan import registry
+from cotan.batching import prepare
+from cotan.datasets import Splits
+from cotan.evaluation import Evaluation
+from cotan.nodes import node, sources_of
+from cotan.operators import eigen
+from cotan.operators.geodesic_distance import all_distances
+from cotan.plan import make_plan
+from cotan.testing import _observe, _shape, another_device, check_operator, mixed_precision
+from cotan.training import loop
+from cotan.values import map_tensors, move
+from cotan.warming import warm
+
+pytestmark = pytest.mark.cuda
+
+
+def devices(value):
+    found = set()
+    map_tensors(lambda t: found.add(t.device.type) or t, value)
+    return found
+
+
+def same_there(request, data, tolerance=1e-7):
+    """The node is where the data is, and the same."""
+
+    def seen(data):
+        step = make_plan({"": request}, sources_of(data)).roots[""]
+        value = Evaluation(data, keep=Nothing()).value(step)
+        assert devices(value) <= devices(data)
+        return [t.cpu() for t in _observe(value, step.per, index=step.index, view=step.definition.observable)]
+
+    here = seen(data)
+    with another_device() as device:
+        there = seen(move(data, device))
+    if request.name == "views":  # rounding may show another face at a few pixels
+        assert ((here[0] - there[0]).abs() > tolerance).double().mean() < 1e-3
+    else:
+        torch.testing.assert_close(there, here, rtol=tolerance, atol=tolerance)
+
+
+class Nothing:
+    """A store that keeps nothing."""
+
+    def get(self, *_):
+        return None
+
+    put = get
+
+    def family(self, *_):
+        return []
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+SEEN = ("depth", "normals", "shaded", "silhouette", "position", "contours")
+OPTIONS = {
+    "views": [
+        *({"rig": rig, "size": 16, "outputs": SEEN} for rig in ("ring", "dodecahedron", "icosphere", "random")),
+        {"size": 12, "samples": 2, "smooth": True, "align": "principal"},
+        {"size": 12, "outputs": ("silhouette",), "softness": 2.0, "projection": "orthographic"},
+    ],
+    "voxels": [
+        *(
+            {"resolution": 10, "fill": fill, "method": method}
+            for fill, method in itertools.product(("solid", "surface", "union", "tsdf"), ("parity", "winding", "flood"))
+        ),
+        {"resolution": 8, "normalize": "sphere", "samples": 2, "padding": -1.0},
+    ],
+    "torus": [{"maps": 2, "resolution": 16, "weights": "uniform"}],
+    "geodesic_distance": [{"kind": kind, "source": (1, 5)} for kind in ("heat", "front")],
+    "heat_diffusion": [{"kind": kind, "time": 0.2} for kind in ("spectral", "implicit")],
+    "radius_neighbours": [{"radius": 0.6, "limit": 4}],
+    "farthest_points": [{"size": 20}],
+    "laplacian": [{"kind": "graph", "edge_index": node("nearest_neighbours", k=5)}, {"on": node("coarsen", level=2)}],
+    "random_rotation": [{"axis": "any"}, {"axis": "z"}],
+}
+
+
+@pytest.mark.parametrize(
+    "request_", [node(name, **options) for name, each in OPTIONS.items() for options in each], ids=lambda n: n.key
+)
+def test_operators_with_options(request_):
+    data = _shape("mesh").clone()
+    data.x = torch.randn(data.num_nodes, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    same_there(request_, data)
+
+
+@pytest.mark.parametrize("shape", ["mesh", "graph"])
+def test_eigenpairs_by_products_with_the_matrix(shape, monkeypatch):
+    monkeypatch.setattr(eigen, "DENSE", -1000)
+    same_there(node("spectrum", k=6), _shape(shape), 1e-5)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        *(node(n) for n in ("laplacian", "mass", "spectrum", "gradient", "mean_curvature", "heat_kernel_signature")),
+        node("views", size=16, outputs=("silhouette", "depth"), softness=2.0),
+    ],
+    ids=lambda n: n.key,
+)
+def test_gradients_reach_the_vertices(request_):
+    data = _shape("other-mesh")
+
+    def gradient(data):
+        data = data.clone()
+        data.pos = data.pos.detach().clone().requires_grad_()
+        step = make_plan({"": request_}, sources_of(data)).roots[""]
+        seen = _observe(Evaluation(data, keep=Nothing()).value(step), None)
+        sum(t.square().sum() for t in seen if t.is_floating_point()).backward()
+        return data.pos.grad
+
+    with another_device() as device:
+        there = gradient(move(data, device))
+        assert there.device.type == device.type
+        there = there.cpu()
+    torch.testing.assert_close(there, gradient(data), rtol=1e-5, atol=1e-7)
+
+
+def test_spectra_of_many_shapes_on_several_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        report = check_operator("spectrum", k=6)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert "several at once, another device, on a mesh" in report.passed
+
+
+def test_maps_between_shapes(gpu):
+    shape = move(_shape("mesh"), gpu)
+    landmarks = torch.tensor([[0, 1], [0, 1]], device=gpu)
+    assert devices(cotan.match(shape, shape, k=20, start=8, landmarks=landmarks)) == {gpu.type}
+    distances = all_distances(shape.pos, shape.face)
+    vertices = torch.arange(shape.num_nodes, device=gpu)
+    assert float(cotan.geodesic_error(vertices, vertices.flip(0), distances).max()) > 0
+
+
+def test_stored_values_come_to_the_data(gpu, fresh_store):
+    """What was computed and stored for a shape on one device is used for it on another."""
+    shape = _shape("mesh")
+    for data in (shape, move(shape, gpu), shape):
+        for name in ("laplacian", "spectrum", "gradient"):
+            assert devices(cotan.compute(data, name)) == devices(data)
+    assert {name: count.evaluations for name, count in cotan.counts().items() if name == "spectrum"} == {"spectrum": 1}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+class Fabric:
+    """As Lightning's, which knows no device that is not there."""
+
+    def __init__(self, device, precision):
+        self.device, self.precision = device, precision
+
+    def setup(self, step, optimizer):
+        step = step.to(self.device)
+        return step if self.precision == "32" else Mixed(step), optimizer
+
+    def backward(self, loss):
+        loss.backward()
+
+
+class Mixed(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, batch):
+        with mixed_precision():
+            return self.step(batch).float()
+
+
+@pytest.fixture
+def training(gpu, monkeypatch):
+    monkeypatch.setattr(loop, "make_fabric", lambda recipe: Fabric(gpu, recipe.precision))
+    return gpu
+
+
+def shapes(names, **attributes):
+    out = []
+    for number, name in enumerate(names):
+        data = _shape(name).clone()
+        if data.get("pos") is None:
+            data.x = torch.randn(data.num_nodes, 3, generator=torch.Generator().manual_seed(number))
+        for key, value in attributes.items():
+            data[key] = value(number, data)
+        out.append(data)
+    return out
+
+
+def by_turns(number, data):
+    return torch.tensor(number % 2)
+
+
+def by_vertex(number, data):
+    return torch.arange(data.num_nodes) % 3
+
+
+class Scaled(nn.Linear):
+    def forward(self, x, largest_mass):
+        return super().forward(x) * largest_mass[:, None]
+
+
+MESHES, GRAPHS = ("mesh", "other-mesh") * 2, ("graph", "other-graph") * 4
+SMALL_DBN = {"widths": (4,), "kernels": (4,), "strides": (2,), "hidden": 8, "top": 8, "pretraining": 1, "mirror": True}
+RUNS = {  # model, task, shapes, attributes, options of the model, recipe
+    "gcn": ("gcn", "classify", MESHES, {"y": by_turns}, {}, {}),
+    "diffusion": ("diffusion", "label", MESHES, {"y": by_vertex}, {}, {}),
+    "mixed precision": ("topk", "classify", MESHES, {"y": by_turns}, {"readout": "attention"}, {"precision": "bf16"}),
+    "regress": ("spectral", "regress", MESHES, {"y": lambda i, d: torch.tensor([i / 10, 1.0])}, {}, {}),
+    "topk": ("topk", "label", MESHES, {"y": by_vertex}, {}, {}),
+    "multiview": ("multiview", "classify", MESHES, {"y": by_turns}, {"size": 16, "width": 4, "count": 4}, {}),
+    "toric": ("toric", "label", MESHES, {"y": by_vertex}, {"resolution": 16}, {}),
+    "dbn": ("voxel-dbn", "classify", MESHES, {"y": by_turns}, {"resolution": 12, **SMALL_DBN}, {}),
+    "masks and weights": (
+        *("gat", "label", GRAPHS, {"y": by_vertex, "mask": lambda i, d: torch.arange(d.num_nodes) % 2 == 0}, {}),
+        {"class_balance": True, "label_smoothing": 0.1, "optimizer": "sgd"},
+    ),
+    "a val that is cut": ("gat", "classify", GRAPHS, {"y": by_turns}, {}, {"val_share": 0.5, "optimizer": "adamw"}),
+    "augmented": ("gcn", "classify", MESHES, {"y": by_turns}, {}, {"augment": ("random_rotation", "random_jitter")}),
+    "labels of edges": (
+        *("gcn", "label", MESHES),
+        {"y": lambda i, d: torch.arange(7) % 2, "y_index": lambda i, d: torch.arange(7) + torch.tensor([[0], [1]])},
+        *({}, {}),
+    ),
+    "match": ("gcn", "match", ("other-mesh",) * 4, {"y": lambda i, d: torch.arange(d.num_nodes)}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["shapes on the CPU", "shapes there"])
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_fit_evaluate_predict(run, moved, training, tmp_path):
+    model, task, names, attributes, options, recipe = run
+    own = [move(shape, training if moved else "cpu") for shape in shapes(names, **attributes)]
+    template = move(_shape("other-mesh"), training if moved else "cpu") if task == "match" else None
+    cut = {} if "val_share" in recipe else {"val": own[:2]}
+    splits = Splits(train=own, test=own[:2], task=task, template=template, **cut)
+    for epochs in (1, 2):  # the second goes on from the first
+        module = cotan.model_for(model, splits, seed=0, **options)
+        how = {"epochs": epochs, "batch_size": 2, "resume": epochs > 1, "progress": "none", **recipe}
+        found = cotan.fit(module, splits, out=tmp_path / "run", **how)
+        assert {p.device.type for p in found.model.parameters()} == {training.type}
+    before = cotan.evaluate(found, splits)
+    rounding = 0.05 if "precision" in recipe else 1e-3
+    assert before["loss"] == pytest.approx(found.metrics["test_loss"], rel=rounding)
+    assert cotan.apply(found.model, splits.test).device.type == training.type
+    assert len(cotan.predict(found, splits.test)) == 2
+    found.model.cpu()  # a model that came back, on shapes that may not have
+    assert cotan.evaluate(found, splits) == pytest.approx(before, rel=1e-2)  # a GPU's convolutions round more
+    assert cotan.apply(found.model, splits.test).device.type == "cpu"
+    assert len(cotan.predict(tmp_path / "run", splits.test)) == 2
+
+
+def test_a_batch_of_numbers_is_there_too(gpu):
+    """An operator may give a number for a shape."""
+    before = {key: list(found) for key, found in registry._state.definitions.items()}
+    cotan.operator("largest_mass", per="shape")(lambda mass: float(mass.max()))
+
+    try:
+        model = Scaled(3, 2).to(gpu)
+        batch = prepare(model, shapes(MESHES[:2]), per=None).to(gpu).values([0, 1])
+    finally:
+        registry._state.definitions = before
+    assert {name: devices(value) for name, value in batch.items()} == {name: {gpu.type} for name in batch}
+    assert model(torch.ones(2, 3, device=gpu), batch["largest_mass"]).shape == (2, 2)
+
+
+def test_the_graph_of_a_dataset_with_masks(training):
+    graph = _shape("graph").clone()
+    graph.x, graph.y = torch.randn(graph.num_nodes, 3), torch.arange(graph.num_nodes) % 4
+    graph.train_mask, graph.test_mask = graph.y < 3, graph.y == 3
+    graph = move(Data(**graph.to_dict()), training)
+    graph.y = graph.y % 3
+    assert "test_accuracy" in cotan.fit("gcn", graph, epochs=1, progress="none").metrics
+
+
+def test_no_processes_are_started_for_shapes_on_a_gpu(gpu):
+    own = [move(shape, gpu) for shape in shapes(MESHES[:2] * 20)]
+    model = cotan.create_model("gcn", 3, 2)
+    assert warm({"": model}, own, 1, torch.float32, each=1e6) == {}
