@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,13 @@ class Matched(NamedTuple):
 
 
 def match(
-    source: Any, target: Any, *, k: int = 100, start: int = 20, commute: float = 1e-2, landmarks: Any = None
+    source: Any,
+    target: Any,
+    *,
+    k: int = 100,
+    start: int = 20,
+    commute: float = 1e-2,
+    landmarks: Tensor | Sequence[Sequence[int]] | None = None,
 ) -> Matched:
     """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
 
