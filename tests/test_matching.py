@@ -42,3 +42,5 @@ def test_refusals(sphere):
         match(sphere, sphere, k=10)
     with pytest.raises(cotan.CotanError, match=r"expected landmarks \(2, P\), got \(3,\)"):
         match(sphere, sphere, landmarks=torch.tensor([1, 2, 3]))
+    with pytest.raises(cotan.CotanError, match=r"landmarks \[3, -1\], expected vertices from 0 to"):
+        match(sphere, sphere, landmarks=[[1, 2], [3, -1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,13 @@ class Matched(NamedTuple):
 
 
 def match(
-    source: Any, target: Any, *, k: int = 100, start: int = 20, commute: float = 1e-2, landmarks: Tensor | None = None
+    source: Any,
+    target: Any,
+    *,
+    k: int = 100,
+    start: int = 20,
+    commute: float = 1e-2,
+    landmarks: Tensor | Sequence[Sequence[int]] | None = None,
 ) -> Matched:
     """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
 
@@ -30,7 +37,7 @@ def match(
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
-        landmarks: (2, P) vertices of the source and of the target that are known to correspond.
+        landmarks: (2, P), vertices of the source and of the target that are known to correspond.
 
     >>> points = cotan.match(source, target).points
     >>> source.part[points]  # labels of the source, on the target
@@ -46,8 +53,12 @@ def match(
     )
     values = [torch.cat([x["heat_kernel_signature"], x["wave_kernel_signature"]], 1) for x in (a, b)]
     if landmarks is not None:
+        landmarks = torch.as_tensor(landmarks)
         if landmarks.ndim != 2 or len(landmarks) != 2:
             raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
+        for at, x in zip(landmarks, (a, b), strict=True):
+            if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(x["mass"]):
+                raise CotanError(f"match: landmarks {at.tolist()}, expected vertices from 0 to {len(x['mass']) - 1}")
         known = [landmark_values(x["spectrum"], at) for x, at in zip((a, b), landmarks, strict=True)]
         values = [torch.cat(pair, 1) for pair in zip(values, known, strict=True)]
     few = [x["spectrum"].first(start) for x in (a, b)]
