@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError
-from .evaluation import Evaluation, evaluate_together, groups
+from .evaluation import Evaluation, evaluate_together, groups, quietly
 from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
 from .nodes import Request
 from .packing import Packing
@@ -154,27 +154,28 @@ def prepare(
             if group.start == TRIED and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
             evaluations = {n: Evaluation(shapes[n], keep=packing, wider=whole.wider) for n in group}
-            evaluate_together(whole, list(evaluations.values()), dtype)
-            for number in group:
-                evaluation = evaluations.pop(number)  # what was made of a shape goes before the next is looked at
-                shape = evaluation.data
-                evaluation.costs.update(elsewhere.get(number, {}))
-                for name, prepared in out.items():
-                    try:
-                        sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-                        check_width(several[name], sample)
-                    except CotanError as reason:
-                        text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
-                        if not refuse:
-                            raise CotanError(text) from reason
-                        prepared.refused[number] = text
-                        prepared.lost += 0 if per is None else len(counted(shape, per))
-                    else:
-                        _add(prepared, sample, shape, per, evaluation)
-                if 0 < number < TRIED:
-                    spent += sum(evaluation.costs.values())
-                if progress is not None:
-                    progress(number + 1, len(shapes))
+            with quietly(group):
+                evaluate_together(whole, list(evaluations.values()), dtype)
+                for number in group:
+                    evaluation = evaluations.pop(number)  # what was made of a shape goes before the next is looked at
+                    shape = evaluation.data
+                    evaluation.costs.update(elsewhere.get(number, {}))
+                    for name, prepared in out.items():
+                        try:
+                            sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+                            check_width(several[name], sample)
+                        except CotanError as reason:
+                            text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                            if not refuse:
+                                raise CotanError(text) from reason
+                            prepared.refused[number] = text
+                            prepared.lost += 0 if per is None else len(counted(shape, per))
+                        else:
+                            _add(prepared, sample, shape, per, evaluation)
+                    if 0 < number < TRIED:
+                        spent += sum(evaluation.costs.values())
+                    if progress is not None:
+                        progress(number + 1, len(shapes))
     return out if isinstance(models, Mapping) else out[""]
 
 
@@ -242,13 +243,14 @@ class Augmented:
         prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
         for group in groups(self.shapes):
             evaluations = [self.evaluations[number] for number in group]
-            evaluate_together(plan, evaluations, self.dtype)
-            for evaluation in evaluations:
-                sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
-                _add(prepared, sample, evaluation.data, self.per, evaluation)
-                for step in plan.steps:
-                    if step.transient:
-                        evaluation.full.pop(step.identity, None)
+            with quietly(group):
+                evaluate_together(plan, evaluations, self.dtype)
+                for evaluation in evaluations:
+                    sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
+                    _add(prepared, sample, evaluation.data, self.per, evaluation)
+                    for step in plan.steps:
+                        if step.transient:
+                            evaluation.full.pop(step.identity, None)
         self.packing.write()
         return prepared
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -213,6 +213,11 @@ def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
         yield range(start, len(shapes))
 
 
+def quietly(group: Sequence[int]) -> AbstractContextManager[None]:
+    """On one thread, if these are several small shapes: see `one_thread`."""
+    return one_thread() if len(group) > 1 else nullcontext()
+
+
 def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torch.dtype) -> None:
     """Computes what several shapes lack for a plan's roots, for all of them at once where an operator can (`many`).
 
@@ -225,7 +230,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
         return
     inner = {parent.identity for step in plan.steps for parent in step.parents}
     unions: dict[tuple[int, ...], _Union] = {}
-    with suppress(CotanError), torch.no_grad(), one_thread():
+    with suppress(CotanError), torch.no_grad():
         lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
         for step in plan.steps:
             many = step.definition is not None and step.definition.many

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, unknown
-from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices
+from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
 from .nodes import COUNTED, Node, Request, as_node, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
@@ -242,8 +242,9 @@ def evaluate_all(plan: Plan, shapes: Sequence[Any], dtype: torch.dtype = torch.f
     with Packing() as packing:
         for group in groups(shapes):
             evaluations = [Evaluation(shapes[number], keep=packing, wider=plan.wider) for number in group]
-            evaluate_together(plan, evaluations, dtype)
-            samples += [evaluate_plan(plan, evaluation.data, dtype, evaluation) for evaluation in evaluations]
+            with quietly(group):
+                evaluate_together(plan, evaluations, dtype)
+                samples += [evaluate_plan(plan, evaluation.data, dtype, evaluation) for evaluation in evaluations]
     return samples
 
 
