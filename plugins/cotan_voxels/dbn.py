@@ -123,8 +123,8 @@ class VoxelDBN(nn.Module):
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
         - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-          the chain then passes through all layers in each step; otherwise it stays in the top machine and comes down
-          once.
+          the chain then passes through all layers in each step; otherwise it stays in the top machine, settles there
+          in ten steps without draws, and comes down once.
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """

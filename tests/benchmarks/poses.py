@@ -26,7 +26,9 @@ DATA, SEEDS = range(3), range(3)
 def load(seed: int, options: dict) -> object:
     data = cotan.load_dataset("poses", **options, seed=seed, stress=[])
     data.test = [
-        creature(name, (seed, 2, i), vertices=options["vertices"], bend=(0.0, 0.5)) for name in CLASSES for i in range(20)
+        creature(name, (seed, 2, i), vertices=options["vertices"], bend=(0.0, 0.5))
+        for name in CLASSES
+        for i in range(20)
     ]
     return data
 

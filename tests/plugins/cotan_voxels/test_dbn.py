@@ -149,7 +149,7 @@ def test_a_partial_view_is_held_and_completed(trained):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.3}, {"together": 1}, {"top": 5}]
+    "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.3}, {"together": 1}, {"top": 5}, {"noise": 0.2}]
 )
 def test_pretraining_repeats_and_its_options_matter(options):
     results = []
