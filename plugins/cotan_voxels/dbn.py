@@ -76,6 +76,7 @@ class VoxelDBN(nn.Module):
         self.grid = (channels, side, side, side)
         self.layers = nn.ModuleList(layers)
         self.top = DenseRBM(hidden, top, classes=out_dim)
+        self.register_load_state_dict_pre_hook(_older)
 
     def forward(self, voxels: Tensor) -> Tensor:
         return self.top.label_scores(self.up(self.moved(voxels) if self.training else voxels))
@@ -122,8 +123,8 @@ class VoxelDBN(nn.Module):
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
         - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-          the chain then passes through all layers in each step; otherwise it stays in the top machine and comes down
-          once.
+          the chain then passes through all layers in each step; otherwise it stays in the top machine, settles there
+          in ten steps without draws, and comes down once.
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """
@@ -147,4 +148,13 @@ class VoxelDBN(nn.Module):
                 x = torch.bernoulli(self.up(torch.where(known, given, self.down(x))))
         if given is not None and known is not None:
             return torch.where(known, given, self.down(x))
+        for _ in range(10):  # without draws, to what the units agree on
+            p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size]
         return self.down(p)
+
+
+def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Checkpoints from before units stood less their mean: less nothing, they are the machines that they were."""
+    for name, buffer in model.named_buffers():
+        if name.endswith(".mean"):
+            state.setdefault(prefix + name, torch.zeros_like(buffer))

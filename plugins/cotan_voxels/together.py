@@ -9,11 +9,13 @@ from .dbn import VoxelDBN
 from .layerwise import Batches, fade
 
 
-def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> list[float]:
+def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise: float) -> list[float]:
     """Voxels are brought back from a draw of the units of the last layer (Hinton and Salakhutdinov 2006).
 
     Weights stay the same up and down, and the gradient passes the draw as if it were its probability. Layers trained
-    one by one lose a little each; 3D ShapeNets mends that by the wake-sleep algorithm, this is its plainer relative.
+    one by one lose a little each; 3D ShapeNets mends that by the wake-sleep algorithm, this is its plainer relative. A share
+    ``noise`` of the units drawn is turned over, so that shapes come back whole from what the top machine only nearly
+    learns.
     """
     optimiser = torch.optim.Adam(model.layers.parameters(), lr)
     history = []
@@ -22,7 +24,10 @@ def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> lis
         errors = []
         for shapes, _ in batches():
             p = model.up(shapes)
-            h = p + (torch.bernoulli(p) - p).detach()
+            drawn = torch.bernoulli(p)
+            if noise:
+                drawn = (drawn - torch.bernoulli(torch.full_like(p, noise))).abs()
+            h = p + (drawn - p).detach()
             loss = functional.binary_cross_entropy(model.down(h).clamp(1e-6, 1 - 1e-6), shapes)
             optimiser.zero_grad()
             loss.backward()

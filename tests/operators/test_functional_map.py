@@ -8,12 +8,14 @@ from cotan.operators.functional_map import (
     from_point_map,
     functional_map,
     landmark_values,
+    nearest_by_products,
     point_map,
     zoom_out,
 )
 from cotan.operators.heat_kernel_signature import heat_kernel_signature
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
+from cotan.operators.neighbours import nearest
 from cotan.operators.wave_kernel_signature import wave_kernel_signature
 from cotan.spectrum import Spectrum
 
@@ -91,3 +93,8 @@ def test_refusals(pair):
         functional_map(source, target, mass, target_mass, mass[:, None], target_mass[:, None].repeat(1, 2))
     with pytest.raises(CotanError, match="expected a square map of at most 30 pairs"):
         align_spectra(torch.eye(30, dtype=torch.float64)[:20], source, target)
+
+
+def test_products_find_what_a_tree_finds():
+    points, queries = torch.randn(300, 30, dtype=torch.float64), torch.randn(500, 30, dtype=torch.float64)
+    assert torch.equal(nearest_by_products(points, queries), nearest(points, queries, 1)[1][:, 0])

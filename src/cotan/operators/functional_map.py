@@ -15,6 +15,9 @@ from .fourier import fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
 from .neighbours import nearest
 
+MANY = 24  # dimensions above which products are quicker than a k-d tree
+HELD = 2**22  # products at once
+
 
 def functional_map(
     source: Spectrum,
@@ -70,7 +73,18 @@ def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
     k2, k1 = functional.shape
     points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
-    return nearest(points, queries, 1)[1][:, 0]
+    return nearest(points, queries, 1)[1][:, 0] if k1 <= MANY else nearest_by_products(points, queries)
+
+
+def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
+    """argmax_p <q, p> - |p|^2 / 2 for each query (Q, D) among points (P, D): in many dimensions a tree looks at most points.
+
+    Points whose distances differ by less than rounding of the squares may be taken for each other.
+    """
+    points, queries = points.double(), queries.double()
+    half = points.square().sum(1) / 2
+    parts = queries.split(max(1, HELD // len(points)))
+    return torch.cat([torch.addmm(half, part, points.T, beta=-1).argmax(1) for part in parts])
 
 
 def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ def test_a_partial_view_is_held_and_completed(trained):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.3}, {"together": 1}, {"top": 5}]
+    "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.3}, {"together": 1}, {"top": 5}, {"noise": 0.2}]
 )
 def test_pretraining_repeats_and_its_options_matter(options):
     results = []
@@ -210,6 +210,19 @@ def test_pictures(trained, tmp_path):
     slices([grid[0], grid[1] - 0.5], ["bar", "plate"]).savefig(tmp_path / "slices.png")
     solids([grid[::2], grid[1:7:2]], ["bars", "plates"]).savefig(tmp_path / "solids.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("primitives", "slices", "solids"))
+
+
+def test_older_checkpoints_load(trained):
+    """They know no mean of the visible units: that is a mean of nothing."""
+    model, _ = trained
+    older = {name: value for name, value in model.state_dict().items() if not name.endswith(".mean")}
+    assert len(older) == len(model.state_dict()) - 3
+    other = VoxelDBN(1, 2, resolution=12, widths=(8,), kernels=(4,), strides=(2,), hidden=60, top=60, turn=0.0)
+    other.load_state_dict(older)
+    grid, _ = bars(4)
+    v = other.layers[0].weight
+    plain = torch.nn.functional.conv3d(grid[:, None], v, stride=2) + other.layers[0].hidden
+    assert torch.equal(other.layers[0].field(grid[:, None]), plain)
 
 
 def test_it_is_a_model():
