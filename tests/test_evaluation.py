@@ -10,7 +10,7 @@ from cotan.evaluation import Evaluation, evaluate_together, groups
 from cotan.nodes import sources_of
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
 from cotan.plan import make_plan
-from cotan.testing import _Forget
+from cotan.testing import Nothing
 from cotan.values import take_apart
 
 
@@ -55,13 +55,13 @@ def test_shapes_evaluated_together_have_the_values_of_each_alone(threads):
     try:
         every = shapes()
         plan = make_plan({str(i): node for i, node in enumerate(NODES)}, sources_of(every[0]))
-        together = [Evaluation(shape, keep=_Forget()) for shape in every]
+        together = [Evaluation(shape, keep=Nothing()) for shape in every]
         cotan.counts(reset=True)
         evaluate_together(plan, together, torch.float64)
         assert cotan.counts()["spectrum"].evaluations == len(every)
         assert torch.get_num_threads() == threads
         for evaluation in together:
-            alone = Evaluation(evaluation.data, keep=_Forget())
+            alone = Evaluation(evaluation.data, keep=Nothing())
             for step in plan.roots.values():
                 assert (step.identity, torch.float64) in evaluation.cut
                 pairs = zip(tensors(evaluation.value(step)), tensors(alone.value(step)), strict=True)
@@ -85,7 +85,7 @@ def test_a_function_of_lists_is_asked_for_few_shapes_where_their_values_are_larg
     size = 12 * 4 * 16 * 16 * 8
     for bound, expected in ((10 * size, [2, 4]), (3 * size, [2, 2, 2]), (1, [2, 1, 1, 1, 1])):
         monkeypatch.setattr("cotan.evaluation.LARGE", bound)
-        together = [Evaluation(shape, keep=_Forget()) for shape in every]
+        together = [Evaluation(shape, keep=Nothing()) for shape in every]
         asked.clear()
         evaluate_together(plan, together, torch.float32)
         assert asked == expected

@@ -133,7 +133,7 @@ def _turned(data: Any) -> Any:
     return out
 
 
-class _Forget:
+class Nothing:
     """A store that keeps nothing, so that each check computes anew."""
 
     def get(self, *_: Any) -> None:
@@ -147,7 +147,7 @@ class _Forget:
 
 
 def _evaluation(data: Any) -> Evaluation:
-    return Evaluation(data, keep=_Forget())  # type: ignore[arg-type]
+    return Evaluation(data, keep=Nothing())  # type: ignore[arg-type]
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
