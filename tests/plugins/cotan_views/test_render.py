@@ -7,7 +7,7 @@ import cotan
 from cotan_views.cameras import cameras
 from cotan_views.channels import CHANNELS
 from cotan_views.normalise import normalise
-from cotan_views.render import raster, render
+from cotan_views.render import _parts, raster, render
 
 from .shapes import data, knot, load, soup, sphere
 
@@ -303,3 +303,16 @@ def test_cuda_gives_the_same(name, gpu):
     here = render(pos, face, cameras(), color=pos, **options)
     there = render(pos.cuda(), face.cuda(), cameras(), color=pos.cuda(), **options).cpu()
     assert ((here - there).abs() > 1e-6).double().mean() < 1e-4
+
+
+@pytest.mark.parametrize("count", [9, 64])
+def test_many_shapes_are_shared_out_evenly(count):
+    pos, face = sphere(2)
+    batch = torch.arange(count).repeat_interleave(len(pos))
+    faces = torch.cat([face + i * len(pos) for i in range(count)], 1)
+    parts, shapes = _parts(pos.repeat(count, 1), faces, cameras(), batch, None, 64, 2**19, 2)
+    sizes = [part.shapes.stop - part.shapes.start for part in parts]
+    assert shapes == sum(sizes) == count
+    assert len(parts) % 2 == 0
+    assert max(sizes) - min(sizes) <= 1
+    assert all(part.views == slice(0, 12) for part in parts)
