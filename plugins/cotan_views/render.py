@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 import cotan
+from cotan.blocks import empty
 
 from .cameras import Cameras
 from .channels import CHANNELS, WIDTHS, Style
@@ -79,7 +79,7 @@ def render(
 
     with _threads(pos, color) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
-        out = _empty((shapes, len(cameras.eye), width, size, size), pos)
+        out = empty((shapes, len(cameras.eye), width, size, size), pos)
         _each(draw, parts, threads)
     return out
 
@@ -175,13 +175,6 @@ def _parts(
             parts.append(Part(scene, slice(begin, stop), some, f))
         begin, v, f = stop, vs.stop, fs.stop
     return parts, len(vertices)
-
-
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for pictures. numpy asks the system for large pages, which saves the thousands of faults of small ones."""
-    if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
-        return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
-    return like.new_empty(shape)
 
 
 def _budget(pos: Tensor) -> int:
