@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 import cotan
 
@@ -163,3 +163,37 @@ def test_a_graph_without_features_is_told_what_else_there_is():
         cotan.apply(cotan.create_model("gcn", 3, 2), graph)
     model = cotan.create_model("gcn", 16, 2, features="heat_kernel_signature")
     assert cotan.apply(model, graph).shape == (1, 2)
+
+
+class Pooled(cotan.Network):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.readout = cotan.create_layer("gcn", 3, 4), cotan.Readout(4, 2)
+
+    def forward(self, x, **nodes):
+        return self.feed(self.readout, self.feed(self.layer, x, nodes).relu(), nodes)
+
+
+def test_pygs_batches_are_the_list_of_their_shapes(sphere, tetrahedron):
+    net, batch = Pooled(), Batch.from_data_list([sphere, tetrahedron])
+    alone = [cotan.apply(net, shape) for shape in (sphere, tetrahedron)]
+    torch.testing.assert_close(cotan.apply(net, batch), torch.cat(alone))
+    nodes = cotan.inputs(net, batch)
+    x = torch.cat([cotan.compute(shape, "normalized_pos") for shape in (sphere, tetrahedron)])
+    torch.testing.assert_close(net(x, **nodes), torch.cat(alone))
+    with pytest.raises(cotan.CotanError, match=r"compute takes one shape, .* got a DataBatch"):
+        cotan.compute(batch, "mass")
+
+
+def test_a_network_that_hands_nothing_on_is_told():
+    class Deaf(Pooled):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(cotan.CotanError, match=r"Deaf.forward has no \*\*nodes to hand to its GCN, which needs"):
+        cotan.needs(Deaf())
+
+
+def test_a_constructor_that_fails_is_named_with_its_options():
+    with pytest.raises(cotan.CotanError, match=r"model 'stack' cannot be made with .*dropout=2: ValueError"):
+        cotan.create_model("gcn", 3, 2, dropout=2)

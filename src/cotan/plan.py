@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from .nodes import COUNTED, SOURCES, TENSORS, Node, Request, as_node, node, sour
 from .packing import Packing
 from .store import Store, store
 from .stored import Entry
-from .values import cast, digest, is_live
+from .values import cast, check_storable, digest, is_live
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +238,7 @@ class _Resolver:
             if name in definition.inputs and isinstance(value, Node | str):
                 replaced[name] = as_node(value)
             elif name in definition.options and not isinstance(value, Node):
+                registry.check_value(definition, name, value)
                 options[name] = value
             else:
                 what = f"option or input of node {definition.name!r}"
@@ -385,6 +387,10 @@ class Evaluation:
             raise
         except Exception as reason:
             raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}") from reason
+        try:
+            check_storable(value)
+        except CotanError as reason:
+            raise CotanError(f"node {step.label!r} gives {reason}") from None
         self.costs[step.identity] = seconds = time.perf_counter() - start
         self._count(step, Count(1, 0, seconds))
         return value
@@ -494,6 +500,8 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
             f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
         )
     wanted = [as_node(r) for r in request] if several else [node(request, **options)]
+    if isinstance(data, list | tuple | str | os.PathLike) or hasattr(data, "to_data_list"):
+        raise CotanError(f"compute takes one shape, a Data as cotan.read(path) gives; got a {type(data).__name__}")
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data)
     values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}

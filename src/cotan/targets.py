@@ -108,6 +108,20 @@ def check(splits: Splits, task: str, out_dim: int, *, train: bool = True) -> Non
             )
 
 
+def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
+    """Raise where a model gives something else than an output for each target."""
+    wanted = f"({len(target)}, classes)" if task.categorical else f"{tuple(target.shape)}"
+    got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    right = isinstance(output, Tensor) and (
+        (output.ndim == 2 and len(output) == len(target)) if task.categorical else output.numel() == target.numel()
+    )
+    if not right:
+        raise CotanError(
+            f"{type(model).__qualname__} gives {got} for a batch with {len(target)} targets, one a {task.per}; expected "
+            f"{wanted}" + ("; cotan.Readout makes one of all vertices of a shape" if task.per == "shape" else "")
+        )
+
+
 def _check_mask(shape: Any, count: int, where: str) -> None:
     mask = shape.get("mask")
     if mask is None and shape.get("train_mask") is not None:
