@@ -1,3 +1,5 @@
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -94,8 +96,7 @@ def test_fit_on_a_folder_of_meshes(cotan, task, tmp_path):
     )
     assert out.returncode == 0
     assert "test_accuracy" in out.stdout
-    number = 1 if task == "classify" else 2
-    assert f"{number} files were skipped" in out.stderr
+    assert ("1 file was skipped" if task == "classify" else "2 files were skipped") in out.stderr
     assert "4.off: " in out.stderr
 
 
@@ -143,11 +144,13 @@ FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out",
         (["compute", "MESH", "spectrum", "-o", "k"], "expected NAME=VALUE"),
         (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
         (["show", "specral"], "Did you mean 'spectral'"),
-        (["list", "layrs"], "unknown kind"),
+        (["list", "layrs"], "unknown kind or name 'layrs'. Did you mean 'layer'"),
+        (["compute", "MESH", "spectrum", "-o", "k=x"], "option k='x' of operator 'spectrum': expected a number"),
+        (["cache", "--prune", "--node", "spectrm"], "unknown node in the store 'spectrm'"),
         (["cache", "--keep", "3"], "--node and --keep say what --prune removes"),
         ([*FIT, "-o", "width=wide"], "width='wide'"),
-        ([*FIT, "-o", "dropout=2"], "dropout=2: dropout probability has to be between 0 and 1"),
-        ([*FIT, "-d", "nodes=many"], "dataset 'blocks': '<' not supported between"),
+        ([*FIT, "-o", "dropout=2"], "dropout=2: ValueError: dropout probability has to be between 0 and 1"),
+        ([*FIT, "-d", "nodes=many"], "nodes='many'"),
     ],
 )
 def test_bad_words_are_one_message_and_exit_2(cotan, arguments, message, mesh, tmp_path, monkeypatch):
@@ -210,3 +213,36 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     drawn = trimesh.load(tmp_path / "one.ply", process=False)
     assert drawn.visual.kind == "vertex"
     assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)
+
+
+def test_list_says_all_of_a_name(cotan):
+    out = cotan("list", "folder").stdout
+    assert "Arguments:\n    root: the folder." in out
+    assert "options: root='', seed=0, val=0.0, test=0.2, per='', votes=True\n" in out
+    out = cotan("list", "spectral").stdout
+    assert "needs: spectrum, mass\noptions: k=64\n" in out
+    assert "cotan list stack" in out
+
+
+def test_what_cotan_did_not_expect_is_one_line_too(cotan, mesh, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("boom\nand more")
+
+    monkeypatch.setattr("cotan.files.read", broken)
+    monkeypatch.delenv("COTAN_DEBUG", raising=False)
+    out = cotan("compute", mesh, "mass")
+    assert out.returncode == 1
+    assert re.fullmatch(r"error: RuntimeError: boom \(.*test_cli.py:\d+\)\. cotan did not .*\n", out.stderr)
+    monkeypatch.setenv("COTAN_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["cotan", "compute", str(mesh), "mass"])
+    with pytest.raises(RuntimeError, match="boom"):
+        main()
+
+
+def test_a_terminal_without_accents_still_says_the_rest(tmp_path):
+    name = tmp_path / "é.off"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    out = subprocess.run(
+        [sys.executable, "-m", "cotan", "inspect", str(name)], capture_output=True, text=True, env=environment
+    )
+    assert (out.returncode, out.stderr) == (2, f"error: no file {tmp_path}/?.off\n")

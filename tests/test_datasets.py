@@ -136,3 +136,35 @@ def test_too_few_shapes_for_a_val():
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.rand(1, 3))], task="regress").with_val()  # no mask parts its numbers
+
+
+def test_a_pyg_dataset_of_one_graph_with_masks():
+    graph = cotan.load_dataset("blocks", nodes=30, classes=2).train[0].clone()
+    del graph["mask"]
+    for i, split in enumerate(("train", "val", "test")):
+        graph[f"{split}_mask"] = torch.arange(30) % 3 == i
+
+    class One(torch.utils.data.Dataset):  # as PyG's datasets are
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, _):
+            return graph
+
+    for given in ([graph], One()):
+        splits = as_splits(given)
+        assert [int(split[0].mask.sum()) for split in (splits.train, splits.val, splits.test)] == [10, 10, 10]
+    with pytest.raises(cotan.CotanError, match=r"got a list: cut it, cotan.Splits\(train=data"):
+        as_splits([graph, graph])
+
+
+def test_a_reader_that_fails_is_named(monkeypatch):
+    from cotan import registry
+
+    def broken():
+        raise EOFError("ran out")
+
+    monkeypatch.setitem(registry._state.definitions, ("dataset", "broken"), [])
+    cotan.dataset("broken")(broken)
+    with pytest.raises(cotan.CotanError, match="dataset 'broken': EOFError: ran out"):
+        cotan.load_dataset("broken")

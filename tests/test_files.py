@@ -240,3 +240,25 @@ def test_the_teapots_seams_are_welded(real_data):
         teapot = cotan.read(real_data / "meshes" / "hard" / "teapot.obj")
     assert (teapot.num_nodes, teapot.face.shape[1]) == (3241, 6320)
     assert cotan.compute(teapot, "mesh_report")["duplicate_vertices"] == 0
+
+
+CORNER = "3 {faces} 0\n0 0 0\n1 0 0\n0 1 0\n"
+
+
+def test_an_off_file_without_its_word(tmp_path):
+    (tmp_path / "a.off").write_text(CORNER.format(faces=1) + "3 0 1 2\n")
+    assert cotan.read(tmp_path / "a.off").face.T.tolist() == [[0, 1, 2]]
+    (tmp_path / "a.off").write_text(CORNER.format(faces=2) + "3 0 1 2\n")
+    with pytest.raises(cotan.CotanError, match="ends after 1 of its 2 faces"):
+        cotan.read(tmp_path / "a.off")
+
+
+def test_faces_of_two_corners_are_left_out_and_said(tmp_path):
+    (tmp_path / "a.off").write_text("OFF\n" + CORNER.format(faces=3) + "2 0 1\n3 0 1 2\n1 2\n")
+    with pytest.warns(cotan.MeshWarning, match="2 faces of fewer than three corners are left out"):
+        assert cotan.read(tmp_path / "a.off").face.T.tolist() == [[0, 1, 2]]
+
+
+def test_a_gml_graph_without_labels(tmp_path):
+    (tmp_path / "g.gml").write_text("graph [ node [ id 0 ] node [ id 1 ] edge [ source 0 target 1 ] ]")
+    assert cotan.read(tmp_path / "g.gml").edge_index.tolist() == [[0, 1], [1, 0]]

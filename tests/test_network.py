@@ -4,6 +4,7 @@ from torch import nn
 from torch_geometric.data import Batch, Data
 
 import cotan
+from cotan.nodes import sources_of
 
 
 class Two(cotan.Network):
@@ -169,14 +170,11 @@ def test_many_features_stand_side_by_side_in_the_order_given(tetrahedron):
 def test_a_batch_of_pyg_is_not_taken_for_one_shape(tetrahedron):
     batch = Batch.from_data_list([tetrahedron] * 3)
     model = cotan.create_model("linear", 3, 2)
-    for act in (
-        lambda: cotan.apply(model, batch),
-        lambda: cotan.predict(model, batch),
-        lambda: cotan.compute(batch, "mass"),
-    ):
-        with pytest.raises(cotan.CotanError, match=r"a batch of 3 shapes would be taken for one: .*to_data_list\(\)"):
-            act()
-    assert cotan.apply(model, batch.to_data_list()).shape == (3, 2)
+    with pytest.raises(cotan.CotanError, match=r"compute takes one shape, .*got a DataBatch"):
+        cotan.compute(batch, "mass")
+    with pytest.raises(cotan.CotanError, match=r"a batch of 3 shapes would be taken for one: .*to_data_list\(\)"):
+        cotan.make_plan({"mass": "mass"}, sources_of(batch))
+    assert torch.equal(cotan.apply(model, batch), cotan.apply(model, batch.to_data_list()))
 
 
 def test_a_graph_without_features_is_told_what_else_there_is():
@@ -188,3 +186,37 @@ def test_a_graph_without_features_is_told_what_else_there_is():
         cotan.apply(cotan.create_model("gcn", 3, 2), graph)
     model = cotan.create_model("gcn", 16, 2, features="heat_kernel_signature")
     assert cotan.apply(model, graph).shape == (1, 2)
+
+
+class Pooled(cotan.Network):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.readout = cotan.create_layer("gcn", 3, 4), cotan.Readout(4, 2)
+
+    def forward(self, x, **nodes):
+        return self.feed(self.readout, self.feed(self.layer, x, nodes).relu(), nodes)
+
+
+def test_pygs_batches_are_the_list_of_their_shapes(sphere, tetrahedron):
+    net, batch = Pooled(), Batch.from_data_list([sphere, tetrahedron])
+    alone = [cotan.apply(net, shape) for shape in (sphere, tetrahedron)]
+    torch.testing.assert_close(cotan.apply(net, batch), torch.cat(alone))
+    nodes = cotan.inputs(net, batch)
+    x = torch.cat([cotan.compute(shape, "normalized_pos") for shape in (sphere, tetrahedron)])
+    torch.testing.assert_close(net(x, **nodes), torch.cat(alone))
+    with pytest.raises(cotan.CotanError, match=r"compute takes one shape, .* got a DataBatch"):
+        cotan.compute(batch, "mass")
+
+
+def test_a_network_that_hands_nothing_on_is_told():
+    class Deaf(Pooled):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(cotan.CotanError, match=r"Deaf.forward has no \*\*nodes to hand to its GCN, which needs"):
+        cotan.needs(Deaf())
+
+
+def test_a_constructor_that_fails_is_named_with_its_options():
+    with pytest.raises(cotan.CotanError, match=r"model 'stack' with .*dropout=2: ValueError"):
+        cotan.create_model("gcn", 3, 2, dropout=2)

@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 import cotan
-from cotan import registry
+from cotan import CotanError, registry
 
 
 @pytest.fixture
@@ -95,3 +95,30 @@ def test_a_cycle_is_named_with_its_path(scratch, tetrahedron):
 
     with pytest.raises(cotan.CotanError, match=r"'chicken' depends on itself: chicken -> egg -> chicken"):
         cotan.compute(tetrahedron, "chicken")
+
+
+def test_a_decorator_without_a_name_says_how_it_is_written(scratch):
+    class Mine(nn.Module): ...
+
+    for decorator, kind in ((cotan.layer, "layer"), (cotan.model, "model"), (cotan.dataset, "dataset")):
+        with pytest.raises(CotanError, match=rf"@cotan.{kind}\('mine'\)"):
+            decorator(Mine)
+
+
+def test_a_name_with_variants_takes_no_definition_that_is_none_of_them(scratch):
+    def mass(pos):
+        return pos[:, 0]
+
+    with pytest.raises(CotanError, match=r"'mass' is defined twice: .* told apart by kind=\.\.\."):
+        cotan.operator(mass)
+
+
+def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
+    with pytest.raises(CotanError, match=r"option k='x' of layer 'spectral': expected a number; the default is 64"):
+        cotan.create_layer("spectral", 3, 4, k="x")
+    with pytest.raises(CotanError, match=r"option k='x' of operator 'spectrum': expected a number"):
+        cotan.compute(tetrahedron, "spectrum", k="x")
+    with pytest.raises(CotanError, match="option residual='no' of model 'stack': expected true or false"):
+        cotan.create_model("gcn", 3, 4, residual="no")
+    with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
+        cotan.load_dataset("poses", per_class="x")

@@ -154,7 +154,10 @@ def test_an_earlier_run_is_put_aside(tmp_path):
 
 def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
     fit("linear", clouds(), out=tmp_path, **QUICK)
-    for augment, message in (("random_rotaton", "Did you mean 'random_rotation'"), ("normalized_pos", "is no domain")):
+    for augment, message in (
+        ("random_rotaton", "Did you mean 'random_rotation'"),
+        ("normalized_pos", "unknown augmentation"),
+    ):
         with pytest.raises(cotan.CotanError, match=message):
             fit("linear", clouds(), out=tmp_path, augment=augment, **QUICK)
     assert Run.load(tmp_path).status == "finished"
@@ -628,3 +631,48 @@ def test_a_device_that_is_not_there():
     if not torch.cuda.is_available():
         with pytest.raises(cotan.CotanError, match="there is none"):
             fit("linear", clouds(), **{**QUICK, "device": "cuda"})
+
+
+class Own(nn.Module):
+    """A module without a word about its task."""
+
+    def __init__(self, pooled=False):
+        super().__init__()
+        self.linear, self.pooled = nn.Linear(4, 3), pooled
+
+    def forward(self, x, batch):
+        y = self.linear(x)
+        return y.mean(0, keepdim=True) if self.pooled else y
+
+
+def test_a_module_of_ones_own_does_the_datasets_task():
+    splits = cotan.load_dataset("blocks", nodes=60, features=4, classes=3)
+    run = fit(Own(), splits, **QUICK)
+    assert run.model.task == "label"
+    assert evaluate(run, splits)["accuracy"] == pytest.approx(run.metrics["test_accuracy"])
+    assert predict(run, splits.test[0]).label.shape == (60,)
+
+
+def test_an_output_of_another_shape_is_named():
+    with pytest.raises(
+        cotan.CotanError, match=r"Own gives \(1, 3\) for a batch with 60 targets, one a vertex; expected \(60,"
+    ):
+        fit(Own(pooled=True), cotan.load_dataset("blocks", nodes=60, features=4), **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"Own gives 3 classes, and there are targets up to 3"):
+        fit(Own(), cotan.load_dataset("blocks", nodes=60, features=4, classes=4), **QUICK)
+
+
+def test_an_unknown_augmentation_leaves_the_earlier_run_where_it_is(tmp_path):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown augmentation 'rotate'.* There is: random_jitter, random_rotation"
+    ):
+        (tmp_path / "run.json").write_text("{}")
+        fit("mlp", clouds(), out=tmp_path, augment=("rotate",), **QUICK)
+    assert not (tmp_path / "earlier-1").exists()
+
+
+def test_evaluate_takes_a_runs_folder(tmp_path):
+    run = fit("mlp", clouds(), out=tmp_path, **QUICK)
+    assert evaluate(tmp_path, clouds()) == evaluate(run, clouds())
+    with pytest.raises(cotan.CotanError, match="expected a model, a Run or a run's folder, got int"):
+        evaluate(3, clouds())

@@ -30,8 +30,8 @@ def folder(
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
             is "classify"; so it is with folders train and test that have one for each class. With the meshes in train and
-            test, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy, beside it,
-            in ROOT/seg or in ROOT/labels.
+            test, in shapes, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy,
+            beside it, in ROOT/seg, ROOT/labels or ROOT/gt.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
             in which they appear over the faces. Vertices are those of the file: none are merged.
@@ -53,6 +53,9 @@ def folder(
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
+    shapes = where / "shapes"
+    if shapes.is_dir() and _meshes(shapes) and any((where / name).is_dir() for name in FOLDERS):  # as COSEG has it
+        return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
     if inner:  # ROOT/SPLIT/CLASS
         pairs = [
             (path.name, (file, SPLITS[p.name.lower()])) for p in inner for path in _folders(p) for file in _meshes(path)

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot, pad
 import cotan
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
-FOLDERS = ("seg", "labels")
+FOLDERS = ("seg", "labels", "gt")
 MOST = 1000  # classes: numbers far beyond are not those of classes
 PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
@@ -92,13 +92,13 @@ def read_mesh(path: Path, *, weld: bool = True) -> Any:
 
 
 def label_file(mesh: Path, root: Path) -> Path:
-    """NAME.eseg, .seg, .txt or .npy: beside the mesh, in ROOT/seg or in ROOT/labels."""
+    """NAME.eseg, .seg, .txt or .npy: beside the mesh, in ROOT/seg, ROOT/labels or ROOT/gt."""
     for folder in (mesh.parent, *(root / name for name in FOLDERS)):
         for suffix in SUFFIXES:
             if (folder / f"{mesh.stem}{suffix}").is_file():
                 return folder / f"{mesh.stem}{suffix}"
     raise cotan.CotanError(
-        f"{mesh} has no labels: expected {mesh.stem}{', '.join(SUFFIXES)} beside it, in {root}/seg or {root}/labels"
+        f"{mesh} has no labels: expected {mesh.stem}{', '.join(SUFFIXES)} beside it, in {root}/seg, labels or gt"
     )
 
 

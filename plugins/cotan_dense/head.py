@@ -16,7 +16,7 @@ class Head(nn.Module):
         self.readout = cotan.Readout(in_dim, out_dim, task=task, kind=kind)
 
     def forward(self, h: Tensor, batch: Tensor, ptr: Tensor, flattened: bool) -> Tensor:
-        return self.readout.linear(h) if flattened else self.readout(h, batch, len(ptr) - 1)
+        return self.readout.linear(h) if flattened else self.readout(h, batch, ptr)
 
 
 def flatten(x: Tensor) -> tuple[Tensor, bool]:

@@ -87,9 +87,9 @@ class Pyramid(cotan.Network):
                 raise cotan.CotanError(f"pyramid: vertices={self.vertices}, but the coarsest graphs have {sizes}")
             x, batch = x.reshape(shapes, -1), torch.arange(shapes, device=x.device)
         if self.output is None:
-            y: Tensor = self.readout(self.dropout(x), batch, shapes)
+            y: Tensor = self.readout(self.dropout(x), batch, ptr)
             return y
-        return self.output(self.dropout(self.readout(x, batch, shapes).relu()))
+        return self.output(self.dropout(self.readout(x, batch, ptr).relu()))
 
 
 def placed(layer: nn.Module, domain: Any) -> nn.Module:

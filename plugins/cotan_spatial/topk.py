@@ -91,10 +91,10 @@ class TopKNetwork(nn.Module):
             x, adjacency, batch, kept = pool(fine, adjacency, batch, shapes)
             before.append((fine, matrix, kept))
             if self.readout.per == "shape":
-                readings.append(self.readout(self.dropout(x), batch, shapes))
+                readings.append(self.readout(self.dropout(x), batch, ptr))
         if self.readout.per == "shape":
             return torch.stack(readings).sum(0)
         for layer in self.back:
             fine, matrix, kept = before.pop()
             x = layer(matrix @ fine.index_add(0, kept, x)).relu()
-        return self.readout(self.dropout(x), batch, shapes)
+        return self.readout(self.dropout(x), batch, ptr)

@@ -172,5 +172,5 @@ class DiffusionNet(cotan.Network):
         x = self.lift(x)
         for block in self.blocks:
             x = self.feed(block, x, nodes)
-        out: Tensor = self.readout(x, batch, len(ptr) - 1)
+        out: Tensor = self.readout(x, batch, ptr)
         return out

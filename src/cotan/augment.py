@@ -7,12 +7,15 @@ Each shape moves in its own way: the generator is seeded with `seed` and with th
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .registry import operator
+from .errors import unknown
+from .nodes import Request, as_node
+from .registry import all_definitions, operator
 
 
 @operator(augments="rigid", gives=("pos", "normal"))
@@ -45,6 +48,14 @@ def random_jitter(pos: Tensor, *, seed: int = 0, size: float = 0.01) -> Any:
     extent = (pos.amax(0) - pos.amin(0)).norm().detach()
     noise = torch.randn(pos.shape, generator=_generator(pos, seed), dtype=torch.float64)
     return _moved(pos + size * extent * noise.to(pos))
+
+
+def check_augment(requests: Iterable[Request]) -> None:
+    """Raise for what is no augmentation."""
+    there = sorted({d.name for d in all_definitions() if d.kind == "operator" and d.augments})
+    for request in map(as_node, requests):
+        if request.name not in there:
+            raise unknown("augmentation", request.name, there)
 
 
 def _generator(pos: Tensor, seed: int) -> torch.Generator:

@@ -255,8 +255,12 @@ class Augmented:
         return prepared
 
 
+def task_of(model: nn.Module, default: str = "classify") -> str:
+    """The task that a model was made for; a module of the caller's own says it by an attribute `task`, or `fit` does."""
+    return str(getattr(model, "recipe", {}).get("task") or getattr(model, "task", default))
+
+
 def per_of(model: nn.Module) -> str:
     """Whether a model's task wants a target per shape or per vertex."""
-    task = getattr(model, "recipe", {}).get("task", "classify")
-    per: str = registry.lookup("task", task).target.per
+    per: str = registry.lookup("task", task_of(model)).target.per
     return per

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +25,10 @@ app = typer.Typer(
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", "-o", metavar="NAME=VALUE", help="An option of the node, model or dataset; repeat for more."
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        help="An option of the node or model (see: cotan list NAME); repeat for more.",
     ),
 ]
 
@@ -30,6 +36,9 @@ Options = Annotated[
 def main() -> None:
     """Run the command line: one clear message and exit status 2 for bad input."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without accents still says the rest
     try:
         app()
     except BrokenPipeError:
@@ -37,26 +46,47 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except ValueError as reason:
+    except OSError as reason:
+        where = f"{reason.filename}: {reason.strerror}" if reason.filename else str(reason)
+        print(f"error: {where}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as reason:
         from .errors import CotanError
 
-        if not isinstance(reason, CotanError):
+        if isinstance(reason, CotanError):
+            print(f"error: {reason}", file=sys.stderr)
+            sys.exit(2)
+        if os.environ.get("COTAN_DEBUG"):
             raise
-        print(f"error: {reason}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as reason:
-        print(f"error: {reason}", file=sys.stderr)
-        sys.exit(2)
+        *_, last = traceback.extract_tb(reason.__traceback__)
+        first_line = (str(reason).splitlines() or [""])[0]
+        print(
+            f"error: {type(reason).__name__}: {first_line} ({last.filename}:{last.lineno}). cotan did not expect this: "
+            "COTAN_DEBUG=1 before the command shows how it came to be",
+            file=sys.stderr,
+        )
+        sys.exit(1)
 
 
-@app.command("list", epilog="Example: cotan list layer")
+@app.command("list", epilog="Example: cotan list layer, or cotan list folder")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all")] = "all",
+    kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all; or a name")] = "all",
 ) -> None:
-    """List what is registered, with a line on each."""
+    """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
+    from .errors import unknown
 
+    found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
+    if found_kinds:
+        for each in found_kinds:
+            for definition in registry.variants(each, kind):
+                _describe(definition)
+        return
     kinds = registry.KINDS if kind == "all" else (kind.removesuffix("s"),)
+    if kinds[0] not in registry.KINDS:
+        raise unknown(
+            "kind or name", kind, {*registry.KINDS, *(name for k in registry.KINDS for name in registry.names(k))}
+        )
     for each in kinds:
         found = registry.names(each)
         width = max(map(len, found), default=0)
@@ -68,6 +98,25 @@ def list_names(
             print(f"  {name:<{width}}  {line}".rstrip())
     for name, reason in registry.failures().items():
         print(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
+
+
+def _describe(definition: Any) -> None:
+    """A definition's equation, what it needs and its options; a layer's stack has the options of `stack` too."""
+    import inspect as python
+
+    from . import registry
+
+    variant = "".join(f" {key}={value}" for key, value in definition.variant.items())
+    print(f"{definition.kind} {definition.name}{variant}  ({definition.origin})\n")
+    print((python.getdoc(definition.target) or "").strip() + "\n")
+    needs = [name for name in definition.inputs if name != "x"]
+    if needs:
+        print(f"needs: {', '.join(needs)}")
+    options = registry.shown_options(definition)
+    print("options: " + (", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"))
+    if definition.kind == "layer" and not registry.has("model", definition.name):
+        print("as a model, also those of the stack of it: cotan list stack")
+    print()
 
 
 def _first_line(target: Any) -> str:
@@ -234,7 +283,10 @@ def fit(
     patience: Whole = None,
     option: Options = None,
     dataset_option: Annotated[
-        list[str] | None, typer.Option("--dataset-option", "-d", metavar="NAME=VALUE", help="An option of the dataset.")
+        list[str] | None,
+        typer.Option(
+            "--dataset-option", "-d", metavar="NAME=VALUE", help="An option of the dataset (see: cotan list NAME)."
+        ),
     ] = None,
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
@@ -270,7 +322,9 @@ def fit(
     for path, reason in splits.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     if splits.skipped:
-        print(f"{len(splits.skipped)} files were skipped", file=sys.stderr)
+        print(
+            f"{len(splits.skipped)} {'files were' if len(splits.skipped) > 1 else 'file was'} skipped", file=sys.stderr
+        )
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **_options(option))
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
@@ -303,7 +357,8 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, as fit leaves it.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
     out: Annotated[
-        Path | None, typer.Option(help="For labels per vertex: the coloured mesh (.ply); of several, a folder.")
+        Path | None,
+        typer.Option(help="For labels per vertex: the coloured mesh, else FILE.labels.ply here; of several, a folder."),
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
@@ -328,12 +383,12 @@ def predict(
             print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
         else:
             target = (
-                (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else file.with_suffix(".labels.ply")
+                (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
             )
             write(data, target, colors=label_colors(found.label))
             count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
             names = found.classes or [str(i) for i in range(len(count))]
-            print(f"{file}: " + ", ".join(f"{name} {n}" for name, n in zip(names, count) if n))
+            print(f"{file}: " + ", ".join(f"{name} at {n} vertices" for name, n in zip(names, count) if n))
             print(f"  labels: {target}")
 
 
@@ -382,6 +437,10 @@ def cache(
         from .errors import CotanError
 
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
+    if node and node not in kept.summary():
+        from .errors import unknown
+
+        raise unknown("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
         print(f"removed {count} entries, {_size(size)}")

@@ -135,6 +135,8 @@ def load_dataset(
             raise
         except (TypeError, ValueError, OSError) as reason:
             raise CotanError(f"dataset {name!r}: {reason}") from reason
+        except Exception as reason:  # a reader of broken files, or a stranger's, may raise anything
+            raise CotanError(f"dataset {name!r}: {type(reason).__name__}: {reason}") from reason
         if key is not None:
             _keep(key, found)
     found.name, found.options = name, {k: v for k, v in options.items() if k not in SPREAD}
@@ -153,8 +155,10 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         found: Splits = load_dataset(dataset)
         return found
 
-    if hasattr(dataset, "_store") and dataset.get("train_mask") is not None:
-        return _by_masks(dataset, name or "own data")
+    listed: Any = dataset if isinstance(dataset, torch.utils.data.Dataset | list) else ()
+    one = listed[0] if len(listed) == 1 else dataset
+    if hasattr(one, "_store") and one.get("train_mask") is not None:
+        return _by_masks(one, name or "own data")
 
     def get(key: str, default: Any = None) -> Any:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
@@ -163,6 +167,7 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         raise CotanError(
             "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
             f"val_mask and test_mask; got a {type(dataset).__name__}"
+            + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if hasattr(dataset, "__getitem__") else "")
         )
     lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(

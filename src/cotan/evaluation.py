@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
-from .values import cast, collate, digest, is_live, move, size_of, uncollate
+from .values import cast, check_storable, collate, digest, is_live, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
 LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
@@ -191,12 +192,16 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     start = time.perf_counter()
     try:
         value = (function or step.definition.target)(**inputs, **step.options)
-        if isinstance(value, dict):  # a record, as it will come from the store
-            value = json.loads(json.dumps(value))
     except CotanError:
         raise
     except Exception as reason:
         raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}") from reason
+    try:
+        check_storable(value if function is None else value[0])
+    except CotanError as reason:
+        raise CotanError(f"node {step.label!r} gives {reason}") from None
+    if isinstance(value, dict):  # a record, as it will come from the store
+        value = json.loads(json.dumps(value))
     return value, time.perf_counter() - start
 
 
@@ -358,6 +363,8 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
             f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
         )
     wanted = [as_node(r) for r in request] if several else [node(request, **options)]
+    if isinstance(data, list | tuple | str | os.PathLike) or hasattr(data, "to_data_list"):
+        raise CotanError(f"compute takes one shape, a Data as cotan.read(path) gives; got a {type(data).__name__}")
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data, wider=plan.wider)
     values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}

@@ -138,7 +138,11 @@ def _read_graph(path: Path, suffix: str) -> Any:
         elif suffix == ".mtx":
             matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
         else:
-            reader = {".graphml": networkx.read_graphml, ".gml": networkx.read_gml, ".edgelist": networkx.read_edgelist}
+            reader = {
+                ".graphml": networkx.read_graphml,
+                ".gml": lambda file: networkx.read_gml(file, label="id"),
+                ".edgelist": networkx.read_edgelist,
+            }
             graph = reader[suffix](path)
             if graph.number_of_nodes() == 0:
                 raise CotanError(f"{path} has no nodes")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CotanError
+from .errors import CotanError, MeshWarning
 
 HEADER = 2**16  # bytes of a file within which its header ends
 STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
@@ -55,7 +55,11 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         )
     face = torch.tensor(np.asarray(getattr(mesh, "faces", [])), dtype=torch.long).reshape(-1, 3).T.contiguous()
     stated = re.search(STATED[kind], header) if kind in STATED else None
-    if stated and face.shape[1] < int(stated[1]):
+    small = _small_faces(path) if stated and kind == ".off" and 0 < face.shape[1] < int(stated[1]) else 0
+    if small:
+        text = f"{path}: {small} faces of fewer than three corners are left out"
+        warnings.warn(text, MeshWarning, stacklevel=4)
+    if stated and face.shape[1] + small < int(stated[1]):
         raise CotanError(
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
@@ -65,8 +69,8 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
 def _check_whole(path: Path) -> None:
     """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
     text = _text(path)
-    # Some of ModelNet have no line break after OFF.
-    head = re.match(r"\s*(?:ST)?C?N?OFF\s*(\d+)\s+(\d+).*\n", text) or re.match(
+    # Some of ModelNet have no line break after OFF; the word may be left out.
+    head = re.match(r"\s*(?:(?:ST)?C?N?OFF)?\s*(\d+)\s+(\d+).*\n", text) or re.match(
         r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
     )
     if head is not None:
@@ -120,12 +124,20 @@ def _polygons(path: Path, header: bytes) -> Any:
         return None
 
 
+def _small_faces(path: Path) -> int:
+    """How many faces of an OFF file are points or sides, which some exporters write."""
+    try:
+        return sum(len(face) < 3 for face in _off(path)[1])
+    except (ValueError, LookupError):
+        return 0
+
+
 def _off(path: Path) -> tuple[Any, list[list[int]]]:
     """Vertices and faces of an OFF file, each on a line of its own; what follows them there (colours) is left out."""
-    lines = [line.split() for line in _text(path).split("OFF", 1)[1].splitlines() if line.strip()]
+    lines = [line.split() for line in _text(path).split("OFF", 1)[-1].splitlines() if line.strip()]
     count, polygons = int(lines[0][0]), int(lines[0][1])
     faces = lines[1 + count : 1 + count + polygons]
     vertices = np.array([line[:3] for line in lines[1 : 1 + count]], dtype=np.float64)
-    if len(vertices) != count:
+    if len(vertices) != count or any(len(face) <= int(face[0]) for face in faces):
         raise ValueError
     return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces]

@@ -72,10 +72,20 @@ def needs(module: nn.Module) -> dict[str, Node]:
         for child in _members(module):
             for wanted in needs(child).values():
                 known = out.get(wanted.key)
+                if wanted.key not in names and not _takes_more(module):
+                    raise CotanError(
+                        f"{type(module).__qualname__}.forward has no **nodes to hand to its {type(child).__qualname__}, "
+                        f"which needs {wanted.key}"
+                    )
                 if known is None or known.optional:
                     out[wanted.key] = wanted
             child._wires = _wire(child)  # type: ignore[assignment]
     return out
+
+
+def _takes_more(module: nn.Module) -> bool:
+    parameters = inspect.signature(type(module).forward).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def on_domain(module: nn.Module, domain: Request) -> nn.Module:
@@ -168,7 +178,9 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
         raise
     except (TypeError, ValueError, RuntimeError) as reason:  # an option of another type, or out of torch's range
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise CotanError(f"{definition.kind} {definition.name!r} with {given or 'no options'}: {reason}") from reason
+        raise CotanError(
+            f"{definition.kind} {definition.name!r} with {given or 'no options'}: {type(reason).__name__}: {reason}"
+        ) from reason
     return module
 
 
@@ -283,7 +295,12 @@ def join_features(features: Sequence[Tensor], signal: str = "vertex") -> Tensor:
 
 
 def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
-    """The nodes that a layer or model needs, for one shape or a list of shapes: `layer(x, **cotan.inputs(layer, data))`."""
+    """The nodes that a layer or model needs, for a shape, a list of shapes or PyG's `Batch`.
+
+    All but x, the signal: that is yours, and for a batch the shapes' under each other, as in `batch.pos`.
+
+    >>> layer(x, **cotan.inputs(layer, data))
+    """
     shapes = _shapes(data)
     plan = make_plan(needs(module), _common_sources(shapes))
     dtype, device = _place(module)
@@ -292,7 +309,9 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
 
 
 def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:
-    """Plan, nodes and forward in one call, for one shape or a list of shapes (a batch). `on` puts augmentations before it.
+    """Plan, nodes and forward in one call, for a shape, a list of shapes (a batch) or PyG's `Batch`.
+
+    `on` puts augmentations before it.
 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
@@ -317,6 +336,8 @@ def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
 
 
 def _shapes(data: Any) -> list[Any]:
+    if hasattr(data, "to_data_list"):  # PyG's Batch, as its DataLoader gives
+        data = data.to_data_list()
     shapes = list(data) if isinstance(data, list | tuple) else [data]
     if not shapes:
         raise CotanError("no shape given: expected a Data or a list of them")

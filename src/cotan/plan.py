@@ -259,6 +259,7 @@ class _Resolver:
             if name in definition.inputs and isinstance(value, Node | str):
                 replaced[name] = as_node(value)
             elif name in definition.options and not isinstance(value, Node):
+                registry.check_value(definition, name, value)
                 options[name] = value
             else:
                 what = f"option or input of node {definition.name!r}"

@@ -244,6 +244,8 @@ def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = 
 
 def dataset(name: str) -> Callable[[T], T]:
     """Register a function of keyword-only options that gives an object with `.train`, `.val` and `.test` (lists of Data)."""
+    if not isinstance(name, str):
+        raise CotanError(f"@cotan.dataset wants a name: @cotan.dataset({name.__name__.lower()!r})")
 
     def register(function: T) -> T:
         origin = _origin(function)
@@ -277,6 +279,9 @@ def task(name: str) -> Callable[[T], T]:
 
 
 def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
+    if not isinstance(name, str):
+        raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
+
     def register(cls: T) -> T:
         origin = _origin(cls)
         where = f"{kind} {name!r} ({origin})"
@@ -343,6 +348,12 @@ def _origin(target: Any) -> str:
 def _add(new: Definition) -> None:
     found = _state.definitions.setdefault((new.kind, new.name), [])
     for i, old in enumerate(found):
+        if bool(old.variant) != bool(new.variant):
+            told = ", ".join(sorted({key for each in (*found, new) for key in each.variant}))
+            raise CotanError(
+                f"{new.kind} {new.name!r} is defined twice: by {old.origin} and by {new.origin}. Variants of one name are "
+                f"told apart by {told}=..., which both have"
+            )
         if old.variant != new.variant:
             continue
         # A notebook cell run twice, or a module reloaded, defines the same thing again: the newer one stands.
@@ -449,9 +460,22 @@ def _check_kind(kind: str) -> None:
 
 
 def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
-    """Raise for an option that the definition does not take."""
-    if definition.open_options:
-        return
-    for name in options:
-        if name not in definition.options:
-            raise unknown(f"option of {definition.kind} {definition.name!r}", name, definition.options)
+    """Raise for an option that the definition does not take, and for text where it takes a number."""
+    for name, value in options.items():
+        if name in definition.options:
+            check_value(definition, name, value)
+        elif not definition.open_options:
+            raise unknown(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
+
+
+def check_value(definition: Definition, name: str, value: Any) -> None:
+    """Raise where an option is text and its default is a number, as of a slip on the command line."""
+    default = definition.options[name]
+    if isinstance(default, bool | int | float) and isinstance(value, str):
+        kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
+        raise CotanError(f"option {name}={value!r} of {definition.kind} {definition.name!r}: expected {kind}")
+
+
+def shown_options(definition: Definition) -> dict[str, Any]:
+    """Options and defaults that a person sets; `progress` is cotan's own business with a dataset."""
+    return {name: default for name, default in definition.options.items() if name != "progress"}

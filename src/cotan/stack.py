@@ -63,6 +63,9 @@ class Stack(Network):
         **options: Any,
     ):
         super().__init__()
+        for name, value in (("width", width), ("depth", depth)):
+            if not isinstance(value, int) or value < 1:
+                raise CotanError(f"{name}={value!r}, expected a positive whole number")
         definition = registry.lookup("layer", layer)
         if not definition.open_options:
             for name in (*options, *(last or ())):
@@ -73,8 +76,6 @@ class Stack(Network):
             raise unknown("activation", activation, ACTIVATIONS)
         if norm not in ("layer", "batch", "none"):
             raise unknown("norm", norm, ("layer", "batch", "none"))
-        if not isinstance(depth, int) or depth < 1:
-            raise CotanError(f"depth={depth!r}, expected a positive whole number")
         self.signal = definition.signal
         self.residual = residual
         if dropout and "dropout" in definition.options:
@@ -108,14 +109,16 @@ class Stack(Network):
             x = y
             if self.signal != "vertex" and i + 1 < len(self.layers):
                 x = _halve(x, self.signal)
-        out: Tensor = self.readout(x, batch, len(ptr) - 1)
+        out: Tensor = self.readout(x, batch, ptr)
         return out
 
 
-class Readout(nn.Module):
+class Readout(Network):
     """The output of a task: linear per vertex, or of the pooled shape.
 
-    Shape: x (V, C) with batch (V,) of `shapes` shapes, or (B, C, ...) -> (V, out_dim) or (B, out_dim).
+    Shape: x (V, C) with batch (V,) and ptr (B + 1,), or (B, C, ...) -> (V, out_dim) or (B, out_dim).
+
+    >>> self.feed(self.readout, x, nodes)  # in a network's forward; batch and ptr are nodes
     """
 
     def __init__(
@@ -131,12 +134,12 @@ class Readout(nn.Module):
         self.score = Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
         self.linear: nn.Module = Linear(in_dim, out_dim)
 
-    def forward(self, x: Tensor, batch: Tensor, shapes: int) -> Tensor:
+    def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
         if self.signal != "vertex":
             x = x.flatten(2)
             x = x.amax(2) if self.kind == "max" else x.sum(2) if self.kind == "sum" else x.mean(2)
         elif self.per == "shape":
-            x = pool(x, batch, shapes, self.kind, self.score(x) if self.score is not None else None)
+            x = pool(x, batch, len(ptr) - 1, self.kind, self.score(x) if self.score is not None else None)
         out: Tensor = self.linear(x)
         return out
 

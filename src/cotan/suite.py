@@ -84,7 +84,7 @@ class Suite:
             models=_entries(content.get("models"), "models", where),
             datasets=_entries(content.get("datasets"), "datasets", where),
             name=content.get("name", "suite"),
-            seeds=tuple(content.get("seeds", (0,))),
+            seeds=_seeds(content.get("seeds", (0,)), where),
             recipe=Recipe.of(content.get("recipe")),
             task=content.get("task"),
         )
@@ -140,6 +140,12 @@ class Suite:
         """A result's address: of all that it depends on, but for the versions."""
         parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), model.features, self.task]
         return digest([*parts, self.recipe_of(model, seed).record()])[:16]
+
+
+def _seeds(given: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(given, list | tuple):
+        raise CotanError(f"{where}: seeds={given!r}, expected a list of whole numbers, such as [0, 1, 2]")
+    return tuple(given)
 
 
 def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:

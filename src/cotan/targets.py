@@ -119,6 +119,24 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             )
 
 
+def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
+    """Raise where a model gives something else than an output for each target."""
+    wanted = f"({len(target)}, classes)" if task.categorical else f"{tuple(target.shape)}"
+    got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    right = isinstance(output, Tensor) and (
+        (output.ndim == 2 and len(output) == len(target)) if task.categorical else output.numel() == target.numel()
+    )
+    if not right:
+        raise CotanError(
+            f"{type(model).__qualname__} gives {got} for a batch with {len(target)} targets, one a {task.per}; expected "
+            f"{wanted}" + ("; cotan.Readout makes one of all vertices of a shape" if task.per == "shape" else "")
+        )
+    if task.categorical and len(target) and int(target.max()) >= output.shape[1]:
+        raise CotanError(
+            f"{type(model).__qualname__} gives {output.shape[1]} classes, and there are targets up to {int(target.max())}"
+        )
+
+
 def _check_mask(shape: Any, count: int, where: str) -> None:
     mask = shape.get("mask")
     if mask is None and shape.get("train_mask") is not None:

@@ -168,7 +168,7 @@ def check_operator(request: Request, **options: Any) -> Report:
         try:
             plan = make_plan({"value": wanted}, sources_of(data))
             step = plan.roots["value"]
-            value = _evaluation(data).value(step)
+            value = _first_value(step, data)
         except CotanError as reason:
             report.skipped[f"on a {first}"] = str(reason).splitlines()[0]
             continue
@@ -176,6 +176,7 @@ def check_operator(request: Request, **options: Any) -> Report:
             report.skipped[f"on a {first}"] = "a source there"
             continue
         tried += 1
+        _check_rows(value, step, data, first)
         _check_finite(value, f"on a {first}", report)
         again = _evaluation(data).value(step)
         _same(_bits(value), _bits(again), 0.0, f"determinism on a {first}", report)
@@ -206,6 +207,25 @@ def check_operator(request: Request, **options: Any) -> Report:
         _check_motions(variant, definition, report)
         _check_derivative(variant, report)
     return report
+
+
+def _check_rows(value: Any, step: Any, data: Any, where: str) -> None:
+    """A value declared per vertex has as many rows as there are vertices."""
+    if step.per == "vertex" and step.vertices_of is None and isinstance(value, Tensor) and step.index is None:
+        if value.ndim == 0 or len(value) != data.num_nodes:
+            raise AssertionError(
+                f"{step.label} on a {where}: declared per='vertex', but {tuple(value.shape)} for {data.num_nodes} vertices"
+            )
+
+
+def _first_value(step: Any, data: Any) -> Any:
+    """The step's value, of inputs that are seen to be as they were."""
+    evaluation = _evaluation(data)
+    inputs = {name: evaluation.value(parent) for name, parent in step.inputs.items()}
+    before = _copy(inputs)
+    value = evaluation.value(step)
+    _check_unchanged(before, inputs, step.label)
+    return value
 
 
 def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report: Report) -> None:
@@ -515,11 +535,44 @@ def _case(
     return _Case(data, plan, sample, x if layer else None)
 
 
+def _dtype_of(module: nn.Module) -> str:
+    return str(next((p.dtype for p in module.parameters()), torch.float64)).removeprefix("torch.")
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: map_tensors(lambda t: t.detach().clone(), value) for name, value in values.items()}
+
+
+def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], who: str) -> None:
+    """Inputs are shared between nodes and models: one that is changed in place is wrong for all others."""
+    for name, value in before.items():
+        if not all(torch.equal(a, b) for a, b in zip(_leaves(value), _leaves(after[name]), strict=True)):
+            raise AssertionError(f"{who} changes its input {name} in place; it is shared: work on a copy")
+
+
+def _leaves(value: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    map_tensors(lambda t: found.append(t) or t, value)  # type: ignore[func-returns-value]
+    return found
+
+
 def _run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
-    if "x" in values:
-        out = module(values["x"], **{name: v for name, v in values.items() if name != "x"})
-    else:
-        out = forward(module, values)
+    before = _copy(values)
+    try:
+        if "x" in values:
+            out = module(values["x"], **{name: v for name, v in values.items() if name != "x"})
+        else:
+            out = forward(module, values)
+    except (CotanError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as reason:
+        where = (
+            "; of a batch, vectors are block-diagonal: they know @ and .T alone"
+            if "BlockDiagonal" in str(reason)
+            else ""
+        )
+        raise AssertionError(
+            f"{type(module).__qualname__}.forward failed in {_dtype_of(module)}: {type(reason).__name__}: {reason}{where}"
+        ) from reason
+    _check_unchanged(before, values, f"{type(module).__qualname__}.forward")
     if not isinstance(out, Tensor):
         raise AssertionError(f"{type(module).__qualname__}.forward gives a {type(out).__name__}, expected a tensor")
     return out

@@ -280,8 +280,22 @@ def take_apart(value: Any, tensors: list[Tensor]) -> Any:
         return {"tuple": where, "parts": [take_apart(part, tensors) for part in value]}
     if _is_data(value):
         return {"data": {name: take_apart(value[name], tensors) for name in value.keys()}}
-    json.dumps(value)
+    check_storable(value)
     return {"record": value}
+
+
+def check_storable(value: Any) -> None:
+    """Raise for a value that is nothing of what crosses an edge of the graph."""
+    if isinstance(value, Tensor | Sparse | Spectrum) or _is_named_tuple(value) or _is_data(value):
+        return
+    try:
+        if value is None:
+            raise TypeError
+        json.dumps(value)
+    except TypeError:
+        raise CotanError(
+            f"a {type(value).__name__}, expected a tensor, Sparse, Spectrum, NamedTuple, Data, or numbers and text in a dict"
+        ) from None
 
 
 def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> Any:

@@ -216,3 +216,13 @@ def test_bodies(bodies):
         assert set(body.y.tolist()) == set(range(8))
         a, b = cotan.compute(body, "edge_index")
         assert (body.y[a] == body.y[b]).double().mean() > 0.85
+
+
+def test_the_layout_of_coseg(tmp_path):
+    for name in "abc":
+        put(tmp_path / "shapes" / f"{name}.obj")
+        put(tmp_path / "gt" / f"{name}.seg", "1\n2\n")
+    data = load(tmp_path, votes=False)
+    assert data.task == "label"
+    assert data.classes == ("1", "2")
+    assert [shape.y.tolist() for shape in data.train] == [[0, 1]] * 2

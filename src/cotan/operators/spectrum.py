@@ -15,8 +15,8 @@ from .eigen import eigenpairs, eigenpairs_of_many
 
 def first_pairs(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Callable[[Spectrum], Spectrum] | None:
     """A stored spectrum answers a smaller k, and a tolerance that is no tighter than its own."""
-    k = int(wanted["k"])
-    if stored["k"] < k or stored["tolerance"] > wanted["tolerance"]:
+    k = wanted["k"]
+    if not isinstance(k, int) or k < 1 or stored["k"] < k or stored["tolerance"] > wanted["tolerance"]:
         return None
     return lambda spectrum: spectrum.first(k)
 

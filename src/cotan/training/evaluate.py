@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..batching import Batch, Prepared, per_of, prepare
+from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
 from ..network import _place, forward
 from ..targets import check
+from .run import Run
 
 
 def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int = 16) -> dict[str, float]:
-    """Loss and the task's metrics of a model (or a run's) on a list of shapes, or on a split of a dataset.
+    """Loss and the task's metrics of a model, a `Run` or a run's folder on a list of shapes, or on a split of a dataset.
 
     >>> cotan.evaluate(run.model, cotan.load_dataset("poses"), split="rotated")
     {'loss': 0.31, 'accuracy': 0.92}
@@ -26,21 +28,25 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     For the task `match` on a dataset with a template, also the mean `geodesic_error` and the share `within_5_percent`, by
     distances along the template of which its diameter is 1.
     """
+    if isinstance(model, str | os.PathLike):
+        model = Run.load(model)
     model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
+    if not isinstance(model, nn.Module):
+        raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
     splits = None if isinstance(dataset, list | tuple) else as_splits(dataset)
     shapes = dataset if splits is None else splits.split(split)
     if not shapes:
         raise CotanError("there are no shapes to evaluate on")
-    recipe = getattr(model, "recipe", {"task": "classify"})
-    if "out_dim" in recipe:
-        check(Splits(train=[], test=list(shapes)), recipe["task"], recipe["out_dim"], train=False)
+    name = task_of(model)
+    if "out_dim" in (recipe := getattr(model, "recipe", {})):
+        check(Splits(train=[], test=list(shapes)), name, recipe["out_dim"], train=False)
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
     if not len(prepared):
         raise CotanError(prepared.refusals())
     training = model.training
     try:
-        task = registry.lookup("task", recipe["task"]).target
-        distances = splits.distances if splits is not None and recipe["task"] == "match" else None
+        task = registry.lookup("task", name).target
+        distances = splits.distances if splits is not None and name == "match" else None
         return over_all(score(model.eval(), task, prepared.batches(batch_size), distances=distances), prepared)
     finally:
         model.train(training)

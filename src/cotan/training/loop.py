@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..batching import Augmented, Batch, Prepared, per_of, prepare
+from ..augment import check_augment
+from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
 from ..network import _place
 from ..plan import make_plan
-from ..targets import check
+from ..targets import check, check_output
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score
@@ -42,7 +43,8 @@ def fit(
     """Trains a model; gives it with the weights of the epoch that is best on val.
 
     Arguments:
-        model: a module, or the name of a model or layer, made for the dataset with its default options.
+        model: a module, or the name of a model or layer, made for the dataset with its default options (others:
+            `cotan.model_for`). A module of your own is for the task that its attribute `task` says, else the dataset's.
         dataset: a name, `Splits`, or an object with .train .val .test. Without a val, it is cut from train by the seed.
         recipe: a `Recipe`, a mapping, or a TOML file; `overrides` replace some of its values.
         out: the run's folder; without it, nothing is written.
@@ -58,10 +60,12 @@ def fit(
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
         splits = as_splits(dataset)
-        task = getattr(model, "recipe", {}).get("task", splits.task)
         if isinstance(model, str):
             model = model_for(model, splits, seed=chosen.seed)
-        check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
+        task = task_of(model, splits.task)
+        if not hasattr(model, "recipe"):
+            model.task = task  # type: ignore[assignment]
+        check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
         splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
@@ -108,6 +112,7 @@ class _Fit:
             self.options["smoothing"] = self.recipe.label_smoothing
         self.augmented = None
         if self.recipe.augment:
+            check_augment(self.recipe.augment)
             moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
             self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
             make_plan({}, self.augmented.have, on=self.recipe.augment)  # met before an earlier run is put aside
@@ -175,7 +180,10 @@ class _Fit:
         count = 0
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
-            output, target = batch.counted(self.step(batch))
+            output = self.step(batch)
+            if batch.index is None and self.epoch == count == 0:
+                check_output(output, batch.target, self.run.model, self.task)
+            output, target = batch.counted(output)
             loss = self.task.loss(output, target, **self.options)
             self.fabric.backward(loss)
             self.optimizer.step()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..batching import per_of, prepare
+from ..batching import per_of, prepare, task_of
 from ..errors import CotanError
 from ..files import read
 from ..network import _place, forward
@@ -36,7 +36,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
 
     Arguments:
         model: a model, a `Run`, or a run's folder.
-        data: a `Data`, a file, or a list of these.
+        data: a `Data`, a file, a list of these, or PyG's `Batch`.
 
     >>> cotan.predict("runs/spectral", "mesh.off").name
     'dog'
@@ -48,11 +48,13 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         model, classes = model.model, model.classes
     if not isinstance(model, nn.Module):
         raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    if hasattr(data, "to_data_list"):
+        data = data.to_data_list()
     several = isinstance(data, list | tuple)
     shapes = [read(d) if isinstance(d, str | Path) else d for d in (data if several else [data])]
     if not shapes:
         return []
-    task = registry.lookup("task", getattr(model, "recipe", {}).get("task", "classify")).target
+    task = registry.lookup("task", task_of(model)).target
     training, device = model.training, _place(model)[1]
     model.eval()
     try:
