@@ -17,7 +17,7 @@ from cotan.nodes import node, sources_of
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
-from cotan.testing import _observe, _shape, another_device, check_operator, mixed_precision
+from cotan.testing import Nothing, _observe, _shape, another_device, check_operator, mixed_precision
 from cotan.training import loop
 from cotan.values import map_tensors, move
 from cotan.warming import warm
@@ -47,18 +47,6 @@ def same_there(request, data, tolerance=1e-7):
         assert ((here[0] - there[0]).abs() > tolerance).double().mean() < 1e-3
     else:
         torch.testing.assert_close(there, here, rtol=tolerance, atol=tolerance)
-
-
-class Nothing:
-    """A store that keeps nothing."""
-
-    def get(self, *_):
-        return None
-
-    put = get
-
-    def family(self, *_):
-        return []
 
 
 # --- operators --------------------------------------------------------------------------------------------------------

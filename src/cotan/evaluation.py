@@ -218,7 +218,7 @@ def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
         yield range(start, len(shapes))
 
 
-def quietly(group: Sequence[int]) -> AbstractContextManager[None]:
+def quietly(group: Sequence[Any]) -> AbstractContextManager[None]:
     """On one thread, if these are several small shapes: see `one_thread`."""
     return one_thread() if len(group) > 1 else nullcontext()
 
