@@ -246,3 +246,12 @@ def test_a_terminal_without_accents_still_says_the_rest(tmp_path):
         [sys.executable, "-m", "cotan", "inspect", str(name)], capture_output=True, text=True, env=environment
     )
     assert (out.returncode, out.stderr) == (2, f"error: no file {tmp_path}/?.off\n")
+
+
+def test_an_interrupted_command_says_so(cotan, mesh, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cotan.files.read", interrupted)
+    out = cotan("compute", mesh, "mass")
+    assert (out.returncode, out.stderr.split(";")[0]) == (130, "stopped")

@@ -43,9 +43,11 @@ def main() -> None:
         app()
     except BrokenPipeError:
         sys.exit(0)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        code = getattr(end, "code", 130)
+        if code == 130:  # typer turns Ctrl-C into an exit without a word
+            print("stopped; what was computed is in the store, a run goes on with --resume", file=sys.stderr)
+        sys.exit(code)
     except OSError as reason:
         where = f"{reason.filename}: {reason.strerror}" if reason.filename else str(reason)
         print(f"error: {where}", file=sys.stderr)
