@@ -1,7 +1,7 @@
 """Passes over signals, some rows at a time: what is made of these stays in the cache, and no signal is mapped for it.
 
 On a CPU each of torch's threads takes whole blocks, all steps of one by itself, and waits once a pass. Inside of torch the
-threads would meet at each step, and oneDNN's wait in a loop: on a busy processor 4 ms each, until the clock ends it.
+threads would meet at each step, and oneDNN's wait in a loop: where they share a processor 4 ms each, until the clock ends it.
 """
 
 from __future__ import annotations
