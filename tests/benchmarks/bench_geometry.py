@@ -96,7 +96,8 @@ def ours_with_the_store(meshes: list[Mesh]) -> None:
         cotan.inputs(cotan.create_layer("diffusion", 8, 8, k=64), [Data(pos=pos, face=face) for pos, face in meshes])
 
 
-def theirs_for_diffusion(pos: Tensor, face: Tensor) -> None:
+def theirs_for_diffusion(pos: Tensor, face: Tensor, published: bool) -> None:
+    """The published steps; its loop over vertices, or the leaner one above."""
     from potpourri3d import cotan_laplacian as by_potpourri
     from potpourri3d import vertex_areas
     from scipy.sparse import csc_array, diags_array
@@ -105,7 +106,34 @@ def theirs_for_diffusion(pos: Tensor, face: Tensor) -> None:
     laplacian = csc_array(by_potpourri(pos.numpy(), face.T.numpy(), denom_eps=1e-10))
     mass = vertex_areas(pos.numpy(), face.T.numpy())
     eigsh(laplacian + 1e-8 * diags_array(np.ones(len(pos))), 64, csc_array(diags_array(mass)), sigma=1e-8)
-    loop_over_vertices(pos, *tangents(pos, face))
+    (published_loop if published else loop_over_vertices)(pos, *tangents(pos, face))
+
+
+def published_loop(pos: Tensor, edges: Tensor, frames: Tensor) -> Any:
+    """The work of DiffusionNet's own loop, step for step: rows are filled, and entries collected, one at a time."""
+    from scipy.sparse import coo_array
+
+    offset = pos[edges[1]] - pos[edges[0]]
+    tangent = torch.stack([(offset * frames[edges[0], axis]).sum(-1) for axis in (0, 1)], -1)
+    ends, lists = edges.numpy(), [[] for _ in range(len(pos))]
+    for edge in range(ends.shape[1]):
+        source, target = ends[0, edge], ends[1, edge]
+        if source != target:
+            lists[source].append(edge)
+    rows, cols, values = [], [], []
+    for i, around in enumerate(lists):
+        u, difference, places = np.zeros((len(around), 2)), np.zeros((len(around), len(around) + 1)), [i]
+        for place, edge in enumerate(around):
+            places.append(ends[1, edge])
+            u[place] = tangent[edge]
+            difference[place, 0], difference[place, place + 1] = -1, 1
+        x, y = np.linalg.inv(u.T @ u + 1e-5 * np.eye(2)) @ u.T @ difference
+        weights = x + 1j * y
+        for place, j in enumerate(places):
+            rows.append(i)
+            cols.append(j)
+            values.append(weights[place])
+    return coo_array((np.array(values), (np.array(rows), np.array(cols))), shape=(len(pos), len(pos))).tocsc()
 
 
 def in_turn(repeats: int, *functions: Callable[[], Any]) -> Any:
@@ -144,21 +172,23 @@ def main() -> None:
         for clock, (ours, theirs) in zip(("processor", "wall"), seconds, strict=True):
             show(f"tangent gradient, {len(pos)} vertices, {clock} (differ by {difference:.0e})", ours, theirs)
 
-    meshes = small_meshes(90 if quick else 600)
+    meshes = small_meshes(180 if quick else 600)
     groups = [meshes[start : start + GROUP] for start in range(0, len(meshes) - GROUP + 1, GROUP)]
     times = [
         in_turn(
             1,
             lambda g=g: ours_for_diffusion(g),
             lambda g=g: ours_with_the_store(g),
-            lambda g=g: [theirs_for_diffusion(*mesh) for mesh in g],
+            lambda g=g: [theirs_for_diffusion(*mesh, published=True) for mesh in g],
+            lambda g=g: [theirs_for_diffusion(*mesh, published=False) for mesh in g],
         )
         for g in groups
     ]
     for clock, seconds in zip(("processor", "wall"), np.median(times[1:], axis=0) / GROUP, strict=True):
-        ours, stored, theirs = seconds
-        show(f"Laplacian, mass, 64 pairs, gradient of small meshes, {clock}", ours, theirs, "ms")
-        show(f"the same for a layer, as a batch, put in the store, {clock}", stored, theirs, "ms")
+        ours, stored, published, leaner = seconds
+        show(f"Laplacian, mass, 64 pairs, gradient of small meshes, {clock}", ours, published, "ms")
+        show("  put in the store, and as the batch that a layer takes", stored, published, "ms")
+        show("  beside a leaner loop over vertices than the published one", ours, leaner, "ms")
 
 
 if __name__ == "__main__":
