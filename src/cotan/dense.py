@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
-from .blocks import ROWS, by_blocks
+from .blocks import ROWS
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
 NARROW = 16  # columns below which MKL sums over rows more quickly
+AT_ONCE = 8 * 2039  # rows that `cross` takes, so that they stay in the cache; eight times a prime, as ROWS
 KNOWN = 32  # numbers of rows
 _known = set(ROWS)
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
@@ -80,7 +81,9 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def add_linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
     """y += x W^T + b in place, for a Function: no derivatives, and no second y, which is dearer to map than to fill."""
-    by_blocks(lambda rows: y[rows].add_(linear(x[rows], weight, bias)), x)
+    rows = MANY if y.device.type == "cpu" else max(1, len(y))
+    for part, some in zip(y.split(rows), x.split(rows), strict=True):
+        part += linear(some, weight, bias)
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
@@ -93,17 +96,12 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
     if a.shape[1] < NARROW or not pays(a, b):
         return a.T @ b
-    first, *rest = by_blocks(lambda rows: _cross(a[rows], b[rows]), a)
-    return sum(rest, first)
-
-
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    n = len(a) if len(a) in ROWS else len(a) - len(a) % STEP
-    if not n or torch.get_num_threads() > 1:  # those of oneDNN wait for each other in a loop: see `blocks`
-        return a.T @ b
+    # Whatever came before, so that numbers repeat.
+    n = len(a) if len(a) >= MANY or len(a) in ROWS else len(a) - len(a) % STEP
     size = (a.shape[1], b.shape[1], 1, 1)
-    y: Tensor = conv2d_weight(pixels(b[:n]), size, pixels(a[:n]), dilation=2)[:, :, 0, 0]
-    return y + a[n:].T @ b[n:]
+    each = zip(a[:n].split(AT_ONCE), b[:n].split(AT_ONCE), strict=True)
+    parts = [conv2d_weight(pixels(y), size, pixels(x), dilation=2)[:, :, 0, 0] for x, y in each]
+    return torch.stack([*parts, *([a[n:].T @ b[n:]] if n < len(a) else [])]).sum(0)
 
 
 def pixels(x: Tensor) -> Tensor:
