@@ -26,7 +26,7 @@ class Gradient(NamedTuple):
     y: Sparse
 
 
-@operator(invariant_to=("rigid",), many=True)
+@operator(invariant_to=("rigid",), version=2, many=True)
 def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: float = 0.0) -> Gradient:
     """g_i = argmin_g sum_j (f_j - f_i - <u_ij, g>)^2 + r |g|^2, u_ij the edge i -> j in i's tangent plane.
 
