@@ -33,6 +33,9 @@ Options = Annotated[
 ]
 
 
+STOPPED = 130  # the exit status after Ctrl-C
+
+
 def main() -> None:
     """Run the command line: one clear message and exit status 2 for bad input."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)  # type: ignore[assignment]
@@ -44,8 +47,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except (KeyboardInterrupt, SystemExit) as end:
-        code = getattr(end, "code", 130)
-        if code == 130:  # typer turns Ctrl-C into an exit without a word
+        code = getattr(end, "code", STOPPED)
+        if code == STOPPED:  # typer turns Ctrl-C into an exit without a word
             print("stopped; what was computed is in the store, a run goes on with --resume", file=sys.stderr)
         sys.exit(code)
     except OSError as reason:
@@ -332,6 +335,8 @@ def fit(
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
     print("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     print(f"run: {out}")
+    if run.status == "stopped":
+        sys.exit(STOPPED)
 
 
 @app.command(epilog="Example: cotan bench suites/demo.toml --out runs/demo")
@@ -349,6 +354,8 @@ def bench(
     table = run(Suite.read(suite).only(model or (), seed or ()), out=out)
     table.show()
     print(f"report: {write_report(table)}")
+    if table.stopped:
+        sys.exit(STOPPED)
     done = {(row["dataset"], row["model"]) for row in table.rows}
     if any((dataset, model) not in done for dataset, model, _, _ in table.failures):
         sys.exit(1)  # a stress variant that a model cannot take is an empty cell, not a failure of the suite
