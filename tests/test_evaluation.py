@@ -5,7 +5,7 @@ import trimesh
 from torch_geometric.data import Data
 
 import cotan
-from cotan.batching import prepare
+from cotan.batching import Augmented, prepare
 from cotan.evaluation import Evaluation, evaluate_together, groups
 from cotan.nodes import sources_of
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
@@ -141,13 +141,27 @@ def test_pairs_of_many_are_those_of_each():
         eigenpairs_of_many(matrices, masses, 0)
 
 
-def test_an_operator_that_is_not_what_many_says_fails_the_check():
+def test_an_operator_that_is_not_what_many_says_fails_the_check(scratch):
     @cotan.operator("share_of_all", per="vertex", many=True)
     def share_of_all(pos):
         return pos / pos.abs().sum()
 
-    try:
-        with pytest.raises(AssertionError, match="several shapes at once"):
-            cotan.testing.check_operator("share_of_all")
-    finally:
-        cotan.registry._state.definitions.pop(("operator", "share_of_all"))
+    with pytest.raises(AssertionError, match="several shapes at once"):
+        cotan.testing.check_operator("share_of_all")
+
+
+def test_what_moved_in_an_epoch_is_let_go_after_it(fresh_store):
+    every = shapes()[:3]
+    for shape in every:
+        shape.y = torch.tensor([0])
+    model = cotan.create_model("diffusion", 3, 2, width=4, depth=1, k=8)
+    augmented = Augmented(model, every, ["random_rotation"], "shape")
+
+    def held():
+        augmented.epoch(held.epoch)
+        held.epoch += 1
+        return [(len(evaluation.full), len(evaluation.cut)) for evaluation in augmented.evaluations]
+
+    held.epoch = 0
+    held()
+    assert held() == held()

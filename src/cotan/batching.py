@@ -248,9 +248,7 @@ class Augmented:
                 for evaluation in evaluations:
                     sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
                     _add(prepared, sample, evaluation.data, self.per, evaluation)
-                    for step in plan.steps:
-                        if step.transient:
-                            evaluation.full.pop(step.identity, None)
+                    evaluation.forget(step for step in plan.steps if step.transient)
         self.packing.write()
         return prepared
 

@@ -116,6 +116,12 @@ class Evaluation:
             self.store.put(f"{address}-{_short(dtype)}", value, entry)
         return value
 
+    def forget(self, steps: Iterable[Step]) -> None:
+        """Lets go of the values of steps, in every dtype."""
+        gone = {step.identity for step in steps}
+        self.full = {identity: value for identity, value in self.full.items() if identity not in gone}
+        self.cut = {key: value for key, value in self.cut.items() if key[0] not in gone}
+
     def lacking(self, roots: Iterable[Step], dtype: torch.dtype) -> dict[str, torch.dtype]:
         """The steps (their identities) that have to be computed for the values of some, and in which dtype each is kept."""
         out: dict[str, torch.dtype] = {}
