@@ -30,6 +30,17 @@ def fresh_store(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def scratch():
+    """Definitions made in a test are gone after it."""
+    from cotan import registry
+
+    registry.load()
+    before = {key: list(found) for key, found in registry._state.definitions.items()}
+    yield
+    registry._state.definitions = before
+
+
+@pytest.fixture
 def gpu():
     """The GPU, or where there is none, one that is pretended while the test runs."""
     from cotan.testing import another_device

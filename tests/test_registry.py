@@ -2,16 +2,7 @@ import pytest
 from torch import nn
 
 import cotan
-from cotan import CotanError, registry
-
-
-@pytest.fixture
-def scratch():
-    """Definitions made in a test are gone after it."""
-    registry.load()
-    before = {key: list(found) for key, found in registry._state.definitions.items()}
-    yield
-    registry._state.definitions = before
+from cotan import CotanError
 
 
 def test_unknown_names_suggest_the_nearest_and_list_what_there_is():

@@ -5,16 +5,7 @@ import torch
 from torch import nn
 
 import cotan
-from cotan import registry, testing
-
-
-@pytest.fixture
-def scratch():
-    """Definitions made in a test are gone after it."""
-    registry.load()
-    before = {key: list(found) for key, found in registry._state.definitions.items()}
-    yield
-    registry._state.definitions = before
+from cotan import testing
 
 
 class Base(nn.Module):
