@@ -312,8 +312,12 @@ def test_the_transpose_kept_for_the_backward_follows_the_values() -> None:
 # --- several weights, reductions --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_once", [0, kernels.AT_ONCE], ids=["one by one", "at once"])
 @pytest.mark.parametrize("weights", [0, 1, 4])
-def test_several_weights_on_one_pattern(weights: int, device: str) -> None:
+def test_several_weights_on_one_pattern(
+    weights: int, at_once: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "AT_ONCE", at_once)
     values = torch.randn(E, weights, device=device)
     matrix = A.to(device).with_values(values)
     x = torch.randn(5, weights, CHANNELS, device=device)
@@ -327,6 +331,12 @@ def test_several_weights_on_one_pattern(weights: int, device: str) -> None:
     torch.testing.assert_close(multiply_each(matrix, x).sum(1), expected)
     for j, B in enumerate(one_by_one):
         torch.testing.assert_close(multiply_each(matrix, x)[:, j], B @ x[:, j])
+    y = torch.randn(6, weights, CHANNELS, device=device)
+    inner = sampled(matrix.pattern, y, x)
+    assert inner.shape == (E, weights)
+    for j, B in enumerate(one_by_one):
+        torch.testing.assert_close(multiply_each(matrix.T, y)[:, j], B.T @ y[:, j])
+        torch.testing.assert_close(inner[:, j], (y[:, j] @ x[:, j].T)[matrix.row, matrix.col])
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])

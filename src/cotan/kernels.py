@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .pattern import Pattern
 
 aten = torch.ops.aten
+AT_ONCE = 2**20  # entries of all matrices on one pattern
 
 
 @cache
@@ -87,6 +88,10 @@ def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
     kernels = values.shape[1]
     if (ours := _triton(x)) and not (each and x.ndim == 3):
         return cast(Tensor, (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x))
+    if each and x.ndim == 3 and _at_once(pattern, kernels):
+        pairs = pattern.pairs(kernels)
+        weights = values.flatten().index_select(0, pairs.order)
+        return total(pairs.rowptr, pairs.col, weights, x.flatten(0, 1)).view(pattern.shape[0], kernels, x.shape[2])
     if x.ndim == 2 or each:
         terms = (total(pointer, col, values[:, j], x if x.ndim == 2 else x[:, j]) for j in range(kernels))
         if is_compiling():
@@ -98,13 +103,21 @@ def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
     # sum_j A_j x_j is one product with the matrix whose columns are the pairs (column, j).
     if len(col) * kernels >= 2**31 or pattern.shape[1] * kernels >= 2**31:
         pointer, col = pattern.rowptr, pattern.col
-    pairs = (col[:, None] * kernels + torch.arange(kernels, dtype=col.dtype, device=col.device)).flatten()
-    return total(pointer * kernels, pairs, values.flatten(), x.flatten(0, 1))
+    columns = (col[:, None] * kernels + torch.arange(kernels, dtype=col.dtype, device=col.device)).flatten()
+    return total(pointer * kernels, columns, values.flatten(), x.flatten(0, 1))
+
+
+def _at_once(pattern: Pattern, count: int) -> bool:
+    """Whether `count` matrices are to be one of pairs: fewer steps, but many would no longer be in the cache."""
+    return count > 1 and len(pattern.col) * count <= AT_ONCE and not is_compiling()
 
 
 def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     if ours := _triton(a):
         return cast(Tensor, ours.sampled(pattern.index("row"), pattern.index("col"), a, b))
+    if a.ndim == b.ndim == 3 and _at_once(pattern, a.shape[1]):
+        pairs = pattern.pairs(a.shape[1])
+        return sampled(pairs, a.flatten(0, 1), b.flatten(0, 1)).index_select(0, pairs.place).view(-1, a.shape[1])
     if a.ndim == 3 or b.ndim == 3:
         kernels = a.shape[1] if a.ndim == 3 else b.shape[1]
         slices = [
@@ -134,8 +147,12 @@ def largest(pattern: Pattern, s: Tensor) -> Tensor:
     if is_compiling():
         index = pattern.row[:, None].expand_as(s)
         return s.new_zeros(pattern.shape[0], s.shape[1]).scatter_reduce(0, index, s, "amax", include_self=False)
-    top = torch.segment_reduce(s.contiguous(), "max", offsets=pattern.rowptr, unsafe=True)
-    return torch.where(pattern.counts[:, None] > 0, top, 0)
+    return torch.where(pattern.counts[:, None] > 0, _tops(pattern, s), 0)
+
+
+def _tops(pattern: Pattern, s: Tensor) -> Tensor:
+    """(R, H) the largest of each row, minus infinity where the row is empty."""
+    return torch.segment_reduce(s.contiguous(), "max", offsets=pattern.rowptr, unsafe=True)
 
 
 def softmax(pattern: Pattern, s: Tensor) -> Tensor:
@@ -143,5 +160,6 @@ def softmax(pattern: Pattern, s: Tensor) -> Tensor:
     if ours := _triton(s):
         return cast(Tensor, ours.softmax(pattern.index("rowptr"), s))
     row = pattern.index("row")
-    s = (s - largest(pattern, s).index_select(0, row)).exp_()
+    top = largest(pattern, s) if is_compiling() else _tops(pattern, s)
+    s = (s - top.index_select(0, row)).exp_()
     return s.div_(collected(pattern, s, False).index_select(0, row))

@@ -55,6 +55,13 @@ class Pattern:
             self._kept["transposed"] = _Transposed(self)
         return cast(Pattern, self._kept["transposed"])
 
+    def pairs(self, count: int) -> Pairs:
+        """The pattern of `count` matrices on this one, made once: what multiplies them all is then one sum."""
+        if f"pairs {count}" not in self._kept:
+            with torch.inference_mode(False):
+                self._kept[f"pairs {count}"] = Pairs(self, count)
+        return cast(Pairs, self._kept[f"pairs {count}"])
+
     @property
     def counts(self) -> Tensor:
         """(R,) how many entries each row has."""
@@ -122,6 +129,31 @@ class _Transposed(Pattern):
         if base is not None:
             return base
         return Pattern(self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, self._perm)
+
+
+class Pairs(Pattern):
+    """Joins (row, j) with (column, j) for each j < count: the pattern of kron(A, 1), for sums alone.
+
+    Attributes:
+        place (E J,): the entry here of each of the values (E, J). order (E J,): which of those each entry here is.
+    """
+
+    def __init__(self, base: Pattern, count: int):
+        self.shape = (base.shape[0] * count, base.shape[1] * count)
+        pointer, col, row = (base.index(name) for name in ("rowptr", "col", "row"))
+        j = torch.arange(count, dtype=col.dtype, device=col.device)
+        shift = pointer[:-1, None] * (count - 1) + pointer.diff()[:, None] * j  # (R, J)
+        self.rowptr = torch.cat([(pointer[:-1, None] + shift).flatten(), pointer[-1:] * count])
+        self.place = shift.index_select(0, row).add_(base.index("entries")[:, None]).flatten().long()
+        self.order = torch.empty_like(self.place).scatter_(
+            0, self.place, torch.arange(len(self.place), device=col.device)
+        )
+        self.col = (col[:, None] * count + j).flatten().index_select(0, self.order)
+        self._kept: dict[str, Any] = {}
+
+    @property
+    def row(self) -> Tensor:  # type: ignore[override]
+        return _rows(self.rowptr, len(self.col))
 
 
 def sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
