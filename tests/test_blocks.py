@@ -5,7 +5,7 @@ import torch
 
 import cotan
 from cotan.blocks import ROWS, by_blocks, empty
-from cotan.sparse import adjacency, multiply_rows
+from cotan.sparse import adjacency, multiply_rows, sampled_rows
 from cotan_spectral.chebyshev import clenshaw
 
 V = 2 * ROWS[0] + 7
@@ -66,6 +66,10 @@ def test_some_rows_of_a_product(dtype):
     x = torch.randn(60, 5, dtype=dtype)
     for rows in (slice(0, 60), slice(0, 1), slice(3, 17), slice(50, 60), slice(4, 4)):
         assert torch.allclose(multiply_rows(matrix, x, rows), matrix.to_dense()[rows] @ x, atol=1e-5)
+        here = (matrix.row >= rows.start) & (matrix.row < rows.stop)
+        y = torch.randn(60, 5, dtype=dtype)
+        expected = (y[matrix.row] * x[matrix.col]).sum(1)[here]
+        assert torch.allclose(sampled_rows(matrix.pattern, y[rows], x, rows), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(V, 48), (V // 3, 3, 48)])
@@ -87,3 +91,26 @@ def test_chebyshev_in_blocks(threads, shape):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.detach().abs().max()))
     torch.set_num_threads(1)
     assert all(map(torch.equal, ours, both(lambda x: layer(x, rescaled_laplacian=matrix))))
+
+
+def test_gaussian_in_blocks(threads, monkeypatch):
+    """As the sum of whole signals, and the same to the last digit whatever the number of threads."""
+    torch.manual_seed(0)
+    i = torch.arange(V)
+    pattern = adjacency(torch.stack([i.repeat(2), torch.cat([i.roll(1), i.roll(100)])]), V)[0].pattern
+    coordinates = cotan.Sparse(pattern, torch.rand(2 * V, 2))
+    layer = cotan.create_layer("gaussian", 64, 64, kernels=3, root=False, bias=False, dim=2)
+    x, g = torch.randn(V, 64).requires_grad_(), torch.randn(V, 64)
+
+    def both():
+        y = layer(x, edge_coordinates=coordinates)
+        return [y, *torch.autograd.grad(y, [x, *layer.parameters()], g)]
+
+    ours = both()
+    with monkeypatch.context() as patch:
+        patch.setattr("cotan_spatial.gaussian.reverse_mode_only", lambda *_: False)
+        whole = both()
+    for one, other in zip(ours, whole, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.detach().abs().max()))
+    torch.set_num_threads(1)
+    assert all(map(torch.equal, ours, both()))

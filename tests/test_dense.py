@@ -118,15 +118,6 @@ def test_what_came_before_changes_nothing(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-@pytest.mark.parametrize("rows", [40_000, 5])
-def test_add_linear_adds(rows):
-    x, weight, bias = torch.randn(rows, 64), torch.randn(64, 64), torch.randn(64)
-    y = torch.randn(rows, 64)
-    expected = y + by_torch(x, weight, bias)
-    dense.add_linear(y, x, weight, bias)
-    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-4)
-
-
 def test_where_it_is_not_wider_torch_multiplies(monkeypatch):
     monkeypatch.setattr(dense, "wider", lambda: False)
     monkeypatch.setattr(dense, "by_onednn", None)

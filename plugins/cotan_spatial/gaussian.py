@@ -1,13 +1,15 @@
 """MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
 
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.dense import add_linear, cross
-from cotan.sparse import Pattern, Sparse, composed_gradients, reverse_mode_only, sampled, spread
+from cotan.blocks import by_blocks, empty
+from cotan.dense import cross
+from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
 KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
@@ -78,7 +80,7 @@ class Gaussian(nn.Module):
             torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
         ]
-        if reverse_mode_only(x, self.weight):
+        if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
             y = _Convolution.apply(pattern, x, self.weight, *weights)
         else:
             y = convolution(pattern, x, self.weight, weights)
@@ -90,25 +92,30 @@ class Gaussian(nn.Module):
 def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:
     """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,)."""
     if x.shape[1] > weight.shape[2]:  # gather the fewer channels
-        terms = [Sparse(pattern, w) @ (x @ W) for w, W in zip(weights, weight, strict=True)]
-    else:
-        terms = [(Sparse(pattern, w) @ x) @ W for w, W in zip(weights, weight, strict=True)]
-    return sum(terms[1:], terms[0])
+        terms = [Sparse(pattern, w) @ cotan.linear(x, W.T) for w, W in zip(weights, weight, strict=True)]
+        return sum(terms[1:], terms[0])
+    seen = torch.cat([Sparse(pattern, w) @ x for w in weights], 1)
+    return cotan.linear(seen, weight.flatten(0, 1).T)
 
 
 class _Convolution(torch.autograd.Function):
-    """`convolution` in place: no A_k x is kept, since to make it again is quicker than to hold 2 K signals."""
+    """`convolution` of as many channels as come out, by blocks of rows: no A_k x is ever whole.
+
+    The gradients are x^T A_k^T g for W_k, sum_k A_k^T g W_k^T for x and <(g W_k^T)_i, x_j> for the weight of j -> i.
+    """
 
     @staticmethod
     def forward(ctx: Any, pattern: Pattern, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
         ctx.pattern = pattern
         ctx.save_for_backward(x, weight, *weights)
-        y = x.new_zeros(len(x), weight.shape[2])
-        for w, W in zip(weights, weight, strict=True):
-            if x.shape[1] > weight.shape[2]:
-                y += Sparse(pattern, w) @ cotan.linear(x, W.T)
-            else:
-                add_linear(y, Sparse(pattern, w) @ x, W.T)
+        matrices = [Sparse(pattern, w) for w in weights]
+        y = empty((len(x), weight.shape[2]), x)
+
+        def work(rows: slice) -> None:
+            terms = (cotan.linear(multiply_rows(A, x, rows), W.T) for A, W in zip(matrices, weight, strict=True))
+            y[rows] = reduce(Tensor.add_, terms)
+
+        by_blocks(work, x)
         return y
 
     @staticmethod
@@ -118,21 +125,21 @@ class _Convolution(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative will be asked for
             y = convolution(pattern, x, weight, weights)
             return None, *composed_gradients(y, (x, weight, *weights), needed, g)
-        g_x = torch.zeros_like(x) if needed[0] else None
-        g_weight, g_weights = torch.empty_like(weight), []
-        narrow = x.shape[1] > weight.shape[2]
-        for k, (w, W) in enumerate(zip(weights, weight, strict=True)):
-            A = Sparse(pattern, w)
-            if narrow:
-                back = A.T @ g
-                g_weight[k] = cross(x, back)
+        transposed = [Sparse(pattern, w).T for w in weights]
+        g_x = empty(x.shape, x) if needed[0] else None
+
+        def work(rows: slice) -> tuple[Tensor, list[Tensor]]:
+            of_weight, of_weights = torch.empty_like(weight), []
+            for k, (A, W) in enumerate(zip(transposed, weight, strict=True)):
+                sent = multiply_rows(A, g, rows)  # of A_k^T g
+                of_weight[k] = cross(x[rows], sent)
                 if g_x is not None:
-                    add_linear(g_x, back, W)
-                g_weights.append(sampled(pattern, g, cotan.linear(x, W.T)) if needed[2 + k] else None)
-            else:
-                g_weight[k] = cross(A @ x, g)
-                g_A = cotan.linear(g, W)
-                if g_x is not None:
-                    g_x += A.T @ g_A
-                g_weights.append(sampled(pattern, g_A, x) if needed[2 + k] else None)
-        return None, g_x, g_weight, *g_weights
+                    y = cotan.linear(sent, W)
+                    g_x[rows].add_(y) if k else g_x[rows].copy_(y)
+                if needed[2]:
+                    of_weights.append(sampled_rows(pattern, cotan.linear(g[rows], W), x, rows))
+            return of_weight, of_weights
+
+        of_weight, of_weights = zip(*by_blocks(work, x), strict=True)
+        g_weights = map(torch.cat, zip(*of_weights, strict=True)) if needed[2] else [None] * len(weights)
+        return None, g_x, sum(of_weight), *g_weights

@@ -79,13 +79,6 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.cat([by_onednn(x[:n], weight, bias), by_onednn(tail, weight, bias)[: len(x) - n]])
 
 
-def add_linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
-    """y += x W^T + b in place, for a Function: no derivatives, and no second y, which is dearer to map than to fill."""
-    rows = MANY if y.device.type == "cpu" else max(1, len(y))
-    for part, some in zip(y.split(rows), x.split(rows), strict=True):
-        part += linear(some, weight, bias)
-
-
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B).
 

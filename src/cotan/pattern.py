@@ -62,6 +62,16 @@ class Pattern:
                 self._kept[f"pairs {count}"] = Pairs(self, count)
         return cast(Pairs, self._kept[f"pairs {count}"])
 
+    def part(self, rows: slice) -> tuple[Pattern, slice]:
+        """Some rows alone, for sums, kept; and which entries they have."""
+        if (rows.start, rows.stop) == (0, self.shape[0]):
+            return self, slice(0, len(self.col))
+        key = f"rows {rows.start} {rows.stop}"
+        if key not in self._kept:
+            with torch.inference_mode(False):
+                self._kept[key] = Part(self, rows)
+        return self._kept[key], self._kept[key].of
+
     @property
     def counts(self) -> Tensor:
         """(R,) how many entries each row has."""
@@ -129,6 +139,21 @@ class _Transposed(Pattern):
         if base is not None:
             return base
         return Pattern(self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, self._perm)
+
+
+class Part(Pattern):
+    """Some rows of a pattern, for sums alone. of: which of its entries they have."""
+
+    def __init__(self, base: Pattern, rows: slice):
+        ends = base.index("rowptr")[rows.start : rows.stop + 1]
+        self.of = slice(int(ends[0]), int(ends[-1]))
+        self.shape = (rows.stop - rows.start, base.shape[1])
+        self.rowptr, self.col, self.row = (
+            ends - ends[0],
+            base.index("col")[self.of],
+            base.index("row")[self.of] - rows.start,
+        )
+        self._kept: dict[str, Any] = {}
 
 
 class Pairs(Pattern):

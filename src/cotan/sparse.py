@@ -238,12 +238,13 @@ def multiply(matrix: Sparse, x: Tensor) -> Tensor:
 
 def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
     """Some rows of A x, x of shape (C, channels), for a Function: no derivatives."""
-    pattern = matrix.pattern
-    if (rows.start, rows.stop) == (0, matrix.shape[0]):
-        return kernels.product(pattern, matrix.values, x, False)
-    ends = pattern.index("rowptr")[rows.start : rows.stop + 1]
-    first, last = int(ends[0]), int(ends[-1])
-    return kernels.total(ends - first, pattern.index("col")[first:last], matrix.values[first:last], x)
+    part, entries = matrix.pattern.part(rows)
+    return kernels.product(part, matrix.values[entries], x, False)
+
+
+def sampled_rows(pattern: Pattern, a: Tensor, b: Tensor, rows: slice) -> Tensor:
+    """`sampled` at the entries of some rows, a of these rows alone, for a Function: no derivatives."""
+    return kernels.sampled(pattern.part(rows)[0], a, b)
 
 
 def _beside(block: Sparse, x: Tensor) -> Tensor:
