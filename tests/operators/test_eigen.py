@@ -130,6 +130,12 @@ def test_forty_copies_of_one_shape(pairs):
     torch.testing.assert_close(values, circle(50, 5).repeat_interleave(40), atol=1e-12, rtol=1e-9)
 
 
+def test_fewer_pairs_than_isolated_vertices(pairs):
+    values, vectors = pairs(graph(torch.empty(0, 2).long(), 3), ones(3), 1)
+    assert values.tolist() == [0]
+    assert vectors.tolist() == [[1], [0], [0]]
+
+
 def test_isolated_vertices_of_tiny_mass(pairs):
     L = Sparse.block_diagonal([torus(40), Sparse.from_coo(*[torch.arange(3)] * 2, 0 * ones(3), (3, 3))])
     mass = torch.cat([ones(1600), 1e-9 * ones(3)])

@@ -74,11 +74,11 @@ def topology(face: Tensor) -> Topology:
 
 
 def same_rows(rows: Tensor) -> Tensor:
-    """The number (N,) of each of the rows (N, C): equal rows have equal numbers, from 0 without gaps."""
-    first, *others = (torch.unique(column, return_inverse=True)[1] for column in rows.cpu().unbind(1))
-    for other in others:
-        first = torch.unique(first * (len(rows) + 1) + other, return_inverse=True)[1]
-    return first
+    """The number (N,) of each of the rows (N, 3): equal rows have equal numbers, from 0 without gaps."""
+    x, y, z = (torch.unique(column, return_inverse=True)[1] for column in rows.cpu().unbind(1))
+    xy = torch.unique(x * (len(rows) + 1) + y, return_inverse=True)[1]
+    xyz: Tensor = torch.unique(xy * (len(rows) + 1) + z, return_inverse=True)[1]
+    return xyz
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
