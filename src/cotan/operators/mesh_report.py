@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..registry import operator
-from .checks import check_face
+from .checks import check_face, check_shape
 from .topology import Orientation, Topology, connected, orientation, same_rows, topology
 from .triangles import triangles
 
@@ -31,6 +31,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     Arguments:
         pos: (V, 3). face: (3, F).
     """
+    check_shape(pos)
     pos, face = pos.detach().double().cpu(), check_face(face, len(pos)).cpu()
     finite = torch.isfinite(pos).all(1)
     proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
