@@ -125,7 +125,8 @@ def connected_pairs(
             values, U, errors = dense_pairs(L, m, min(k, len(m)), tolerance) if here else next(batch)
         else:
             found = None if here else chebyshev_pairs(L, m, k, tolerance, device)
-            values, U, errors = found or sparse_pairs(L, m, k, tolerance)
+            # Two at least: the first may be known, and Lanczos looks for no fewer than one.
+            values, U, errors = (part[:k] for part in found or sparse_pairs(L, m, max(k, 2), tolerance))
         phi = U * m**-0.5
         if has_constants(L) and values[0] <= zero(L.diagonal() / m):
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
