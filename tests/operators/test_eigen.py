@@ -130,6 +130,22 @@ def test_forty_copies_of_one_shape(pairs):
     torch.testing.assert_close(values, circle(50, 5).repeat_interleave(40), atol=1e-12, rtol=1e-9)
 
 
+@pytest.mark.parametrize("loops", [0, 1])
+def test_one_pair_of_a_large_matrix(loops, pairs):
+    L = cycle(1500)
+    L = L.with_values(L.values + loops * (L.row == L.col))  # 1: no constants in its kernel
+    values, vectors = pairs(L, ones(1500), 1)
+    torch.testing.assert_close(values, ones(1) * loops, atol=1e-9, rtol=1e-6)
+    assert vectors.norm().item() == pytest.approx(1)
+    torch.testing.assert_close(L @ vectors, loops * vectors, atol=1e-6, rtol=0)
+
+
+def test_fewer_pairs_than_isolated_vertices(pairs):
+    values, vectors = pairs(graph(torch.empty(0, 2).long(), 3), ones(3), 1)
+    assert values.tolist() == [0]
+    assert vectors.tolist() == [[1], [0], [0]]
+
+
 def test_isolated_vertices_of_tiny_mass(pairs):
     L = Sparse.block_diagonal([torus(40), Sparse.from_coo(*[torch.arange(3)] * 2, 0 * ones(3), (3, 3))])
     mass = torch.cat([ones(1600), 1e-9 * ones(3)])

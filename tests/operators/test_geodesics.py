@@ -98,6 +98,10 @@ def test_refusals(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match="source=12, expected vertex numbers from 0 to 11"):
         geodesic_distance(pos, face, source=12)
+    with pytest.raises(CotanError, match=r"source=1\.5, expected vertex numbers"):
+        geodesic_distance(pos, face, source=1.5)
+    with pytest.raises(CotanError, match="time=0, expected a positive number"):
+        geodesic_distance(pos, face, time=0)
     with pytest.raises(CotanError, match="no derivative with respect to pos"):
         geodesic_distance(pos.clone().requires_grad_(), face)
 
@@ -123,6 +127,15 @@ def test_logarithmic_map_turns_with_the_frame(bumpy):
     quarter = torch.stack([frame[:, 1], -frame[:, 0], frame[:, 2]], 1)
     before, after = (logarithmic_map(pos, face, f, source=3) for f in (frame, quarter))
     torch.testing.assert_close(after, torch.stack([before[:, 1], -before[:, 0]], 1))
+
+
+def test_refusals_of_the_logarithmic_map(icosphere):
+    pos, face = icosphere(0)
+    with pytest.raises(CotanError, match=r"source=\(1, 2\), expected one vertex"):
+        logarithmic_map(pos, face, frames(pos, face), source=(1, 2))
+    pos, pillow = pos[:3], torch.tensor([[0, 0], [1, 2], [2, 1]])  # its normals cancel
+    with pytest.raises(CotanError, match="the vector heat method fails on this mesh"):
+        logarithmic_map(pos, pillow, frames(pos, pillow))
 
 
 def test_hard_logarithmic_map(hard):

@@ -1,9 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan.errors import CotanError
 from cotan.operators.edge_index import edge_index
 from cotan.operators.gradient import gradient
 from cotan.operators.normals import vertex_normals
@@ -119,3 +122,11 @@ def test_a_union_has_the_digits_of_each():
     union = gradient(torch.cat(pos), moved, torch.cat(frames))
     for part, whole in zip(zip(*(gradient(*s) for s in shapes), strict=True), union, strict=True):
         assert torch.equal(torch.cat([matrix.values for matrix in part]), whole.values)
+
+
+@pytest.mark.parametrize("ridge", [-1, math.inf, math.nan])
+def test_a_ridge_is_finite(ridge, bumpy):
+    pos, face = bumpy(0)
+    edges = edge_index(face)
+    with pytest.raises(CotanError, match=f"ridge={ridge}, expected"):
+        gradient(pos, edges, tangent_frames(pos, edges, vertex_normals(pos, face)), ridge=ridge)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -83,5 +85,7 @@ def test_refusals(bumpy):
     L, m = matrices(*bumpy(0))
     with pytest.raises(CotanError, match="time=-1, expected a positive number"):
         implicit_heat(signal(len(m)), L, m, time=-1)
+    with pytest.raises(CotanError, match="time=inf, expected a positive number"):
+        implicit_heat(signal(len(m)), L, m, time=math.inf)
     with pytest.raises(CotanError, match="steps=0"):
         implicit_heat(signal(len(m)), L, m, steps=0)

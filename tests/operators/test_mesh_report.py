@@ -118,3 +118,8 @@ def test_hard(hard):
 def test_no_faces():
     with pytest.raises(CotanError, match="a mesh without faces"):
         mesh_report(torch.zeros(3, 3), torch.zeros(3, 0, dtype=torch.long))
+
+
+def test_a_flat_mesh_without_heights():
+    with pytest.raises(CotanError, match=r"pos: expected shape \(V, 3\), got \(3, 2\)"):
+        mesh_report(torch.rand(3, 2), torch.tensor([[0], [1], [2]]))

@@ -88,3 +88,5 @@ def test_refusals():
         repair(Data(pos=torch.zeros(3, 3)))
     with pytest.raises(CotanError, match="tolerance=-1"):
         repair(Data(pos=torch.zeros(3, 3), face=torch.tensor([[0], [1], [2]])), tolerance=-1)
+    with pytest.raises(CotanError, match=r"pos: expected shape \(V, 3\)"):
+        repair(Data(pos=torch.zeros(3, 2), face=torch.tensor([[0], [1], [2]])))

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import robust_laplacian as outside
@@ -61,3 +63,8 @@ def test_refusals(icosphere):
         cloud_matrices(pos[:3])
     with pytest.raises(CotanError, match="at one place"):
         cloud_matrices(torch.ones(9, 3))
+    with pytest.raises(CotanError, match="neighbours=0, expected at least 3"):  # the library would end the process
+        cloud_matrices(pos, neighbours=0)
+    for matrices in (partial(robust_matrices, pos, face), partial(cloud_matrices, pos)):
+        with pytest.raises(CotanError, match="mollify=-1, expected at least 0"):
+            matrices(mollify=-1)

@@ -115,5 +115,9 @@ def test_refusals():
             signature(s, size=0)
     with pytest.raises(CotanError, match="expected positive numbers"):
         heat_kernel_signature(s, times=(1.0, -2.0))
+    with pytest.raises(CotanError, match="expected positive numbers"):
+        heat_kernel_signature(s, times=(math.inf,))
+    with pytest.raises(CotanError, match="width=inf, expected a positive number"):
+        wave_kernel_signature(s, width=math.inf)
     with pytest.raises(CotanError, match="that of a batch"):
         heat_kernel_signature(Spectrum.block_diagonal([s, s]))

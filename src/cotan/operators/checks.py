@@ -12,8 +12,7 @@ LARGEST = 1e70  # squared areas of what is larger are no float64
 
 def check_pos(pos: Tensor, dim: int | None = 3) -> Tensor:
     """pos (V, 3) or, where `dim` says so, (V, D): finite."""
-    if pos.ndim != 2 or pos.shape[1] != (dim or pos.shape[1]):
-        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}")
+    check_shape(pos, dim)
     if not len(pos):
         raise CotanError("pos: a shape without vertices")
     low, high = (float(bound) for bound in pos.detach().aminmax())
@@ -26,6 +25,12 @@ def check_pos(pos: Tensor, dim: int | None = 3) -> Tensor:
         count, first = int(bad.sum()), int(bad.int().argmax())
         raise CotanError(f"pos: {count} of {len(pos)} vertices are not finite, the first is number {first}")
     return pos.double()
+
+
+def check_shape(pos: Tensor, dim: int | None = 3) -> None:
+    """pos (V, 3) or, where `dim` says so, (V, D)."""
+    if pos.ndim != 2 or pos.shape[1] != (dim or pos.shape[1]):
+        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}")
 
 
 def check_mesh(pos: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from ..sparse import Sparse
 from .checks import check_mesh
 from .edge_index import on_rim
 from .normals import angles
-from .triangles import triangles
+from .triangles import inner, triangles
 
 
 @operator(per="vertex", invariant_to=("rigid",), many=True)
@@ -26,7 +26,7 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
     """
     pos, face = check_mesh(pos, face)
     pull = (laplacian @ pos.to(laplacian.dtype)) / mass[:, None]
-    return torch.where(on_rim(face, len(pos)), 0, (pull * vertex_normals).sum(1) / 2)
+    return torch.where(on_rim(face, len(pos)), 0, inner(pull, vertex_normals) / 2)
 
 
 @operator(per="vertex", invariant_to=("isometry",), many=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..sparse import Sparse
+from .eigen_batch import batched_pairs
 from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
 from .eigen_factor import Array
@@ -31,36 +31,59 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
     Arguments: matrix (V, V) symmetric positive semi-definite, mass (V,) positive.
     """
     with one_thread(len(mass)):
-        return _eigenpairs(matrix, mass, k, tolerance)
+        return _eigenpairs([matrix], [mass], k, tolerance)[0]
 
 
 def eigenpairs_of_many(
     matrices: Sequence[Sparse], masses: Sequence[Tensor], k: int = 128, tolerance: float = 1e-6
 ) -> list[tuple[Tensor, Tensor]]:
-    """Of several shapes: each is solved on one thread, as many at once as torch has threads."""
+    """Of several shapes. On the CPU each is solved on one thread, as many at once as torch has threads."""
+    if matrices[0].device.type not in FACTORISED:
+        with one_thread():
+            return _eigenpairs(matrices, masses, k, tolerance)
     workers = threads()
     with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         spread = map if workers == 1 else pool.map
-        return list(spread(_eigenpairs, matrices, masses, repeat(k), repeat(tolerance)))
+        return list(spread(lambda L, m: _eigenpairs([L], [m], k, tolerance)[0], matrices, masses))
 
 
-def _eigenpairs(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    uneven = check(matrix, mass, k, tolerance)
-    L, m = matrix.to_scipy().astype(np.float64, copy=False), mass.detach().cpu().double().numpy()
-    values, rows = solve((L + L.T) / 2 if uneven else L, m, min(k, len(m)), tolerance, matrix.device)
-    vectors = np.ascontiguousarray(positive(rows).T)
-    return attach(matrix, mass, *(torch.from_numpy(part).to(matrix.device) for part in (values, vectors)))
+def _eigenpairs(
+    matrices: Sequence[Sparse], masses: Sequence[Tensor], k: int, tolerance: float
+) -> list[tuple[Tensor, Tensor]]:
+    problems, device = [], matrices[0].device
+    for matrix, mass in zip(matrices, masses, strict=True):
+        uneven = check(matrix, mass, k, tolerance)
+        L, m = matrix.to_scipy().astype(np.float64, copy=False), mass.detach().cpu().double().numpy()
+        problems.append(((L + L.T) / 2 if uneven else L, m))
+    out = []
+    for matrix, mass, (values, rows) in zip(matrices, masses, solve(problems, k, tolerance, device), strict=True):
+        vectors = np.ascontiguousarray(positive(rows).T)
+        out.append(attach(matrix, mass, *(torch.from_numpy(part).to(device) for part in (values, vectors))))
+    return out
 
 
-def solve(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> tuple[Array, Array]:
-    """Values (k,) and vectors as rows (k, V), component by component: eigenvalues that these share are so often multiple."""
-    found = [(rows, *connected_pairs(part, m[rows], k, tolerance, device)) for rows, part in components(L, m, k)]
+def solve(
+    problems: Sequence[tuple[Any, Array]], k: int, tolerance: float, device: torch.device
+) -> Iterator[tuple[Array, Array]]:
+    """Of each (L, m), values (K,) and vectors as rows (K, V), K = min(k, V).
+
+    Component by component: eigenvalues that these share are so often multiple.
+    """
+    cut = [list(components(L, m, k)) for L, m in problems]
+    parts = [(part, m[rows]) for (_, m), of_shape in zip(problems, cut, strict=True) for rows, part in of_shape]
+    found = connected_pairs(parts, k, tolerance, device)
+    for (L, m), of_shape in zip(problems, cut, strict=True):
+        yield joined(L, m, [(rows, *next(found)) for rows, _ in of_shape], min(k, len(m)), tolerance)
+
+
+def joined(L: Any, m: Array, found: list[Any], k: int, tolerance: float) -> tuple[Array, Array]:
+    """The k smallest pairs of a shape from those of its components: vertices, values, vectors, errors of each."""
     values, errors = (np.concatenate([pairs[i] for pairs in found]) for i in (1, 3))
     order = np.argsort(values, kind="stable")
     judge(L.diagonal() / m, values[order], errors[order[:k]], tolerance)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    if len(found) == 1:
+    if len(found[0][0]) == len(m):
         return np.maximum(values, 0), found[0][2]
     vectors, start = np.zeros((k, len(m))), 0
     for rows, own, phi, _ in found:
@@ -88,21 +111,26 @@ def components(L: Any, m: Array, k: int) -> Iterator[tuple[Array, Any]]:
         yield order[start:end], L[start:end, start:end]
 
 
-def connected_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> Found:
-    """One component, by whichever solver is quicker at its size: values, vectors phi as rows (k, V), errors."""
-    if len(m) == 1:
-        return L.diagonal() / m, m[None] ** -0.5, np.zeros(1)
-    if len(m) <= DENSE + 4 * k:
-        values, U, errors = dense_pairs(L, m, min(k, len(m)), tolerance)
-    else:
-        found = None if device.type in FACTORISED else chebyshev_pairs(L, m, k, tolerance, device)
-        values, U, errors = found or sparse_pairs(L, m, k, tolerance)
-    phi = U * m**-0.5
-    if has_constants(L) and values[0] <= zero(
-        L.diagonal() / m
-    ):  # exactly: rounding would be magnified by large weights
-        phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0
-    return values, phi, errors
+def connected_pairs(
+    parts: Sequence[tuple[Any, Array]], k: int, tolerance: float, device: torch.device
+) -> Iterator[Found]:
+    """Of each component, by whichever solver is quicker at its size: values, vectors phi as rows (k, V), errors."""
+    here, most = device.type in FACTORISED, DENSE + 4 * k
+    batch = iter(() if here else batched_pairs([p for p in parts if 1 < len(p[1]) <= most], k, tolerance, device))
+    for L, m in parts:
+        if len(m) == 1:
+            yield L.diagonal() / m, m[None] ** -0.5, np.zeros(1)
+            continue
+        if len(m) <= most:
+            values, U, errors = dense_pairs(L, m, min(k, len(m)), tolerance) if here else next(batch)
+        else:
+            found = None if here else chebyshev_pairs(L, m, k, tolerance, device)
+            # Two at least: the first may be known, and Lanczos looks for no fewer than one.
+            values, U, errors = (part[:k] for part in found or sparse_pairs(L, m, max(k, 2), tolerance))
+        phi = U * m**-0.5
+        if has_constants(L) and values[0] <= zero(L.diagonal() / m):
+            phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
+        yield values, phi, errors
 
 
 def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> None:

@@ -22,11 +22,21 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     Where entries differ by many orders of magnitude, LAPACK's error, relative to the largest of them, is too much for
     the smallest eigenvalues: these pairs are polished.
     """
+    A = scaled(L, m)
+    dense = A.toarray()
+    return polished(L, m, A, *(some_pairs(dense, k) or all_pairs(dense, k)), tolerance)
+
+
+def scaled(L: Any, m: Array) -> Any:
+    """M^-1/2 L M^-1/2, CSR."""
     scale = m**-0.5
     A = L.copy()
     A.data *= scale[A.indices] * np.repeat(scale, np.diff(A.indptr))
-    dense = A.toarray()
-    values, U = some_pairs(dense, k) or all_pairs(dense, k)
+    return A
+
+
+def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
+    """The pairs of A that a dense solver found, polished where they have to be."""
     errors = np.linalg.norm(A @ U.T - U.T * values, axis=0)
     tiny = zero(A.diagonal())
     worst, constant = residual(values, errors, tiny), has_constants(L)

@@ -27,6 +27,8 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     """
     from potpourri3d import MeshHeatMethodDistanceSolver
 
+    if not time > 0:
+        raise CotanError(f"geodesic_distance: time={time}, expected a positive number")
     soup = triangle_soup(pos, face, "geodesic_distance")
     sources = chosen(source, len(pos), "geodesic_distance")
     distance = torch.full((len(pos),), math.inf, dtype=torch.float64)
@@ -82,8 +84,9 @@ def all_distances(pos: Tensor, face: Tensor) -> Tensor:
 
 def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:
     """The vertices named by an option, each once."""
-    sources: Tensor = torch.unique(torch.as_tensor(source).reshape(-1).long())
-    if not len(sources) or int(sources.min()) < 0 or int(sources.max()) >= vertices:
+    given = torch.as_tensor(source).reshape(-1)
+    sources: Tensor = torch.unique(given.long())
+    if not len(sources) or given.is_floating_point() or int(sources.min()) < 0 or int(sources.max()) >= vertices:
         raise CotanError(f"{what}: source={source}, expected vertex numbers from 0 to {vertices - 1}")
     return sources
 

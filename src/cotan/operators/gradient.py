@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -38,8 +39,8 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         ridge: r, a squared length. 1e-5 on shapes of unit radius gives the operators of published DiffusionNet weights
             (Sharp, Attaiki, Crane and Ovsjanikov 2022).
     """
-    if not ridge >= 0:
-        raise CotanError(f"gradient: ridge={ridge}, expected at least 0")
+    if not 0 <= ridge < math.inf:
+        raise CotanError(f"gradient: ridge={ridge}, expected a finite number of at least 0")
     with one_thread():
         pos = check_pos(pos)
         pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, len(pos)), len(pos)), len(pos))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,6 @@ def implicit_heat(x: Tensor, laplacian: Sparse, mass: Tensor, *, time: float | N
 def duration(time: float | None, mass: Tensor) -> Tensor:
     if time is None:
         return mass.mean()
-    if not time > 0:
+    if not 0 < time < math.inf:
         raise CotanError(f"heat_diffusion: time={time}, expected a positive number")
     return torch.as_tensor(time, dtype=mass.dtype, device=mass.device)

@@ -29,7 +29,7 @@ def heat_kernel_signature(
     values = spectrum.values.clamp_min(0)
     if times is not None:
         t = torch.as_tensor(times, dtype=values.dtype, device=values.device)
-        if not len(t) or not bool((t > 0).all()):
+        if not len(t) or not bool(((t > 0) & (t < math.inf)).all()):
             raise CotanError(f"heat_kernel_signature: times={tuple(times)}, expected positive numbers")
     else:
         low, high = bounds(values)

@@ -24,7 +24,10 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     from potpourri3d import MeshVectorHeatSolver
 
     soup = triangle_soup(pos, face, "logarithmic_map")
-    part, start = reachable(soup, chosen(source, len(pos), "logarithmic_map"))
+    sources = chosen(source, len(pos), "logarithmic_map")
+    if len(sources) > 1:
+        raise CotanError(f"logarithmic_map: source={source}, expected one vertex")
+    part, start = reachable(soup, sources)
     if len(part.used) < len(pos):
         raise CotanError(
             f"logarithmic_map: {len(pos) - len(part.used)} of {len(pos)} vertices are not joined to vertex {source}"
@@ -36,7 +39,7 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
         flat = torch.from_numpy(solver.compute_log_map(s))
     except RuntimeError as reason:
         raise CotanError(f"logarithmic_map: this mesh is refused by potpourri3d: {reason}") from reason
-    if not torch.isfinite(flat).all():
+    if not torch.isfinite(torch.cat([flat.reshape(-1), x, y])).all():
         raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
     frame = tangent_frames[source, :2].detach().double().cpu()
     turn = frame @ torch.stack([x, y], 1)  # from their tangents to ours; their planes differ a little

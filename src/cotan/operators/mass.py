@@ -9,7 +9,7 @@ from ..errors import CotanError
 from ..registry import operator
 from .checks import check_edges, check_mesh
 from .graph_laplacian import check_weights
-from .triangles import Triangles, triangles
+from .triangles import Triangles, inner, triangles
 
 LEAST = 1e-6
 
@@ -41,7 +41,7 @@ def voronoi_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> Tens
     """
     pos, face = check_mesh(pos, face)
     t = measurable(triangles(pos, face), face, batch)
-    part = t.sides.square().sum(-1) * t.cotangents / 8  # (3, F)
+    part = inner(t.sides, t.sides) * t.cotangents / 8  # (3, F)
     nearest = part.sum(0) - part
     obtuse = t.dots < 0
     halves = torch.where(obtuse, t.area / 2, t.area / 4)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..registry import operator
-from .checks import check_face
+from .checks import check_face, check_shape
 from .topology import Orientation, Topology, connected, orientation, same_rows, topology
 from .triangles import triangles
 
@@ -31,6 +31,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     Arguments:
         pos: (V, 3). face: (3, F).
     """
+    check_shape(pos)
     pos, face = pos.detach().double().cpu(), check_face(face, len(pos)).cpu()
     finite = torch.isfinite(pos).all(1)
     proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
@@ -48,7 +49,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     pinched = fans_at > 1
     pinched[crowded.reshape(-1)] = True
 
-    edges, used = len(t.faces_at), len(torch.unique(kept))
+    edges, used = len(t.faces_at), count_used(kept, len(pos))
     rim = int((t.faces_at == 1).sum())
     loops = boundary_loops(t)
     manifold = not bool(pinched.any())
@@ -60,8 +61,8 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "edges": edges,
         "components": t.components,
         "non_finite_vertices": int((~finite).sum()),
-        "unreferenced_vertices": len(pos) - len(torch.unique(face)),
-        "duplicate_vertices": int(finite.sum()) - len(torch.unique(same_rows(pos[finite]))),
+        "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
+        "duplicate_vertices": int(finite.sum()) - len(torch.bincount(same_rows(pos[finite]))),
         "degenerate_faces": int((~proper).sum()),
         "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
         "duplicate_faces": int(repeats(kept).sum()),
@@ -120,10 +121,17 @@ def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor
     return closed & (total < 0)
 
 
+def count_used(face: Tensor, size: int) -> int:
+    """How many of the vertices have a face."""
+    return int(torch.zeros(size, dtype=torch.bool).index_fill(0, face.reshape(-1), True).sum())
+
+
 def repeats(face: Tensor) -> Tensor:
     """Whether a face has the three vertices of an earlier one. (F,)"""
-    which = same_rows(face.sort(0).values.T)
-    order = torch.argsort(which, stable=True)
+    low, middle, high = face.sort(0).values
+    stride = int(face.max()) + 1 if face.numel() else 1
+    which = torch.unique(low * stride + middle, return_inverse=True)[1] * stride + high
+    which, order = torch.sort(which, stable=True)
     again = torch.zeros(len(which), dtype=torch.bool)
-    again[order[1:]] = which[order[1:]] == which[order[:-1]]
+    again[order[1:]] = which[1:] == which[:-1]
     return again

@@ -32,11 +32,8 @@ def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor
         raise unknown("weight of vertex_normals", weight, WEIGHTS)
     pos, face = check_mesh(pos, face)
     t = triangles(pos, face)
-    if weight == "area":
-        parts = t.normal.repeat(3, 1)
-    else:
-        parts = (angles(t.area, t.dots)[..., None] * unit(t.normal)).reshape(-1, 3)
-    return unit(torch.zeros_like(pos).index_add(0, face.reshape(-1), parts))
+    parts = t.normal.expand(3, -1, -1) if weight == "area" else angles(t.area, t.dots)[..., None] * unit(t.normal)
+    return unit(torch.zeros_like(pos).index_add(0, face.reshape(-1), parts.reshape(-1, 3)))
 
 
 def angles(area: Tensor, dots: Tensor) -> Tensor:

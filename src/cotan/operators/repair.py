@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
-from .checks import check_face
+from .checks import check_face, check_shape
 from .mesh_report import inside_out, repeats
 from .topology import orientation, topology
 from .triangles import triangles
@@ -40,6 +40,7 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
         raise CotanError("repair: expected a mesh, with pos and face")
     if not tolerance >= 0:
         raise CotanError(f"repair: tolerance={tolerance}, expected at least 0")
+    check_shape(data.pos)
     device, done = data.pos.device, []
     pos, face = data.pos.detach().double().cpu(), check_face(data.face, len(data.pos)).cpu()
     vertex, tag = torch.arange(len(pos)), torch.arange(face.shape[1])  # where each one left comes from

@@ -37,6 +37,7 @@ def robust_matrices(pos: Tensor, face: Tensor, *, mollify: float = 1e-5) -> Robu
     from robust_laplacian import mesh_laplacian
 
     soup = triangle_soup(pos, face, "laplacian, kind='robust'")
+    check_mollify(mollify)
     measurable(triangles(pos.double(), face.long()), face.long())
     try:
         laplacian, mass = mesh_laplacian(soup.vertices, soup.faces, mollify_factor=mollify)
@@ -67,6 +68,9 @@ def cloud_matrices(pos: Tensor, *, neighbours: int = 30, mollify: float = 1e-5) 
 
     refuse_derivatives(pos, "laplacian, kind='cloud'")
     pos = check_pos(pos)
+    if neighbours < 3:
+        raise CotanError(f"laplacian, kind='cloud': neighbours={neighbours}, expected at least 3")
+    check_mollify(mollify)
     if len(pos) < 4:
         raise CotanError(f"laplacian, kind='cloud': expected at least 4 points at different places, got {len(pos)}")
     if bool((pos == pos[0]).all()):
@@ -109,6 +113,11 @@ def cloud_laplacian(cloud_matrices: RobustMatrices) -> Sparse:
 def cloud_mass(cloud_matrices: RobustMatrices) -> Tensor:
     """The mass of `cloud_matrices`. (V,)"""
     return cloud_matrices.mass
+
+
+def check_mollify(mollify: float) -> None:
+    if not mollify >= 0:
+        raise CotanError(f"robust-laplacian: mollify={mollify}, expected at least 0")
 
 
 def _finite(laplacian: Sparse) -> Sparse:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..registry import operator
 from .checks import check_edges, check_pos
 from .normals import unit
+from .triangles import inner
 
 
 @operator(per="vertex", many=True)
@@ -44,4 +45,4 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
 
 def project(vectors: Tensor, normals: Tensor) -> Tensor:
     """The part of vectors (N, 3) across unit normals (N, 3)."""
-    return vectors - (vectors * normals).sum(-1, keepdim=True) * normals
+    return vectors - inner(vectors, normals)[..., None] * normals

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..sparse import grouped
 from .edge_index import half_edges
 
 
@@ -43,7 +44,7 @@ def topology(face: Tensor) -> Topology:
     stride = int(face.max()) + 1 if faces else 1
     key, edge, faces_at = torch.unique(low * stride + high, return_inverse=True, return_counts=True)
 
-    order = torch.argsort(edge, stable=True)
+    order = grouped(edge, len(key))[1]
     same = edge[order[1:]] == edge[order[:-1]]
     pairs = torch.stack([order[:-1][same], order[1:][same]])
 
@@ -55,28 +56,29 @@ def topology(face: Tensor) -> Topology:
     fans, fan = connected(
         3 * faces, torch.cat([at_low[pairs[0]], at_high[pairs[0]]]), torch.cat([at_low[pairs[1]], at_high[pairs[1]]])
     )
-    used, number = torch.unique(face, return_inverse=True)
-    components, of_vertex = connected(len(used), number[[0, 0]].reshape(-1), number[[1, 2]].reshape(-1))
+    edges = torch.stack([key // stride, key % stride])
+    parts, part = connected(stride, *edges)
+    part = part[face[0]]
+    has_faces = torch.zeros(parts, dtype=torch.bool).index_fill(0, part, True)
     return Topology(
-        torch.stack([key // stride, key % stride]),
+        edges,
         faces_at,
         edge,
         forward,
         pairs,
         fan,
         fans,
-        of_vertex[number[0]],
-        components,
+        (has_faces.cumsum(0) - 1)[part],
+        int(has_faces.sum()),
     )
 
 
 def same_rows(rows: Tensor) -> Tensor:
-    """The number (N,) of each of the rows (N, C): equal rows have equal numbers, from 0 without gaps."""
-    number = torch.zeros(len(rows), dtype=torch.long)
-    for column in rows.cpu().unbind(1):
-        value = torch.unique(column, return_inverse=True)[1]
-        number = torch.unique(number * (len(rows) + 1) + value, return_inverse=True)[1]
-    return number
+    """The number (N,) of each of the rows (N, 3): equal rows have equal numbers, from 0 without gaps."""
+    x, y, z = (torch.unique(column, return_inverse=True)[1] for column in rows.cpu().unbind(1))
+    xy = torch.unique(x * (len(rows) + 1) + y, return_inverse=True)[1]
+    xyz: Tensor = torch.unique(xy * (len(rows) + 1) + z, return_inverse=True)[1]
+    return xyz
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:

@@ -38,11 +38,18 @@ class Triangles(NamedTuple):
 
 def triangles(pos: Tensor, face: Tensor) -> Triangles:
     """pos (V, 3), face (3, F)."""
-    # index_select and roll: indexing with a tensor wakes all threads, which costs milliseconds where these are busy.
-    corners = pos.index_select(0, face.reshape(-1)).view(3, -1, 3)  # (3, F, 3)
-    sides = corners.roll(1, 0) - corners.roll(2, 0)
-    normal = torch.linalg.cross(sides[0], sides[1])
-    squares = (sides * sides).sum((0, 2))
+    # index_select: indexing with a tensor wakes all threads, which costs milliseconds where these are busy.
+    a, b, c = pos.index_select(0, face.reshape(-1)).view(3, -1, 3)
+    sides = torch.stack([c - b, a - c, b - a])
+    x, y, z = sides
+    normal = torch.linalg.cross(x, y)
+    squares = inner(x, x) + inner(y, y) + inner(z, z)
     area = torch.linalg.vector_norm(normal, dim=1) / 2
-    dots = -(sides.roll(2, 0) * sides.roll(1, 0)).sum(-1)
+    dots = -torch.stack([inner(y, z), inner(z, x), inner(x, y)])
     return Triangles(sides, normal, area, torch.maximum(area, FLAT * squares), dots)
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """The products of rows (..., 3). `sum` over three numbers takes ten times as long for the same digits."""
+    x, y, z = (a * b).unbind(-1)
+    return x + y + z

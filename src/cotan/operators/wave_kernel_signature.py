@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def wave_kernel_signature(spectrum: Spectrum, *, size: int = 16, width: float = 
     Arguments:
         spectrum: K pairs. size: number of energies. width: s in steps between energies.
     """
-    if not width > 0:
+    if not 0 < width < math.inf:
         raise CotanError(f"wave_kernel_signature: width={width}, expected a positive number")
     values = spectrum.values
     low, high = (bound.log() for bound in bounds(values))
