@@ -392,3 +392,8 @@ def test_folds_are_one_row(tmp_path):
         Suite.of(suite | {"datasets": [data | {"folds": 1}]})
     with pytest.raises(cotan.CotanError, match="unknown option"):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
+
+
+def test_options_that_are_no_table_are_named():
+    with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
+        Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from cotan.cli import main
+from cotan.errors import CotanError
 
 
 class Out(NamedTuple):
@@ -236,6 +237,9 @@ def test_what_cotan_did_not_expect_is_one_line_too(cotan, mesh, monkeypatch):
     monkeypatch.setenv("COTAN_DEBUG", "1")
     monkeypatch.setattr(sys, "argv", ["cotan", "compute", str(mesh), "mass"])
     with pytest.raises(RuntimeError, match="boom"):
+        main()
+    monkeypatch.setattr(sys, "argv", ["cotan", "list", "spectrall"])
+    with pytest.raises(CotanError, match="unknown kind or name"):
         main()
 
 

@@ -203,3 +203,15 @@ def test_an_operators_address_is_the_same_in_another_process(tmp_path):
     seeds = [{**os.environ, "PYTHONHASHSEED": seed} for seed in "123"]
     said = {subprocess.run([sys.executable, "-c", code], env=e, capture_output=True, check=True).stdout for e in seeds}
     assert len(said) == 1
+
+
+def test_an_operator_that_fails_is_shown_where(scratch, sphere):
+    @cotan.operator
+    def seventh(pos):
+        return torch.stack(list(pos.T))[7]
+
+    line = seventh.__code__.co_firstlineno + 2
+    with pytest.raises(
+        cotan.CotanError, match=rf"node 'seventh' failed: IndexError: .* \(.*test_evaluation\.py:{line}\)"
+    ):
+        cotan.compute(sphere, "seventh")

@@ -49,7 +49,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         code = getattr(end, "code", STOPPED)
         if code == STOPPED:  # typer turns Ctrl-C into an exit without a word
-            print("stopped; what was computed is in the store, a run goes on with --resume", file=sys.stderr)
+            print("stopped; what was computed is kept: bench goes on by itself, fit with --resume", file=sys.stderr)
         sys.exit(code)
     except OSError as reason:
         where = f"{reason.filename}: {reason.strerror}" if reason.filename else str(reason)
@@ -58,11 +58,11 @@ def main() -> None:
     except Exception as reason:
         from .errors import CotanError
 
+        if os.environ.get("COTAN_DEBUG"):
+            raise
         if isinstance(reason, CotanError):
             print(f"error: {reason}", file=sys.stderr)
             sys.exit(2)
-        if os.environ.get("COTAN_DEBUG"):
-            raise
         *_, last = traceback.extract_tb(reason.__traceback__)
         first_line = (str(reason).splitlines() or [""])[0]
         print(

@@ -22,45 +22,6 @@ KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
 MOTIONS = ("permutation", "rigid", "isometry", "scale")
 SIGNALS = ("vertex", "image", "volume", "sequence")
-ALSO_KNOWN = {
-    "monet": "gaussian",
-    "gmm": "gaussian",
-    "gmmconv": "gaussian",
-    "chebnet": "chebyshev",
-    "cheb": "chebyshev",
-    "chebconv": "chebyshev",
-    "cayleynet": "cayley",
-    "graclus": "coarsen",
-    "graph-unet": "topk",
-    "topkpooling": "topk",
-    "gcnconv": "gcn",
-    "graphsage": "sage",
-    "sageconv": "sage",
-    "gatconv": "gat",
-    "gatv2conv": "gatv2",
-    "ginconv": "gin",
-    "dgcnn": "edgeconv",
-    "diffusionnet": "diffusion",
-    "diffusion-net": "diffusion",
-    "mvcnn": "multiview",
-    "voxnet": "voxel",
-    "3dshapenets": "voxel-dbn",
-    "scnn": "spectral",
-    "spectral-cnn": "spectral",
-    "laplace": "laplacian",
-    "lbo": "laplacian",
-    "eigenbasis": "spectrum",
-    "eigenvectors": "spectrum",
-    "eigs": "spectrum",
-    "hks": "heat_kernel_signature",
-    "wks": "wave_kernel_signature",
-    "gps": "global_point_signature",
-    "classification": "classify",
-    "segmentation": "label",
-    "segment": "label",
-    "correspondence": "match",
-    "regression": "regress",
-}
 
 T = TypeVar("T", bound=Callable[..., Any])
 F = TypeVar("F", bound=Callable[..., Any])
@@ -368,8 +329,8 @@ def _add(new: Definition) -> None:
         if bool(old.variant) != bool(new.variant):
             told = ", ".join(sorted({key for each in (*found, new) for key in each.variant}))
             raise CotanError(
-                f"{new.kind} {new.name!r} is defined twice: by {old.origin} and by {new.origin}. Variants of one name are "
-                f"told apart by {told}=..., which both have"
+                f"{new.kind} {new.name!r} is defined twice: by {old.origin} and by {new.origin}. Take another name; or, if it "
+                f"is a variant, give it a {told}=... of its own, as all variants have"
             )
         if old.variant != new.variant:
             continue
@@ -431,7 +392,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     load()
     found = _state.definitions.get((kind, name))
     if not found:
-        error = unknown(kind, name, names(kind), ALSO_KNOWN)
+        error = unknown(kind, name, names(kind))
         raise CotanError(str(error) + _failures_text())
     return found
 
