@@ -182,7 +182,10 @@ def compute(
     file: Annotated[Path, typer.Argument(help="A mesh or graph file.")],
     node: Annotated[str, typer.Argument(help="A node; see: cotan list operator")],
     option: Options = None,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers here (.npz).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the numbers here (.npz), or the shape in their colours (.png .ply .off .obj)."),
+    ] = None,
     double: Annotated[bool, typer.Option(help="Give float64, as computed.")] = False,
 ) -> None:
     """Compute a node on a shape, and print what came out."""
@@ -204,7 +207,7 @@ def compute(
     print(f"{node}: {shape_of(value)} ({how})")
     _print_value(value)
     if out:
-        _write_numbers(value, out)
+        _write_colored(data, node, value, out) if out.suffix != ".npz" else _write_numbers(value, out)
         print(f"written: {out}")
 
 
@@ -229,15 +232,30 @@ def _print_value(value: Any) -> None:
         map_tensors(line, value)
 
 
+def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
+    """The shape in the colours of a value per vertex: a mesh; or a picture, of up to nine columns."""
+    import torch
+
+    from .errors import CotanError
+    from .files import WRITES, write
+    from .inspect import draw
+
+    columns = value if isinstance(value, torch.Tensor) and value.ndim == 2 else None
+    if path.suffix == ".png" and columns is not None:
+        value = {f"{node} {i}": column for i, column in enumerate(columns.unbind(1)[:9])}
+    if path.suffix not in (*WRITES, ".png") or not isinstance(value, torch.Tensor | dict):
+        raise CotanError(
+            f"--out {path}: expected a file ending in .npz; a value per vertex also {', '.join(WRITES)} or .png"
+        )
+    draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
+
+
 def _write_numbers(value: Any, path: Path) -> None:
     import numpy
 
-    from .errors import CotanError
     from .sparse import Sparse
     from .spectrum import Spectrum
 
-    if path.suffix != ".npz":
-        raise CotanError(f"--out {path}: expected a file ending in .npz")
     if isinstance(value, Sparse):
         import scipy.sparse
 
@@ -367,11 +385,14 @@ def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="For labels per vertex: the coloured mesh, else FILE.labels.ply here; of several, a folder."),
+        typer.Option(
+            help="For labels per vertex: the coloured mesh, or .txt with a number a line; else FILE.labels.ply here; of "
+            "several, a folder."
+        ),
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
-    from .drawing import label_colors
+    from . import whole
     from .files import read, write
     from .training import Run
     from .training import predict as ask
@@ -394,7 +415,10 @@ def predict(
             target = (
                 (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
             )
-            write(data, target, colors=label_colors(found.label))
+            if target.suffix == ".txt":
+                whole.write(target, "".join(f"{label}\n" for label in found.label.tolist()).encode())
+            else:
+                write(data, target, colors=found.label)
             count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
             names = found.classes or [str(i) for i in range(len(count))]
             print(f"{file}: " + ", ".join(f"{name} at {n} vertices" for name, n in zip(names, count) if n))

@@ -339,7 +339,8 @@ def listed(data: Any) -> list[Any] | None:
     """The shapes of a list, of PyG's `Batch`, as its DataLoader gives, or of one of its datasets; None of one shape."""
     if hasattr(data, "to_data_list"):
         return list(data.to_data_list())
-    return list(data) if isinstance(data, list | tuple | torch.utils.data.Dataset) else None
+    several: Any = data if isinstance(data, list | tuple | torch.utils.data.Dataset) else None
+    return None if several is None else list(several)
 
 
 def _shapes(data: Any) -> list[Any]:
