@@ -364,7 +364,7 @@ def bench(
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given again.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,
 ) -> None:
-    """Run what is missing of a suite; end with the table and the report."""
+    """Run what is missing of a suite; end with the table and the report, where table.csv and table.tex are too."""
     from .benchmark import Suite
     from .benchmark import bench as run
     from .report import write_report
