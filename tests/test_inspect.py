@@ -90,5 +90,8 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     red, blue = (coloured(image) & (image.argmax(-1) == channel) for channel in (0, 2))
     rows = torch.arange(len(image)).float()
     assert (rows @ red.sum(1).float()) / red.sum() < (rows @ blue.sum(1).float()) / blue.sum()  # y is up
+    sphere.pos.requires_grad_()  # as where a saliency was asked for
+    cotan.draw(sphere, tmp_path / "one.png", sphere.pos[:, 1])
+    assert torch.equal(pixels(tmp_path / "one.png"), image)
     cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": sphere.pos})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]

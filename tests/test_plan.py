@@ -287,3 +287,17 @@ def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):
         cotan.CotanError, match=r"^'masss' is no node, and the data does not have it\. Did you mean 'mass'\?"
     ):
         cotan.inputs(Heavy(3, 2), sphere)
+
+
+def test_an_optional_parameter_that_is_no_node_says_how_to_leave_it_out(sphere):
+    class Own(torch.nn.Module):
+        def forward(self, x, batch_size=None):
+            return x if batch_size is None else None
+
+    own = Own()
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown node 'batch_size'.*\n\(it has a .* needs = \{'batch_size': None\} "
+    ):
+        cotan.inputs(own, sphere)
+    own.needs = {"batch_size": None}
+    assert cotan.inputs(own, sphere) == {}

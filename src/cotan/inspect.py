@@ -89,8 +89,8 @@ def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int) 
     import matplotlib.figure
     from torch_geometric.data import Data
 
-    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos)
-    shape = Data(pos=shape.pos, face=shape.face)
+    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
+    shape = Data(pos=shape.pos.detach(), face=shape.face)
     shape.color = torch.cat([each[corner] for each in colors.values()], 1)
     look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
     seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])

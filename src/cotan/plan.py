@@ -152,6 +152,10 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
         except _Missing:
             if not wanted.optional:
                 raise
+        except CotanError as reason:
+            if wanted.optional:
+                raise CotanError(f"{reason}\n(it has a default, which needs = {{{name!r}: None}} keeps)") from None
+            raise
     return plan
 
 
