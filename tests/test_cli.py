@@ -11,6 +11,7 @@ import pytest
 from cotan.cli import main
 from cotan.errors import CotanError
 from cotan.files import read
+from cotan.training import Run
 
 
 class Out(NamedTuple):
@@ -208,7 +209,9 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     assert "one.ply" in one.stdout
     listed = cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "one.txt")
     assert listed.returncode == 0
-    assert len((tmp_path / "one.txt").read_text().split()) == len(read(mesh).pos)
+    labels = (tmp_path / "one.txt").read_text().splitlines()
+    assert len(labels) == len(read(mesh).pos)
+    assert set(labels) <= set(Run.load(tmp_path / "run").classes)
     two = cotan("predict", tmp_path / "run", mesh, other, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}

@@ -699,3 +699,9 @@ def test_a_pyg_dataset_is_a_list():
     assert evaluate(run, Clouds()) == evaluate(run, clouds().test)
     assert [found.label for found in predict(run, Clouds())] == [found.label for found in predict(run, clouds().test)]
     assert torch.equal(cotan.apply(run.model, Clouds()), cotan.apply(run.model, clouds().test))
+
+
+def test_labels_are_of_the_vertices_that_the_file_has(tmp_path):
+    """As a folder's labels are: nothing is merged."""
+    (tmp_path / "seam.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 1 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\nf 4 5 6\n")
+    assert len(predict(cotan.create_model("linear", 3, 2, task="label"), tmp_path / "seam.obj").label) == 6

@@ -386,13 +386,14 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="For labels per vertex: the coloured mesh, or .txt with a number a line; else FILE.labels.ply here; of "
+            help="For labels per vertex: the coloured mesh, or .txt with a label a line; else FILE.labels.ply here; of "
             "several, a folder."
         ),
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
     from . import whole
+    from .batching import per_of
     from .files import read, write
     from .training import Run
     from .training import predict as ask
@@ -405,7 +406,7 @@ def predict(
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        data = read(file)
+        data = read(file, weld=per_of(trained.model) != "vertex")
         found = ask(trained, data)
         if found.probabilities is None:
             print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
@@ -415,12 +416,12 @@ def predict(
             target = (
                 (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
             )
-            if target.suffix == ".txt":
-                whole.write(target, "".join(f"{label}\n" for label in found.label.tolist()).encode())
-            else:
-                write(data, target, colors=found.label)
             count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
             names = found.classes or [str(i) for i in range(len(count))]
+            if target.suffix == ".txt":
+                whole.write(target, "".join(f"{names[label]}\n" for label in found.label.tolist()).encode())
+            else:
+                write(data, target, colors=found.label)
             print(f"{file}: " + ", ".join(f"{name} at {n} vertices" for name, n in zip(names, count) if n))
             print(f"  labels: {target}")
 

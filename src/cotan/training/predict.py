@@ -48,11 +48,12 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         model, classes = model.model, model.classes
     if not isinstance(model, nn.Module):
         raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    task = registry.lookup("task", task_of(model)).target
+    weld = task.per != "vertex"  # labels are of the file's vertices, as those of a folder that it was trained on
     several = listed(data)
-    shapes = [read(d) if isinstance(d, str | Path) else d for d in ([data] if several is None else several)]
+    shapes = [read(d, weld=weld) if isinstance(d, str | Path) else d for d in ([data] if several is None else several)]
     if not shapes:
         return []
-    task = registry.lookup("task", task_of(model)).target
     training, device = model.training, _place(model)[1]
     model.eval()
     try:
