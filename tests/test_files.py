@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from torch_geometric.data import Data
 
 import cotan
 
@@ -283,6 +284,10 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     assert len(written((height > 0).long() + 2).unique(dim=0)) == 2
     hole = written(torch.where(height > 0.5, torch.inf, height))
     assert len(hole[height > 0.5].unique(dim=0)) == 1
+    graph = cotan.compute(sphere, "edge_index")
+    for refused in (cotan.write, lambda *a: cotan.draw(*a, graph[0])):
+        with pytest.raises(cotan.CotanError, match=r"expected a shape with pos to \w+; it has: edge_index"):
+            refused(Data(edge_index=graph), tmp_path / "graph.ply")
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)

@@ -182,6 +182,8 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     path = Path(path)
     if path.suffix.lower() not in WRITES:
         raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)
+    if data.get("pos") is None:
+        raise CotanError(f"expected a shape with pos to write; it has: {', '.join(data.keys()) or 'nothing'}")
     face = data.face.T.cpu().numpy() if data.get("face") is not None else None
     shades = None if colors is None else (colors_of(colors, len(data.pos)) * 255).round().to(torch.uint8).numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)

@@ -81,6 +81,8 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480) -> None:
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
+    if data.get("pos") is None:
+        raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
     by_title = values if isinstance(values, Mapping) else {"": values}
     _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size)
 

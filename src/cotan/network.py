@@ -57,6 +57,10 @@ def needs(module: nn.Module) -> dict[str, Node]:
     else:
         where = type(module).__qualname__
         names, optional, _, _ = registry._signature(type(module).forward, where, skip_self=True)
+        if "data" in names and not registry.has("operator", "data"):
+            raise CotanError(
+                f"{where}.forward takes 'data'; expected what it uses of it by name: forward(self, x, edge_index, batch)"
+            )
     out = {}
     for name in names:
         request = given.pop(name, name)
