@@ -705,3 +705,8 @@ def test_labels_are_of_the_vertices_that_the_file_has(tmp_path):
     """As a folder's labels are: nothing is merged."""
     (tmp_path / "seam.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 1 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\nf 4 5 6\n")
     assert len(predict(cotan.create_model("linear", 3, 2, task="label"), tmp_path / "seam.obj").label) == 6
+
+
+def test_resume_wants_a_folder():
+    with pytest.raises(cotan.CotanError, match="resume goes on from .* a run's folder: expected out="):
+        fit("linear", clouds(), resume=True, **QUICK)

@@ -56,6 +56,8 @@ def fit(
 
     >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
     """
+    if resume and out is None:
+        raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
     show = Progress(progress)
     with show:
