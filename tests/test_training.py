@@ -708,5 +708,5 @@ def test_labels_are_of_the_vertices_that_the_file_has(tmp_path):
 
 
 def test_resume_wants_a_folder():
-    with pytest.raises(cotan.CotanError, match="resume goes on from .* a run's folder: expected out="):
+    with pytest.raises(cotan.CotanError, match=r"resume goes on from .* a run's folder: expected out="):
         fit("linear", clouds(), resume=True, **QUICK)

@@ -81,9 +81,9 @@ def fit(
             }
     for name, split in prepared.items():
         if split.refused:
-            show.say(f"{name}: {split.refusals()}")
             if not len(split) and name in ("train", "val"):
                 raise CotanError(f"{name}: {split.refusals()}")
+            show.say(f"{name}: {split.refusals()}")
     prepared = {name: split for name, split in prepared.items() if len(split)}
     run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
     run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
