@@ -1,5 +1,6 @@
 """Suites, results that are never lost, the table and the page."""
 
+import csv
 import hashlib
 import json
 import re
@@ -392,3 +393,28 @@ def test_folds_are_one_row(tmp_path):
         Suite.of(suite | {"datasets": [data | {"folds": 1}]})
     with pytest.raises(cotan.CotanError, match="unknown option"):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
+
+
+def test_options_that_are_no_table_are_named():
+    with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
+        Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
+
+
+def test_the_table_for_other_programs(suite, tmp_path, capsys):
+    table = bench(suite, out=tmp_path / "runs", progress="lines")
+    assert "2 of 4: wide on two-solids, seed 0" in capsys.readouterr().err
+    write_report(table)
+    with (tmp_path / "runs/report/table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["dataset"], line["model"], line["runs"]) for line in lines] == [
+        ("two-solids", "linear", "2"),
+        ("two-solids", "wide", "2"),
+    ]
+    found = torch.tensor([row["test_accuracy"] for row in table.rows if row["model"] == "wide"], dtype=torch.float64)
+    assert float(lines[1]["test_accuracy"]) == pytest.approx(float(found.mean()))
+    assert float(lines[1]["test_accuracy_std"]) == pytest.approx(float(found.std(correction=0)))
+    text = (tmp_path / "runs/report/table.tex").read_text()
+    assert text.count(r" \\") == 3
+    assert {line.count("&") for line in text.splitlines() if "&" in line} == {2}
+    assert "%" not in text.replace(r"\%", "").removeprefix("% accuracy")
+    assert r"\begin{tabular}{lrr}" in text

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from cotan.cli import main
+from cotan.errors import CotanError
+from cotan.files import read
+from cotan.training import Run
 
 
 class Out(NamedTuple):
@@ -204,6 +207,11 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     assert fitted.returncode == 0, fitted.stderr
     one = cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "one.ply")
     assert "one.ply" in one.stdout
+    listed = cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "one.txt")
+    assert listed.returncode == 0
+    labels = (tmp_path / "one.txt").read_text().splitlines()
+    assert len(labels) == len(read(mesh).pos)
+    assert set(labels) <= set(Run.load(tmp_path / "run").classes)
     two = cotan("predict", tmp_path / "run", mesh, other, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}
@@ -236,6 +244,9 @@ def test_what_cotan_did_not_expect_is_one_line_too(cotan, mesh, monkeypatch):
     monkeypatch.setenv("COTAN_DEBUG", "1")
     monkeypatch.setattr(sys, "argv", ["cotan", "compute", str(mesh), "mass"])
     with pytest.raises(RuntimeError, match="boom"):
+        main()
+    monkeypatch.setattr(sys, "argv", ["cotan", "list", "spectrall"])
+    with pytest.raises(CotanError, match="unknown kind or name"):
         main()
 
 
@@ -271,3 +282,14 @@ def test_a_training_that_is_stopped_keeps_its_run_and_says_so_to_scripts(cotan, 
     out = cotan(*FIT, "--epochs", "3", "--out", str(tmp_path / "run"))
     assert (out.returncode, out.stderr.splitlines()[-1].split(";")[0]) == (130, "stopped")
     assert (tmp_path / "run/best.safetensors").exists()
+
+
+def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
+    for name in ("h.png", "h.ply"):
+        node = ("heat_kernel_signature", "mean_curvature")[name == "h.ply"]
+        assert cotan("compute", mesh, node, "--out", tmp_path / name).returncode == 0
+        assert (tmp_path / name).stat().st_size > 1000
+    for node, name in (("spectrum", "s.png"), ("mass", "m.txt")):
+        refused = cotan("compute", mesh, node, "--out", tmp_path / name)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+        assert "expected a file ending in .npz; a value per vertex also" in refused.stderr

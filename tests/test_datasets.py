@@ -168,3 +168,19 @@ def test_a_reader_that_fails_is_named(monkeypatch):
     cotan.dataset("broken")(broken)
     with pytest.raises(cotan.CotanError, match="dataset 'broken': EOFError: ran out"):
         cotan.load_dataset("broken")
+
+
+def test_a_folder_that_is_given_for_a_datasets_name_is_told_apart(tmp_path):
+    with pytest.raises(
+        cotan.CotanError, match=r"is a folder; meshes in one are the dataset 'folder' with the option root="
+    ):
+        cotan.load_dataset(str(tmp_path))
+
+
+def test_a_dataset_that_gives_a_list_is_named(scratch):
+    @cotan.dataset("listed-here")
+    def listed_here():
+        return [1]
+
+    with pytest.raises(cotan.CotanError, match="dataset 'listed-here' gives a list: expected"):
+        cotan.load_dataset("listed-here")

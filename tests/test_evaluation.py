@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -165,3 +169,49 @@ def test_what_moved_in_an_epoch_is_let_go_after_it(fresh_store):
     held.epoch = 0
     held()
     assert held() == held()
+
+
+HEIGHT = """
+@cotan.operator(per="vertex"{given})
+def height(pos):
+    return {factor} * pos[:, 2]{more}
+"""
+
+
+def test_an_edited_operator_is_not_answered_by_what_it_stored_before(fresh_store, scratch, sphere):
+    def run_cell(factor, more="", given=""):
+        exec(HEIGHT.format(factor=factor, more=more, given=given), {"cotan": cotan, "__name__": "notebook"})
+        cotan.counts(reset=True)
+        height = cotan.compute(sphere, "height")
+        return round(float(height.max() / sphere.pos[:, 2].max()), 4), cotan.counts()["height"].hits
+
+    assert run_cell(1) == (1, 0)
+    assert run_cell(2) == (2, 0)
+    assert run_cell(1, more="  # a comment") == (1, 1)
+    assert run_cell(1, given=", version=1") == (1, 0)
+    assert run_cell(3, given=", version=1") == (1, 1)  # whoever gives a version raises it
+
+
+def test_an_operators_address_is_the_same_in_another_process(tmp_path):
+    """Sets of text come in another order in each process."""
+    code = (
+        "import cotan\n"
+        "@cotan.operator\n"
+        "def odd(pos): return pos.sum() if 'a' in {'a', 'b', 'c', 'd'} else [x for x in pos]\n"
+        "print(cotan.make_plan({'': 'odd'}, ['pos']).roots[''].identity)"
+    )
+    seeds = [{**os.environ, "PYTHONHASHSEED": seed} for seed in "123"]
+    said = {subprocess.run([sys.executable, "-c", code], env=e, capture_output=True, check=True).stdout for e in seeds}
+    assert len(said) == 1
+
+
+def test_an_operator_that_fails_is_shown_where(scratch, sphere):
+    @cotan.operator
+    def seventh(pos):
+        return torch.stack(list(pos.T))[7]
+
+    line = seventh.__code__.co_firstlineno + 2
+    with pytest.raises(
+        cotan.CotanError, match=rf"node 'seventh' failed: IndexError: .* \(.*test_evaluation\.py:{line}\)"
+    ):
+        cotan.compute(sphere, "seventh")

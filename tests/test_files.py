@@ -1,9 +1,11 @@
 import json
 import struct
 
+import numpy as np
 import pytest
 import torch
 import trimesh
+from torch_geometric.data import Data
 
 import cotan
 
@@ -99,6 +101,7 @@ CUT = {
         "ends after 0 of its 9999999999 faces",
     ),
     "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
+    "flat.obj": (b"v 1 2\nv 2 3\n", "has vertices of 2 coordinates, expected three"),
     "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),
     "short.gltf": (
         b'{"asset": {"version": "2.0"}, "buffers": [{"byteLength": 3, "uri": "data:application/octet-stream;base64,AAAA"}], '
@@ -262,3 +265,29 @@ def test_faces_of_two_corners_are_left_out_and_said(tmp_path):
 def test_a_gml_graph_without_labels(tmp_path):
     (tmp_path / "g.gml").write_text("graph [ node [ id 0 ] node [ id 1 ] edge [ source 0 target 1 ] ]")
     assert cotan.read(tmp_path / "g.gml").edge_index.tolist() == [[0, 1], [1, 0]]
+
+
+def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
+    def written(colors):
+        cotan.write(sphere, tmp_path / "ball.ply", colors=colors)
+        seen = trimesh.load(tmp_path / "ball.ply", process=False).visual.vertex_colors[:, :3]
+        return torch.from_numpy(np.array(seen)).float() / 255
+
+    colors, height = torch.rand(sphere.num_nodes, 3), sphere.pos[:, 2]
+    assert torch.allclose(written(colors), colors, atol=0.003)
+    assert torch.equal(written(colors.numpy()), written(colors))
+    red, _, blue = written(height).unbind(1)
+    assert (red > blue)[height > 0.1].all()
+    assert (red < blue)[height < -0.1].all()
+    spike = torch.where(torch.arange(len(height)) == 0, 1e6, height)
+    assert torch.equal(written(spike)[1:].argmax(1), written(height)[1:].argmax(1))  # one vertex does not pale the rest
+    assert len(written((height > 0).long() + 2).unique(dim=0)) == 2
+    hole = written(torch.where(height > 0.5, torch.inf, height))
+    assert len(hole[height > 0.5].unique(dim=0)) == 1
+    graph = cotan.compute(sphere, "edge_index")
+    for refused in (cotan.write, lambda *a: cotan.draw(*a, graph[0])):
+        with pytest.raises(cotan.CotanError, match=r"expected a shape with pos to \w+; it has: edge_index"):
+            refused(Data(edge_index=graph), tmp_path / "graph.ply")
+    for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
+        with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
+            written(bad)

@@ -4,7 +4,8 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.inspect import GREY, _close, _paint, picture
+from cotan.drawing import GREY
+from cotan.inspect import _close, _paint, picture
 
 
 def pixels(path):
@@ -81,3 +82,16 @@ def test_inspect_reads_all_digits_of_a_file(tmp_path, capsys, monkeypatch, spher
     values = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("eigenvalues"))
     near = cotan.compute(Data(pos=pos.double(), face=face), "spectrum", k=2, dtype=torch.float64).values
     assert float(values.split(",")[1]) == pytest.approx(float(near[1]), rel=1e-3)
+
+
+def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
+    cotan.draw(sphere, tmp_path / "one.png", sphere.pos[:, 1])
+    image = pixels(tmp_path / "one.png")
+    red, blue = (coloured(image) & (image.argmax(-1) == channel) for channel in (0, 2))
+    rows = torch.arange(len(image)).float()
+    assert (rows @ red.sum(1).float()) / red.sum() < (rows @ blue.sum(1).float()) / blue.sum()  # y is up
+    sphere.pos.requires_grad_()  # as where a saliency was asked for
+    cotan.draw(sphere, tmp_path / "one.png", sphere.pos[:, 1])
+    assert torch.equal(pixels(tmp_path / "one.png"), image)
+    cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": sphere.pos})
+    assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]

@@ -220,3 +220,13 @@ def test_a_network_that_hands_nothing_on_is_told():
 def test_a_constructor_that_fails_is_named_with_its_options():
     with pytest.raises(cotan.CotanError, match=r"model 'stack' with .*dropout=2: ValueError"):
         cotan.create_model("gcn", 3, 2, dropout=2)
+
+
+def test_a_module_that_takes_the_whole_data_is_told_to_take_its_parts(tetrahedron):
+    class Whole(torch.nn.Module):
+        def forward(self, data): ...
+
+    with pytest.raises(
+        cotan.CotanError, match=r"Whole\.forward takes 'data'; expected .* forward\(self, x, edge_index, batch\)"
+    ):
+        cotan.apply(Whole(), tetrahedron)

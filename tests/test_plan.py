@@ -266,3 +266,38 @@ def test_half(pos):
 
 
 test_half.__test__ = False
+
+
+def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):
+    @cotan.operator
+    def first_corner(pos, fase): ...
+
+    @cotan.layer("heavy")
+    class Heavy(torch.nn.Linear):
+        def __init__(self, in_dim, out_dim):
+            super().__init__(in_dim, out_dim)
+
+        def forward(self, x, masss): ...
+
+    with pytest.raises(
+        cotan.CotanError, match=r"needs 'fase' .*does not have\. Did you mean 'face'\? It has: face, pos$"
+    ):
+        cotan.compute(sphere, "first_corner")
+    with pytest.raises(
+        cotan.CotanError, match=r"^'masss' is no node, and the data does not have it\. Did you mean 'mass'\?"
+    ):
+        cotan.inputs(Heavy(3, 2), sphere)
+
+
+def test_an_optional_parameter_that_is_no_node_says_how_to_leave_it_out(sphere):
+    class Own(torch.nn.Module):
+        def forward(self, x, batch_size=None):
+            return x if batch_size is None else None
+
+    own = Own()
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown node 'batch_size'.*\n\(it has a .* needs = \{'batch_size': None\} "
+    ):
+        cotan.inputs(own, sphere)
+    own.needs = {"batch_size": None}
+    assert cotan.inputs(own, sphere) == {}

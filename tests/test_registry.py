@@ -100,7 +100,9 @@ def test_a_name_with_variants_takes_no_definition_that_is_none_of_them(scratch):
     def mass(pos):
         return pos[:, 0]
 
-    with pytest.raises(CotanError, match=r"'mass' is defined twice: .* told apart by kind=\.\.\."):
+    with pytest.raises(
+        CotanError, match=r"'mass' is defined twice: .* Take another name; or, .* kind=\.\.\. of its own"
+    ):
         cotan.operator(mass)
 
 
@@ -113,3 +115,17 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
         cotan.load_dataset("poses", per_class="x")
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [({"hidden_channels": 8}, "width"), ({"num_layers": 2}, "depth"), ({"pooling": "max"}, "readout")],
+)
+def test_options_are_known_by_pygs_names(options, hint):
+    with pytest.raises(CotanError, match=rf"Did you mean {hint!r} \({next(iter(options))}\)\?"):
+        cotan.create_model("gin", 3, 2, **options)
+
+
+def test_capitals_are_no_other_name():
+    with pytest.raises(CotanError, match=r"unknown layer 'GIN'\. Did you mean 'gin'\?"):
+        cotan.create_layer("GIN", 3, 4)

@@ -676,3 +676,37 @@ def test_evaluate_takes_a_runs_folder(tmp_path):
     assert evaluate(tmp_path, clouds()) == evaluate(run, clouds())
     with pytest.raises(cotan.CotanError, match="expected a model, a Run or a run's folder, got int"):
         evaluate(3, clouds())
+
+
+def test_a_device_of_torchs_and_a_logger_of_the_callers():
+    told = []
+    run = fit("linear", clouds(), on_epoch=told.append, **{**QUICK, "device": torch.device("cpu")})
+    assert told == run.history
+    assert run.recipe.device == "cpu"
+
+
+def test_a_pyg_dataset_is_a_list():
+    class Clouds(torch.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            if not 0 <= i < 6:
+                raise IndexError
+            return clouds().test[i]
+
+    run = fit("linear", clouds(), **QUICK)
+    assert evaluate(run, Clouds()) == evaluate(run, clouds().test)
+    assert [found.label for found in predict(run, Clouds())] == [found.label for found in predict(run, clouds().test)]
+    assert torch.equal(cotan.apply(run.model, Clouds()), cotan.apply(run.model, clouds().test))
+
+
+def test_labels_are_of_the_vertices_that_the_file_has(tmp_path):
+    """As a folder's labels are: nothing is merged."""
+    (tmp_path / "seam.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 1 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\nf 4 5 6\n")
+    assert len(predict(cotan.create_model("linear", 3, 2, task="label"), tmp_path / "seam.obj").label) == 6
+
+
+def test_resume_wants_a_folder():
+    with pytest.raises(cotan.CotanError, match=r"resume goes on from .* a run's folder: expected out="):
+        fit("linear", clouds(), resume=True, **QUICK)

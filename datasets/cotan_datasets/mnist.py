@@ -38,7 +38,7 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
     from torch_geometric.data import Data
 
     if kind not in ("image", "grid"):
-        raise unknown("kind of mnist", kind, ("image", "grid"), {"superpixels": "mnist-superpixels"})
+        raise unknown("kind of mnist", kind, ("image", "grid"))
     pos, edge_index = grid(28, 28)
     lists = {}
     for part, (images, labels) in _read(root, train, test).items():

@@ -32,6 +32,7 @@ _HOME = {
     "operators.threads": ("threads",),
     "files": ("read", "write"),
     "filters": ("draw_filters",),
+    "inspect": ("draw",),
     "datasets": ("load_dataset", "Splits"),
     "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .files import read as read
     from .files import write as write
     from .filters import draw_filters as draw_filters
+    from .inspect import draw as draw
     from .map_error import geodesic_error as geodesic_error
     from .map_error import share_within as share_within
     from .matching import match as match

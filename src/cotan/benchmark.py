@@ -157,6 +157,7 @@ class _Bench:
         where = self.folder / "runs" / f"{_plain(dataset.label)}-{_plain(entry.label)}-{seed}-{key[:6]}"
         recipe = self.suite.recipe_of(entry, seed)
         options: dict[str, Any] = {"out": where, "progress": self.show.style, "prepared": prepared}
+        self.show.say(f"{len(self.table.rows) + 1} of {len(self.keys)}: {entry.label} on {dataset.label}, seed {seed}")
         try:
             try:
                 resume = (where / "last.safetensors").exists()

@@ -49,7 +49,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         code = getattr(end, "code", STOPPED)
         if code == STOPPED:  # typer turns Ctrl-C into an exit without a word
-            print("stopped; what was computed is in the store, a run goes on with --resume", file=sys.stderr)
+            print("stopped; what was computed is kept: bench goes on by itself, fit with --resume", file=sys.stderr)
         sys.exit(code)
     except OSError as reason:
         where = f"{reason.filename}: {reason.strerror}" if reason.filename else str(reason)
@@ -58,11 +58,11 @@ def main() -> None:
     except Exception as reason:
         from .errors import CotanError
 
+        if os.environ.get("COTAN_DEBUG"):
+            raise
         if isinstance(reason, CotanError):
             print(f"error: {reason}", file=sys.stderr)
             sys.exit(2)
-        if os.environ.get("COTAN_DEBUG"):
-            raise
         *_, last = traceback.extract_tb(reason.__traceback__)
         first_line = (str(reason).splitlines() or [""])[0]
         print(
@@ -182,7 +182,10 @@ def compute(
     file: Annotated[Path, typer.Argument(help="A mesh or graph file.")],
     node: Annotated[str, typer.Argument(help="A node; see: cotan list operator")],
     option: Options = None,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers here (.npz).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the numbers here (.npz), or the shape in their colours (.png .ply .off .obj)."),
+    ] = None,
     double: Annotated[bool, typer.Option(help="Give float64, as computed.")] = False,
 ) -> None:
     """Compute a node on a shape, and print what came out."""
@@ -204,7 +207,7 @@ def compute(
     print(f"{node}: {shape_of(value)} ({how})")
     _print_value(value)
     if out:
-        _write_numbers(value, out)
+        _write_colored(data, node, value, out) if out.suffix != ".npz" else _write_numbers(value, out)
         print(f"written: {out}")
 
 
@@ -229,15 +232,30 @@ def _print_value(value: Any) -> None:
         map_tensors(line, value)
 
 
+def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
+    """The shape in the colours of a value per vertex: a mesh; or a picture, of up to nine columns."""
+    import torch
+
+    from .errors import CotanError
+    from .files import WRITES, write
+    from .inspect import draw
+
+    columns = value if isinstance(value, torch.Tensor) and value.ndim == 2 else None
+    if path.suffix == ".png" and columns is not None:
+        value = {f"{node} {i}": column for i, column in enumerate(columns.unbind(1)[:9])}
+    if path.suffix not in (*WRITES, ".png") or not isinstance(value, torch.Tensor | dict):
+        raise CotanError(
+            f"--out {path}: expected a file ending in .npz; a value per vertex also {', '.join(WRITES)} or .png"
+        )
+    draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
+
+
 def _write_numbers(value: Any, path: Path) -> None:
     import numpy
 
-    from .errors import CotanError
     from .sparse import Sparse
     from .spectrum import Spectrum
 
-    if path.suffix != ".npz":
-        raise CotanError(f"--out {path}: expected a file ending in .npz")
     if isinstance(value, Sparse):
         import scipy.sparse
 
@@ -346,7 +364,7 @@ def bench(
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given again.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,
 ) -> None:
-    """Run what is missing of a suite; end with the table and the report."""
+    """Run what is missing of a suite; end with the table and the report, where table.csv and table.tex are too."""
     from .benchmark import Suite
     from .benchmark import bench as run
     from .report import write_report
@@ -367,11 +385,15 @@ def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="For labels per vertex: the coloured mesh, else FILE.labels.ply here; of several, a folder."),
+        typer.Option(
+            help="For labels per vertex: the coloured mesh, or .txt with a label a line; else FILE.labels.ply here; of "
+            "several, a folder."
+        ),
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
-    from .drawing import label_colors
+    from . import whole
+    from .batching import per_of
     from .files import read, write
     from .training import Run
     from .training import predict as ask
@@ -384,7 +406,7 @@ def predict(
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        data = read(file)
+        data = read(file, weld=per_of(trained.model) != "vertex")
         found = ask(trained, data)
         if found.probabilities is None:
             print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
@@ -394,9 +416,12 @@ def predict(
             target = (
                 (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
             )
-            write(data, target, colors=label_colors(found.label))
             count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
             names = found.classes or [str(i) for i in range(len(count))]
+            if target.suffix == ".txt":
+                whole.write(target, "".join(f"{names[label]}\n" for label in found.label.tolist()).encode())
+            else:
+                write(data, target, colors=found.label)
             print(f"{file}: " + ", ".join(f"{name} at {n} vertices" for name, n in zip(names, count) if n))
             print(f"  labels: {target}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -119,6 +120,8 @@ def load_dataset(
 
     >>> cotan.load_dataset("poses", per_class=10).train[0]
     """
+    if not registry.has("dataset", name) and os.path.isdir(name):
+        raise CotanError(f"{name!r} is a folder; meshes in one are the dataset 'folder' with the option root={name!r}")
     definition = registry.lookup("dataset", name)
     registry.check_options(definition, options)
     version = getattr(definition.target, "version", None)
@@ -165,7 +168,8 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
 
     if get("train", None) is None:
         raise CotanError(
-            "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
+            (f"dataset {name!r} gives a {type(dataset).__name__}: " if name else "")
+            + "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
             f"val_mask and test_mask; got a {type(dataset).__name__}"
             + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if hasattr(dataset, "__getitem__") else "")
         )

@@ -14,13 +14,66 @@ class MeshWarning(UserWarning):
     """What is wrong with a mesh that was read, or what was repaired, in one line."""
 
 
-def unknown(what: str, name: object, available: Iterable[str], also_known: dict[str, str] | None = None) -> CotanError:
-    """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`; `also_known` maps the field's other names to ours."""
+# The field's other names, of methods and of options.
+ALSO_KNOWN = {
+    "monet": "gaussian",
+    "gmm": "gaussian",
+    "gmmconv": "gaussian",
+    "chebnet": "chebyshev",
+    "cheb": "chebyshev",
+    "chebconv": "chebyshev",
+    "cayleynet": "cayley",
+    "graclus": "coarsen",
+    "graph-unet": "topk",
+    "topkpooling": "topk",
+    "gcnconv": "gcn",
+    "graphsage": "sage",
+    "sageconv": "sage",
+    "gatconv": "gat",
+    "gatv2conv": "gatv2",
+    "ginconv": "gin",
+    "dgcnn": "edgeconv",
+    "diffusionnet": "diffusion",
+    "diffusion-net": "diffusion",
+    "mvcnn": "multiview",
+    "voxnet": "voxel",
+    "3dshapenets": "voxel-dbn",
+    "scnn": "spectral",
+    "spectral-cnn": "spectral",
+    "laplace": "laplacian",
+    "lbo": "laplacian",
+    "eigenbasis": "spectrum",
+    "eigenvectors": "spectrum",
+    "eigs": "spectrum",
+    "hks": "heat_kernel_signature",
+    "wks": "wave_kernel_signature",
+    "gps": "global_point_signature",
+    "classification": "classify",
+    "segmentation": "label",
+    "segment": "label",
+    "correspondence": "match",
+    "regression": "regress",
+    "gaussian-curvature": "gauss_curvature",
+    "hidden-channels": "width",
+    "hidden-dim": "width",
+    "num-layers": "depth",
+    "n-layers": "depth",
+    "pooling": "readout",
+    "learning-rate": "lr",
+    "early-stopping": "patience",
+    "class-weight": "class_balance",
+    "class-weights": "class_balance",
+}
+
+
+def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
+    """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`."""
     names = sorted(available)
-    alias = (also_known or {}).get(str(name).lower().replace("_", "-"))
+    alias = ALSO_KNOWN.get(str(name).lower().replace("_", "-"))
+    lower = {own.lower(): own for own in names}
     if alias in names:
         hint = f" Did you mean {alias!r} ({name})?"
     else:
-        near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+        hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")

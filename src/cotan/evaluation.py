@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
@@ -201,7 +203,10 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     except CotanError:
         raise
     except Exception as reason:
-        raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}") from reason
+        own = getattr(inspect.unwrap(step.definition.target), "__code__", None)
+        lines = [f for f in traceback.extract_tb(reason.__traceback__) if own and f.filename == own.co_filename]
+        where = f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
+        raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}{where}") from reason
     try:
         check_storable(value if function is None else value[0])
     except CotanError as reason:

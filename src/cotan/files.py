@@ -66,6 +66,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
         worst = int(face.min()) if int(face.min()) < 0 else int(face.max())
         raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
+    if pos.shape[1] != 3:
+        raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
     if weld:
         pos, face = _weld(pos, face)
     if not face.numel():
@@ -165,15 +167,25 @@ def _read_graph(path: Path, suffix: str) -> Any:
     return data
 
 
-def write(data: Any, path: str | os.PathLike[str], *, colors: torch.Tensor | None = None) -> None:
-    """A mesh to a file, with colours (V, 3) in [0, 1] if given (.ply, .off, .obj); written whole or not at all."""
+def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> None:
+    """A mesh to a file, written whole or not at all; with colours if given (.ply, .off, .obj).
+
+    Arguments:
+        colors: (V, 3) in [0, 1]; or a function (V,), blue below zero and red above; or labels (V,), whole numbers.
+
+    >>> cotan.write(shape, "curved.ply", colors=cotan.compute(shape, "mean_curvature"))
+    """
     import trimesh
+
+    from .drawing import colors_of
 
     path = Path(path)
     if path.suffix.lower() not in WRITES:
         raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)
+    if data.get("pos") is None:
+        raise CotanError(f"expected a shape with pos to write; it has: {', '.join(data.keys()) or 'nothing'}")
     face = data.face.T.cpu().numpy() if data.get("face") is not None else None
-    shades = None if colors is None else (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    shades = None if colors is None else (colors_of(colors, len(data.pos)) * 255).round().to(torch.uint8).numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
     content: Any = mesh.export(file_type=path.suffix.lower()[1:])
     whole.write(path, content.encode() if isinstance(content, str) else content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor
 
 from . import whole
+from .drawing import GREY, colors_of, diverging
 from .errors import CotanError
 from .evaluation import compute
 from .nodes import node
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn
-GREY = torch.tensor([0.80, 0.83, 0.88])
 EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above; y is up
 GOOD = ("manifold", "closed", "orientable")
 COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler", "genus")
@@ -60,28 +61,45 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480)
 
     Of a shape of up to `PARTS` parts these are the first that are not constant on each part.
     """
-    import matplotlib.figure
-    from torch_geometric.data import Data
-
     spectrum = compute(data, "spectrum", k=functions + 1, dtype=torch.float64)
     first = 1
     if spectrum.values[1:2].eq(0).all() and (parts := _parts(data)) <= PARTS:
         first = min(parts, data.num_nodes - 1)
         spectrum = compute(data, "spectrum", k=first + functions, dtype=torch.float64)
-    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos)
+    plain = {"mesh" if data.get("face") is not None else "points": GREY.expand(data.num_nodes, 3)}
     shown = range(first, len(spectrum.values))
-    shape = Data(pos=shape.pos, face=shape.face)
-    shape.color = torch.cat(
-        [GREY.expand(len(shape.pos), 3), *(_diverging(spectrum.vectors[corner, i]) for i in shown)], 1
-    )
+    titles = {f"eigenfunction {i}: {float(spectrum.values[i]):.4g}": diverging(spectrum.vectors[:, i]) for i in shown}
+    _draw(data, path, plain | titles, size)
+
+
+def draw(data: Any, path: str | Path, values: Any, *, size: int = 480) -> None:
+    """A mesh, or points, coloured by functions of its vertices, as a PNG.
+
+    Arguments:
+        values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
+            [0, 1]; or a dict of these by title, of which each is a picture.
+
+    >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
+    """
+    if data.get("pos") is None:
+        raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
+    by_title = values if isinstance(values, Mapping) else {"": values}
+    _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size)
+
+
+def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int) -> None:
+    import matplotlib.figure
+    from torch_geometric.data import Data
+
+    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
+    shape = Data(pos=shape.pos.detach(), face=shape.face)
+    shape.color = torch.cat([each[corner] for each in colors.values()], 1)
     look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
     seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
-    titles = ["mesh" if data.get("face") is not None else "points"]
-    titles += [f"eigenfunction {i}: {float(spectrum.values[i]):.4g}" for i in shown]
-    columns = min(3, len(titles))
-    rows = -(-len(titles) // columns)
+    columns = min(3, len(colors))
+    rows = -(-len(colors) // columns)
     figure = matplotlib.figure.Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=100, layout="constrained")
-    for i, title in enumerate(titles):
+    for i, title in enumerate(colors):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(_paint(seen[0], seen[1], seen[2 + 3 * i : 5 + 3 * i].permute(1, 2, 0)).numpy())
         axes.set_title(title, fontsize=10)
@@ -148,10 +166,3 @@ def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:
     """A picture (H, W, 3) on white: light (H, W) and colour (H, W, 3) are zero where nothing covers (H, W) a pixel."""
     share = cover.clamp(min=1e-6)[..., None]
     return (1 - cover[..., None] + (0.25 + 0.75 * shade[..., None] / share) * color).clamp(0, 1)
-
-
-def _diverging(values: Tensor) -> Tensor:
-    """Blue below zero, white at it, red above. (V,) -> (V, 3)"""
-    t = (values / values.abs().max().clamp(min=torch.finfo(values.dtype).tiny)).float()[:, None]
-    red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
-    return white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)

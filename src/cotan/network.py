@@ -57,6 +57,10 @@ def needs(module: nn.Module) -> dict[str, Node]:
     else:
         where = type(module).__qualname__
         names, optional, _, _ = registry._signature(type(module).forward, where, skip_self=True)
+        if "data" in names and not registry.has("operator", "data"):
+            raise CotanError(
+                f"{where}.forward takes 'data'; expected what it uses of it by name: forward(self, x, edge_index, batch)"
+            )
     out = {}
     for name in names:
         request = given.pop(name, name)
@@ -335,10 +339,17 @@ def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
             raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
 
 
+def listed(data: Any) -> list[Any] | None:
+    """The shapes of a list, of PyG's `Batch`, as its DataLoader gives, or of one of its datasets; None of one shape."""
+    if hasattr(data, "to_data_list"):
+        return list(data.to_data_list())
+    several: Any = data if isinstance(data, list | tuple | torch.utils.data.Dataset) else None
+    return None if several is None else list(several)
+
+
 def _shapes(data: Any) -> list[Any]:
-    if hasattr(data, "to_data_list"):  # PyG's Batch, as its DataLoader gives
-        data = data.to_data_list()
-    shapes = list(data) if isinstance(data, list | tuple) else [data]
+    shapes = listed(data)
+    shapes = [data] if shapes is None else shapes
     if not shapes:
         raise CotanError("no shape given: expected a Data or a list of them")
     return shapes

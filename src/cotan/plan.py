@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -151,6 +152,10 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
         except _Missing:
             if not wanted.optional:
                 raise
+        except CotanError as reason:
+            if wanted.optional:
+                raise CotanError(f"{reason}\n(it has a default, which needs = {{{name!r}: None}} keeps)") from None
+            raise
     return plan
 
 
@@ -201,11 +206,22 @@ class _Resolver:
             known = wanted.name in SOURCES or wanted.name in domain.sources
             if known or wanted.name in _all_inputs():
                 ways = dict.fromkeys([*(name for name in names[1:] if name in SOURCES), wanted.name])
+                near = [] if known else get_close_matches(wanted.name, {*registry.names("operator"), *SOURCES}, n=1)
                 raise _Missing(
-                    f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have. "
-                    f"It has: {', '.join(sorted(domain.sources - COUNTED))}"
+                    (
+                        f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail})"
+                        if names[1:]
+                        else repr(names[0])
+                    )
+                    + (
+                        ", which the data does not have."
+                        if names[1:]
+                        else " is no node, and the data does not have it."
+                    )
+                    + (f" Did you mean {near[0]!r}?" if near else "")
+                    + f" It has: {', '.join(sorted(domain.sources - COUNTED))}"
                 )
-            error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources}, registry.ALSO_KNOWN)
+            error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(
                 f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
             )

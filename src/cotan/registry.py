@@ -7,11 +7,13 @@ The shape of a definition is checked at its decorator, where the message can nam
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from types import CodeType
 from typing import Any, TypeVar, overload
 
 from .errors import CotanError, unknown
@@ -20,45 +22,6 @@ KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
 MOTIONS = ("permutation", "rigid", "isometry", "scale")
 SIGNALS = ("vertex", "image", "volume", "sequence")
-ALSO_KNOWN = {
-    "monet": "gaussian",
-    "gmm": "gaussian",
-    "gmmconv": "gaussian",
-    "chebnet": "chebyshev",
-    "cheb": "chebyshev",
-    "chebconv": "chebyshev",
-    "cayleynet": "cayley",
-    "graclus": "coarsen",
-    "graph-unet": "topk",
-    "topkpooling": "topk",
-    "gcnconv": "gcn",
-    "graphsage": "sage",
-    "sageconv": "sage",
-    "gatconv": "gat",
-    "gatv2conv": "gatv2",
-    "ginconv": "gin",
-    "dgcnn": "edgeconv",
-    "diffusionnet": "diffusion",
-    "diffusion-net": "diffusion",
-    "mvcnn": "multiview",
-    "voxnet": "voxel",
-    "3dshapenets": "voxel-dbn",
-    "scnn": "spectral",
-    "spectral-cnn": "spectral",
-    "laplace": "laplacian",
-    "lbo": "laplacian",
-    "eigenbasis": "spectrum",
-    "eigenvectors": "spectrum",
-    "eigs": "spectrum",
-    "hks": "heat_kernel_signature",
-    "wks": "wave_kernel_signature",
-    "gps": "global_point_signature",
-    "classification": "classify",
-    "segmentation": "label",
-    "segment": "label",
-    "correspondence": "match",
-    "regression": "regress",
-}
 
 T = TypeVar("T", bound=Callable[..., Any])
 F = TypeVar("F", bound=Callable[..., Any])
@@ -121,7 +84,7 @@ def operator(
     *,
     per: str | None = None,
     index: str | None = None,
-    version: int = 1,
+    version: int | None = None,
     invariant_to: tuple[str, ...] = (),
     covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
     augments: str | None = None,
@@ -138,7 +101,7 @@ def operator(
     *,
     per: str | None = None,
     index: str | None = None,
-    version: int = 1,
+    version: int | None = None,
     invariant_to: tuple[str, ...] = (),
     covers: Callable[[Mapping[str, Any], Mapping[str, Any]], Callable[[Any], Any] | None] | None = None,
     augments: str | None = None,
@@ -154,7 +117,8 @@ def operator(
         name: the node's name; the function's own by default. Keyword arguments not listed here select a variant of it.
         per: vertex, edge, face or shape: how values of several shapes make a batch.
         index: "vertex" where the values are vertex numbers, which a batch offsets.
-        version: raise it when results change; it is part of a stored value's address.
+        version: part of a stored value's address, to be raised when results change. Without one it is the function's own
+            code: an edit of the function is met by itself, one of what it calls is not.
         invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
@@ -205,7 +169,7 @@ def operator(
                 dict(
                     per=per,
                     index=index,
-                    version=version,
+                    version=_code(function) if version is None else version,
                     invariant_to=_implied(invariant_to),
                     covers=covers,
                     augments=augments,
@@ -337,6 +301,20 @@ def _signature(
     return tuple(inputs), tuple(optional), options, loose
 
 
+def _code(function: Callable[..., Any]) -> str:
+    """A digest of a function's code; comments do not count."""
+
+    def said(part: Any) -> Any:
+        if isinstance(part, CodeType):
+            return [part.co_code.hex(), part.co_names, *map(said, part.co_consts)]
+        if isinstance(part, frozenset):  # its order is another one in each process
+            return sorted(map(repr, part))
+        return repr(part)
+
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return hashlib.sha256(repr(said(code)).encode()).hexdigest()[:16]
+
+
 def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:
     return (*motions, "rigid") if "isometry" in motions and "rigid" not in motions else motions
 
@@ -351,8 +329,8 @@ def _add(new: Definition) -> None:
         if bool(old.variant) != bool(new.variant):
             told = ", ".join(sorted({key for each in (*found, new) for key in each.variant}))
             raise CotanError(
-                f"{new.kind} {new.name!r} is defined twice: by {old.origin} and by {new.origin}. Variants of one name are "
-                f"told apart by {told}=..., which both have"
+                f"{new.kind} {new.name!r} is defined twice: by {old.origin} and by {new.origin}. Take another name; or, if it "
+                f"is a variant, give it a {told}=... of its own, as all variants have"
             )
         if old.variant != new.variant:
             continue
@@ -414,7 +392,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     load()
     found = _state.definitions.get((kind, name))
     if not found:
-        error = unknown(kind, name, names(kind), ALSO_KNOWN)
+        error = unknown(kind, name, names(kind))
         raise CotanError(str(error) + _failures_text())
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from . import registry
 from .drawing import bars, shapes_png
+from .export import as_csv, as_latex
 from .table import Table
 from .training.checkpoint import write
 
@@ -42,7 +43,7 @@ code { font-size: .9em }
 
 
 def write_report(table: Table, folder: Path | str | None = None, *, sections: Sequence[Section] = ()) -> Path:
-    """Writes index.html; gives its path.
+    """Writes index.html, and table.csv and table.tex beside it; gives the page's path.
 
     Arguments:
         folder: `report` in the table's folder by default.
@@ -76,6 +77,8 @@ def write_report(table: Table, folder: Path | str | None = None, *, sections: Se
         ]
     )
     write(path / "index.html", page.encode())
+    write(path / "table.csv", as_csv(table).encode())
+    write(path / "table.tex", as_latex(table).encode())
     return path / "index.html"
 
 

@@ -160,6 +160,9 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
         for key in table:
             if key not in known:
                 raise unknown(f"key of [[{what}]] in {where}", key, known)
+        for key in ("options", "recipe"):
+            if not isinstance(table.get(key, {}), Mapping):
+                raise CotanError(f"{where}: {key}={table[key]!r} in [[{what}]], expected a table {{ name = value }}")
         if not isinstance(table.get("name"), str):
             raise CotanError(f"{where}: an entry of {what} has no name")
         folds = table.pop("folds", None)

@@ -152,7 +152,9 @@ def _check_mask(shape: Any, count: int, where: str) -> None:
 
 def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
     if y.is_floating_point():
-        raise CotanError(f"{where}: y holds {y.dtype}, expected class numbers (int64)")
+        raise CotanError(
+            f"{where}: y holds {y.dtype}, expected class numbers (int64); for numbers there is the task 'regress'"
+        )
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
         hint = "; a mask leaves out what has no label" if int(y.min()) < 0 and y.numel() > 1 else ""
         raise CotanError(

@@ -142,7 +142,10 @@ def _collate_tensors(
     values: Sequence[Tensor], per: str | None, index: str | None, vertices: Sequence[int], name: str
 ) -> Tensor:
     if per is None:
-        raise CotanError(f"node {name!r} gives a tensor, so its operator says per='vertex', 'edge', 'face' or 'shape'")
+        raise CotanError(
+            f"node {name!r} gives a tensor, so its operator says per='vertex', 'edge', 'face' or 'shape'; for an attribute "
+            f"of your own data, cotan.source({name!r}, per=...) does"
+        )
     if per == "shape":
         shapes = {tuple(v.shape) for v in values}
         if len(shapes) > 1:

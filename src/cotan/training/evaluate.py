@@ -14,7 +14,7 @@ from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import _place, forward
+from ..network import _place, forward, listed
 from ..targets import check
 from .run import Run
 
@@ -33,10 +33,13 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
     if not isinstance(model, nn.Module):
         raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
-    splits = None if isinstance(dataset, list | tuple) else as_splits(dataset)
-    shapes = dataset if splits is None else splits.split(split)
+    shapes = listed(dataset)
+    masked = isinstance(dataset, torch.utils.data.Dataset) and shapes and shapes[0].get("train_mask") is not None
+    splits = as_splits(dataset) if shapes is None or masked else None  # PyG's Planetoid is one graph with its splits
+    shapes = shapes if splits is None else splits.split(split)
     if not shapes:
-        raise CotanError("there are no shapes to evaluate on")
+        has = "" if splits is None else f": {split!r} of {splits} is empty"
+        raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
     if "out_dim" in (recipe := getattr(model, "recipe", {})):
         check(Splits(train=[], test=list(shapes)), name, recipe["out_dim"], train=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     progress: str = "auto",
+    on_epoch: Callable[[dict[str, Any]], object] | None = None,
     prepared: Mapping[str, Prepared] | None = None,
     **overrides: Any,
 ) -> Run:
@@ -50,10 +51,13 @@ def fit(
         out: the run's folder; without it, nothing is written.
         resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
+        on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
         prepared: what `cotan.batching.prepare` gave for this model, by split.
 
     >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
     """
+    if resume and out is None:
+        raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
     show = Progress(progress)
     with show:
@@ -62,6 +66,8 @@ def fit(
         splits = as_splits(dataset)
         if isinstance(model, str):
             model = model_for(model, splits, seed=chosen.seed)
+        if not isinstance(model, nn.Module):
+            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}")
         task = task_of(model, splits.task)
         if not hasattr(model, "recipe"):
             model.task = task  # type: ignore[assignment]
@@ -75,23 +81,31 @@ def fit(
             }
     for name, split in prepared.items():
         if split.refused:
-            show.say(f"{name}: {split.refusals()}")
             if not len(split) and name in ("train", "val"):
                 raise CotanError(f"{name}: {split.refusals()}")
+            show.say(f"{name}: {split.refusals()}")
     prepared = {name: split for name, split in prepared.items() if len(split)}
     run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
     run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
     run.costs = _costs(prepared)
     with own_randomness():
-        _Fit(run, task, splits, prepared, show).run_all(resume)
+        _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
     return run
 
 
 class _Fit:
     """One call of `fit`: the model on its device, its optimizer, and where it is."""
 
-    def __init__(self, run: Run, task: str, splits: Splits, prepared: Mapping[str, Prepared], show: Progress):
-        self.run, self.recipe, self.splits, self.show = run, run.recipe, splits, show
+    def __init__(
+        self,
+        run: Run,
+        task: str,
+        splits: Splits,
+        prepared: Mapping[str, Prepared],
+        show: Progress,
+        on_epoch: Callable[[dict[str, Any]], object] | None,
+    ):
+        self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
         self.distances = splits.distances if task == "match" else None
         self.fabric = make_fabric(self.recipe)
@@ -172,6 +186,8 @@ class _Fit:
         self.run.history.append(line)
         self._keep(line, val)
         self.show.step(self.epoch, _facts(line))
+        if self.on_epoch is not None:
+            self.on_epoch(dict(line))
 
     def _train(self, batches: Iterable[Batch]) -> float:
         """One pass; the mean loss. Nothing in it waits for the device."""

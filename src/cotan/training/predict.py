@@ -13,7 +13,7 @@ from .. import registry
 from ..batching import per_of, prepare, task_of
 from ..errors import CotanError
 from ..files import read
-from ..network import _place, forward
+from ..network import _place, forward, listed
 from ..values import uncollate
 from .run import Run
 
@@ -36,7 +36,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
 
     Arguments:
         model: a model, a `Run`, or a run's folder.
-        data: a `Data`, a file, a list of these, or PyG's `Batch`.
+        data: a `Data`, a file, a list of these, PyG's `Batch` or a dataset of its.
 
     >>> cotan.predict("runs/spectral", "mesh.off").name
     'dog'
@@ -48,13 +48,12 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         model, classes = model.model, model.classes
     if not isinstance(model, nn.Module):
         raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
-    if hasattr(data, "to_data_list"):
-        data = data.to_data_list()
-    several = isinstance(data, list | tuple)
-    shapes = [read(d) if isinstance(d, str | Path) else d for d in (data if several else [data])]
+    task = registry.lookup("task", task_of(model)).target
+    weld = task.per != "vertex"  # labels are of the file's vertices, as those of a folder that it was trained on
+    several = listed(data)
+    shapes = [read(d, weld=weld) if isinstance(d, str | Path) else d for d in ([data] if several is None else several)]
     if not shapes:
         return []
-    task = registry.lookup("task", task_of(model)).target
     training, device = model.training, _place(model)[1]
     model.eval()
     try:
@@ -70,7 +69,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
     finally:
         model.train(training)
-    return out if several else out[0]
+    return out[0] if several is None else out
 
 
 def _prediction(output: Tensor, categorical: bool, per: str, classes: tuple[str, ...]) -> Prediction:

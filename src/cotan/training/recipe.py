@@ -63,7 +63,8 @@ class Recipe:
         for name, choices in CHOICES.items():
             if str(getattr(self, name)) not in choices:
                 raise unknown(f"{name} of a recipe", getattr(self, name), choices)
-        object.__setattr__(self, "precision", str(self.precision))
+        for name in ("precision", "device"):
+            object.__setattr__(self, name, str(getattr(self, name)))
         given = [self.augment] if isinstance(self.augment, str | Node | Mapping) else self.augment
         object.__setattr__(self, "augment", tuple(request_of(a) for a in given))
         for request in self.augment:
