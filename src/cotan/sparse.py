@@ -29,7 +29,7 @@ from .sums import product
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
-from .traceable import Traceable
+from .traceable import Traceable, register
 
 NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
 
@@ -332,4 +332,4 @@ def _unflatten(parts: Any, shape: Any) -> Sparse:
     return Sparse(Pattern(rowptr, col, shape, t_rowptr, t_col, t_perm, row), values)
 
 
-torch.utils._pytree.register_pytree_node(Sparse, _flatten, _unflatten, serialized_type_name="cotan.Sparse")
+register(Sparse, _flatten, _unflatten, parts=[Pattern])
