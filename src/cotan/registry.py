@@ -469,11 +469,14 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
-    """Raise where an option is text and its default is a number, as of a slip on the command line."""
+    """Raise where the default is a number and the option is text, as of a slip on the command line, or a part of a whole."""
     default = definition.options[name]
+    where = f"option {name}={value!r} of {definition.kind} {definition.name!r}"
     if isinstance(default, bool | int | float) and isinstance(value, str):
         kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
-        raise CotanError(f"option {name}={value!r} of {definition.kind} {definition.name!r}: expected {kind}")
+        raise CotanError(f"{where}: expected {kind}")
+    if isinstance(default, int) and isinstance(value, float):
+        raise CotanError(f"{where}: expected a whole number; the default is {default}")
 
 
 def shown_options(definition: Definition) -> dict[str, Any]:

@@ -275,5 +275,11 @@ def test_any_small_graph_is_pyg(drawn):
 
 
 def test_errors():
+    with pytest.raises(cotan.CotanError, match="gin: hidden=0, expected a positive whole number"):
+        cotan.create_layer("gin", 3, 8, hidden=0)
+    with pytest.raises(
+        cotan.CotanError, match=r"option hops=1.5 of layer 'sgc': expected a whole number; the default is 2"
+    ):
+        cotan.create_layer("sgc", 3, 8, hops=1.5)
     with pytest.raises(cotan.CotanError, match="gat: heads=3, expected a divisor of out_dim=8"):
         cotan.create_layer("gat", 3, 8, heads=3)

@@ -49,6 +49,12 @@ def test_kit(task):
     assert cotan.testing.check_model("topk", task=task, width=16, depth=2, ratio=0.7).passed
 
 
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"width": 0}])
+def test_nothing_to_pool(wrong):
+    with pytest.raises(cotan.CotanError, match=r"topk: width=.*, depth=.*, expected positive whole numbers"):
+        cotan.create_model("topk", 1, 2, **wrong)
+
+
 def test_unknown_ratio():
     with pytest.raises(cotan.CotanError, match="ratio=2, expected a number above 0, at most 1"):
         cotan.create_model("topk", 1, 2, ratio=2)
