@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, TypeVar, overload
 
-from .errors import CotanError, unknown
+from .errors import CotanError, unknown, unknown_option
 
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
@@ -465,7 +465,7 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
         if name in definition.options:
             check_value(definition, name, value)
         elif not definition.open_options:
-            raise unknown(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
+            raise unknown_option(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
