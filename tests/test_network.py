@@ -117,6 +117,28 @@ def test_a_compiled_model_sees_no_registry(sphere):
     assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
 
 
+class OfDict(nn.Module):
+    """A model whose nodes are one argument: names such as spectrum(k=4) are none that torch.export could write down."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, nodes):
+        return self.model(x, **nodes)
+
+
+@pytest.mark.parametrize(("name", "options"), [("gin", {}), ("gat", {"heads": 2}), ("spectral", {"k": 4})])
+def test_a_model_is_exported_saved_and_loaded(name, options, sphere, tetrahedron, tmp_path):
+    model = cotan.create_model(name, in_dim=3, out_dim=4, width=8, depth=1, **options).eval()
+    shapes = [sphere, tetrahedron]
+    given = torch.cat([shape.pos for shape in shapes]).float(), cotan.inputs(model, shapes)
+    with torch.no_grad():
+        torch.export.save(torch.export.export(OfDict(model), given), tmp_path / "model.pt2")
+        loaded = torch.export.load(tmp_path / "model.pt2").module()
+        torch.testing.assert_close(loaded(*given), OfDict(model)(*given))
+
+
 def test_mixed_dtypes_are_named(tetrahedron):
     model = cotan.create_model("linear", in_dim=3, out_dim=2)
     model.lift.double()

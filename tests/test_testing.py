@@ -29,9 +29,116 @@ class InPlace(Base):
         return self.linear(x.mul_(mass[:, None]))
 
 
+class Numbers(Base):
+    def forward(self, x):
+        return self.linear(x * torch.linspace(0, 1, len(x), dtype=x.dtype, device=x.device)[:, None])
+
+
+class Mean(Base):
+    def forward(self, x):
+        return self.linear(x - x.mean(0))
+
+
+class Ignores(Base):
+    def __init__(self, in_dim, out_dim, *, heads=4):
+        super().__init__(in_dim, out_dim)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Narrow(Base):
+    def forward(self, x):
+        return self.linear(x)[:, 1:]
+
+
+class Flat(Base):
+    def forward(self, x):
+        return self.linear(x)[:, 0]
+
+
+class Deep(Base):
+    def forward(self, x):
+        return self.linear(x)[:, :, None]
+
+
+class Counts(Base):
+    def __init__(self, in_dim, out_dim):
+        super().__init__(in_dim, out_dim)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x)
+
+
+class Remembers(Base):
+    first = None
+
+    def forward(self, x):
+        self.first = x.mean() if self.first is None else self.first
+        return self.linear(x) * self.first
+
+
+class Late(Base):
+    def forward(self, x):
+        if not hasattr(self, "late"):
+            self.late = nn.Linear(self.linear.out_features, self.linear.out_features).to(x)
+        return self.late(self.linear(x))
+
+
+class Here(Base):
+    def forward(self, x):
+        return self.linear(x + torch.ones(1, dtype=x.dtype, device="cpu"))
+
+
+class Isolated(Base):
+    def forward(self, x, adjacency):
+        return self.linear(adjacency @ x / adjacency.pattern.counts[:, None])
+
+
+class Lengths(Base):
+    def forward(self, x, adjacency):
+        return self.linear(x + (adjacency.pattern.counts[:, None] * x).square().sum(1, keepdim=True).sqrt())
+
+
+class Detached(Base):
+    def forward(self, x):
+        return self.linear(x.detach())
+
+
+class Unused(Base):
+    def __init__(self, in_dim, out_dim):
+        super().__init__(in_dim, out_dim)
+        self.more = nn.Linear(in_dim, out_dim)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Draws(Base):
+    def forward(self, x):
+        return self.linear(nn.functional.dropout(x))
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
+        (Numbers, "off by .*: a shape's output depends on what else is in its batch; `batch` says"),
+        (Mean, "batch independence, .* off by .*: a shape's output depends on what else is in its batch; `batch` says"),
+        (Ignores, r"option 'heads' is taken and never used \(.*test_testing.py:"),
+        (Narrow, r"on a mesh: output \(162, 5\), expected \(162, 6\)"),
+        (Flat, r"on a mesh: output \(162,\), expected \(162, 6\)"),
+        (Deep, r"on a mesh: output \(162, 6, 1\), expected \(162, 6\)"),
+        (Counts, "forward changes calls, in eval: later outputs depend on earlier ones"),
+        (Remembers, "state_dict .*: the output depends on something that is neither parameter nor buffer"),
+        (Late, r"state_dict round trip: RuntimeError: .*\n.*Unexpected key.*late.weight"),
+        (Here, "tensors on cuda:0 and cpu, where one device is expected"),
+        (Isolated, "output on a graph: NaN or infinite values"),
+        (Lengths, "a gradient on a graph is NaN or infinite"),
+        (Detached, r"gradient of the signal: .*: the derivative is cut \(detach, .data, .item\(\), numpy\) or wrong"),
+        (Unused, "no derivative reaches more.bias, more.weight, so it would never be learned"),
+        (Draws, "determinism on a mesh: .*: two runs differ: random numbers, or something kept"),
         (OneDtype, "OneDtype.forward failed in float64: RuntimeError: mat1 and mat2"),
         (Squares, r"Squares.forward failed .*of a batch, vectors are block-diagonal: they know @ and .T alone"),
         (InPlace, "InPlace.forward changes its input x in place"),
@@ -41,6 +148,54 @@ def test_a_mistake_in_a_layer(scratch, layer, message):
     cotan.layer("mistaken")(layer)
     with pytest.raises(AssertionError, match=message):
         testing.check_layer("mistaken", compile=False)
+
+
+class Places(Base):
+    def forward(self, x, pos):
+        return self.linear(x) * pos[:, :1]
+
+
+def test_what_a_layer_is_declared_to_be_invariant_to_is_tried(scratch):
+    cotan.layer("mistaken", invariant_to=("isometry",))(Places)
+    with pytest.raises(AssertionError, match="declared invariance to isometry: off by"):
+        testing.check_layer("mistaken", compile=False)
+
+
+class Frozen(Base):
+    def __init__(self, in_dim, out_dim, *, trains=True):
+        super().__init__(in_dim, out_dim)
+        self.linear.bias.requires_grad_(False)
+        self.linear.weight.requires_grad_(trains)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_frozen_parameters_are_no_mistake(scratch, trains):
+    cotan.layer("frozen")(Frozen)
+    assert testing.check_layer("frozen", compile=False, trains=trains).passed
+
+
+def test_layers_of_edge_features_are_certified():
+    report = testing.check_layer("gaussian", coordinates="edge_attr", compile=False)
+    assert {"finite output on a graph", "finite output on a edgeless"} <= set(report.passed)
+
+
+def ignoring(pos, *, k=3):
+    return pos.clone()
+
+
+def undeclared(pos):
+    return pos.clone()
+
+
+def test_an_operator_says_that_its_value_is_of_vertices(scratch):
+    cotan.operator(undeclared)
+    with pytest.raises(
+        AssertionError, match=r"depends on how the vertices are numbered \(an operator .* says per='vert"
+    ):
+        testing.check_operator("undeclared")
 
 
 def flattening(pos):
@@ -64,6 +219,7 @@ def numpys(pos):
     ("operator", "message"),
     [
         (flattening, "flattening changes its input pos in place"),
+        (ignoring, "option 'k' is taken and never used"),
         (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162 vertices"),
         (forgetful, "node 'forgetful' gives a NoneType, expected a tensor"),
         (numpys, "node 'numpys' gives a ndarray, expected a tensor"),

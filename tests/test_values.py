@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import cast, collate, digest, move, uncollate
+from cotan.values import cast, collate, digest, map_tensors, move, uncollate
 
 
 class Pair(NamedTuple):
@@ -128,3 +128,15 @@ def test_move_casts_floats_and_keeps_integers(sphere):
         move(Data(pos=torch.ones(1, 3), face=torch.zeros(3, 1, dtype=torch.long)), dtype=torch.float64).pos.dtype
         == torch.float64
     )
+
+
+def test_the_tensors_of_a_data_have_one_order():
+    """PyG's keys are a set's: two equal ones may list them differently."""
+    names = [f"number_{i}" for i in range(40)]
+    seen = []
+    for order in (names, names[::-1]):
+        shape = Data(**{name: torch.tensor(names.index(name)) for name in order})
+        found = []
+        map_tensors(lambda t, found=found: found.append(int(t)) or t, shape)
+        seen.append(found)
+    assert seen[0] == seen[1]

@@ -46,8 +46,8 @@ class CNN(nn.Module):
         super().__init__()
         if dims not in SIGNAL:
             raise cotan.CotanError(f"dims={dims!r}, expected 1 (a sequence), 2 (an image) or 3 (a volume)")
-        if depth < 1 or repeat < 1:
-            raise cotan.CotanError(f"depth={depth}, repeat={repeat}, expected positive whole numbers")
+        if width < 1 or depth < 1 or repeat < 1:
+            raise cotan.CotanError(f"width={width}, depth={depth}, repeat={repeat}, expected positive whole numbers")
         check_pooling(pooling)
         self.signal, self.pooling = SIGNAL[dims], pooling
         options = {"kernel_size": kernel_size, "padding": padding, "norm": norm, "residual": residual}

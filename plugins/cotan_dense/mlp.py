@@ -44,8 +44,8 @@ class MLP(nn.Module):
             raise cotan.CotanError(f"unknown residual {residual!r}. There is: {', '.join(RESIDUAL)}")
         if dense and residual != "none":
             raise cotan.CotanError(f"dense=True with residual={residual!r}: choose one of the two")
-        if depth < 1:
-            raise cotan.CotanError(f"depth={depth}, expected a positive whole number")
+        if width < 1 or depth < 1:
+            raise cotan.CotanError(f"width={width}, depth={depth}, expected positive whole numbers")
         self.activation = activation_named(activation)
         self.dense = dense
         widths = [in_dim + i * width if dense else width if i else in_dim for i in range(depth)]

@@ -31,6 +31,8 @@ class Shallow(nn.Module):
         readout: str = "mean",
     ):
         super().__init__()
+        if width < 1:
+            raise cotan.CotanError(f"width={width}, expected a positive whole number")
         self.hidden = Ridge(in_dim, width, activation=activation)
         self.head = Head(width, out_dim, task, readout)
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import segment_softmax, spread
 
-from .heads import check_heads, gather
+from .heads import channels, gather
 
 
 @cotan.layer("gat", invariant_to=("isometry", "scale"))
@@ -17,7 +17,8 @@ class GAT(nn.Module):
     vertex has one self-loop. Edge weights play no part.
 
     Arguments:
-        heads: they divide out_dim. slope: of leaky_relu below 0. dropout: of p. bias: add b.
+        heads, concat: heads divide out_dim; or, with concat=False, each has out_dim channels and y is their mean.
+        slope: of leaky_relu below 0. dropout: of p. bias: add b.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """
@@ -28,17 +29,18 @@ class GAT(nn.Module):
         out_dim: int,
         *,
         heads: int = 1,
+        concat: bool = True,
         slope: float = 0.2,
         dropout: float = 0.0,
         bias: bool = True,
     ):
         super().__init__()
-        check_heads("gat", heads, out_dim)
+        width = channels("gat", heads, out_dim, concat)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
-        self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
-        self.linear = cotan.Linear(in_dim, out_dim, bias=False)
-        self.from_source = nn.Parameter(torch.empty(heads, out_dim // heads))
-        self.from_target = nn.Parameter(torch.empty(heads, out_dim // heads))
+        self.heads, self.concat, self.slope, self.dropout = heads, concat, slope, cotan.Dropout(dropout)
+        self.linear = cotan.Linear(in_dim, heads * width, bias=False)
+        self.from_source = nn.Parameter(torch.empty(heads, width))
+        self.from_target = nn.Parameter(torch.empty(heads, width))
         for weight in (self.linear.weight, self.from_source, self.from_target):
             nn.init.xavier_uniform_(weight)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
@@ -51,5 +53,5 @@ class GAT(nn.Module):
         score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
         p = self.dropout(p)
-        y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)))
+        y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)), self.concat)
         return y if self.bias is None else y + self.bias

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.sparse import segment_softmax, spread
 
-from .heads import check_heads, gather
+from .heads import channels, gather
 
 
 @cotan.layer("gatv2", invariant_to=("isometry", "scale"))
@@ -19,7 +19,8 @@ class GATv2(nn.Module):
     The scores need a number per edge and channel, which is most of the time and memory it takes.
 
     Arguments:
-        heads: they divide out_dim. slope: of leaky_relu below 0. dropout: of p. bias: add b, c and d.
+        heads, concat: heads divide out_dim; or, with concat=False, each has out_dim channels and y is their mean.
+        slope: of leaky_relu below 0. dropout: of p. bias: add b, c and d.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """
@@ -30,16 +31,17 @@ class GATv2(nn.Module):
         out_dim: int,
         *,
         heads: int = 1,
+        concat: bool = True,
         slope: float = 0.2,
         dropout: float = 0.0,
         bias: bool = True,
     ):
         super().__init__()
-        check_heads("gatv2", heads, out_dim)
+        width = channels("gatv2", heads, out_dim, concat)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
-        self.heads, self.slope, self.dropout = heads, slope, cotan.Dropout(dropout)
-        self.source, self.target = (cotan.Linear(in_dim, out_dim, bias=bias) for _ in range(2))
-        self.score = nn.Parameter(torch.empty(heads, out_dim // heads))
+        self.heads, self.concat, self.slope, self.dropout = heads, concat, slope, cotan.Dropout(dropout)
+        self.source, self.target = (cotan.Linear(in_dim, heads * width, bias=bias) for _ in range(2))
+        self.score = nn.Parameter(torch.empty(heads, width))
         for weight in (self.source.weight, self.target.weight, self.score):
             nn.init.xavier_uniform_(weight)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
@@ -51,5 +53,5 @@ class GATv2(nn.Module):
         both = nn.functional.leaky_relu(both, self.slope).unflatten(1, (self.heads, -1))
         p = segment_softmax((both * self.score).sum(-1), pattern)  # (E, H)
         p = self.dropout(p)
-        y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)))
+        y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)), self.concat)
         return y if self.bias is None else y + self.bias

@@ -23,6 +23,8 @@ class GIN(nn.Module):
     ):
         super().__init__()
         hidden = out_dim if hidden is None else hidden
+        if hidden < 1:
+            raise cotan.CotanError(f"gin: hidden={hidden}, expected a positive whole number")
         self.mlp = nn.Sequential(cotan.Linear(in_dim, hidden), nn.ReLU(inplace=True), cotan.Linear(hidden, out_dim))
         if train_eps:
             self.eps = nn.Parameter(torch.tensor(float(eps)))

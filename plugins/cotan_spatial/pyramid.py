@@ -50,6 +50,8 @@ class Pyramid(cotan.Network):
         super().__init__()
         if not len(widths):
             raise cotan.CotanError("pyramid: no widths, expected at least one")
+        if vertices is not None and vertices < 1:
+            raise cotan.CotanError(f"pyramid: vertices={vertices}, expected a positive whole number")
         down = cotan.node("coarsen", level=levels, seed=seed)
         domains: list[Any] = [None]
         self.layers, self.pools = nn.ModuleList(), nn.ModuleList()

@@ -1,5 +1,6 @@
 """Weight files of DiffusionNet as its authors publish them."""
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -15,21 +16,26 @@ def from_published(state: Mapping[str, Tensor], *, k: int = 128, ridge: float = 
 
     >>> model = from_published(torch.load("human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True))
     """
-    own: dict[str, Tensor] = {}
-    for name, value in state.items():
-        own[translated(name)] = value
-    try:
-        (width, in_dim), out_dim = own["lift.weight"].shape, len(own["readout.linear.weight"])
-    except KeyError as missing:
+    ends = ("first_lin.weight", "last_lin.weight")
+    if not isinstance(state, Mapping) or not all(name in state for name in ends):
+        got = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
         raise cotan.CotanError(
-            f"expected a published DiffusionNet state dict, got one without {missing}: it has {', '.join(list(state)[:5])}"
-        ) from None
+            f"expected a published DiffusionNet state dict, with {' and '.join(ends)}, got {got or 'an empty one'}"
+        )
+    own = {translated(name): value for name, value in state.items()}
+    (width, in_dim), out_dim = own["lift.weight"].shape, len(own["readout.linear.weight"])
     depth = sum(name.endswith(".time") for name in own)
     gradients = any(name.endswith(".real.weight") for name in own)
     model = cotan.create_model(
         "diffusion", in_dim, out_dim, task="label", width=width, depth=depth, k=k, ridge=ridge, gradients=gradients
     )
-    model.load_state_dict(own)
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as reason:  # its first line says only that there is one
+        raise cotan.CotanError(
+            f"a state dict of another network than `diffusion` of {depth} blocks of {width}: "
+            + " ".join(line.strip() for line in str(reason).splitlines()[1:3])
+        ) from None
     return model.eval()
 
 
@@ -41,7 +47,6 @@ def translated(name: str) -> str:
     block, _, rest = name.partition(".")
     rest = rest.replace("diffusion.diffusion_time", "time")
     rest = rest.replace("gradient_features.A_re.", "real.").replace("gradient_features.A_im.", "imaginary.")
-    if rest.startswith("mlp."):  # mlp.miniMLP_mlp_layer_001.weight; ours has relu and dropout between
-        *_, layer, which = rest.split(".")
-        rest = f"mlp.{3 * int(layer.rsplit('_', 1)[1])}.{which}"
+    # Ours has relu and dropout between.
+    rest = re.sub(r"mlp\.miniMLP_mlp_layer_(\d+)", lambda layer: f"mlp.{3 * int(layer[1])}", rest)
     return f"blocks.{block.removeprefix('block_')}.{rest}"

@@ -77,3 +77,20 @@ def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
         near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
         hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")
+
+
+_MATRIX = "the matrix is a node: layer.needs = {'normalized_adjacency': 'adjacency'} gives it another (see cotan.needs)"
+ELSEWHERE = {  # what an option of PyG's layers is here
+    **dict.fromkeys(("add_self_loops", "normalize", "improved", "normalization"), _MATRIX),
+    "cached": "what depends on the graph alone is computed once in any case",
+    "aggr": "the layer 'aggregate' takes aggregate= and combine=",
+    "edge_dim": "the layers 'aggregate', which takes edge_dim=, and 'gaussian' see edge_attr",
+    "nn": "hidden= is its width; the layer 'aggregate' takes a module, combine=",
+    "K": "terms are order=, steps hops=",
+}
+
+
+def unknown_option(what: str, name: str, available: Iterable[str]) -> CotanError:
+    """`unknown`, and where it is an option of PyG's, what there is instead."""
+    instead = ELSEWHERE.get(name)
+    return CotanError(f"{unknown(what, name, available)}" + (f". As for PyG's {name}: {instead}" if instead else ""))

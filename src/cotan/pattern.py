@@ -206,7 +206,7 @@ def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     Many on the CPU are counted rather than sorted, as scipy does where it transposes.
     """
-    if key.device.type != "cpu" or len(key) < COUNTED or is_compiling():
+    if is_compiling() or key.device.type != "cpu" or len(key) < COUNTED:
         return pointer(key, size), torch.argsort(key, stable=True)
     from scipy.sparse import csr_array
 

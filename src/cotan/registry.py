@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from types import CodeType
 from typing import Any, TypeVar, overload
 
-from .errors import CotanError, unknown
+from .errors import CotanError, unknown, unknown_option
 
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
@@ -443,15 +443,18 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
         if name in definition.options:
             check_value(definition, name, value)
         elif not definition.open_options:
-            raise unknown(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
+            raise unknown_option(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
-    """Raise where an option is text and its default is a number, as of a slip on the command line."""
+    """Raise where the default is a number and the option is text, as of a slip on the command line, or a part of a whole."""
     default = definition.options[name]
+    where = f"option {name}={value!r} of {definition.kind} {definition.name!r}"
     if isinstance(default, bool | int | float) and isinstance(value, str):
         kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
-        raise CotanError(f"option {name}={value!r} of {definition.kind} {definition.name!r}: expected {kind}")
+        raise CotanError(f"{where}: expected {kind}")
+    if isinstance(default, int) and isinstance(value, float):
+        raise CotanError(f"{where}: expected a whole number; the default is {default}")
 
 
 def shown_options(definition: Definition) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from .sums import product
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
-from .traceable import Traceable
+from .traceable import Traceable, register
 
 NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
 
@@ -315,7 +315,7 @@ def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_range(name: str, index: Tensor, size: int) -> None:
-    if index.numel():
+    if not is_compiling() and index.numel():  # a traced graph has one path for all data
         low, high = (int(bound) for bound in index.aminmax())
         if low < 0 or high >= size:
             raise CotanError(f"{name} index out of range: {low} to {high}, expected 0 to {size - 1}")
@@ -333,4 +333,4 @@ def _unflatten(parts: Any, shape: Any) -> Sparse:
     return Sparse(Pattern(rowptr, col, shape, t_rowptr, t_col, t_perm, row), values)
 
 
-torch.utils._pytree.register_pytree_node(Sparse, _flatten, _unflatten, serialized_type_name="cotan.Sparse")
+register(Sparse, _flatten, _unflatten, parts=[Pattern])

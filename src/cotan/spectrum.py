@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
-from .traceable import Traceable
+from .traceable import Traceable, register
 
 
 class BlockDiagonal(Traceable):
@@ -111,11 +111,5 @@ def _flatten(s: Spectrum) -> tuple[list[Any], Any]:
     return [s.values, s.vectors], s.sizes
 
 
-_register = torch.utils._pytree.register_pytree_node
-_register(
-    BlockDiagonal,
-    _flatten_blocks,
-    lambda parts, context: BlockDiagonal(next(iter(parts)), *context),
-    serialized_type_name="cotan.BlockDiagonal",
-)
-_register(Spectrum, _flatten, lambda parts, sizes: Spectrum(*[*parts, sizes]), serialized_type_name="cotan.Spectrum")
+register(BlockDiagonal, _flatten_blocks, lambda parts, context: BlockDiagonal(next(iter(parts)), *context))
+register(Spectrum, _flatten, lambda parts, sizes: Spectrum(*[*parts, sizes]))

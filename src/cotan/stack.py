@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import registry
 from .dense import Linear
 from .dropout import Dropout
-from .errors import CotanError, unknown
+from .errors import CotanError, unknown, unknown_option
 from .network import Network, create_layer
 from .registry import model
 
@@ -71,7 +71,7 @@ class Stack(Network):
             for name in (*options, *(last or ())):
                 if name not in definition.options:
                     own = registry.lookup("model", "stack").options
-                    raise unknown(f"option of a stack of {layer!r}", name, [*own, *definition.options])
+                    raise unknown_option(f"option of a stack of {layer!r}", name, [*own, *definition.options])
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         if norm not in ("layer", "batch", "none"):

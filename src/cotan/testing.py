@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import dis
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,9 +95,13 @@ def _shape(name: str) -> Any:
         size = 24 if name == "graph" else 17
         pairs = torch.triu_indices(size - 1, size - 1, 1)
         pairs = pairs[:, torch.rand(pairs.shape[1], generator=g) < 0.25]
-        return Data(edge_index=torch.cat([pairs, pairs.flip(0)], 1), num_nodes=size)
+        weight = torch.rand(pairs.shape[1], generator=g) + 0.5
+        attr = torch.randn(2 * len(weight), 2, generator=g)
+        edges = torch.cat([pairs, pairs.flip(0)], 1)
+        return Data(edge_index=edges, edge_weight=weight.repeat(2), edge_attr=attr, num_nodes=size)
     if name == "edgeless":
-        return Data(edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=5)
+        none = torch.zeros(2, 0, dtype=torch.long)
+        return Data(edge_index=none, edge_weight=torch.zeros(0), edge_attr=torch.zeros(0, 2), num_nodes=5)
     raise KeyError(name)
 
 
@@ -162,6 +168,8 @@ def check_operator(request: Request, **options: Any) -> Report:
     wanted = node(request, **options)
     report = Report(f"operator {wanted.key}")
     definitions = registry.variants("operator", wanted.name)
+    for definition in definitions:
+        _check_options(definition, report)
     tried = 0
     for first, second in _DOMAINS:
         data = _with_signal(_shape(first))
@@ -216,6 +224,20 @@ def _check_rows(value: Any, step: Any, data: Any, where: str) -> None:
             raise AssertionError(
                 f"{step.label} on a {where}: declared per='vertex', but {tuple(value.shape)} for {data.num_nodes} vertices"
             )
+
+
+def _check_options(definition: registry.Definition, report: Report) -> None:
+    """Each option is read: one that is not would be taken and ignored."""
+    function = definition.target if definition.kind == "operator" else definition.target.__init__
+    function = inspect.unwrap(function)
+    if not hasattr(function, "__code__"):
+        return
+    loads = [step.argval for step in dis.get_instructions(function) if step.opname.startswith("LOAD")]
+    read = {name for loaded in loads for name in (loaded if isinstance(loaded, tuple) else (loaded,))}
+    for name in definition.options:
+        if name not in read and "locals" not in read and name != "task":  # which a model has to take
+            raise AssertionError(f"{report.name}: option {name!r} is taken and never used ({definition.source})")
+    report.passed.append("options are used")
 
 
 def _first_value(step: Any, data: Any) -> Any:
@@ -315,18 +337,22 @@ def _request_of(step: Any) -> Node:
     return node(step.name, **{**step.options, **step.definition.variant})
 
 
-def _check_motions(wanted: Node, definition: Any, report: Report) -> None:
-    """Declared invariances are really held."""
-    pairs: list[tuple[str, Any, Any]] = []
+def _motions(definition: registry.Definition) -> list[tuple[str, Any, Any]]:
+    """Of each motion that it is declared to be invariant to, a shape before and after."""
     mesh = _shape("mesh")
     larger = mesh.clone()
     larger.pos = 1.7 * mesh.pos
-    pairs.append(("rigid", mesh, _turned(mesh)))
-    pairs.append(("scale", mesh, larger))
-    pairs.append(("isometry", _shape("sheet"), _turned(_shape("bent-sheet"))))
-    for motion, a, b in pairs:
-        if motion not in definition.invariant_to:
-            continue
+    pairs = [
+        ("rigid", mesh, _turned(mesh)),
+        ("scale", mesh, larger),
+        ("isometry", _shape("sheet"), _turned(_shape("bent-sheet"))),
+    ]
+    return [pair for pair in pairs if pair[0] in definition.invariant_to]
+
+
+def _check_motions(wanted: Node, definition: Any, report: Report) -> None:
+    """Declared invariances are really held."""
+    for motion, a, b in _motions(definition):
         try:
             step = make_plan({"value": wanted}, sources_of(a)).roots["value"]
         except CotanError as reason:
@@ -440,7 +466,16 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
         torch.manual_seed(0)
         return create_layer(name, in_dim, out_dim, **options).double().eval()
 
+    _check_options(definition, report)
     _check_module(make, in_dim, out_dim, definition.signal, per="vertex", layer=True, compiled=compile, report=report)
+    for motion, *pair in _motions(definition):
+        cases = [_case(make(), "", in_dim, "vertex", True, 0, data=shape) for shape in pair]
+        if any(isinstance(case, CotanError) for case in cases):
+            report.skipped[f"invariance to {motion}"] = str(cases[0]).splitlines()[0]
+            continue
+        with torch.no_grad():
+            before, after = (_run(make(), case.values()) for case in cases)  # type: ignore[union-attr]
+        _same([after], [before], 1e-6, f"declared invariance to {motion}", report)
     return report
 
 
@@ -457,6 +492,8 @@ def check_model(
         torch.manual_seed(0)
         return create_model(name, in_dim, out_dim, task=task, **options).double().eval()
 
+    if registry.has("model", name):
+        _check_options(registry.lookup("model", name), report)
     signal = signal_of(make())
     _check_module(make, in_dim, out_dim, signal, per=per, layer=False, compiled=compile, report=report)
     return report
@@ -476,12 +513,14 @@ def _check_module(
     module = make()
     domains = _DOMAINS if signal == "vertex" else (("grid", "grid"),)
     tried = 0
+    idle = {name for name, p in module.named_parameters() if p.requires_grad}
     for first, second in domains:
         case = _case(module, first, in_dim, signal, layer, 0)
         if isinstance(case, CotanError):
             report.skipped[f"on a {first}"] = str(case).splitlines()[0]
             continue
         tried += 1
+        idle &= _idle(module, case.values())
         _check_on(make, module, case, first, second, in_dim, out_dim, signal, per, layer, report)
         if tried == 1:
             _check_calculus(make, case, report)
@@ -489,6 +528,20 @@ def _check_module(
                 _check_compiled(module, case, report)
     if not tried:
         raise AssertionError(f"{report.name} runs on none of the test shapes: {report.skipped}")
+    if idle and not hasattr(module, "before_training"):  # a first stage of its own may learn them
+        raise AssertionError(
+            f"{report.name}: no derivative reaches {', '.join(sorted(idle))}, so it would never be learned"
+        )
+
+
+def _idle(module: nn.Module, values: Mapping[str, Any]) -> set[str]:
+    """The parameters that have no part in the output."""
+    wanted = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    out = _run(module, values)
+    if not out.requires_grad:
+        return set(wanted)
+    gradients = torch.autograd.grad(out.sum(), list(wanted.values()), allow_unused=True)
+    return {name for name, gradient in zip(wanted, gradients) if gradient is None}
 
 
 @dataclass
@@ -592,12 +645,19 @@ def _check_on(
     report: Report,
 ) -> None:
     values = case.values()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():
         out = _run(module, values)
+        for name, value in module.state_dict().items():
+            if name not in state or not torch.equal(value, state[name]):
+                raise AssertionError(
+                    f"{report.name}: forward changes {name}, in eval: later outputs depend on earlier ones"
+                )
         rows = case.data.num_nodes if per == "vertex" and signal == "vertex" else 1
-        if out.shape[0] != rows or out.shape[1] != out_dim:
+        more = layer and signal != "vertex"  # an image's height and width
+        if out.shape[:2] != (rows, out_dim) or (out.ndim > 2 and not more):
             raise AssertionError(
-                f"{report.name} on a {first}: output {tuple(out.shape)}, expected ({rows}, {out_dim}, ...)"
+                f"{report.name} on a {first}: output {tuple(out.shape)}, expected ({rows}, {out_dim}{', ...' * more})"
             )
         _check_finite(out, f"output on a {first}", report)
         _same([_run(module, case.values())], [out], 0.0, f"determinism on a {first}", report)
@@ -612,7 +672,8 @@ def _check_on(
         fresh = make()
         for parameter in fresh.parameters():
             parameter.add_(1.0)
-        fresh.load_state_dict(module.state_dict())
+        with _failing(f"{report.name}: state_dict round trip"):
+            fresh.load_state_dict(module.state_dict())
         _same([_run(fresh, case.values())], [out], 0.0, "state_dict round trip", report)
         other = _case(module, second, in_dim, signal, layer, 1)
         if isinstance(other, _Case):
@@ -640,6 +701,8 @@ def _check_on(
 def _check_elsewhere(module: nn.Module, values: Mapping[str, Any], what: str, report: Report) -> None:
     """Output and gradients are on the device of parameters and nodes; and the same, but for what training draws."""
     expected = [] if module.training else _pulled(copy.deepcopy(module), values)
+    if not all(bool(torch.isfinite(t).all()) for t in expected):
+        raise AssertionError(f"{report.name}: a gradient {what.partition(', ')[2]} is NaN or infinite")
     with another_device() as device:
         with _failing(f"{report.name}: {what}"):
             there = copy.deepcopy(module).to(device)
@@ -690,7 +753,7 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
     values = case.values()
     name = next((n for n in ("x", *sorted(values)) if n in values and _is_signal(n, values[n])), None)
     g = torch.Generator().manual_seed(4)
-    parameters = list(module.parameters())
+    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     with torch.no_grad():
         u = torch.randn(_run(module, values).shape, generator=g, dtype=torch.float64)
 
@@ -712,8 +775,8 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
             away = away.cpu()
         _near(away, change, 1e-6, "jvp, another device", report)
     if parameters:
-        gradients = torch.autograd.grad(scalar(), parameters, allow_unused=True)
-        for (label, parameter), gradient in zip(module.named_parameters(), gradients):
+        gradients = torch.autograd.grad(scalar(), list(parameters.values()), allow_unused=True)
+        for (label, parameter), gradient in zip(parameters.items(), gradients):
             v = torch.randn(parameter.shape, generator=g, dtype=torch.float64)
             got = torch.zeros((), dtype=torch.float64) if gradient is None else (gradient * v).sum()
             _slope(got, partial(_moved, scalar, parameter, v), f"gradient of {label}", report)
@@ -788,6 +851,15 @@ def _near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Re
     _same([got / scale], [expected / scale], tolerance, what, report)
 
 
+_MEANING = {  # of what failed, by its first word, for the author
+    "determinism": "two runs differ: random numbers, or something kept from call to call",
+    "batch": "a shape's output depends on what else is in its batch; `batch` says which vertex is whose",
+    "permutation": "it depends on how the vertices are numbered (an operator with a value a vertex says per='vertex')",
+    "state_dict": "the output depends on something that is neither parameter nor buffer",
+    "gradient": "the derivative is cut (detach, .data, .item(), numpy) or wrong",
+}
+
+
 def _same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str, report: Report) -> None:
     if len(got) != len(expected):
         raise AssertionError(f"{report.name}: {what}: {len(got)} tensors, expected {len(expected)}")
@@ -803,5 +875,9 @@ def _same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str
         scale = max(1.0, float(b.detach().abs().max()))
         error = float((a.detach().double() - b.detach().double()).abs().max()) / scale
         if not error <= tolerance:
-            raise AssertionError(f"{report.name}: {what}: off by {error:.3g} of {scale:.3g}, allowed {tolerance:.3g}")
+            meaning = _MEANING.get(what.split()[0])
+            raise AssertionError(
+                f"{report.name}: {what}: off by {error:.3g} of {scale:.3g}, allowed {tolerance:.3g}"
+                + (f": {meaning}" if meaning else "")
+            )
     report.passed.append(what)

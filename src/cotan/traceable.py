@@ -1,11 +1,13 @@
-"""How `A @ x` with A no tensor stays in one graph under `torch.compile`."""
+"""Values that are no tensors in `torch.compile` and `torch.export`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 
 class Traceable:
@@ -26,3 +28,35 @@ class Traceable:
             if func is Tensor.mul and hasattr(args[1], "scaled"):
                 return args[1].scaled(args[0])
         return NotImplemented
+
+
+def register(
+    cls: type,
+    flatten: Callable[[Any], tuple[list[Any], Any]],
+    unflatten: Callable[[Any, Any], Any],
+    parts: Sequence[type] = (),
+) -> None:
+    """Let torch take the tensors out of a value and put them back, in `torch.compile` and `torch.export`.
+
+    `parts` are the other classes in its pickle, by which `torch.export.save` keeps the example inputs.
+    """
+
+    def with_keys(value: Any) -> tuple[list[Any], Any]:
+        tensors, context = flatten(value)
+        return [(_pytree.SequenceKey(i), tensor) for i, tensor in enumerate(tensors)], context
+
+    _pytree.register_pytree_node(
+        cls,
+        flatten,
+        unflatten,
+        serialized_type_name=f"cotan.{cls.__name__}",
+        flatten_with_keys_fn=with_keys,
+        to_dumpable_context=lambda context: context,
+        from_dumpable_context=_tuples,
+    )
+    torch.serialization.add_safe_globals([cls, *parts])
+
+
+def _tuples(context: Any) -> Any:
+    """JSON knows lists alone."""
+    return tuple(map(_tuples, context)) if isinstance(context, list) else context

@@ -34,7 +34,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return type(value)(*(map_tensors(function, part) for part in value))
     if _is_data(value):
         copy = type(value)()
-        for name in value.keys():
+        for name in sorted(value.keys()):
             copy[name] = map_tensors(function, value[name])
         return copy
     return value

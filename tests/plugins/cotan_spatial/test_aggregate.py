@@ -103,6 +103,16 @@ def test_modules_given_are_learned():
     assert len(list(layer.parameters())) == 3
 
 
+def test_a_graph_of_another_size_is_compiled_too():
+    layer = cotan.create_layer("aggregate", 2, 3, aggregate=["max", "attention"])
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    edge = torch.arange(6)
+    other = Data(edge_index=torch.stack([edge, edge + 1]), num_nodes=8)
+    for data, x in ((DATA, X.clone().requires_grad_()), (other, torch.randn(8, 2))):
+        nodes = cotan.inputs(layer, data)
+        torch.testing.assert_close(compiled(x, **nodes), layer(x, **nodes))
+
+
 def test_std_has_a_derivative_where_nothing_varies():
     x = torch.ones(4, 2, requires_grad=True)
     layer = cotan.create_layer("aggregate", 2, 3, aggregate="std")

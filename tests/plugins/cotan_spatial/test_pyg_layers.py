@@ -52,6 +52,7 @@ def agree(layer, peer, pairs, data, in_dim, *peer_args):
 
 
 DIMS = pytest.mark.parametrize(("in_dim", "out_dim"), [(3, 8), (8, 4)])
+HEADS = pytest.mark.parametrize(("heads", "concat"), [(1, True), (4, True), (3, False)])
 SEEDS = pytest.mark.parametrize("seed", range(3))
 
 
@@ -95,12 +96,12 @@ def test_gin_is_pyg(in_dim, out_dim, seed):
 
 @DIMS
 @SEEDS
-@pytest.mark.parametrize("heads", [1, 4])
-def test_gat_is_pyg(in_dim, out_dim, seed, heads):
+@HEADS
+def test_gat_is_pyg(in_dim, out_dim, seed, heads, concat):
     from torch_geometric.nn import GATConv
 
-    layer = cotan.create_layer("gat", in_dim, out_dim, heads=heads)
-    peer = GATConv(in_dim, out_dim // heads, heads=heads)
+    layer = cotan.create_layer("gat", in_dim, out_dim, heads=heads, concat=concat)
+    peer = GATConv(in_dim, out_dim // heads if concat else out_dim, heads=heads, concat=concat)
     pairs = [
         (layer.linear.weight, peer.lin.weight),
         (layer.from_source, peer.att_src),
@@ -112,12 +113,12 @@ def test_gat_is_pyg(in_dim, out_dim, seed, heads):
 
 @DIMS
 @SEEDS
-@pytest.mark.parametrize("heads", [1, 4])
-def test_gatv2_is_pyg(in_dim, out_dim, seed, heads):
+@HEADS
+def test_gatv2_is_pyg(in_dim, out_dim, seed, heads, concat):
     from torch_geometric.nn import GATv2Conv
 
-    layer = cotan.create_layer("gatv2", in_dim, out_dim, heads=heads)
-    peer = GATv2Conv(in_dim, out_dim // heads, heads=heads)
+    layer = cotan.create_layer("gatv2", in_dim, out_dim, heads=heads, concat=concat)
+    peer = GATv2Conv(in_dim, out_dim // heads if concat else out_dim, heads=heads, concat=concat)
     pairs = [
         (layer.source.weight, peer.lin_l.weight),
         (layer.source.bias, peer.lin_l.bias),
@@ -131,12 +132,12 @@ def test_gatv2_is_pyg(in_dim, out_dim, seed, heads):
 
 @DIMS
 @SEEDS
-@pytest.mark.parametrize("heads", [1, 4])
-def test_transformer_is_pyg(in_dim, out_dim, seed, heads):
+@HEADS
+def test_transformer_is_pyg(in_dim, out_dim, seed, heads, concat):
     from torch_geometric.nn import TransformerConv
 
-    layer = cotan.create_layer("transformer", in_dim, out_dim, heads=heads)
-    peer = TransformerConv(in_dim, out_dim // heads, heads=heads)
+    layer = cotan.create_layer("transformer", in_dim, out_dim, heads=heads, concat=concat)
+    peer = TransformerConv(in_dim, out_dim // heads if concat else out_dim, heads=heads, concat=concat)
     both = [(layer.query, peer.lin_query), (layer.key, peer.lin_key)]
     both += [(layer.value, peer.lin_value), (layer.root, peer.lin_skip)]
     pairs = [pair for a, b in both for pair in ((a.weight, b.weight), (a.bias, b.bias))]
@@ -275,5 +276,44 @@ def test_any_small_graph_is_pyg(drawn):
 
 
 def test_errors():
-    with pytest.raises(cotan.CotanError, match="gat: heads=3, expected a divisor of out_dim=8"):
+    with pytest.raises(cotan.CotanError, match="gin: hidden=0, expected a positive whole number"):
+        cotan.create_layer("gin", 3, 8, hidden=0)
+    with pytest.raises(
+        cotan.CotanError, match=r"option hops=1.5 of layer 'sgc': expected a whole number; the default is 2"
+    ):
+        cotan.create_layer("sgc", 3, 8, hops=1.5)
+    with pytest.raises(cotan.CotanError, match="gat: heads=3, expected a divisor of out_dim=8, or concat=False"):
         cotan.create_layer("gat", 3, 8, heads=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "instead"),
+    [
+        (
+            "gcn",
+            "normalize",
+            r"the matrix is a node: layer.needs = \{'normalized_adjacency': 'adjacency'\} gives it another",
+        ),
+        ("sgc", "cached", "what depends on the graph alone is computed once in any case"),
+        ("sage", "aggr", "the layer 'aggregate' takes aggregate= and combine="),
+        ("gat", "edge_dim", "the layers 'aggregate', which takes edge_dim=, and 'gaussian' see edge_attr"),
+        ("chebyshev", "K", "terms are order=, steps hops="),
+    ],
+)
+def test_an_option_of_pyg_is_told_what_there_is_instead(name, option, instead):
+    for create in (cotan.create_layer, cotan.create_model):
+        with pytest.raises(cotan.CotanError, match=f"unknown option .*'{option}'.* As for PyG's {option}: {instead}"):
+            create(name, 3, 8, **{option: 1})
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("gcn", "normalized_adjacency"), ("gat", "adjacency")])
+def test_another_matrix_is_pyg_without_self_loops_and_norm(name, parameter):
+    from torch_geometric.nn import GATConv, GCNConv
+
+    layer, data = cotan.create_layer(name, 3, 4), graph(0)
+    peer = GCNConv(3, 4, normalize=False) if name == "gcn" else GATConv(3, 4, add_self_loops=False)
+    layer.needs = {parameter: "adjacency"}
+    pairs = [(layer.linear.weight, peer.lin.weight), (layer.bias, peer.bias)]
+    if name == "gat":
+        pairs += [(layer.from_source, peer.att_src), (layer.from_target, peer.att_dst)]
+    agree(layer, peer, pairs, data, 3)

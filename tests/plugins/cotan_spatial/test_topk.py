@@ -46,7 +46,14 @@ def test_scores_learn(sphere):
 
 @pytest.mark.parametrize("task", ["classify", "label"])
 def test_kit(task):
-    assert cotan.testing.check_model("topk", task=task, width=16, depth=2, ratio=0.7).passed
+    report = cotan.testing.check_model("topk", task=task, width=16, depth=2, ratio=0.7, compile=True)
+    assert "torch.compile(fullgraph=True)" in report.passed
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"width": 0}])
+def test_nothing_to_pool(wrong):
+    with pytest.raises(cotan.CotanError, match=r"topk: width=.*, depth=.*, expected positive whole numbers"):
+        cotan.create_model("topk", 1, 2, **wrong)
 
 
 def test_unknown_ratio():

@@ -67,10 +67,36 @@ def shape(z):
     return Data(pos=z["pos"].double(), face=faces(z))
 
 
-def test_without_its_parameters_it_says_so():
-    reader = importlib.import_module("cotan_surface.diffusion_weights")
-    with pytest.raises(cotan.CotanError, match="expected a published DiffusionNet state dict"):
-        reader.from_published({"block_0.diffusion.diffusion_time": torch.ones(3)})
+def as_published(width=4, classes=2):
+    """One block under the names that its authors gave."""
+    block = {"diffusion.diffusion_time": (width,), "gradient_features.A_re.weight": (width, width)}
+    block |= {"gradient_features.A_im.weight": (width, width)}
+    for i, wide in enumerate((3 * width, width, width)):
+        block |= {f"mlp.miniMLP_mlp_layer_00{i}.weight": (width, wide), f"mlp.miniMLP_mlp_layer_00{i}.bias": (width,)}
+    sizes = {"first_lin.weight": (width, 3), "first_lin.bias": (width,), "last_lin.weight": (classes, width)}
+    sizes |= {"last_lin.bias": (classes,), **{f"block_0.{name}": size for name, size in block.items()}}
+    return {name: torch.rand(size) for name, size in sizes.items()}
+
+
+def test_another_file_is_refused_in_a_sentence():
+    read = importlib.import_module("cotan_surface.diffusion_weights").from_published
+    right = as_published()
+    assert torch.equal(read(right).blocks[0].mlp[3].weight, right["block_0.mlp.miniMLP_mlp_layer_001.weight"])
+    plain = {name.replace("A_re", "A"): value for name, value in right.items() if "A_im" not in name}
+    odd = {"block_0.mlp.first.weight": torch.ones(2)}
+    time = {"block_0.diffusion.diffusion_time": torch.ones(3)}
+    for state, message in [
+        (time, "with first_lin.weight and last_lin.weight, got block_0.diffusion.diffusion_time"),
+        ({"model": right, "epoch": 3}, "expected a published DiffusionNet state dict, .* got model, epoch"),
+        (torch.nn.Linear(2, 2), "expected a published DiffusionNet state dict, .* got Linear"),
+        ({}, "expected a published DiffusionNet state dict, .* got an empty one"),
+        ({**right, "epoch": 3}, r"another network than `diffusion` of 1 blocks of 4: Unexpected key.* \"blocks.epoch"),
+        (plain, r"Unexpected key\(s\) in state_dict: \"blocks.0.gradient_features.A.weight\""),
+        ({**right, **odd}, r"Unexpected key\(s\) in state_dict: \"blocks.0.mlp.first.weight\""),
+        ({**right, **time}, r"size mismatch for blocks.0.time"),
+    ]:
+        with pytest.raises(cotan.CotanError, match=message):
+            read(state)
 
 
 def test_a_constant_stays_under_diffusion():
