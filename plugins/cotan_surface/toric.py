@@ -100,7 +100,7 @@ class Toric(nn.Module):
 
     def pulled(self, x: Tensor, torus: Torus, part: Tensor) -> Tensor:
         """(B, M, C + 1, R, R) the images of a signal (V, C), and of how much larger than its share each map shows it."""
-        growth = (torus.scale / part[:, None]).clamp(1e-9, 1e9).log() / 4  # (V, M), of about the size of x
+        growth = (torus.scale.log() - part[:, None].log()).clamp(-20.7, 20.7) / 4  # (V, M), of about the size of x
         r, width = self.resolution, x.shape[1]
         image = (torus.pull @ torch.cat([x, growth], 1)).view(-1, self.maps, r, r, width + self.maps).movedim(-1, 2)
         own = image[:, :, width:].diagonal(dim1=1, dim2=2).movedim(-1, 1)  # (B, M, R, R)

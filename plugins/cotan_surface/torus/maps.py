@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +52,11 @@ def charts(
     balance: int = 2,
     handles: int = HANDLES,
 ) -> list[Chart]:
-    """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points."""
+    """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points.
+
+    On limbs many times as long as they are wide a map may shrink below what rounding leaves apart, and faces turn over:
+    such a map is taken only where there are too few others.
+    """
     if weights not in WEIGHTS:
         raise cotan.CotanError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
     if maps < 1 or balance < 0 or handles < 0:
@@ -63,11 +66,15 @@ def charts(
     ball = sphere(pos.detach().double(), face, handles=handles)
     graph = edge_graph(ball.pos, ball.face)
     points = extremities(ball, graph, EXTREMITIES)
-    out: list[Chart] = []
     corners, triangles = ball.pos.cpu().numpy(), ball.face.cpu().numpy()
-    discs = filter(None, (_cut(ball, graph, [points[i] for i in t]) for t in triples(len(points), seed)))
-    for disc in itertools.islice(discs, maps):
-        out.append(Chart(ball, disc, embed(corners, triangles, disc, weights, balance)))
+    out: list[Chart] = []
+    folded: list[Chart] = []
+    for triple in triples(len(points), seed):
+        disc = _cut(ball, graph, [points[i] for i in triple])
+        if disc is not None and len(out) < maps:
+            chart = Chart(ball, disc, embed(corners, triangles, disc, weights, balance))
+            (out if flat_area(chart.value, disc).min() > 0 else folded).append(chart)
+    out = [*out, *folded][:maps]
     if len(out) < maps:
         raise cotan.CotanError(
             f"this mesh of {len(ball.pos)} vertices has only {len(out)} different torus maps, got {maps=}"
@@ -89,7 +96,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=2)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -112,7 +119,8 @@ def torus(
       is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims closed by
       caps. 0 takes spheres alone.
 
-    Every map is a bijection of that sphere. A mesh that is none is refused, with the reason.
+    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see ``charts``). A mesh
+    that is none is refused, with the reason.
     """
     from scipy.sparse import vstack
 

@@ -64,6 +64,29 @@ def test_a_bijection(name, weights, balance):
         assert area.sum() == pytest.approx(0.25, abs=1e-12)
 
 
+def rope(length):
+    """A closed tube, as long as said and one wide."""
+    at = np.linspace(0, length, 2 * length + 1)
+    outline = np.stack([np.full_like(at, 0.5), at], 1)
+    outline[[0, -1], 0] = 0
+    return tensors(trimesh.creation.revolve(outline, sections=8))
+
+
+def test_maps_that_rounding_folds_are_passed_over():
+    pos, face = rope(60)
+    assert all(flat_area(chart.value, chart.disc).min() > 0 for chart in charts(pos, face, maps=4))
+
+
+def test_where_all_maps_fold_there_are_maps_still():
+    pos, face = rope(300)
+    found = charts(pos, face, maps=30)
+    assert len(found) == 30
+    flat = [flat_area(chart.value, chart.disc) for chart in found]
+    assert min(area.min() for area in flat) <= 0
+    assert all(area.sum() == pytest.approx(0.25, abs=1e-9) for area in flat)
+    assert torus(pos, face, maps=30, resolution=16).scale.isfinite().all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_bijection_of_any_hull(seed, order):
@@ -327,6 +350,17 @@ def test_the_last_channel_is_how_much_a_map_enlarges():
     growth = model.pulled(shape.x, given_["torus"], given_["mass"] / given_["mass"].sum())[0, :, -1]
     assert torch.allclose((-4 * growth).exp().mean((1, 2)), torch.ones(3), atol=0.1)
     assert growth.amax() - growth.amin() > 0.5
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_in_half_precision(task):
+    model = cotan.create_model("toric", 3, 4, task=task).eval()
+    shape = Data(**dict(zip(("pos", "face"), bumpy(1, level=2), strict=True)))
+    shape.pos = shape.pos.float()
+    with torch.no_grad():
+        single, half = cotan.apply(model, shape), cotan.apply(model.half(), shape)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), single, atol=0.02, rtol=0)
 
 
 def test_a_vertex_counts_by_its_mass():
