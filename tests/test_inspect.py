@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.drawing import GREY
-from cotan.inspect import _close, _paint, picture
+from cotan.inspect import _close, _paint, contact_sheet, picture
 
 
 def pixels(path):
@@ -33,6 +33,22 @@ def test_a_picture_is_cut_to_the_shape():
     seen[0, 8, 4] = 1
     assert torch.equal(_close(seen), seen[:, 1:9, 1:9])
     assert torch.equal(_close(0 * seen), 0 * seen)
+
+
+def test_another_axis_may_point_up(tmp_path):
+    """A shape that was turned, seen with the axis turned as well."""
+    post = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 1], [0.2, 4, 0.2]])
+    face = torch.tensor([[0, 0, 0, 1], [1, 2, 1, 2], [2, 3, 3, 3]])
+    for draw, up in ((picture, "y"), (contact_sheet, "z")):
+        seen = []
+        for axis in "xyz":
+            draw(Data(pos=post.roll("xyz".index(axis) - 1, 1), face=face), tmp_path / "a.png", up=axis)
+            seen.append(pixels(tmp_path / "a.png"))
+        assert all(torch.allclose(image, seen[1], atol=0.1) for image in seen)
+        draw(Data(pos=post.roll("xyz".index(up) - 1, 1), face=face), tmp_path / "a.png")
+        assert torch.allclose(pixels(tmp_path / "a.png"), seen[1], atol=0.1)
+        with pytest.raises(cotan.CotanError, match="got 'w'"):
+            draw(Data(pos=post, face=face), tmp_path / "a.png", up="w")
 
 
 def test_functions_that_are_constant_on_each_part_are_not_drawn(sphere, tmp_path, monkeypatch):

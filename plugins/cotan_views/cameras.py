@@ -85,14 +85,17 @@ def _directions(rig: str, count: int | None, elevation: float | None, seed: int 
         _unused(rig=rig, count=count)
         return _turned(_dodecahedron(), up)
     count = 12 if count is None else count
-    if count < 1:
+    if not isinstance(count, int) or count < 1:
         raise cotan.CotanError(f"count is a number of cameras from 1; got {count!r}")
     if rig == "icosphere":
         return _turned(_icosphere(count), up)
     if rig == "random":
         generator = torch.Generator().manual_seed(seed or 0)
         return torch.nn.functional.normalize(torch.randn(count, 3, dtype=torch.float64, generator=generator), dim=1)
-    height = math.radians(30.0 if elevation is None else elevation)
+    elevation = 30.0 if elevation is None else elevation
+    if not isinstance(elevation, int | float) or not math.isfinite(elevation):
+        raise cotan.CotanError(f"elevation is an angle in degrees; got {elevation!r}")
+    height = math.radians(elevation)
     angle = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
     flat = torch.stack((angle.cos(), angle.sin()), 1) * math.cos(height)
     return _turned(torch.cat((flat, torch.full((count, 1), math.sin(height), dtype=torch.float64)), 1), up)

@@ -1,11 +1,13 @@
 """The channels of a picture. Each function gives planes (pixels,), one a channel, background 0."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+import cotan
 
 from .cameras import turn
 from .contours import lines
@@ -80,6 +82,19 @@ CHANNELS: dict[str, Callable[[Pictures, Style], Planes]] = {
     f.__name__: f for f in (depth, normals, shaded, silhouette, position, color, contours)
 }
 WIDTHS = {"depth": 1, "normals": 3, "shaded": 1, "silhouette": 1, "position": 3, "contours": 1}
+
+
+def width(outputs: Sequence[str], colors: int | None = None) -> int:
+    """The number of channels, where the vertices' colours have so many (None: there are none)."""
+    widths = WIDTHS if colors is None else WIDTHS | {"color": colors}
+    if isinstance(outputs, str) or not outputs:
+        raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
+    for name in outputs:
+        if name not in CHANNELS:
+            raise cotan.CotanError(f"unknown output {name!r}: there are {', '.join(CHANNELS)}")
+        if name not in widths:
+            raise cotan.CotanError("the output 'color' needs colours of the vertices, and here are none")
+    return sum(widths[name] for name in outputs)
 
 
 def _smooth_normals(pictures: Pictures) -> Tensor:

@@ -9,7 +9,7 @@ import cotan
 
 from .backbone import backbone
 from .cameras import Rig
-from .channels import WIDTHS
+from .channels import width as channels
 
 
 @cotan.model("multiview", tasks=("classify", "regress"))
@@ -49,9 +49,6 @@ class MultiView(nn.Module):
             raise cotan.CotanError(f"multiview can classify or regress whole shapes; got the task {task!r}")
         if pooling not in ("max", "mean", "attention"):
             raise cotan.CotanError(f"pooling is 'max', 'mean' or 'attention'; got {pooling!r}")
-        unknown = [name for name in outputs if name not in WIDTHS]
-        if unknown:
-            raise cotan.CotanError(f"unknown output {unknown[0]!r}: there are {', '.join(WIDTHS)}")
         if not 0 <= view_dropout < 1:
             raise cotan.CotanError(f"view_dropout is a share from 0 to below 1; got {view_dropout!r}")
         self.needs = {
@@ -59,7 +56,7 @@ class MultiView(nn.Module):
                 "views", rig=rig, count=count, up=up, align=align, size=size, outputs=tuple(outputs), samples=samples
             )
         }
-        self.cnn, features = backbone(cnn, sum(WIDTHS[name] for name in outputs), size, width, weights)
+        self.cnn, features = backbone(cnn, channels(outputs), size, width, weights)
         self.pooling, self.view_dropout = pooling, view_dropout
         self.score = nn.Linear(features, 1) if pooling == "attention" else None
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, out_dim))

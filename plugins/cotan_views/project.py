@@ -33,7 +33,9 @@ def project(
     # Any constant above all depths would do; one of the shape's own keeps it apart from the rest of the batch.
     far = seen.new_zeros(shapes, n)
     if not cameras.perspective:
-        far.scatter_reduce_(0, batch.unsqueeze(1).expand(v, n), 2 * seen[2].T, "amax")
+        used = torch.zeros_like(batch, dtype=torch.bool).index_fill(0, face.flatten(), True)
+        depth = seen[2].T * used.unsqueeze(1)  # a vertex without faces may lie anywhere, and take the digits away
+        far.scatter_reduce_(0, batch.unsqueeze(1).expand(v, n), 2 * depth, "amax")
         points = torch.cat((points, far.index_select(0, batch).T.reshape(1, -1)))
     if (points[2] < CUT).any():
         points, corner, kept = _cut(points, corner.long())

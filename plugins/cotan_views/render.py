@@ -14,7 +14,7 @@ import cotan
 from cotan.blocks import empty
 
 from .cameras import Cameras
-from .channels import CHANNELS, WIDTHS, Style
+from .channels import CHANNELS, Style, width
 from .pictures import Pictures, Scene
 
 GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
@@ -63,7 +63,7 @@ def render(
     softness: the pixels over which a silhouette fades out around the shape (see `soft_silhouette`), 0 for none.
     budget: triangles and pixels worked on at once; the result does not depend on it.
     """
-    width = _width(outputs, color)
+    channels = width(outputs, None if color is None else color.shape[-1])
     grid = _positive("size", size) * _positive("samples", samples)
     style = Style(smooth, _softness(softness, outputs) * samples)
     budget = budget or _budget(pos)
@@ -79,7 +79,7 @@ def render(
 
     with _threads(pos, color) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
-        out = empty((shapes, len(cameras.eye), width, size, size), pos)
+        out = empty((shapes, len(cameras.eye), channels, size, size), pos)
         _each(draw, parts, threads)
     return out
 
@@ -189,15 +189,11 @@ def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
     Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
     OpenMP's threads would wait for more in a loop, on the processors that are to draw.
     """
-    before, threads = torch.get_num_threads(), cotan.threads()
     if pos.device.type != "cpu" or pos.requires_grad or (color is not None and color.requires_grad):
         yield 1
         return
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(before)
+    with cotan.one_thread():
+        yield cotan.threads()
 
 
 def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None:
@@ -232,20 +228,8 @@ def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None
         of_face = batch[face[0]]
         if batch.shape != pos.shape[:1] or (batch.diff() < 0).any() or (of_face.diff() < 0).any():
             raise cotan.CotanError("batch is the number of each vertex's shape, and shapes, with their faces, ascend")
-    if color is not None and (color.dim() != 2 or len(color) != len(pos)):
-        raise cotan.CotanError(f"color is (V, K), V = {len(pos)}; got shape {tuple(color.shape)}")
-
-
-def _width(outputs: Sequence[str], color: Tensor | None) -> int:
-    """The number of channels."""
-    if isinstance(outputs, str) or not outputs:
-        raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
-    for name in outputs:
-        if name not in CHANNELS:
-            raise cotan.CotanError(f"unknown output {name!r}: there are {', '.join(CHANNELS)}")
-        if name == "color" and color is None:
-            raise cotan.CotanError("the output 'color' needs the vertices' colours, and there are none")
-    return sum(WIDTHS[name] if name != "color" or color is None else color.shape[1] for name in outputs)
+    if color is not None and (color.dim() != 2 or len(color) != len(pos) or not color.isfinite().all()):
+        raise cotan.CotanError(f"color is (V, K), V = {len(pos)}, and finite; got shape {tuple(color.shape)}")
 
 
 def _softness(softness: float, outputs: Sequence[str]) -> float:

@@ -128,9 +128,23 @@ class VoxelDBN(nn.Module):
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """
+        if label.dim() != 1 or label.dtype != torch.int64 or ((label < 0) | (label >= self.classes)).any():
+            raise cotan.CotanError(f"label is (B,), numbers of classes from 0 to {self.classes - 1}; got {label}")
+        if steps < 1:
+            raise cotan.CotanError(f"a chain has one or more steps; got {steps}")
+        if given is not None or known is not None:
+            self._check_view(label, given, known)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             return self._chain(label, steps, given, known)
+
+    def _check_view(self, label: Tensor, given: Tensor | None, known: Tensor | None) -> None:
+        shape = (len(label), *self.layers[0].visible.shape[1:])
+        if given is None or known is None or not given.shape == known.shape == shape or known.dtype != torch.bool:
+            got = ["none" if part is None else f"{part.dtype} of shape {tuple(part.shape)}" for part in (given, known)]
+            raise cotan.CotanError(
+                f"a partial view is given, voxels {shape}, and known, booleans of that shape; got {' and '.join(got)}"
+            )
 
     def _chain(self, label: Tensor, steps: int, given: Tensor | None, known: Tensor | None) -> Tensor:
         weight = self.top.weight

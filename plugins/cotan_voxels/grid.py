@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import torch
@@ -33,12 +34,12 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     the farthest corner, so that no rotation about it leaves the grid; ``none`` takes [-1, 1]^3 to be the grid.
     Vertices that no face uses do not count.
     """
-    if not 2 <= resolution <= 1024:
-        raise cotan.CotanError(f"voxels need a resolution from 2 to 1024, got {resolution}")
+    if not isinstance(resolution, int) or not 2 <= resolution <= 1024:
+        raise cotan.CotanError(f"voxels need a resolution from 2 to 1024, a whole number, got {resolution}")
     if normalize not in NORMALIZATIONS:
         raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
-    if not 2 * padding < resolution:
-        raise cotan.CotanError(f"padding must be below half of the resolution {resolution}, got {padding}")
+    if not -math.inf < 2 * padding < resolution:
+        raise cotan.CotanError(f"padding must be finite and below half of the resolution {resolution}, got {padding}")
     if face.numel() == 0:
         raise cotan.CotanError("voxels need a mesh with faces, got none")
     triangles = pos.detach().double()[face.t()]  # (F, 3, 3)

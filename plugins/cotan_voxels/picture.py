@@ -9,24 +9,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import cotan
+
 from .dbn import VoxelDBN
 from .rbm import ConvRBM
 
 
-def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6) -> Any:
-    """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across z, then the grid as a solid."""
+UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
+
+
+def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6, up: str = "z") -> Any:
+    """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across the shape, then it as a solid.
+
+    The axis ``up`` points up, and slices are across it. Of a signed distance they are through the whole grid.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
-        levels = np.linspace(0, grid.shape[2] - 1, count + 2).round().astype(int)[1:-1]
-        low = -1.0 if bool((grid < 0).any()) else 0.0
+        grid = _upright(grid, up)
+        low = -1.0 if bool((grid < 0).any()) or 0 < float(grid.min()) < 1 else 0.0
+        filled = torch.nonzero(((grid > 0) | (low < 0)).any(0).any(0))[:, 0].tolist() or [0, len(grid) - 1]
+        levels = np.unique(np.linspace(filled[0], filled[-1], count + 2).round().astype(int)[1:-1])
         for column, level in enumerate(levels):
             axis = figure.add_subplot(len(grids), count + 1, row * (count + 1) + column + 1)
             axis.imshow(grid[:, :, level].T.cpu(), origin="lower", vmin=low, vmax=1, cmap="RdGy" if low else "gray_r")
             axis.set(xticks=[], yticks=[])
-            if row == 0:
-                axis.set_title(f"z = {level}", fontsize=8)
+            axis.set_title(f"{up} = {level}", fontsize=8)
             if column == 0 and row < len(names):
                 axis.set_ylabel(names[row], fontsize=8)
         solid = grid < 0 if low else grid > 0.5
@@ -36,20 +45,28 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
     return figure
 
 
-def solids(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Any:
+def solids(rows: Sequence[Tensor], names: Sequence[str] = (), *, up: str = "z") -> Any:
     """A matplotlib figure with a row for each batch of grids (B, R, R, R), where they are above a half, and its name."""
     from matplotlib.figure import Figure
 
+    if not len(rows) or any(row.dim() != 4 for row in rows):
+        raise cotan.CotanError(f"solids draws batches of grids (B, R, R, R); got {[tuple(r.shape) for r in rows]}")
     across = max(len(row) for row in rows)
     figure = Figure(figsize=(1.4 * across, 1.4 * len(rows)), layout="constrained")
     for number, row in enumerate(rows):
         for column, grid in enumerate(row):
             axis = figure.add_subplot(len(rows), across, number * across + column + 1)
-            axis.imshow(shaded(grid > 0.5))
+            axis.imshow(shaded(_upright(grid, up) > 0.5))
             axis.set_axis_off()
             if column == 0 and number < len(names):
                 axis.set_title(names[number], fontsize=8, loc="left")
     return figure
+
+
+def _upright(grid: Tensor, up: str) -> Tensor:
+    if up not in UPRIGHT:
+        raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
+    return grid.permute(UPRIGHT[up])
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+import cotan
+
 from .associative import top_machine
 from .dbn import VoxelDBN
 from .layerwise import one_layer
@@ -45,6 +47,12 @@ def pretrain(
     Gives errors by stage and epoch: of a layer and of the top machine, the mean distance of its input from what one
     step up and down makes of it; of all layers together (last but one), the cross entropy of the voxels.
     """
+    side = model.layers[0].visible.shape[-1]
+    if voxels.shape != (len(label), side, side, side) or ((label < 0) | (label >= model.classes)).any():
+        raise cotan.CotanError(
+            f"pretrain needs voxels (N, {side}, {side}, {side}) and N labels from 0 to {model.classes - 1}; got shapes "
+            f"{tuple(voxels.shape)} and {tuple(label.shape)}, labels from {int(label.min())} to {int(label.max())}"
+        )
     device = model.top.weight.device
 
     def batches() -> Iterable[tuple[Tensor, Tensor]]:

@@ -47,6 +47,7 @@ def voxels(
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
+    - truncation: in voxels; the time grows with its cube.
     - padding: free voxels on each side; less than none cuts off what lies that far out.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
     """
@@ -54,10 +55,10 @@ def voxels(
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
     if method not in METHODS:
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
-    if not truncation > 0:
-        raise cotan.CotanError(f"truncation must be positive, got {truncation}")
-    if samples < 1:
-        raise cotan.CotanError(f"samples must be one or more, got {samples}")
+    if not truncation > 0 or (fill == "tsdf" and truncation > resolution):
+        raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
+    if not isinstance(samples, int) or samples < 1:
+        raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")
     grid = place(pos, face, resolution * samples, normalize, padding * samples)
     fine = _filled(face, grid, resolution * samples, fill, method, truncation * samples)
     return torch.nn.functional.avg_pool3d(fine[None], samples)[0] if samples > 1 else fine

@@ -29,7 +29,7 @@ _HOME = {
     "matching": ("match",),
     "map_error": ("geodesic_error", "share_within"),
     "operators.shifted_solve": ("shifted_solve",),
-    "operators.threads": ("threads",),
+    "operators.threads": ("threads", "one_thread"),
     "files": ("read", "write"),
     "filters": ("draw_filters",),
     "inspect": ("draw",),
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .nodes import node as node
     from .nodes import source as source
     from .operators.shifted_solve import shifted_solve as shifted_solve
+    from .operators.threads import one_thread as one_thread
     from .operators.threads import threads as threads
     from .plan import Plan as Plan
     from .plan import make_plan as make_plan

@@ -433,6 +433,9 @@ def inspect(
     views: Annotated[
         bool, typer.Option("--views", help="Draw the twelve views of a multi-view network instead.")
     ] = False,
+    up: Annotated[
+        str | None, typer.Option(help="The axis that points up in the picture; y by default, z of the twelve views.")
+    ] = None,
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
@@ -453,7 +456,10 @@ def inspect(
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
     if data.get("face") is not None or (data.get("pos") is not None and not views):
         target = out or Path(f"{file.stem}.png")
-        (contact_sheet if views else picture)(data, target)
+        if views:
+            contact_sheet(data, target, up=up or "z")
+        else:
+            picture(data, target, up=up or "y")
         print(f"picture: {target}")
 
 

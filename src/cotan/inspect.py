@@ -18,7 +18,7 @@ from .nodes import node
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn
-EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above; y is up
+EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above, where y is up
 GOOD = ("manifold", "closed", "orientable")
 COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler", "genus")
 
@@ -56,7 +56,7 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480) -> None:
+def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480, up: str = "y") -> None:
     """A mesh, or points, and its first eigenfunctions, blue below zero and red above, as a PNG.
 
     Of a shape of up to `PARTS` parts these are the first that are not constant on each part.
@@ -69,32 +69,34 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480)
     plain = {"mesh" if data.get("face") is not None else "points": GREY.expand(data.num_nodes, 3)}
     shown = range(first, len(spectrum.values))
     titles = {f"eigenfunction {i}: {float(spectrum.values[i]):.4g}": diverging(spectrum.vectors[:, i]) for i in shown}
-    _draw(data, path, plain | titles, size)
+    _draw(data, path, plain | titles, size, up)
 
 
-def draw(data: Any, path: str | Path, values: Any, *, size: int = 480) -> None:
+def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str = "y") -> None:
     """A mesh, or points, coloured by functions of its vertices, as a PNG.
 
     Arguments:
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
+        up: the axis that points up.
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
     if data.get("pos") is None:
         raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
     by_title = values if isinstance(values, Mapping) else {"": values}
-    _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size)
+    _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size, up)
 
 
-def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int) -> None:
+def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str) -> None:
     import matplotlib.figure
     from torch_geometric.data import Data
 
     shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
     shape = Data(pos=shape.pos.detach(), face=shape.face)
     shape.color = torch.cat([each[corner] for each in colors.values()], 1)
-    look: dict[str, Any] = {"rig": (EYE,), "up": "y", "size": size, "samples": 2}
+    eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
+    look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
     seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
     columns = min(3, len(colors))
     rows = -(-len(colors) // columns)
@@ -137,11 +139,11 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
 
 
-def contact_sheet(data: Any, path: str | Path, *, size: int = 192) -> None:
+def contact_sheet(data: Any, path: str | Path, *, size: int = 192, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
     import matplotlib.figure
 
-    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2))
+    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2, up=up))
     columns = 4
     figure = matplotlib.figure.Figure(
         figsize=(2 * columns, 2 * -(-len(pictures) // columns)), dpi=100, layout="constrained"

@@ -4,7 +4,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from cotan.operators.eigen import eigenpairs
-from cotan.operators.threads import ALONE, one_thread
+from cotan.operators.threads import ALONE, one_thread, threads
 from cotan.sparse import Sparse
 
 
@@ -26,6 +26,7 @@ def test_one_inside_and_as_before_outside(two_threads):
     with pytest.raises(ZeroDivisionError), one_thread(10):
         assert set(blas()) == {1}
         assert torch.get_num_threads() == 1
+        assert threads() == 2
         raise ZeroDivisionError
     assert blas() == before
     assert torch.get_num_threads() == 2

@@ -234,6 +234,14 @@ def test_what_is_behind_the_eye_is_not_seen_and_what_reaches_past_it_is_cut():
     torch.testing.assert_close(depth[seen], expected[seen])
 
 
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+def test_a_vertex_without_faces_may_lie_anywhere(projection):
+    pos, face = knot()
+    c = cameras(projection=projection)
+    astray = torch.cat((pos, torch.tensor([[1e30, -1e30, 1e30], [0, 0, -1e9]], dtype=torch.float64)))
+    assert torch.equal(render(astray, face, c, size=24, outputs=PLAIN), render(pos, face, c, size=24, outputs=PLAIN))
+
+
 def test_degenerate_faces_and_needles_leave_pictures_finite():
     pos, face = sphere(1)
     odd = torch.tensor([[0, 0, 0], [0, 1, 1], [0, 1, 2]])
@@ -274,6 +282,8 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
         ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
         ({"batch": torch.tensor([1, 0] * 21)}, "ascend"),
         ({"color": torch.zeros(3, 2)}, "V = 42"),
+        ({"color": torch.zeros(42), "outputs": ("color",)}, r"V, K.*got shape \(42,\)"),
+        ({"color": torch.full((42, 1), math.nan), "outputs": ("color",)}, "finite"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

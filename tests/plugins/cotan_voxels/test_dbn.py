@@ -6,7 +6,7 @@ import torch
 import cotan
 from cotan_voxels.dbn import VoxelDBN
 from cotan_voxels.layerwise import start
-from cotan_voxels.picture import primitives, slices, solids
+from cotan_voxels.picture import primitives, shaded, slices, solids
 from cotan_voxels.pretrain import pretrain
 from cotan_voxels.rbm import ConvRBM, DenseRBM, contrastive_loss, draw
 
@@ -148,6 +148,29 @@ def test_a_partial_view_is_held_and_completed(trained):
     assert error < 0.75 * grid[~known].mean()
 
 
+def test_what_cannot_be_sampled_is_refused(trained):
+    model, _ = trained
+    grid, label = bars(2)
+    known = torch.ones_like(grid, dtype=torch.bool)
+    for options, message in (
+        ({"label": label + 1}, "numbers of classes from 0 to 1; got"),
+        ({"label": label.float()}, "numbers of classes"),
+        ({"steps": 0}, "one or more steps; got 0"),
+        (
+            {"given": grid},
+            r"voxels \(2, 12, 12, 12\), and known.*got torch.float32 of shape \(2, 12, 12, 12\) and none",
+        ),
+        ({"known": known}, "got none and torch.bool"),
+        ({"given": grid, "known": known.float()}, "booleans"),
+        ({"given": grid[:, :8], "known": known[:, :8]}, r"got .*\(2, 8, 12, 12\)"),
+    ):
+        with pytest.raises(cotan.CotanError, match=message):
+            model.sample(**{"label": label, **options})
+    for voxels, y in ((grid[:, :8], label), (grid, label[:1]), (grid, label + 1)):
+        with pytest.raises(cotan.CotanError, match=r"voxels \(N, 12, 12, 12\) and N labels from 0 to 1"):
+            pretrain(model, voxels, y)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"steps": 2}, {"persistent": True}, {"sparsity": 0.3}, {"together": 1}, {"top": 5}, {"noise": 0.2}]
 )
@@ -210,6 +233,29 @@ def test_pictures(trained, tmp_path):
     slices([grid[0], grid[1] - 0.5], ["bar", "plate"]).savefig(tmp_path / "slices.png")
     solids([grid[::2], grid[1:7:2]], ["bars", "plates"]).savefig(tmp_path / "solids.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("primitives", "slices", "solids"))
+
+
+def test_slices_are_across_the_shape_and_it_stands_upright():
+    pytest.importorskip("matplotlib")
+    grid = torch.zeros(12, 12, 12)
+    grid[2:4, 4:9, 1:8] = 1
+    for up, low, high in (("x", 2, 3), ("y", 4, 8), ("z", 1, 7)):
+        figure = slices([grid], count=5, up=up)
+        *across, whole = figure.axes
+        assert all(axis.images[0].get_array().any() for axis in across)
+        levels = [axis.get_title() for axis in across]
+        assert set(levels) <= {f"{up} = {n}" for n in range(low, high + 1)}
+        assert len(levels) == len(set(levels))
+        upright = {"x": grid.permute(1, 2, 0), "y": grid.permute(2, 0, 1), "z": grid}[up]
+        assert (whole.images[0].get_array() == shaded(upright > 0.5)).all()
+        assert (solids([grid[None]], up=up).axes[0].images[0].get_array() == shaded(upright > 0.5)).all()
+    outside = slices([0.2 + 0 * grid]).axes  # a signed distance with no inside
+    assert (outside[-1].images[0].get_array() == 1).all()
+    for draw, rows, message in ((slices, [grid], "got 'w'"), (solids, [grid[None]], "got 'w'")):
+        with pytest.raises(cotan.CotanError, match=message):
+            draw(rows, up="w")
+    with pytest.raises(cotan.CotanError, match=r"\(B, R, R, R\); got \[\(12, 12, 12\)"):
+        solids([grid])
 
 
 def test_older_checkpoints_load(trained):

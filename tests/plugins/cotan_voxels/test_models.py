@@ -101,6 +101,7 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel-dbn", {"task": "regress"}, "does not do task 'regress'"),
         ("voxel-dbn", {"fill": "tsdf"}, "binary units"),
         ("voxel-dbn", {"widths": (3,)}, "as many widths as kernels"),
+        ("voxel-dbn", {"strides": (0, 2)}, r"strides=\(0, 2\): ZeroDivisionError"),
         ("voxel-dbn", {"resolution": 8}, "a kernel of 4 does not fit a grid of 2"),
     ],
 )
