@@ -8,62 +8,91 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .embed import flat_area, places
+import cotan
+
+from .embed import CONES, flat_area, places
 from .image import draw
 from .maps import charts
 
+MARKS = {"c": ("black", "white", "red"), "edgecolor": "black", "s": 40}  # first, middle and last cone point
+UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
 
-def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, **options: Any):
-    """A matplotlib figure with one row for each map (options as for ``torus``).
+
+def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", **options: Any):
+    """A matplotlib figure with one row for each map (options as for ``torus``; ``up`` is the axis that points up).
 
     From the left: the shape coloured by position, with its cone points and the cut; the same colours on the torus, four
     copies of the shape, one outlined; the triangles of that copy; the area that a point gets there over the area it has
     on the shape, in powers of ten, on the shape.
     """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
+    if up not in UPRIGHT:
+        raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
     found = charts(pos, face, **options)
     figure = Figure(figsize=(16, 4 * len(found)), layout="constrained")
     for row, chart in enumerate(found):
         ball = chart.sphere
-        corner, triangle = ball.pos.cpu().numpy(), ball.face.cpu().numpy()
-        low, size = corner.min(0), np.ptp(corner, axis=0).max()
-        colour = np.clip((corner - low) / size, 0, 1)
-        path = np.unique(chart.disc.vertex[chart.disc.copy > 0])
+        corner, triangle = ball.pos.cpu().numpy()[:, UPRIGHT[up]], ball.face.cpu().numpy()
+        colour = 0.1 + 0.9 * (corner - corner.min(0)) / np.maximum(np.ptp(corner, axis=0), 1e-30)
+        z = places(chart.value, chart.disc)
         axes = [figure.add_subplot(len(found), 4, 4 * row + 1, projection="3d")]
         axes += [figure.add_subplot(len(found), 4, 4 * row + 2 + n) for n in range(2)]
         axes += [figure.add_subplot(len(found), 4, 4 * row + 4, projection="3d")]
 
         _surface(axes[0], corner, triangle, colour[triangle].mean(0))
-        cones = corner[list(chart.disc.cones)]
-        axes[0].scatter(*cones.T, color=["black", "white", "red"], edgecolor="black", s=40, depthshade=False)
-        axes[0].scatter(*corner[path].T, color="black", s=2)
+        start, side = _rim(chart.disc.corner)
+        axes[0].add_collection3d(_lines3d(corner[triangle[start, side]], corner[triangle[(start + 1) % 3, side]]))
+        axes[0].scatter(*corner[list(chart.disc.cones)].T, depthshade=False, **MARKS)
         axes[0].set_title("shape, cone points, cut")
 
         under, share = draw(chart.value, chart.disc, resolution)
         vertex = ball.face.cpu()[:, under].permute(1, 2, 0)
         shown = (torch.from_numpy(colour)[vertex] * share[..., None]).sum(-2)
         axes[1].imshow(shown.transpose(0, 1).numpy(), origin="lower", extent=(0, 1, 0, 1))
-        axes[1].set_title("the torus: four copies")
+        axes[1].set_title("the torus: four copies, one outlined")
 
-        z = places(chart.value, chart.disc)
         lines = np.concatenate([z, z[:1], np.full_like(z[:1], np.nan)]).T.ravel()
         axes[2].plot(lines.real, lines.imag, color="steelblue", linewidth=0.3)
         axes[2].set_aspect("equal")
-        axes[2].set_title("one copy, cut open")
+        axes[2].set_title("that copy, cut open")
 
-        true = np.linalg.norm(
-            np.cross(corner[triangle[1]] - corner[triangle[0]], corner[triangle[2]] - corner[triangle[0]]), axis=-1
-        )
+        rim = np.stack([z[start, side], z[(start + 1) % 3, side]], 1)
+        for axis, shifts in ((axes[1], [x + y * 1j for x in (-1, 0, 1) for y in (-1, 0, 1)]), (axes[2], [0])):
+            for shift in shifts:
+                ends = rim + shift
+                axis.add_collection(LineCollection(np.stack([ends.real, ends.imag], -1), colors="black", linewidths=1))
+            axis.scatter(CONES.real, CONES.imag, zorder=3, clip_on=False, **MARKS)
+            axis.set(xticks=(), yticks=())
+        axes[1].set(xlim=(0, 1), ylim=(0, 1))
+
+        a, b, c = corner[triangle]
+        true = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
         growth = 4 * flat_area(chart.value, chart.disc) / np.maximum(true / true.sum(), 1e-12)
         growth = np.log10(np.maximum(growth, 1e-12))
-        from matplotlib import colormaps
-        from matplotlib.colors import Normalize
-
-        scale = Normalize(-2, 2)
-        _surface(axes[3], corner, triangle, colormaps["RdBu_r"](scale(growth))[:, :3])
-        axes[3].set_title(f"area gained, log10 (from {growth.min():.1f} to {growth.max():.1f})")
+        scale = ScalarMappable(Normalize(-2, 2), colormaps["RdBu_r"])
+        _surface(axes[3], corner, triangle, scale.to_rgba(growth)[:, :3])
+        axes[3].set_title(f"area gained, from $10^{{{growth.min():.1f}}}$ to $10^{{{growth.max():.1f}}}$")
+        figure.colorbar(scale, ax=axes[3], shrink=0.6, label="powers of ten")
     return figure
+
+
+def _rim(corner) -> tuple[Any, Any]:
+    """Of the cut sphere's faces (3, F), the sides that one face has alone: from which of its corners, and the face."""
+    start, end = corner.ravel(), np.roll(corner, -1, 0).ravel()
+    key = np.minimum(start, end) * (int(corner.max()) + 1) + np.maximum(start, end)
+    _, number, uses = np.unique(key, return_inverse=True, return_counts=True)
+    return np.divmod(np.flatnonzero(uses[number] == 1), corner.shape[1])
+
+
+def _lines3d(start, end):
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    return Line3DCollection(np.stack([start, end], 1), colors="black", linewidths=1.5)
 
 
 def _surface(axis, corner, triangle, colour) -> None:
@@ -73,7 +102,8 @@ def _surface(axis, corner, triangle, colour) -> None:
     normal = np.cross(x[:, 1] - x[:, 0], x[:, 2] - x[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
     light = 0.6 + 0.4 * np.clip(normal @ np.array([0.4, -0.6, 0.7]), 0, 1)
-    axis.add_collection3d(Poly3DCollection(x, facecolors=np.clip(colour * light[:, None], 0, 1), edgecolors="none"))
+    paint = np.clip(colour * light[:, None], 0, 1)
+    axis.add_collection3d(Poly3DCollection(x, facecolors=paint, edgecolors=paint, linewidths=0.2))
     middle, half = (corner.max(0) + corner.min(0)) / 2, np.ptp(corner, axis=0).max() / 2
     axis.set(
         xlim=(middle[0] - half, middle[0] + half),
@@ -81,4 +111,5 @@ def _surface(axis, corner, triangle, colour) -> None:
         zlim=(middle[2] - half, middle[2] + half),
     )
     axis.set_box_aspect((1, 1, 1), zoom=1.6)
+    axis.view_init(elev=20, azim=-50)
     axis.set_axis_off()

@@ -428,3 +428,17 @@ def test_picture(tmp_path):
     pytest.importorskip("matplotlib")
     picture(*bumpy(0, level=2), resolution=32, maps=2).savefig(tmp_path / "torus.png")
     assert (tmp_path / "torus.png").stat().st_size > 10_000
+
+
+def test_the_picture_stands_upright_and_shows_the_cut():
+    pytest.importorskip("matplotlib")
+    pos, face = bumpy(0, level=2)
+    pos = pos * torch.tensor([1.0, 3.0, 1.0])
+    shape, torus_axis, chart_axis, _, _ = picture(pos, face, resolution=32, up="y").axes
+    assert shape.get_zlim() == pytest.approx((float(pos[:, 1].min()), float(pos[:, 1].max())), abs=1e-6)
+    chart = charts(pos, face)[0]
+    edges = len(chart.disc.vertex) - len(chart.sphere.pos) + 1  # a path of n edges, each there twice
+    assert [len(lines.get_segments()) for lines in chart_axis.collections[:1]] == [2 * edges]
+    assert len(torus_axis.collections) == 10  # the outline, moved by whole sides, and the cone points
+    with pytest.raises(cotan.CotanError, match="got 'w'"):
+        picture(pos, face, up="w")
