@@ -11,10 +11,10 @@ import shape_from_spectrum
 import torch
 
 import cotan
+from cotan.drawing import shapes_png
 from cotan.inspect import picture
 from cotan_datasets.creatures import CLASSES
 from cotan_datasets.poses import creature
-from cotan_datasets.sheet import contact_sheet
 from cotan_surface.torus.picture import picture as torus_picture
 from cotan_views import contact_sheet as views_sheet
 from cotan_voxels import pretrain, primitives, slices, solids
@@ -23,8 +23,8 @@ OUT = Path(__file__).parent / "images"
 
 
 def poses() -> None:
-    rows = [[creature(name, i, pose=i, mesh=i, vertices=600) for i in range(5)] for name in CLASSES]
-    contact_sheet(rows, OUT / "poses.png", names=CLASSES)
+    rows = [[creature(name, i, pose=i, mesh=i, vertices=600) for name in CLASSES] for i in range(5)]
+    (OUT / "poses.png").write_bytes(shapes_png(rows, CLASSES))
 
 
 def inspect() -> None:
@@ -33,14 +33,14 @@ def inspect() -> None:
 
 def views() -> None:
     outputs = ("shaded", "depth", "normals")
-    seen = cotan.compute(creature("giraffe", 0, vertices=2000), "views", size=160, outputs=outputs, up="y")
+    seen = cotan.compute(creature("giraffe", 0, vertices=2000), "views", size=160, outputs=outputs, samples=2, up="y")
     views_sheet(seen, OUT / "views.png", outputs=outputs)
 
 
 def voxels() -> None:
     names = ("dog", "octopus", "bird")
     grids = [cotan.compute(creature(name, 0, vertices=1000), "voxels", resolution=48) for name in names]
-    slices(grids, names).savefig(OUT / "voxels.png", dpi=70)
+    slices(grids, names, up="y").savefig(OUT / "voxels.png", dpi=70)
 
 
 def belief() -> None:
@@ -73,7 +73,7 @@ def nearest(dreams: torch.Tensor, seen: torch.Tensor, label: torch.Tensor) -> st
 
 def torus() -> None:
     shape = creature("dog", 0, vertices=1500)
-    torus_picture(shape.pos, shape.face, maps=2).savefig(OUT / "torus.png", dpi=60)
+    torus_picture(shape.pos, shape.face, maps=2, up="y").savefig(OUT / "torus.png", dpi=60)
 
 
 def filters() -> None:
@@ -91,10 +91,13 @@ def match() -> None:
     run = cotan.fit(model, data, epochs=40, batch_size=4, lr=1e-2, schedule="cosine")
     seen = [*data.test[:3], *data.stress["poses"][:3]]
     found = [prediction.label for prediction in cotan.predict(run, seen)]
-    colors = data.template.body
+    colors = data.template.body - data.template.body.amin(0)
+    colors /= colors.amax(0)
     carried = [[_colored(shape, colors[y]) for shape, y in zip(seen, ys)] for ys in ([s.y for s in seen], found)]
     template = _colored(data.template, colors)
-    contact_sheet([[template, *row] for row in carried], OUT / "match.png", color="color", names=("truth", "found"))
+    names = ["template", *["test"] * 3, *["bent further"] * 3]
+    drawn = shapes_png([[template, *row] for row in carried], names, labels=("truth", "found"))
+    (OUT / "match.png").write_bytes(drawn)
 
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
     radius = torch.linspace(0, 0.25, 101)

@@ -11,7 +11,8 @@ from cotan.errors import unknown
 from .labels import FOLDERS, PER, labelled, read_mesh
 
 KINDS = (".obj", ".off", ".ply", ".stl")
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLITS = {name: split for split, names in NAMES.items() for name in names}
 
 
 @cotan.dataset("folder")
@@ -81,7 +82,7 @@ def folder(
             )
     classes = tuple(found)
     todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
-    splits = cotan.Splits([], [], [], classes=classes)
+    splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, {path for path, *_ in todo}))
     for number, (path, split, label) in enumerate(todo):
         try:
             data = read_mesh(path)
@@ -107,6 +108,14 @@ def _files(path: Path, seed: int, val: float, test: float) -> list[tuple[Path, s
     return [(file, where[i]) for i, file in enumerate(files)]
 
 
+def _left_out(where: Path, used: set[Path]) -> list[tuple[str, str]]:
+    """Meshes that are in no split, where other folders are one."""
+    places = [where, *_folders(where)]
+    places += [inner for place in places[1:] for inner in _folders(place)]
+    reason = f"lies in no folder {', '.join(NAMES)} of a class, as others do"
+    return [(str(file), reason) for place in places for file in _meshes(place) if file not in used]
+
+
 def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
@@ -116,7 +125,7 @@ def _meshes(path: Path) -> list[Path]:
 
 
 def _is_mesh(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in KINDS and not path.name.startswith(".")
+    return not path.is_dir() and path.suffix.lower() in KINDS and not path.name.startswith(".")
 
 
 def _listing(path: Path) -> str:

@@ -132,6 +132,8 @@ def _read(root: str, train: int, test: int) -> dict[str, tuple[np.ndarray, Tenso
         x, y = read_idx(folder / images), read_idx(folder / labels)
         if x.shape[1:] != (28, 28) or y.shape != x.shape[:1]:
             raise cotan.CotanError(f"mnist: {folder} holds images {x.shape} and labels {y.shape}, expected (N, 28, 28)")
+        if y.max(initial=0) > 9:
+            raise cotan.CotanError(f"mnist: {folder / labels} has labels up to {y.max()}, expected digits")
         out[part] = x[: counts[part]], torch.from_numpy(y[: counts[part]]).long()
     return out
 

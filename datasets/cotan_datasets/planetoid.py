@@ -1,6 +1,7 @@
 """Citation graphs with the splits of Yang et al. 2016: one graph, a class for each paper."""
 
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ def planetoid(
     folder = raw_folder("planetoid", name, files, root=root, fetch=lambda to: Planetoid(to, name), source=Planetoid.url)
     with warnings.catch_warnings():  # of pickles of old versions of numpy and scipy
         warnings.simplefilter("ignore")
+        _check(folder, name)
         whole = read_planetoid_data(str(folder), name)
     x = whole.x
     if normalize:
@@ -58,6 +60,23 @@ def planetoid(
         for part, mask in chosen.items()
     }
     return cotan.Splits(**lists, classes=tuple(str(i) for i in range(int(whole.y.max()) + 1)), task="label")
+
+
+def _check(folder: Path, name: str) -> None:
+    """Raise, with its name, where a file is damaged; PyG takes a test.index that lost lines for another order."""
+    from torch_geometric.io.planetoid import read_file
+
+    for part in PARTS:
+        path = folder / f"ind.{name.lower()}.{part}"
+        try:
+            values = read_file(str(folder), name, part)
+        except Exception as reason:  # a damaged pickle raises anything
+            raise cotan.CotanError(f"planetoid: {path} cannot be read: {type(reason).__name__}: {reason}") from reason
+        if part == "tx":
+            papers = len(values)
+        if part == "test.index" and len(values.unique()) != papers:
+            found = f"{len(values.unique())} different numbers, each with a line end"
+            raise cotan.CotanError(f"planetoid: {path} has {found}, expected {papers}, the papers in {name}'s tx")
 
 
 def _drawn(

@@ -38,7 +38,12 @@ def read_raw(folder: Path, name: str) -> Raw:
         return _numbers(folder / f"{name}_{what}.txt", rows)
 
     graph = _whole(part("graph_indicator"), f"{name}_graph_indicator.txt")[:, 0] - 1
-    edges = _whole(part("A"), f"{name}_A.txt").reshape(-1, 2) - 1
+    edges = _whole(part("A"), f"{name}_A.txt")
+    if len(edges) and edges.shape[1] != 2:
+        raise cotan.CotanError(
+            f"tu: {name}_A.txt has {edges.shape[1]} numbers a line, expected the two nodes of an edge"
+        )
+    edges = edges.reshape(-1, 2) - 1
     if len(graph) and (int(graph[0]) < 0 or bool((graph.diff() < 0).any())):
         raise cotan.CotanError(f"tu: {name}_graph_indicator.txt: expected graphs from 1, the nodes of each together")
     if len(edges) and (int(edges.min()) < 0 or int(edges.max()) >= len(graph)):
@@ -51,9 +56,10 @@ def read_raw(folder: Path, name: str) -> Raw:
             f"tu: {name}_A.txt: {len(across)} edges join two graphs, the first in line {across[0] + 1}"
         )
     labels, attributes = part("graph_labels"), part("graph_attributes")
-    count = max(len(labels), len(attributes))
-    if len(graph) and int(graph[-1]) >= count:
-        raise cotan.CotanError(f"tu: {name} has nodes of {int(graph[-1]) + 1} graphs, but {count} labels of graphs")
+    count = int(graph[-1]) + 1 if len(graph) else 0
+    for file, of in {"graph_labels": labels, "graph_attributes": attributes}.items():
+        if len(of) != count and (of.shape[1] or not max(len(labels), len(attributes))):
+            raise cotan.CotanError(f"tu: {name} has nodes of {count} graphs, but {name}_{file}.txt has {len(of)} lines")
     edge_labels = _one_hot(part("edge_labels", len(edges)), f"{name}_edge_labels.txt")
     both = torch.cat([part("edge_attributes", len(edges)), edge_labels], 1)
     edge_index, both = remove_self_loops(edges.T.contiguous(), both)

@@ -14,7 +14,6 @@ import cotan
 from .dbn import VoxelDBN
 from .rbm import ConvRBM
 
-
 UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
 
 

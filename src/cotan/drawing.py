@@ -61,13 +61,16 @@ def shapes_png(
     rows: Sequence[Sequence[Any]],
     names: Sequence[str] = (),
     *,
+    labels: Sequence[str] = (),
     one_scale: bool = False,
     turn: float = 35.0,
     tilt: float = 20.0,
 ) -> bytes:
-    """Rows of meshes, shaded, in the colours of their parts, vertex labels or class. `names` stand above the columns.
+    """Rows of meshes, shaded, in their own colours, or those of their parts, vertex labels or class.
 
     Arguments:
+        rows: None leaves a place free.
+        names, labels: stand above the columns, and before the rows.
         one_scale: draw all shapes at one size in the units of `pos`, not each to fill its place.
         turn, tilt: of the camera, in degrees.
     """
@@ -82,7 +85,7 @@ def shapes_png(
     FigureCanvasAgg(figure)
     figure.patch.set_alpha(0)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    sizes = [float((s.pos.amax(0) - s.pos.amin(0)).max()) for row in rows for s in row]
+    sizes = [float((s.pos.amax(0) - s.pos.amin(0)).max()) for row in rows for s in row if s is not None]
     for i, row in enumerate(rows):
         for j in range(columns):
             ax = axes[i, j]
@@ -90,7 +93,10 @@ def shapes_png(
             ax.set_aspect("equal")
             if i == 0 and j < len(names):
                 ax.set_title(names[j], fontsize=9, color="#808088", pad=2)
-            if j >= len(row):
+            if j == 0 and i < len(labels):
+                text = {"rotation": "vertical", "va": "center", "ha": "right", "fontsize": 9, "color": "#808088"}
+                ax.text(-0.02, 0.5, labels[i], transform=ax.transAxes, **text)
+            if j >= len(row) or row[j] is None:
                 continue
             corners, shade = _tiles(row[j], turn, tilt)
             tiles = PolyCollection(
@@ -102,7 +108,8 @@ def shapes_png(
             half = max(sizes) * 0.6 if one_scale else float((flat.amax(0) - flat.amin(0))[:2].max()) / 2 * 1.02
             ax.set_xlim(x - half, x + half)
             ax.set_ylim(y - half, y + half)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.2 / (1.3 * len(rows) + 0.2), 0.03, 0.03)
+    left = 0.2 / (1.3 * columns) if labels else 0.01
+    figure.subplots_adjust(left, 0.01, 0.99, 1 - 0.2 / (1.3 * len(rows) + 0.2), 0.03, 0.03)
     out = BytesIO()
     figure.savefig(out, format="png", transparent=True)
     return out.getvalue()
@@ -130,7 +137,10 @@ def _tiles(shape: Any, turn: float, tilt: float) -> tuple[Tensor, Tensor]:
 
 
 def vertex_colors(shape: Any) -> Tensor:
-    """(V, 3) in [0, 1]: of `part`, else of labels y, also where these are of edges or faces, else one for the class."""
+    """(V, 3) in [0, 1]: `color`, else of `part`, else of labels y, also of edges or faces, else one for the class."""
+    own: Tensor | None = shape.get("color")
+    if own is not None:
+        return own.cpu().double()
     label, y, index = (shape.get(name) for name in ("part", "y", "y_index"))
     if label is None and index is not None:  # where elements meet, the largest label
         at, labels = index.cpu().flatten(), y.cpu().expand(index.shape).flatten()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,13 +136,18 @@ def _pictures(splits: Any) -> list[str]:
         return []
     out = []
     if splits.task == "classify" and splits.classes:
-        by_class = [[s for s in drawable if int(s.y) == i][:2] for i in range(min(len(splits.classes), 12))]
-        rows = [[pair[j] for pair in by_class if len(pair) > j] for j in range(2)]
-        names = [splits.classes[i] for i, pair in enumerate(by_class) if pair]
+        found = [(name, [s for s in drawable if int(s.y) == i][:2]) for i, name in enumerate(splits.classes)]
+        shown = [(name, pair) for name, pair in found if pair][:12]
+        names, rows = [name for name, _ in shown], [*zip_longest(*(pair for _, pair in shown))]
     else:
         rows, names = [drawable[:8]], []
-    what = "coloured by part" if rows[0][0].get("part") is not None or splits.task == "label" else "coloured by class"
-    out.append(f"<figure>{_image(shapes_png(rows, names))}<figcaption>Training shapes, {what}</figcaption></figure>")
+    parts = drawable[0].get("part") is not None or splits.task == "label"
+    by = (
+        "as they are coloured"
+        if drawable[0].get("color") is not None
+        else f"coloured by {'part' if parts else 'class'}"
+    )
+    out.append(f"<figure>{_image(shapes_png(rows, names))}<figcaption>Training shapes, {by}</figcaption></figure>")
     variants = {"test": splits.test, **splits.stress}
     firsts = [(name, shapes[0]) for name, shapes in variants.items() if shapes and shapes[0].get("face") is not None]
     if len(firsts) > 1:

@@ -89,6 +89,34 @@ def test_splits_outside_and_classes_inside(tmp_path):
     assert [int(shape.y) for shape in data.test] == [0, 1]
 
 
+def test_meshes_of_no_split_are_named(tmp_path):
+    for kind in ("box", "ball"):
+        fill(tmp_path / kind / "Training", kind, 2)
+        fill(tmp_path / kind / "testing", kind, 1)
+    fill(tmp_path / "box/extra", "box", 1)
+    for loose in ("box/loose.off", "loose.ply"):
+        mesh("box").export(tmp_path / loose)
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert (len(data.train), len(data.test)) == (4, 2)
+    assert {str(Path(path).relative_to(tmp_path)) for path, _ in data.skipped} == {
+        "box/extra/box0.off",
+        "box/loose.off",
+        "loose.ply",
+    }
+    assert {reason for _, reason in data.skipped} == {"lies in no folder train, val, test of a class, as others do"}
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    for kind in ("box", "ball"):
+        fill(tmp_path / kind, kind, 3)
+    (tmp_path / "box/gone.off").symlink_to(tmp_path / "nowhere.off")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "ball", target_is_directory=True)
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert data.classes == ("ball", "box", "elsewhere")
+    assert len(data.train) + len(data.test) == 9
+    assert [(Path(path).name, "no file" in reason) for path, reason in data.skipped] == [("gone.off", True)]
+
+
 def test_a_folder_too_high(tmp_path):
     fill(tmp_path / "cubes/box/train", "box", 2)
     with pytest.raises(cotan.CotanError, match=r"there is: cubes; and further down .*cubes/box/train/box0\.off"):

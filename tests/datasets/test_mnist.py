@@ -89,6 +89,14 @@ def test_idx(tmp_path):
         mnist.read_idx(tmp_path / "c")
 
 
+def test_labels_that_are_no_digits(own, tmp_path):
+    for file in own.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(20, 255, dtype=np.uint8)))
+    with pytest.raises(cotan.CotanError, match="t10k-labels-idx1-ubyte has labels up to 255, expected digits"):
+        cotan.load_dataset("mnist", root=str(tmp_path))
+
+
 def test_errors(own, tmp_path):
     with pytest.raises(cotan.CotanError, match="train=0, expected a number of digits from 1 to 60000"):
         cotan.load_dataset("mnist", root=str(own), train=0)

@@ -115,6 +115,22 @@ def test_missing_files_and_unknown_names(raw, tmp_path):
         cotan.load_dataset("planetoid", name="Citeseer")
 
 
+def test_a_damaged_file_is_named(raw, tmp_path):
+    shutil.copytree(raw, tmp_path / "raw")
+    index = tmp_path / "raw/ind.cora.test.index"
+    lines = index.read_text()
+    for damaged in (lines[: len(lines) // 2], "", lines.strip(), lines.replace(lines.split()[0], lines.split()[1])):
+        index.write_text(damaged)
+        with pytest.raises(cotan.CotanError, match=rf"ind\.cora\.test\.index has \d+ different .*, expected {TEST}"):
+            cotan.load_dataset("planetoid", root=str(tmp_path))
+    index.write_text(lines)
+    graph = tmp_path / "raw/ind.cora.graph"
+    for damaged in (graph.read_bytes()[:50], b""):
+        graph.write_bytes(damaged)
+        with pytest.raises(cotan.CotanError, match=r"ind\.cora\.graph cannot be read: \w+Error"):
+            cotan.load_dataset("planetoid", root=str(tmp_path))
+
+
 def test_without_root_cotan_data_is_looked_into(raw, no_data, monkeypatch):
     shutil.copytree(raw, no_data / "mine/planetoid/Cora/raw")
     monkeypatch.setenv("COTAN_DATA", str(no_data / "mine"))

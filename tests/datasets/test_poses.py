@@ -15,7 +15,6 @@ from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
 from cotan_datasets.poses import SPLITS, STRESS, jobs, poses
 from cotan_datasets.remesh import sheets
-from cotan_datasets.sheet import contact_sheet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from importing torch_geometric
 
@@ -144,14 +143,3 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
 def test_bad_options_are_named(options, message):
     with pytest.raises(cotan.CotanError, match=message):
         poses(**options)
-
-
-def test_contact_sheet_draws_every_shape(small, tmp_path):
-    from matplotlib.image import imread
-
-    for color in ("part", "body"):
-        contact_sheet([small.test, small.stress["holes"]], tmp_path / "sheet.png", color=color, names=("a", "b"))
-        image = imread(tmp_path / "sheet.png")[..., :3]
-        rows, columns = np.array_split(image, 2), 3
-        tiles = [tile for row in rows for tile in np.array_split(row, columns, axis=1)]
-        assert all((np.ptp(tile, axis=-1) > 0.05).mean() > 0.02 for tile in tiles)  # coloured, not the white paper

@@ -1,0 +1,54 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from cotan.drawing import shapes_png, vertex_colors
+
+
+def tiles(png, rows, columns):
+    """(H, W, 4) of each place."""
+    from matplotlib.image import imread
+
+    image = imread(BytesIO(png))
+    return [list(np.array_split(row, columns, axis=1)) for row in np.array_split(image, rows)]
+
+
+def drawn(tile):
+    return (np.ptp(tile[..., :3], axis=-1)[tile[..., 3] > 0.5] > 0.05).sum() > 0.02 * tile[..., 0].size
+
+
+def test_rows_and_columns_with_places_left_free(sphere):
+    rows = [[sphere, sphere, None], [None, sphere]]
+    found = tiles(shapes_png(rows, ("a", "b", "c"), labels=("one", "two")), 2, 3)
+    assert [[drawn(tile) for tile in row] for row in found] == [[True, True, False], [False, True, False]]
+
+
+def test_own_colours_come_first(sphere):
+    red = Data(pos=sphere.pos, face=sphere.face, part=torch.arange(len(sphere.pos)))
+    red.color = torch.tensor([1.0, 0, 0]).expand(len(sphere.pos), 3)
+    assert torch.equal(vertex_colors(red), red.color.double())
+    ((tile,),) = tiles(shapes_png([[red]]), 1, 1)
+    seen = tile[tile[..., 3] > 0.99]
+    assert len(seen) > 1000
+    assert seen[:, 1:3].max() < 0.1
+
+
+@pytest.mark.parametrize("two", [True, False])
+def test_examples_of_a_class_stand_below_its_name(sphere, monkeypatch, two):
+    import cotan
+    from cotan import report
+
+    def shape(label):
+        return Data(pos=sphere.pos, face=sphere.face, y=torch.tensor([label]))
+
+    calls = []
+    monkeypatch.setattr(report, "shapes_png", lambda rows, names, **_: calls.append((rows, names)) or b"")
+    train = [shape(y) for y in (0, 3, 1) + (0, 1, 0) * two]  # 3 has one, 2 has none
+    report._pictures(cotan.Splits(train, [], [], classes=("a", "b", "c", "d")))
+    ((rows, names),) = calls
+    assert names == ["a", "b", "d"]
+    classes = [[None if s is None else int(s.y) for s in row] for row in rows]
+    assert classes == [[0, 1, 3], [0, 1, None]][: 1 + two]
