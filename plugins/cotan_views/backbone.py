@@ -52,8 +52,11 @@ def backbone(name: str, channels: int, size: int, width: int, weights: str | Non
             raise cotan.CotanError("weights are those of a network of timm or torchvision; 'compact' has none to load")
         return Compact(channels, width), 8 * width
     network = nn.Sequential(nn.Conv2d(channels, 3, 1), _outside(name, weights), nn.Flatten())
-    with torch.no_grad():
-        features = network.eval()(torch.zeros(1, channels, size, size)).shape[1]
+    try:
+        with torch.no_grad():
+            features = network.eval()(torch.zeros(1, channels, size, size)).shape[1]
+    except (AssertionError, RuntimeError) as reason:  # some take one size alone, or no less than some
+        raise cotan.CotanError(f"the cnn {name!r} does not take pictures of {size} x {size}: {reason}") from reason
     return network.train(), features
 
 
@@ -77,16 +80,20 @@ def _timm(name: str) -> nn.Module | None:
 
 def _torchvision(name: str) -> nn.Module | None:
     models = importlib.import_module("torchvision.models")
-    return models.get_model(name, weights=None) if name in models.list_models() else None
+    # Only those that classify: others, in modules of their own, would download the weights of a part.
+    return models.get_model(name, weights=None) if name in models.list_models(module=models) else None
 
 
 def _headless(network: nn.Module, weights: str | None) -> nn.Module:
     """The network with its state loaded and what comes after its features taken away."""
     if weights is not None:
-        if weights.endswith(".safetensors"):
-            state = importlib.import_module("safetensors.torch").load_file(weights)
-        else:
-            state = torch.load(weights, map_location="cpu", weights_only=True)
+        try:
+            if weights.endswith(".safetensors"):
+                state = importlib.import_module("safetensors.torch").load_file(weights)
+            else:
+                state = torch.load(weights, map_location="cpu", weights_only=True)
+        except Exception as reason:  # a damaged file raises anything
+            raise cotan.CotanError(f"the weights {weights} cannot be read: {reason}") from reason
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

@@ -138,7 +138,7 @@ def _pictures(splits: Any) -> list[str]:
     if splits.task == "classify" and splits.classes:
         found = [(name, [s for s in drawable if int(s.y) == i][:2]) for i, name in enumerate(splits.classes)]
         shown = [(name, pair) for name, pair in found if pair][:12]
-        names, rows = [name for name, _ in shown], [*zip_longest(*(pair for _, pair in shown))]
+        names, rows = [name for name, _ in shown], [list(row) for row in zip_longest(*(pair for _, pair in shown))]
     else:
         rows, names = [drawable[:8]], []
     parts = drawable[0].get("part") is not None or splits.task == "label"

@@ -133,7 +133,7 @@ def torchvision(monkeypatch):
 
     package, models = ModuleType("torchvision"), ModuleType("torchvision.models")
     package.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)
-    models.list_models = lambda: ["tiny"]
+    models.list_models = lambda module=None: ["tiny"] + ["detector"] * (module is not models)
     models.get_model = lambda name, weights=None: Tiny()
     package.models = models
     monkeypatch.setitem(sys.modules, "torchvision", package)
@@ -152,6 +152,17 @@ def test_a_network_of_torchvision_with_the_users_weights(torchvision, tmp_path):
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(cotan.CotanError, match="not those of this cnn"):
         make(cnn="tiny", weights=str(tmp_path / "other.pth"))
+    for name in ("none.pth", "none.safetensors", "text.pth"):
+        (tmp_path / "text.pth").write_text("no weights")
+        with pytest.raises(cotan.CotanError, match=f"the weights .*{name} cannot be read"):
+            make(cnn="tiny", weights=str(tmp_path / name))
+
+
+def test_networks_that_are_not_for_this_are_refused(torchvision):
+    with pytest.raises(cotan.CotanError, match="unknown cnn 'detector'"):
+        make(cnn="detector")
+    with pytest.raises(cotan.CotanError, match="cnn 'tiny' does not take pictures of 2 x 2"):
+        make(cnn="tiny", size=2)
 
 
 @pytest.mark.parametrize(
