@@ -77,7 +77,7 @@ def charts(
     out = [*out, *folded][:maps]
     if len(out) < maps:
         raise cotan.CotanError(
-            f"this mesh of {len(ball.pos)} vertices has only {len(out)} different torus maps, got {maps=}"
+            f"this mesh of {len(pos)} vertices has only {len(out)} different torus maps, got {maps=}"
         )
     return out
 

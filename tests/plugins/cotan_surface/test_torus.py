@@ -236,6 +236,7 @@ def test_pieces_are_refused():
         ({"weights": "mean"}, "cotan or uniform weights, got 'mean'"),
         ({"maps": 0}, "at least one map"),
         ({"maps": 31}, "has only 30 different torus maps, got maps=31"),
+        ({"pos": torch.ones_like(SHAPES["sphere"][0])}, "a surface of some area"),
     ],
 )
 def test_refusals(change, message):
