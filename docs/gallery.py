@@ -57,7 +57,9 @@ def belief() -> None:
     dreams = model.sample(torch.arange(len(data.classes)).repeat_interleave(8), steps=1000)
     solids(dreams.split(8), data.classes).savefig(OUT / "dreams.png", dpi=50)
     print(nearest(dreams, seen, label))
-    truth = torch.stack([cotan.inputs(model, next(s for s in data.test if int(s.y) == k))["voxels"][0] for k in range(10)])
+    truth = torch.stack(
+        [cotan.inputs(model, next(s for s in data.test if int(s.y) == k))["voxels"][0] for k in range(10)]
+    )
     known = torch.zeros_like(truth, dtype=torch.bool)
     known[:, :12] = True
     whole = model.sample(torch.arange(10), steps=50, given=truth, known=known)
