@@ -236,7 +236,8 @@ def test_pieces_are_refused():
         ({"weights": "mean"}, "cotan or uniform weights, got 'mean'"),
         ({"maps": 0}, "at least one map"),
         ({"maps": 31}, "has only 30 different torus maps, got maps=31"),
-        ({"pos": torch.ones_like(SHAPES["sphere"][0])}, "a surface of some area"),
+        ({"pos": torch.ones_like(SHAPES["sphere"][0])}, "faces collapsed to an edge or a point"),
+        ({"pos": torch.arange(len(SHAPES["sphere"][0])).double()[:, None].expand(-1, 3)}, "a surface of some area"),
     ],
 )
 def test_refusals(change, message):
