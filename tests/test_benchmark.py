@@ -160,11 +160,77 @@ def test_a_part_of_a_suite_is_run_alone_and_kept(suite, tmp_path):
         Suite.read(suite).only(seeds=[7])
 
 
+def test_parts_at_once_end_in_one_table(suite, tmp_path, monkeypatch):
+    """Another process has finished a seed, and trains a second model, while this one runs the other seed."""
+    from filelock import FileLock
+
+    import cotan.benchmark as benchmark
+
+    out, real, met = tmp_path / "out", benchmark.fit, []
+
+    def fit(*args, **kwargs):
+        monkeypatch.setattr(benchmark, "fit", real)
+        met.append(bench(suite, out=out, seeds=[1], progress="none"))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(benchmark, "fit", fit)
+    table = bench(suite, out=out, models=["linear"], seeds=[0], progress="none")
+    assert [(row["model"], row["seed"]) for row in met[0].rows] == [("linear", 1), ("wide", 1)]
+    assert [(row["model"], row["seed"]) for row in table.rows] == [("linear", 0), ("linear", 1), ("wide", 1)]
+    assert table.averaged("two-solids") == ["1 to 2 seeds"]
+    assert "Seeds: 0, 1." in write_report(table).read_text()
+    where = table.rows[0]["run"].replace("linear", "wide")[:-6]
+    key = Suite.read(suite).key(table.suite.datasets[0], table.suite.models[1], 0)
+    with FileLock(out / f"{where}{key[:6]}" / ".lock"):
+        ((_, model, seed, reason),) = bench(suite, out=out, progress="none").failures
+    assert (model, seed) == ("wide", 0)
+    assert "is in use" in reason
+    assert len(bench(suite, out=out, progress="none").rows) == 4
+    assert len((out / "results.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, capsys):
+    axes = [f"stress_{name}" for name in ("poses", "coarse", "rotated", "noisy", "scaled")]
+    rows = [
+        {"dataset": "two-solids", "model": model, "seed": seed, "parameters": 123456, "epoch_seconds": 0.1234}
+        | {f"{axis}_accuracy": 0.5 + seed / 10 + i / 100 for i, axis in enumerate(axes)}
+        for model in ("linear", "wide")
+        for seed in (0, 1)
+    ]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows)
+    monkeypatch.setenv("COLUMNS", str(width))
+    table.show()
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    header, lines = table.summary("two-solids")
+    assert all(text.count(cell) >= 2 for cell in lines[0][1:])
+    assert all(name in text for name in header)
+
+
+def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
+    import cotan.benchmark as benchmark
+
+    real, seeds = benchmark.fit, []
+
+    def fit(*args, **kwargs):
+        seeds.append(args[2].seed)
+        if len(seeds) == 1:
+            bench(suite, out=tmp_path, seeds=[1], progress="none")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(benchmark, "fit", fit)
+    assert len(bench(suite, out=tmp_path, progress="none").rows) == 4
+    assert sorted(seeds) == [0, 0, 1, 1]
+
+
 def test_a_new_label_keeps_the_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
-    suite.write_text(SUITE.replace('label = "wide"', 'label = "wider"'))
+    suite.write_text(SUITE.replace('label = "wide"', 'label = "wider [free] [/x]"'))
     table = bench(suite, out=tmp_path / "out", progress="none")
-    assert [row["model"] for row in table.rows] == ["linear", "linear", "wider", "wider"]
+    assert [row["model"] for row in table.rows] == ["linear", "linear", *["wider [free] [/x]"] * 2]
+    assert " wider [free] [/x] " in str(table)
     assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 4
 
 
@@ -311,7 +377,11 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("seeds", "seed"), r"unknown key of .*small.toml 'seed'\. Did you mean 'seeds'"),
         (("width = 8", "widht = 8"), r"'widht'\. Did you mean 'width'"),
         (('label = "wide"', ""), r"two models on two-solids have the label 'linear'"),
-        (("[0, 1]", "[0.5]"), r"expected whole numbers"),
+        (("[0, 1]", "[0.5]"), r"expected different whole numbers"),
+        (("[0, 1]", "[1, 1]"), r"seeds=\[1, 1\], expected different whole numbers"),
+        (('label = "wide"', "label = 2"), r"label=2 in \[\[models\]\], expected text"),
+        (("options = { width = 8, depth = 1 }", "options = [8]"), r"options=\[8\] in \[\[models\]\], expected a table"),
+        (('label = "wide"', 'label = "wide"\ndatasets = "two-solids"'), r"expected a list of labels"),
         (("[recipe]", "[recipe"), r"is not TOML"),
     ],
 )
@@ -366,6 +436,7 @@ def test_a_model_runs_on_the_datasets_it_names(tmp_path):
     suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": two, "models": models}
     table = bench(suite, out=tmp_path, progress="none")
     assert [(row["dataset"], row["model"]) for row in table.rows] == [("a", "both"), ("b", "both"), ("b", "one")]
+    assert [dataset.label for dataset in Suite.of(suite).only(["one"]).datasets] == ["b"]  # others are not even made
     with pytest.raises(cotan.CotanError, match="unknown dataset of 'both' in suite 'c'"):
         bench(suite | {"models": [small | {"label": "both", "datasets": ["c"]}]}, out=tmp_path, progress="none")
     twice = [small | {"datasets": ["a"]}, small | {"datasets": ["b"]}]

@@ -69,6 +69,25 @@ def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_pa
     assert numpy.allclose(values, [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
 
 
+def test_compute_writes_matrices_of_a_tuple_and_no_record(cotan, mesh, tmp_path):
+    import numpy
+
+    assert cotan("compute", mesh, "gradient", "--out", tmp_path / "g.npz").returncode == 0
+    found = numpy.load(tmp_path / "g.npz")
+    assert len({len(found[name]) for name in found}) == 1
+    assert any(name.endswith("_values") for name in found)
+    out = cotan("compute", mesh, "mesh_report", "--out", tmp_path / "r.npz")
+    assert (out.returncode, out.stderr) == (2, f"error: --out {tmp_path}/r.npz: a dict is no array of numbers\n")
+    assert not (tmp_path / "r.npz").exists()
+
+
+@pytest.mark.parametrize("size", ["x", "nan", "-3", "inf"])
+def test_a_size_of_the_store_that_is_none(cotan, size, monkeypatch):
+    monkeypatch.setenv("COTAN_CACHE_GB", size)
+    out = cotan("cache")
+    assert (out.returncode, out.stderr) == (2, f"error: COTAN_CACHE_GB={size!r}, expected a number of gigabytes\n")
+
+
 def test_show_writes_a_picture_in_which_shared_nodes_appear_once(cotan, tmp_path):
     out = cotan("show", "spectral", "smooth-spectral", "mlp", "--out", tmp_path / "plan.svg")
     assert out.returncode == 0, out.stderr

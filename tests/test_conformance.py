@@ -1,6 +1,9 @@
 """Every registered name goes through the test kit: a new plugin is tested with no new test."""
 
+import pickle
+
 import pytest
+import torch
 
 import cotan
 from cotan import registry, testing
@@ -42,3 +45,5 @@ def test_model(name, task):
 def test_a_layer_is_a_model(layer):
     model = cotan.create_model(layer, in_dim=3, out_dim=4, width=8, depth=1)
     assert sum(p.numel() for p in model.parameters()) > 0
+    again = pickle.loads(pickle.dumps(model))  # as to other processes
+    assert all(map(torch.equal, again.state_dict().values(), model.state_dict().values()))

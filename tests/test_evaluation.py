@@ -67,7 +67,7 @@ def test_shapes_evaluated_together_have_the_values_of_each_alone(threads):
         for evaluation in together:
             alone = Evaluation(evaluation.data, keep=Nothing())
             for step in plan.roots.values():
-                assert (step.identity, torch.float64) in evaluation.cut
+                assert (step.identity, torch.float64) in evaluation.values
                 pairs = zip(tensors(evaluation.value(step)), tensors(alone.value(step)), strict=True)
                 assert all(torch.equal(a, b) for a, b in pairs), step.label
     finally:
@@ -94,7 +94,7 @@ def test_a_function_of_lists_is_asked_for_few_shapes_where_their_values_are_larg
         evaluate_together(plan, together, torch.float32)
         assert asked == expected
         for evaluation in together:
-            assert not evaluation.full.keys() & {step.identity}  # float64 is let go
+            assert (step.identity, None) not in evaluation.values  # float64 is let go
             assert torch.equal(evaluation.value(step, torch.float32), cotan.compute(evaluation.data, "views", size=16))
 
 
@@ -164,7 +164,7 @@ def test_what_moved_in_an_epoch_is_let_go_after_it(fresh_store):
     def held():
         augmented.epoch(held.epoch)
         held.epoch += 1
-        return [(len(evaluation.full), len(evaluation.cut)) for evaluation in augmented.evaluations]
+        return [len(evaluation.values) for evaluation in augmented.evaluations]
 
     held.epoch = 0
     held()

@@ -42,6 +42,15 @@ def test_the_curve_of_errors():
     assert cotan.share_within(error, torch.tensor([0.0, 0.09, 0.1, 1.0])).tolist() == [0.5, 0.5, 0.75, 1.0]
 
 
+def test_distances_are_found_once_for_a_template():
+    one, other = strip(), strip()
+    splits = cotan.Splits([one] * 10, template=one)
+    for shape in (one, other):
+        shape.y = torch.arange(26)
+    assert splits.with_val(1).distances is splits.with_val(2).distances
+    assert cotan.Splits([other], template=other).distances is not splits.distances
+
+
 def test_another_piece_is_a_diameter_away():
     one, n = strip(), 26
     both = Data(pos=torch.cat([one.pos, one.pos + 5]), face=torch.cat([one.face, one.face + n], 1))

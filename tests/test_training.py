@@ -55,7 +55,9 @@ def test_a_run_learns_and_leaves_its_files(tmp_path):
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
     assert all(isinstance(v, int | float) for line in lines for v in line.values())
     there = {path.name for path in (tmp_path / "run").iterdir()}
-    assert there == {"metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json"}
+    assert there == {"metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json"} | {
+        ".lock"
+    }
     final = json.loads((tmp_path / "run/run.json").read_text())
     assert final["metrics"] == run.metrics
     assert final["model"]["options"]["layer"] == "linear"
@@ -500,6 +502,74 @@ def test_other_processes_fill_the_store(tmp_path, monkeypatch):
         assert torch.equal(sample["features 0"], cotan.compute(shape, "normalized_pos"))
 
 
+def sized(scale: torch.Tensor) -> Splits:
+    """Clouds with two numbers of theirs for targets, in some unit each."""
+    data = clouds()
+    for shapes in data.lists().values():
+        for shape in shapes:
+            shape.y = (shape.pos.amax(0)[:2] * scale).view(1, 2)
+    return replace(data, task="regress", classes=())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_numbers_of_any_size_are_learned_alike_and_said_in_their_units(optimizer, tmp_path):
+    """Units in powers of two, so that rounding is alike too."""
+    units = torch.tensor([2.0**14, 2.0**-14])
+    runs, found = [], []
+    for scale in (torch.ones(2), units):
+        data = sized(scale)
+        model = model_for("linear", data, seed=0, width=8, depth=1)
+        runs.append(fit(model, data, optimizer=optimizer, out=tmp_path / str(len(runs)), **QUICK))
+        found.append(torch.stack([p.label for p in predict(runs[-1], data.test)]))
+    plain, other = (torch.tensor([(x["train_loss"], x["val_loss"]) for x in run.history]) for run in runs)
+    torch.testing.assert_close(plain, other, rtol=1e-4, atol=0)
+    assert plain.max() < 10
+    torch.testing.assert_close(found[1] / units, found[0], rtol=1e-4, atol=1e-5)
+    target = torch.cat([shape.y for shape in data.test])
+    off = (found[1] - target).abs().mean()
+    assert runs[1].metrics["test_mean_absolute_error"] == pytest.approx(float(off), rel=1e-4)
+    assert evaluate(runs[1], data)["loss"] == pytest.approx(runs[1].metrics["test_loss"])
+    assert torch.equal(torch.stack([p.label for p in predict(tmp_path / "1", data.test)]), found[1])
+    with torch.no_grad():
+        assert torch.equal(cotan.apply(torch.compile(runs[1].model, backend="eager"), data.test), found[1])
+
+
+def test_a_number_that_is_the_same_everywhere_is_learned():
+    data = sized(torch.tensor([0.0, 1.0]))
+    for shape in data.train + data.val + data.test:
+        shape.y[0, 0] = 1e4
+    run = fit("linear", data, **QUICK)
+    assert run.model.target_deviation[0] == 1
+    assert abs(float(predict(run, data.test[0]).label[0]) - 1e4) < 10
+
+
+def test_a_folder_is_one_trainings(tmp_path):
+    """A second one is refused before it prepares anything, and hurts nothing; what a kill leaves is no lock."""
+    script = (
+        "import sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_training as t\n"
+        "model = t.model_for('linear', t.clouds(), seed=0)\n"
+        "model.register_forward_pre_hook(lambda module, args: time.sleep(0.05))\n"
+        f"t.fit(model, t.clouds(), out={str(tmp_path)!r}, **{ {**QUICK, 'epochs': 500}!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    limit = time.monotonic() + 100
+    while time.monotonic() < limit and not (tmp_path / "last.safetensors").exists():
+        time.sleep(0.01)
+    try:
+        for resume in (False, True):
+            with pytest.raises(cotan.CotanError, match=f"{tmp_path} is in use: another training writes there"):
+                fit("linear", clouds(), out=tmp_path, resume=resume, **QUICK)
+        assert Run.load(tmp_path).status == "running"
+        assert not (tmp_path / "earlier-1").exists()
+    finally:
+        process.kill()
+        process.wait()
+    assert fit("linear", clouds(), out=tmp_path, **QUICK).status == "finished"
+    assert Run.load(tmp_path / "earlier-1").status == "running"
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -510,6 +580,8 @@ def test_a_recipe_with_a_typo_names_the_nearest(tmp_path):
         Recipe.of(path)
     with pytest.raises(cotan.CotanError, match="Did you mean 'schedule'"):
         Recipe.of(schedul="cosine")
+    with pytest.raises(cotan.CotanError, match=r"A model's options go to cotan\.model_for"):
+        fit("linear", clouds(), width=8)
     with pytest.raises(cotan.CotanError, match=r"unknown schedule of a recipe 'cosin'\. Did you mean 'cosine'"):
         Recipe.of(schedule="cosin")
 
@@ -525,11 +597,64 @@ def test_a_recipe_with_a_typo_names_the_nearest(tmp_path):
         ("batch_size", True),
         ("lr", float("nan")),
         ("label_smoothing", 1.0),
+        ("seed", 2**32),
     ],
 )
 def test_numbers_of_a_recipe_are_checked(name, value):
     with pytest.raises(cotan.CotanError, match=f"recipe: {name}="):
         Recipe(**{name: value})
+
+
+def test_numbers_of_numpy_and_torch_are_numbers():
+    recipe = Recipe(batch_size=np.int64(4), lr=np.float32(0.5), epochs=torch.tensor(3))
+    assert recipe == Recipe(batch_size=4, lr=0.5, epochs=3)
+    assert json.loads(json.dumps(recipe.record()))["epochs"] == 3
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_a_batch_has_a_shape(size):
+    model = model_for("linear", clouds())
+    for call in (
+        lambda: evaluate(model, clouds(), batch_size=size),
+        lambda: predict(model, clouds().test, batch_size=size),
+    ):
+        with pytest.raises(cotan.CotanError, match=f"batch_size={size}, expected a positive whole number"):
+            call()
+
+
+def test_what_is_no_model_to_train():
+    frozen = model_for("linear", clouds()).requires_grad_(False)
+    for model, got in (
+        (3, "int"),
+        (Run(frozen, Recipe()), "Run"),
+        (nn.Linear, "type"),
+        (frozen, "Stack without parameters to train"),
+    ):
+        with pytest.raises(cotan.CotanError, match=rf"expected a model \(an nn.Module\) or the name of one, got {got}"):
+            fit(model, clouds(), **QUICK)
+    for wrong in ({"features": 3}, {"features": [3]}):
+        with pytest.raises(cotan.CotanError, match=r"expected a node's name or cotan\.node\(\.\.\.\), got int"):
+            model_for("linear", clouds(), **wrong)
+    with pytest.raises(cotan.CotanError, match=r"expected a node's name or cotan\.node\(\.\.\.\), got NoneType"):
+        Recipe(augment=None)
+    with pytest.raises(cotan.CotanError, match="dataset 'own data' has no shapes"):
+        model_for("linear", Splits([]))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("run.json", b"[]", "run.json cannot be read: expected a JSON object, got a list"),
+        ("metrics.jsonl", b"\xff\n", "metrics.jsonl cannot be read: 'utf-8'"),
+        ("metrics.jsonl", b"3\n{}\n", "metrics.jsonl, line 1, is not JSON: expected a JSON object, got a int"),
+        ("best.safetensors", None, "cannot be resumed: it has no best.safetensors beside last.safetensors"),
+    ],
+)
+def test_a_broken_run_says_what_is_wrong(file, content, message, tmp_path):
+    fit("linear", clouds(), out=tmp_path, **QUICK)
+    (tmp_path / file).unlink() if content is None else (tmp_path / file).write_bytes(content)
+    with pytest.raises(cotan.CotanError, match=message):
+        Run.load(tmp_path) if content else fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
 
 
 def test_a_recipe_survives_json_and_toml(tmp_path):

@@ -1,9 +1,10 @@
 """The functions between the affine maps, by name."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import cotan
 
@@ -14,12 +15,12 @@ def step(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
+    "linear": nn.Identity(),
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "step": step,
-    "softmax": lambda x: x.softmax(-1),  # over the channels of a vertex
+    "softmax": partial(torch.softmax, dim=-1),  # over the channels of a vertex
 }
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .augment import check_augment
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, groups, quietly
 from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
-from .nodes import Request
+from .nodes import Request, node
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .targets import counted, mask_of, target
@@ -111,11 +112,16 @@ class Prepared:
 
         Collating anew costs about 3% of a training step on these samples, so an epoch's order is truly a new one.
         """
+        return (batch for batch in map(self.collate, self.places(size, order)) if batch.count)
+
+    def places(self, size: int, order: Sequence[int] | None = None) -> list[list[int]]:
+        """Of the samples of each batch."""
+        if not isinstance(size, int) or size < 1:
+            raise CotanError(f"batch_size={size!r}, expected a positive whole number")
         places = list(range(len(self))) if order is None else list(order)
         number = -(-len(places) // size)
         cuts = [round(i * len(places) / number) for i in range(number + 1)]
-        made = (self.collate(places[a:b]) for a, b in pairwise(cuts))
-        return (batch for batch in made if batch.count)
+        return [places[a:b] for a, b in pairwise(cuts)]
 
 
 def prepare(
@@ -233,13 +239,16 @@ class Augmented:
         self.dtype = _place(model)[0]
         self.packing = Packing()
         self.evaluations = [Evaluation(shape, keep=self.packing) for shape in shapes]
+        check_augment(augment)
+        self.plan(0)  # what it refuses is met before the first epoch
+
+    def plan(self, seed: int) -> Plan:
+        on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
+        return make_plan(model_requests(self.model, self.have), self.have, on=on)
 
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""
-        from .nodes import node
-
-        on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
-        plan = make_plan(model_requests(self.model, self.have), self.have, on=on)
+        plan = self.plan(seed)
         prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
         for group in groups(self.shapes):
             evaluations = [self.evaluations[number] for number in group]

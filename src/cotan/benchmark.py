@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .errors import CotanError
 from .suite import Entry, Suite
 from .table import Table
 from .training import fit, model_for
-from .training.folder import AnotherRun, append
+from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
 from .training.recipe import request_of
 from .training.run import Run, read_lines, versions
@@ -32,6 +32,8 @@ def bench(
     suite: Suite | Mapping[str, Any] | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str] | None = None,
+    models: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     progress: str = "auto",
 ) -> Table:
     """Runs a suite, or what of it is missing, and gives the table of all its results.
@@ -40,7 +42,9 @@ def bench(
 
     Arguments:
         suite: a `Suite`, a mapping, or a TOML file.
-        out: the folder, `runs/NAME` by default: results.jsonl, a run folder for each result, and the report.
+        out: the folder, `runs/NAME` by default: results.jsonl, a run folder for each result, and the report. Several
+            processes may run parts of one suite in it at once; the table of each has what all have finished by its end.
+        models, seeds: run only these, models by label; the table is that of the whole suite.
         progress: as in `fit`.
 
     >>> cotan.bench("suites/demo.toml").show()
@@ -50,26 +54,33 @@ def bench(
     elif not isinstance(suite, Suite):
         suite = Suite.read(suite)
     suite.check()
+    part = suite.only(models, seeds)
     folder = Path(out) if out is not None else Path("runs") / suite.name
     with Progress(progress) as show:
-        return _Bench(suite, folder, show).run()
+        table = _Bench(part, folder, show).run()
+    table.suite = suite
+    table.rows = results(suite, folder)
+    done = {(row["dataset"], row["model"], row["seed"]) for row in table.rows}
+    table.failures = [failure for failure in table.failures if failure[:3] not in done]  # others may have done it since
+    return table
+
+
+def results(suite: Suite, folder: Path) -> list[dict[str, Any]]:
+    """What there is of a suite in a folder, in the suite's order. What the suite calls it may have changed."""
+    known = {line.get("key"): line for line in read_lines(folder / "results.jsonl")}
+    each = [(suite.key(d, m, s), d, m) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
+    return [known[key] | {"dataset": d.whole, "model": m.label} for key, d, m in each if key in known]
 
 
 class _Bench:
     def __init__(self, suite: Suite, folder: Path, show: Progress):
         self.suite, self.folder, self.show = suite, folder, show
-        self.file = folder / "results.jsonl"
-        known = {line["key"]: line for line in read_lines(self.file)}
-        wanted = [(d, m, s) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
-        self.keys = {suite.key(d, m, s): (d, m, s) for d, m, s in wanted}
-        # A result belongs to what it is of; what the suite calls that may have changed.
-        names = {key: {"dataset": d.whole, "model": m.label} for key, (d, m, _) in self.keys.items()}
-        self.table = Table(suite, folder, [known[key] | names[key] for key in self.keys if key in known])
-        self.done = {row["key"] for row in self.table.rows}
+        self.table = Table(suite, folder)
+        self.total = sum(len(suite.models_on(dataset)) for dataset in suite.datasets) * len(suite.seeds)
 
     def run(self) -> Table:
-        if self.done:
-            self.show.say(f"{len(self.done)} of {len(self.keys)} results are in {self.file} already")
+        if done := len(results(self.suite, self.folder)):
+            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
         # All datasets and models are made once before any is trained, so that a wrong option is met at once.
         loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
         for dataset in self.suite.datasets:
@@ -79,7 +90,6 @@ class _Bench:
             self._dataset(dataset, loaded.pop(dataset.label))
             if self.table.stopped:
                 break
-        self.table.order()
         return self.table
 
     def _load(self, entry: Entry) -> Splits:
@@ -98,7 +108,7 @@ class _Bench:
         cache: dict[str, dict[str, dict[str, Prepared]]] = {}
         models = self.suite.models_on(dataset)
         for seed in self.suite.seeds:
-            todo = [m for m in models if self.suite.key(dataset, m, seed) not in self.done]
+            todo = [m for m in models if self._missing(dataset, m, [seed])]
             if not todo:
                 continue
             splits = whole.with_val(seed, self.suite.recipe.val_share)
@@ -107,13 +117,18 @@ class _Bench:
                 cache = {splits.digest: self._prepare(dataset, needed, splits)}
             for model in todo:
                 prepared = cache[splits.digest].get(model.label)
-                if prepared is not None:
-                    self._one(dataset, model, seed, splits, prepared)
+                try:
+                    if prepared is not None:
+                        self._one(dataset, model, seed, splits, prepared)
+                except CotanError as reason:
+                    self._failed(dataset, model.label, seed, reason)
                 if self.table.stopped:
                     return
 
-    def _missing(self, dataset: Entry, model: Entry) -> bool:
-        return any(self.suite.key(dataset, model, seed) not in self.done for seed in self.suite.seeds)
+    def _missing(self, dataset: Entry, model: Entry, seeds: Sequence[int] = ()) -> bool:
+        """Whether a result is not there yet, of this process or another."""
+        done = {row["key"] for row in results(self.suite, self.folder)}
+        return any(self.suite.key(dataset, model, seed) not in done for seed in seeds or self.suite.seeds)
 
     def _prepare(
         self, dataset: Entry, models: Mapping[str, nn.Module], splits: Splits
@@ -157,26 +172,30 @@ class _Bench:
         where = self.folder / "runs" / f"{_plain(dataset.label)}-{_plain(entry.label)}-{seed}-{key[:6]}"
         recipe = self.suite.recipe_of(entry, seed)
         options: dict[str, Any] = {"out": where, "progress": self.show.style, "prepared": prepared}
-        self.show.say(f"{len(self.table.rows) + 1} of {len(self.keys)}: {entry.label} on {dataset.label}, seed {seed}")
-        try:
+        with alone(where):
+            if not self._missing(dataset, entry, [seed]):  # another process was quicker
+                return
+            done = len(results(self.suite, self.folder))
+            self.show.say(f"{done + 1} of {self.total}: {entry.label} on {dataset.label}, seed {seed}")
             try:
                 resume = (where / "last.safetensors").exists()
                 run = fit(self._model(entry, splits, seed), splits, recipe, resume=resume, **options)
             except AnotherRun as reason:  # of other data, or of another version of an operator
                 self.show.say(str(reason))
                 run = fit(self._model(entry, splits, seed), splits, recipe, **options)
-        except CotanError as reason:
-            self._failed(dataset, entry.label, seed, reason)
-            return
-        if run.status == "stopped":
-            self.table.stopped = True
-            return
+            if run.status == "stopped":
+                self.table.stopped = True
+                return
+            self._keep(dataset, entry, seed, run, where)
+
+    def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path) -> None:
+        key = self.suite.key(dataset, entry, seed)
         row = {"key": key, "dataset": dataset.whole, "model": entry.label, "seed": seed, **_facts(run)}
         row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
         row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
-        append(self.file, row)
-        self.table.rows.append(row)
+        with alone(self.folder, timeout=60):
+            append(self.folder / "results.jsonl", row)
 
     def _failed(self, dataset: Entry, label: str, seed: int | None, reason: Exception) -> None:
         self.table.failures.append((dataset.label, label, seed, str(reason)))

@@ -267,6 +267,14 @@ def _write_numbers(value: Any, path: Path) -> None:
         arrays = value._asdict()
     else:
         arrays = {"value": value}
+    from .errors import CotanError
+
+    for name, part in list(arrays.items()):
+        if isinstance(part, Sparse):
+            del arrays[name]
+            arrays |= {f"{name}_row": part.row, f"{name}_col": part.col, f"{name}_values": part.values}
+        elif not hasattr(part, "numpy"):
+            raise CotanError(f"--out {path}: a {type(part).__name__} is no array of numbers")
     numpy.savez(path, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
 
 
@@ -365,11 +373,10 @@ def bench(
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,
 ) -> None:
     """Run what is missing of a suite; end with the table and the report, where table.csv and table.tex are too."""
-    from .benchmark import Suite
     from .benchmark import bench as run
     from .report import write_report
 
-    table = run(Suite.read(suite).only(model or (), seed or ()), out=out)
+    table = run(suite, out=out, models=model or (), seeds=seed or ())
     table.show()
     print(f"report: {write_report(table)}")
     if table.stopped:

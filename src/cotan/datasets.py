@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -48,12 +48,10 @@ class Splits:
     options: dict[str, Any] = field(default_factory=dict)
     template: Any = None
 
-    @cached_property
+    @property
     def distances(self) -> Tensor | None:
         """(T, T) along the template's surface, by which the task `match` measures errors; None without a template."""
-        from .operators.geodesic_distance import all_distances
-
-        return None if self.template is None else all_distances(self.template.pos, self.template.face)
+        return None if self.template is None else _distances(self.template.pos, self.template.face)
 
     @cached_property
     def digest(self) -> str:
@@ -183,6 +181,13 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         template=get("template", None),
         name=name or get("name", None) or "own data",
     )
+
+
+@lru_cache(maxsize=1)  # `Splits` with a val cut for each seed have one template
+def _distances(pos: Tensor, face: Tensor) -> Tensor:
+    from .operators.geodesic_distance import all_distances
+
+    return all_distances(pos, face)
 
 
 def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import threading
 import time
 import traceback
@@ -66,8 +65,7 @@ class Evaluation:
         self.data = data
         self.wider = wider or {}
         self.store = keep if keep is not None else store()
-        self.full: dict[str, Any] = {}  # identity -> value as computed
-        self.cut: dict[tuple[str, torch.dtype], Any] = {}  # in the asked dtype
+        self.values: dict[tuple[str, torch.dtype | None], Any] = {}  # by identity; in a dtype, or None: as computed
         self.digests: dict[str, str] = {}
         self.live = {name for name in data.keys() if is_live(data[name])}
         self.costs: dict[str, float] = {}
@@ -80,8 +78,8 @@ class Evaluation:
             wider = self.wider[step.identity]
             cut = step.cut_from(wider)
             assert cut is not None
-            self.cut[step.identity, dtype] = cut(self.value(wider, dtype))
-            return self.cut[step.identity, dtype]
+            value = self.values[step.identity, dtype] = cut(self.value(wider, dtype))
+            return value
         inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
         with torch.set_grad_enabled(bool(step.reaches & self.live) and torch.is_grad_enabled()):
             value, seconds = run(step, inputs)
@@ -89,20 +87,19 @@ class Evaluation:
 
     def found(self, step: Step, dtype: torch.dtype) -> Any:
         """The value if it is known, stored or a source; else None."""
-        if (step.identity, dtype) in self.cut:
-            return self.cut[step.identity, dtype]
-        if step.identity in self.full:
-            return cast(self.full[step.identity], dtype)
-        if step.definition is None:
-            self.full[step.identity] = self._read(step)
-            return cast(self.full[step.identity], dtype)
+        if (step.identity, dtype) in self.values:
+            return self.values[step.identity, dtype]
+        if step.definition is None and (step.identity, None) not in self.values:
+            self.values[step.identity, None] = self._read(step)
+        if (step.identity, None) in self.values:
+            return cast(self.values[step.identity, None], dtype)
         address = self._address(step)
         if address is not None:
             for stored_dtype in dict.fromkeys((dtype, torch.float64)):
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     add_counts({step.name: Count(hits=1)})
-                    self.cut[step.identity, dtype] = value = move(stored, _device(self.data), dtype)
+                    value = self.values[step.identity, dtype] = move(stored, _device(self.data), dtype)
                     return value
         return None
 
@@ -110,8 +107,8 @@ class Evaluation:
         """Keeps a value that was computed in some seconds, and gives it in a dtype."""
         self.costs[step.identity] = seconds
         add_counts({step.name: Count(1, 0, seconds)})
-        self.full[step.identity] = value
-        self.cut[step.identity, dtype] = value = cast(value, dtype)
+        self.values[step.identity, None] = value
+        value = self.values[step.identity, dtype] = cast(value, dtype)
         address = self._address(step)
         if address is not None:
             entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
@@ -121,8 +118,7 @@ class Evaluation:
     def forget(self, steps: Iterable[Step]) -> None:
         """Lets go of the values of steps, in every dtype."""
         gone = {step.identity for step in steps}
-        self.full = {identity: value for identity, value in self.full.items() if identity not in gone}
-        self.cut = {key: value for key, value in self.cut.items() if key[0] not in gone}
+        self.values = {key: value for key, value in self.values.items() if key[0] not in gone}
 
     def lacking(self, roots: Iterable[Step], dtype: torch.dtype) -> dict[str, torch.dtype]:
         """The steps (their identities) that have to be computed for the values of some, and in which dtype each is kept."""
@@ -262,7 +258,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
             for i, (value, seconds) in zip(which, found, strict=True):
                 evaluations[i].take(step, value, lacking[i][step.identity], seconds)
                 if step.identity not in inner:
-                    del evaluations[i].full[step.identity]  # it has been cast
+                    del evaluations[i].values[step.identity, None]  # it has been cast
 
 
 def _by_few(step: Step, many: Callable[..., Any], evaluations: Sequence[Evaluation]) -> Iterator[tuple[Any, float]]:
@@ -374,7 +370,7 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
             f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
         )
     wanted = [as_node(r) for r in request] if several else [node(request, **options)]
-    if isinstance(data, list | tuple | str | os.PathLike) or hasattr(data, "to_data_list"):
+    if not hasattr(data, "keys"):
         raise CotanError(f"compute takes one shape, a Data as cotan.read(path) gives; got a {type(data).__name__}")
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data, wider=plan.wider)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, unknown
 from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
-from .nodes import COUNTED, Node, Request, as_node, sources_of
+from .nodes import COUNTED, Node, Request, as_node, as_nodes, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
@@ -157,18 +157,27 @@ def create_model(
     if definition.tasks is not None and task not in definition.tasks:
         raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
     model = _create(definition, in_dim, out_dim, {"task": task, **options})
-    wanted = [] if features is None else [features] if isinstance(features, str | Node) else list(features)
-    model.features = [as_node(request) for request in wanted]  # type: ignore[assignment]
+    model.features = as_nodes(features)  # type: ignore[assignment]
     model.recipe = {  # type: ignore[assignment]
         "name": name,
         "in_dim": in_dim,
         "out_dim": out_dim,
         "task": task,
-        "features": wanted,
+        "features": model.features,
         "options": options,
     }
+    if registry.lookup("task", task).target.scaled:
+        model.register_buffer("target_mean", torch.zeros(out_dim))
+        model.register_buffer("target_deviation", torch.ones(out_dim))
+        model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
     return model
+
+
+def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
+    """What a model learns has mean 0 and deviation 1 on train; what it says is in the units of the targets."""
+    scaled: Tensor = output * model.target_deviation + model.target_mean
+    return scaled
 
 
 def _create(definition: registry.Definition, in_dim: int, out_dim: int, options: Mapping[str, Any]) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,12 @@ def node(name: Request, *, on: Request | None = None, **settings: Any) -> Node:
 
 def as_node(request: Request) -> Node:
     return request if isinstance(request, Node) else node(request)
+
+
+def as_nodes(requests: Request | Iterable[Request] | None) -> list[Node]:
+    """A request, several, or None for none, as a list."""
+    several: Any = requests if isinstance(requests, list | tuple) else [] if requests is None else [requests]
+    return [as_node(request) for request in several]
 
 
 def _freeze(name: str, key: str, value: Any) -> Any:
@@ -126,6 +132,6 @@ def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     given = {name for name in data.keys() if data[name] is not None}
     if "ptr" in given and len(data["ptr"]) > 2:
         raise CotanError(
-            f"a batch of {len(data['ptr']) - 1} shapes would be taken for one: give a list of them, batch.to_data_list()"
+            f"a batch of {len(data['ptr']) - 1} shapes where one is expected: batch.to_data_list() gives each"
         )
     return frozenset(given | COUNTED)

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import registry
 from .errors import CotanError, unknown
-from .nodes import COUNTED, SOURCES, Node, Request, as_node
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +142,8 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
     registry.load()
     resolver = _Resolver(_Domain(frozenset(have)))
     domain = resolver.root
-    for request in [on] if isinstance(on, str | Node) else on:
-        domain = resolver.domain(as_node(request), domain, ())
+    for below in as_nodes(on):
+        domain = resolver.domain(below, domain, ())
     plan = Plan()
     for name, request in requests.items():
         wanted = as_node(request)

@@ -228,6 +228,8 @@ def task(name: str) -> Callable[[T], T]:
     """Register a class with `per` ("shape" or "vertex"), `loss(output, target)` and `metrics(output, target)`.
 
     `categorical = True` says that targets are classes; the loss then takes `weight`, of each class, and `smoothing`.
+    `scaled = True` says that they are numbers of any size: `fit` scales models to train's mean and deviation, and the
+    loss takes `deviation`.
     """
 
     def register(cls: T) -> T:
@@ -235,7 +237,8 @@ def task(name: str) -> Callable[[T], T]:
         for attribute in ("per", "loss", "metrics"):
             if not hasattr(cls, attribute):
                 raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
-        cls.categorical = getattr(cls, "categorical", False)  # type: ignore[attr-defined]
+        for attribute in ("categorical", "scaled"):
+            setattr(cls, attribute, getattr(cls, attribute, False))
         _add(Definition("task", name, cls, origin, (), (), {}, False, {}, {}))
         return cls
 

@@ -84,7 +84,7 @@ def write_report(table: Table, folder: Path | str | None = None, *, sections: Se
 
 
 def _protocol(table: Table) -> str:
-    seeds = ", ".join(map(str, table.suite.seeds))
+    seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
     return (
         "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
         "epoch was chosen on val; test and the stress variants were looked at once. "

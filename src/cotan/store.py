@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import threading
 import warnings
@@ -215,6 +216,8 @@ def store() -> Store:
     folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
     try:
         limit = float(os.environ.get("COTAN_CACHE_GB", "20"))
+        if not 0 <= limit < math.inf:
+            raise ValueError
     except ValueError:
         raise CotanError(f"COTAN_CACHE_GB={os.environ['COTAN_CACHE_GB']!r}, expected a number of gigabytes") from None
     return _store(folder, int(limit * 2**30))

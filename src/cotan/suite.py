@@ -83,7 +83,7 @@ class Suite:
         suite = cls(
             models=_entries(content.get("models"), "models", where),
             datasets=_entries(content.get("datasets"), "datasets", where),
-            name=content.get("name", "suite"),
+            name=str(content.get("name", "suite")),
             seeds=_seeds(content.get("seeds", (0,)), where),
             recipe=Recipe.of(content.get("recipe")),
             task=content.get("task"),
@@ -102,8 +102,9 @@ class Suite:
             twice = {label for label in labels if labels.count(label) > 1}
             if twice:
                 raise CotanError(f"{where}: two {what} have the label {twice.pop()!r}")
-        if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
-            raise CotanError(f"{where}: seeds={list(self.seeds)}, expected whole numbers, zero or more")
+        different = len(set(self.seeds)) == len(self.seeds) > 0
+        if not different or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
+            raise CotanError(f"{where}: seeds={list(self.seeds)}, expected different whole numbers, zero or more")
         for entry in self.models:
             if not registry.has("layer", entry.name) or registry.has("model", entry.name):
                 registry.lookup("model", entry.name)
@@ -119,7 +120,7 @@ class Suite:
             registry.lookup("task", self.task)
 
     def only(self, models: Sequence[str] = (), seeds: Sequence[int] = ()) -> Suite:
-        """The part with some models, by label, and some seeds; all of them, if none are named."""
+        """The part with some models, by label, their datasets, and some seeds; all of them, if none are named."""
         known = [entry.label for entry in self.models]
         for label in models:
             if label not in known:
@@ -128,7 +129,9 @@ class Suite:
             if seed not in self.seeds:
                 raise CotanError(f"suite {self.name!r} has no seed {seed}; it has {', '.join(map(str, self.seeds))}")
         entries = [entry for entry in self.models if not models or entry.label in models]
-        return replace(self, models=entries, seeds=[seed for seed in self.seeds if not seeds or seed in seeds])
+        part = replace(self, models=entries)
+        used = [dataset for dataset in self.datasets if part.models_on(dataset)]
+        return replace(part, datasets=used, seeds=[seed for seed in self.seeds if not seeds or seed in seeds])
 
     def models_on(self, dataset: Entry) -> list[Entry]:
         return [model for model in self.models if not model.datasets or dataset.whole in model.datasets]
@@ -148,6 +151,14 @@ def _seeds(given: Any, where: str) -> tuple[int, ...]:
     return tuple(given)
 
 
+_KINDS = {
+    "label": (str, "text"),
+    "options": (Mapping, "a table { name = value }"),
+    "recipe": (Mapping, "a table { name = value }"),
+    "datasets": (list | tuple, "a list of labels"),
+}
+
+
 def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
     if content is None:
         return ()
@@ -156,13 +167,15 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
     known = ("name", "label", "options", *(("features", "recipe", "datasets") if what == "models" else ("folds",)))
     out = []
     for given in content:
+        if not isinstance(given, str | Mapping):
+            raise CotanError(f"{where}: {what} is a list of names or of tables [[{what}]]; one is {given!r}")
         table: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
-        for key in table:
+        for key, value in table.items():
             if key not in known:
                 raise unknown(f"key of [[{what}]] in {where}", key, known)
-        for key in ("options", "recipe"):
-            if not isinstance(table.get(key, {}), Mapping):
-                raise CotanError(f"{where}: {key}={table[key]!r} in [[{what}]], expected a table {{ name = value }}")
+            kind, words = _KINDS.get(key, (object, ""))
+            if not isinstance(value, kind):
+                raise CotanError(f"{where}: {key}={value!r} in [[{what}]], expected {words}")
         if not isinstance(table.get("name"), str):
             raise CotanError(f"{where}: an entry of {what} has no name")
         folds = table.pop("folds", None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,17 +36,15 @@ class Table:
         """Seconds of each node that a (dataset, model) needed."""
         return {(row["dataset"], row["model"]): row.get("node_seconds", {}) for row in self.rows}
 
-    def order(self) -> None:
-        """Rows in the order of the suite."""
-        s = self.suite
-        keys = [s.key(d, m, seed) for d in s.datasets for m in s.models_on(d) for seed in s.seeds]
-        self.rows.sort(key=lambda row: keys.index(row["key"]))
-
     def averaged(self, dataset: str) -> list[str]:
         """Over what the numbers of a dataset are means: "10 folds", "5 seeds"."""
         folds = sum(entry.whole == dataset for entry in self.suite.datasets)
-        counts = {"folds": folds, "seeds": len(self.suite.seeds)}
-        return [f"{count} {what}" for what, count in counts.items() if count > 1]
+        pairs = {(row["model"], row["seed"]) for row in self.rows if row["dataset"] == dataset}
+        seeds = Counter(model for model, _ in pairs).values() or (0,)
+        few = "" if min(seeds) == max(seeds) else f"{min(seeds)} to "
+        return [
+            text for text, count in ((f"{folds} folds", folds), (f"{few}{max(seeds)} seeds", max(seeds))) if count > 1
+        ]
 
     def metric(self) -> str:
         """The metric that the table is about: accuracy, or an error where there are no classes."""
@@ -98,9 +99,9 @@ class Table:
         """On the terminal."""
         from rich.console import Console
 
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=200)
+        console = Console(markup=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console = Console(width=200, markup=False)
         self._print(console)
 
     def __str__(self) -> str:
@@ -109,39 +110,37 @@ class Table:
         from rich.console import Console
 
         text = StringIO()
-        self._print(Console(file=text, width=200))
+        self._print(Console(file=text, width=200, markup=False))
         return text.getvalue()
 
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
             header, rows = self.summary(dataset)
             title = ", ".join([f"{self.suite.name}: {self.metric()} on {dataset}", *self.averaged(dataset)])
-            whole = _grid(title, header, rows)
-            if console.measure(whole).minimum <= console.width:
-                console.print(whole)
-                continue
-            costs = len(header) - 3  # a narrow terminal: what it found, then what it cost
-            console.print(_grid(title, header[:costs], [row[:costs] for row in rows]))
-            console.print(_grid("", ["model", *header[costs:]], [[row[0], *row[costs:]] for row in rows]))
+            models, *columns = zip(header, *rows)
+            while columns:  # a narrow terminal: as many at once as it has room for
+                fitting = [_grid(title, [models, *columns[: count + 1]]) for count in range(len(columns))]
+                free = console.options.update(max_width=10**6)
+                wide = [g for g in fitting if console.measure(g, options=free).maximum <= console.width] or fitting[:1]
+                console.print(wide[-1])
+                title, columns = "", columns[len(wide) :]
         for line in self.refusals():
-            console.print(line, markup=False, highlight=False)
+            console.print(line, highlight=False)
         if self.stopped:
-            console.print(
-                f"stopped: {len(self.rows)} results are kept in {self.folder}; the same command goes on", markup=False
-            )
+            console.print(f"stopped: {len(self.rows)} results are kept in {self.folder}; the same command goes on")
         for dataset, model, seed, reason in self.failures:
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
-            console.print(f"failed: {where}: {reason}", markup=False, highlight=False)
+            console.print(f"failed: {where}: {reason}", highlight=False)
 
 
-def _grid(title: str, header: list[str], rows: list[list[str]]) -> Any:
+def _grid(title: str, columns: Sequence[Sequence[str]]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
     grid = Grid(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, name in enumerate(header):
-        grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
+    for name, *_ in columns:
+        grid.add_column(name, justify="right" if grid.columns else "left", no_wrap=True)
+    for row in list(zip(*columns))[1:]:
         grid.add_row(*row)
     return grid
 

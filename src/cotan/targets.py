@@ -56,6 +56,8 @@ def width(splits: Splits, task: str) -> int:
 def check_form(splits: Splits, task: str) -> None:
     """Raise for what is no shape with numbers for a target, and for a mask that is not one truth value a target."""
     per = registry.lookup("task", task).target.per
+    if not any(splits.lists().values()):
+        raise CotanError(f"dataset {splits.name!r} has no shapes")
     for name, shapes in splits.lists().items():
         indexed = [hasattr(shape, "_store") and shape.get("y_index") is not None for shape in shapes]
         if per == "vertex" and any(indexed) and not all(indexed):

@@ -42,13 +42,14 @@ class Match(Label):
 
 @task("regress")
 class Regress:
-    """Numbers a shape. Output (B, D), target (B, D) or (B,)."""
+    """Numbers a shape. Output (B, D), target (B, D) or (B,). The loss is in the model's deviations, if it has some."""
 
     per = "shape"
+    scaled = True
 
     @staticmethod
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        return functional.mse_loss(output, target.reshape(output.shape).to(output.dtype))
+    def loss(output: Tensor, target: Tensor, deviation: Tensor | float = 1.0) -> Tensor:
+        return functional.mse_loss(output / deviation, target.reshape(output.shape).to(output.dtype) / deviation)
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:

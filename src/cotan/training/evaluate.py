@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import CotanError
 from ..map_error import geodesic_metrics
 from ..network import _place, forward, listed
 from ..targets import check
-from .run import Run
+from .run import trained
 
 
 def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int = 16) -> dict[str, float]:
@@ -28,11 +27,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     For the task `match` on a dataset with a template, also the mean `geodesic_error` and the share `within_5_percent`, by
     distances along the template of which its diameter is 1.
     """
-    if isinstance(model, str | os.PathLike):
-        model = Run.load(model)
-    model = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
-    if not isinstance(model, nn.Module):
-        raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    model, _ = trained(model)
     shapes = listed(dataset)
     masked = isinstance(dataset, torch.utils.data.Dataset) and shapes and shapes[0].get("train_mask") is not None
     splits = as_splits(dataset) if shapes is None or masked else None  # PyG's Planetoid is one graph with its splits
@@ -74,8 +69,14 @@ def score(
             outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)
-        metrics = {"loss": task.loss(output, target).item(), **task.metrics(output, target)}
+        metrics = {"loss": task.loss(output, target, **units(model)).item(), **task.metrics(output, target)}
     return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)
+
+
+def units(model: nn.Module) -> dict[str, Tensor]:
+    """What the loss of a scaled task is told of a model that `create_model` made."""
+    deviation = getattr(model, "target_deviation", None)
+    return {} if deviation is None else {"deviation": deviation}
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,28 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 def rewrite(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     checkpoint.write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+@contextmanager
+def alone(path: Path, timeout: float = 0) -> Iterator[None]:
+    """No other process, or thread, is in here meanwhile; within it may be another. However a process ends, so does its lock."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path / ".lock", timeout=timeout, is_singleton=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except Timeout:
+        raise CotanError(
+            f"{path} is in use: another training writes there. Wait for its end, or give another folder"
+        ) from None
+    except OSError as reason:
+        raise CotanError(f"{path} cannot be written: {reason.strerror or reason}") from reason
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_run(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
 from ..network import _place
-from ..plan import make_plan
 from ..targets import check, check_output
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
-from .evaluate import Step, over_all, score
+from .evaluate import Step, over_all, score, units
 from .make import describe, model_for
 from .progress import Progress
 from .recipe import Recipe
@@ -59,37 +58,38 @@ def fit(
     if resume and out is None:
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
-    show = Progress(progress)
-    with show:
+    path = None if out is None else Path(out)
+    with Progress(progress) as show:
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
         splits = as_splits(dataset)
         if isinstance(model, str):
             model = model_for(model, splits, seed=chosen.seed)
-        if not isinstance(model, nn.Module):
-            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}")
+        if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
+            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {_named(model)}")
         task = task_of(model, splits.task)
         if not hasattr(model, "recipe"):
             model.task = task  # type: ignore[assignment]
         check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
         splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
+    with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
             prepared = {
                 n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
                 for n, s in lists.items()
             }
-    for name, split in prepared.items():
-        if split.refused:
-            if not len(split) and name in ("train", "val"):
-                raise CotanError(f"{name}: {split.refusals()}")
-            show.say(f"{name}: {split.refusals()}")
-    prepared = {name: split for name, split in prepared.items() if len(split)}
-    run = Run(model, chosen, classes=splits.classes, versions=versions(), path=None if out is None else Path(out))
-    run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
-    run.costs = _costs(prepared)
-    with own_randomness():
-        _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
+        for name, split in prepared.items():
+            if split.refused:
+                if not len(split) and name in ("train", "val"):
+                    raise CotanError(f"{name}: {split.refusals()}")
+                show.say(f"{name}: {split.refusals()}")
+        prepared = {name: split for name, split in prepared.items() if len(split)}
+        run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
+        run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
+        run.costs = _costs(prepared)
+        with own_randomness():
+            _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
     return run
 
 
@@ -117,7 +117,9 @@ class _Fit:
             keep_pages()
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
-        self.options: dict[str, Any] = {}  # of the loss
+        if hasattr(run.model, "target_deviation"):
+            self._scale(run.model)
+        self.options: dict[str, Any] = {**units(run.model)}  # of the loss
         if self.recipe.class_balance:
             self.options["weight"] = self._class_weights()
         if self.recipe.label_smoothing:
@@ -126,10 +128,8 @@ class _Fit:
             self.options["smoothing"] = self.recipe.label_smoothing
         self.augmented = None
         if self.recipe.augment:
-            check_augment(self.recipe.augment)
             moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
             self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
-            make_plan({}, self.augmented.have, on=self.recipe.augment)  # met before an earlier run is put aside
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
@@ -159,7 +159,7 @@ class _Fit:
             stage([(batch.values, batch.target) for batch in batches], self.show.say)
 
     def _one_epoch(self) -> None:
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch)  # each epoch its own: a resumed one needs no state
+        torch.manual_seed(self._seed())  # each epoch its own: a resumed one needs no state
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.epoch)
         train = (
@@ -265,7 +265,8 @@ class _Fit:
         checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
         checkpoint.load_optimizer(_bare(self.optimizer), tensors, record["optimizer"])
         best = checkpoint.load(path, "best")
-        assert best is not None
+        if best is None:
+            raise CotanError(f"{path} cannot be resumed: it has no best.safetensors beside last.safetensors")
         self.epoch, self.run.best_epoch = record["epoch"], record["best"]["epoch"]
         self.best = tuple(record["best"]["rank"])
         self.run.history = [line for line in read_lines(path / "metrics.jsonl") if line["epoch"] <= self.epoch]
@@ -316,16 +317,36 @@ class _Fit:
         layer = description["options"].get("layer")
         return str(layer or description["name"])
 
+    def _targets(self) -> Tensor:
+        """Of train, those that count."""
+        train = self.prepared["train"]
+        return torch.cat([t if train.masks is None else t[train.masks[i]] for i, t in enumerate(train.targets)])
+
+    def _scale(self, model: Any) -> None:
+        """To the mean and deviation of train; a number that is the same everywhere has none."""
+        y = self._targets().double()
+        y = y.reshape(len(y), -1)
+        deviation = y.std(0, correction=0)
+        model.target_mean.copy_(y.mean(0))
+        model.target_deviation.copy_(deviation.where(deviation > 0, 1))
+
     def _class_weights(self) -> Tensor | None:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         if not self.task.categorical:
             raise CotanError("class_balance is for tasks with classes")
-        train = self.prepared["train"]
-        y = torch.cat([t if train.masks is None else t[train.masks[i]] for i, t in enumerate(train.targets)])
+        y = self._targets()
         size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(_place(self.run.model)[0])
+
+
+def _named(model: Any) -> str:
+    return (
+        f"{type(model).__qualname__} without parameters to train"
+        if isinstance(model, nn.Module)
+        else type(model).__name__
+    )
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ from .. import registry
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..network import FEATURE, create_model, evaluate_plan, first_signal, join_features
-from ..nodes import Node, sources_of
+from ..nodes import Node, as_nodes, sources_of
 from ..plan import make_plan
 from ..targets import check_form, width
 from .recipe import node_of, record_of
@@ -54,7 +54,7 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
     stand_in = nn.Module()
     stand_in.signal = definition.signal
-    stand_in.features = [features] if isinstance(features, str | Node) else features  # type: ignore[assignment]
+    stand_in.features = as_nodes(features)  # type: ignore[assignment]
     shape = next(shape for shapes in splits.lists().values() for shape in shapes)
     have = sources_of(shape)
     requests = {FEATURE.format(i): request for i, request in enumerate(first_signal(stand_in, have))}

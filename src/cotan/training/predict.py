@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import registry
 from ..batching import per_of, prepare, task_of
-from ..errors import CotanError
 from ..files import read
 from ..network import _place, forward, listed
 from ..values import uncollate
-from .run import Run
+from .run import trained
 
 
 class Prediction(NamedTuple):
@@ -41,13 +39,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
     >>> cotan.predict("runs/spectral", "mesh.off").name
     'dog'
     """
-    if isinstance(model, str | os.PathLike):
-        model = Run.load(model)
-    classes: tuple[str, ...] = ()
-    if isinstance(model, Run):
-        model, classes = model.model, model.classes
-    if not isinstance(model, nn.Module):
-        raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    model, classes = trained(model)
     task = registry.lookup("task", task_of(model)).target
     weld = task.per != "vertex"  # labels are of the file's vertices, as those of a folder that it was trained on
     several = listed(data)
@@ -59,8 +51,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
     try:
         prepared = prepare(model, shapes, per=None).to(device)
         out: list[Prediction] = []
-        for start in range(0, len(shapes), batch_size):
-            places = range(start, min(start + batch_size, len(shapes)))
+        for places in prepared.places(batch_size):
             values = prepared.values(places)
             with torch.no_grad():
                 output = forward(model, values).float().cpu()

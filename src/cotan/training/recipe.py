@@ -65,12 +65,14 @@ class Recipe:
                 raise unknown(f"{name} of a recipe", getattr(self, name), choices)
         for name in ("precision", "device"):
             object.__setattr__(self, name, str(getattr(self, name)))
-        given = [self.augment] if isinstance(self.augment, str | Node | Mapping) else self.augment
+        given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]
         object.__setattr__(self, "augment", tuple(request_of(a) for a in given))
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
         for field in fields(self):
+            if hasattr(value := getattr(self, field.name), "item"):  # a number of numpy's or torch's
+                object.__setattr__(self, field.name, value.item())
             if field.type in _NUMBERS:
                 self._check_number(field.name, *_NUMBERS[str(field.type)])
 
@@ -83,6 +85,8 @@ class Recipe:
             raise CotanError(f"recipe: {name}={value!r}, expected {words}{bound}")
         if name in ("label_smoothing", "val_share") and value >= 1:
             raise CotanError(f"recipe: {name}={value!r}, expected a share below one")
+        if name == "seed" and value >= 2**32:
+            raise CotanError(f"recipe: seed={value!r}, expected a number below 2**32")
 
     @classmethod
     def of(cls, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None, **overrides: Any) -> Recipe:
@@ -92,7 +96,7 @@ class Recipe:
         known = [field.name for field in fields(cls)]
         for name in [*(recipe if isinstance(recipe, Mapping) else ()), *overrides]:
             if name not in known:
-                raise unknown("key of a recipe", name, known)
+                raise CotanError(f"{unknown('key of a recipe', name, known)}. A model's options go to cotan.model_for")
         if isinstance(recipe, Mapping):
             return cls(**{**recipe, **overrides})
         if recipe is not None and not isinstance(recipe, Recipe):

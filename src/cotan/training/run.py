@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,15 @@ class Run:
         return f"Run({self.status}, {len(self.history)} epochs, best {self.best_epoch}: {shown})"
 
 
+def trained(given: Any) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module and the classes of a model, a `Run` or a run's folder."""
+    run = Run.load(given) if isinstance(given, str | os.PathLike) else given
+    model, classes = (run.model, run.classes) if isinstance(run, Run) else (run, ())
+    if not isinstance(model, nn.Module):
+        raise CotanError(f"expected a model, a Run or a run's folder, got {type(model).__name__}")
+    return model, classes
+
+
 def versions() -> dict[str, str]:
     """Of what the numbers depend on."""
     out = {"python": platform.python_version()}
@@ -96,11 +106,17 @@ def versions() -> dict[str, str]:
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        return _record(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as reason:
         raise CotanError(f"{path} cannot be read: {reason}") from reason
+
+
+def _record(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
     return content
 
 
@@ -110,10 +126,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as reason:
+        raise CotanError(f"{path} cannot be read: {reason}") from reason
     out = []
     for number, line in enumerate(lines):
         try:
-            out.append(json.loads(line))
+            out.append(_record(line))
         except ValueError as reason:
             if number < len(lines) - 1:
                 raise CotanError(f"{path}, line {number + 1}, is not JSON: {reason}") from reason
