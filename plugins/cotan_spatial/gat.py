@@ -50,7 +50,7 @@ class GAT(nn.Module):
         ends = torch.stack([self.from_source, self.from_target], 1)  # (H, 2, C)
         source, target = nn.functional.linear(h, torch.block_diag(*ends)).unflatten(1, (-1, 2)).unbind(2)  # (V, H)
         pattern = adjacency.pattern
-        score = spread(pattern, source, columns=True) + spread(pattern, target)  # (E, H)
+        score = spread(pattern, source, columns=True).add_(spread(pattern, target))  # (E, H)
         p = segment_softmax(nn.functional.leaky_relu(score, self.slope), pattern)
         p = self.dropout(p)
         y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)), self.concat)

@@ -161,5 +161,5 @@ def softmax(pattern: Pattern, s: Tensor) -> Tensor:
         return cast(Tensor, ours.softmax(pattern.index("rowptr"), s))
     row = pattern.index("row")
     top = largest(pattern, s) if is_compiling() else _tops(pattern, s)
-    s = (s - top.index_select(0, row)).exp_()
+    s = top.index_select(0, row).neg_().add_(s).exp_()
     return s.div_(collected(pattern, s, False).index_select(0, row))

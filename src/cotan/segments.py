@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 
@@ -87,7 +88,7 @@ class _Softmax(_TracedSoftmax):
 def _softmax_derivative(pattern: Pattern, p: Tensor, d: Tensor) -> Tensor:
     """p (d - sum p d): the Jacobian is symmetric, so this is both its product and its transpose's."""
     weighted = p * d
-    return weighted - p * spread(pattern, collect(pattern, weighted))
+    return torch.addcmul(weighted, p, spread(pattern, collect(pattern, weighted)), value=-1)
 
 
 def _checked(s: Tensor, pattern: Pattern) -> Tensor:
