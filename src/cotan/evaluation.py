@@ -67,6 +67,7 @@ class Evaluation:
         self.store = keep if keep is not None else store()
         self.values: dict[tuple[str, torch.dtype | None], Any] = {}  # by identity; in a dtype, or None: as computed
         self.digests: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
         self.live = {name for name in data.keys() if is_live(data[name])}
         self.costs: dict[str, float] = {}
 
@@ -172,7 +173,9 @@ class Evaluation:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
         if step.transient or step.reaches & self.live:
             return None
-        return digest_of([step.identity, self._reached(step)])
+        if step.identity not in self.addresses:
+            self.addresses[step.identity] = digest_of([step.identity, self._reached(step)])
+        return self.addresses[step.identity]
 
     def _family(self, step: Step, dtype: torch.dtype) -> str:
         """What entries of the same node with other options have in common; "" where none can answer another."""
