@@ -103,7 +103,7 @@ class _Fit:
         splits: Splits,
         prepared: Mapping[str, Prepared],
         show: Progress,
-        on_epoch: Callable[[dict[str, Any]], object] | None,
+        on_epoch: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
