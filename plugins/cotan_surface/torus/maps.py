@@ -70,8 +70,10 @@ def charts(
     out: list[Chart] = []
     folded: list[Chart] = []
     for triple in triples(len(points), seed):
+        if len(out) == maps:
+            break
         disc = _cut(ball, graph, [points[i] for i in triple])
-        if disc is not None and len(out) < maps:
+        if disc is not None:
             chart = Chart(ball, disc, embed(corners, triangles, disc, weights, balance))
             (out if flat_area(chart.value, disc).min() > 0 else folded).append(chart)
     out = [*out, *folded][:maps]
