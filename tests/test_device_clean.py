@@ -2,16 +2,20 @@
 training, the store. Where there is a GPU it is the GPU; elsewhere one is pretended (see `test_elsewhere`)."""
 
 import itertools
+import warnings
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import Data
 
 import cotan
 from cotan import registry
 from cotan.batching import prepare
 from cotan.datasets import Splits
+from cotan.elsewhere import Elsewhere
 from cotan.evaluation import Evaluation
 from cotan.nodes import node, sources_of
 from cotan.operators import eigen
@@ -19,10 +23,12 @@ from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
 from cotan.testing import Nothing, _observe, _shape, another_device, check_operator, mixed_precision
 from cotan.training import loop
+from cotan.training.evaluate import Step
 from cotan.values import map_tensors, move
 from cotan.warming import warm
 
 pytestmark = pytest.mark.cuda
+aten = torch.ops.aten
 
 
 def devices(value):
@@ -280,3 +286,50 @@ def test_no_processes_are_started_for_shapes_on_a_gpu(gpu):
     own = [move(shape, gpu) for shape in shapes(MESHES[:2] * 20)]
     model = cotan.create_model("gcn", 3, 2)
     assert warm({"": model}, own, 1, torch.float32, each=1e6) == {}
+
+
+class Waits(TorchDispatchMode):
+    """Raises where a GPU's work is waited for: by what asks for a number on it, or for how many there are."""
+
+    ASKING = (aten._local_scalar_dense, aten.nonzero, aten.bincount, aten._unique2, aten.unique_consecutive, aten.equal)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if isinstance(args[0] if args else None, Elsewhere):
+            mask = func.overloadpacket is aten.index and any(i.dtype == torch.bool for i in args[1] if i is not None)
+            if mask or func.overloadpacket in self.ASKING:
+                raise RuntimeError(f"{func} waits for the GPU")
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def no_waits():
+    if not torch.cuda.is_available():
+        with Waits():
+            yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it may not see all waits
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    "name", ["gcn", "gat", "gaussian", "chebyshev", "smooth-spectral", "diffusion", "pyramid", "toric"]
+)
+def test_a_step_does_not_wait(name, gpu):
+    own = shapes(MESHES[:2], y=by_vertex, mask=lambda i, d: torch.arange(d.num_nodes) % 2 == 0)
+    model = cotan.create_model(name, 3, 3, task="label", **{"toric": {"resolution": 16}}.get(name, {})).to(gpu)
+    prepared = prepare(model, own, per="vertex").to(gpu)
+    for checked in (False, True):  # kernels are compiled in the first
+        with no_waits() if checked else nullcontext():
+            batch = prepared.collate([0, 1])
+            output, target = batch.counted(Step(model)(batch))
+            torch.nn.functional.cross_entropy(output, target).backward()
+    assert batch.count == len(batch.rows) == len(target) == sum(int(shape.mask.sum()) for shape in own)
+    assert batch.rows.device.type == gpu.type
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match=r"nonzero.* waits"), no_waits():
+            target.nonzero()

@@ -523,6 +523,16 @@ def test_copies_made_in_inference_mode_can_be_trained_with() -> None:
 
 
 @pytest.mark.cuda
+def test_sampled_in_bfloat16_on_cuda(gpu: torch.device) -> None:
+    """Torch's own kernel is not for it there."""
+    pattern = random_matrix().pattern
+    a, b = torch.randn(6, CHANNELS).bfloat16(), torch.randn(5, CHANNELS).bfloat16()
+    found = sampled(pattern.to(gpu), a.to(gpu), b.to(gpu))
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float().cpu(), sampled(pattern, a.float(), b.float()), atol=5e-2)
+
+
+@pytest.mark.cuda
 def test_a_pattern_that_is_there_stays_itself(gpu: torch.device) -> None:
     pattern = random_matrix().pattern.to(gpu)
     assert pattern.to("cuda") is pattern.to(gpu) is pattern

@@ -120,6 +120,14 @@ def test_digest_sees_dtype_shape_and_every_bit():
     assert digest(x.T.contiguous().T) == digest(x)
 
 
+@pytest.mark.cuda
+def test_matrices_on_one_pattern_are_so_elsewhere(sphere, gpu):
+    one, other = (move(cotan.compute(sphere, "gradient"), gpu) for _ in range(2))
+    assert one.x.col is one.y.col
+    batch = collate([one, other], per=None)
+    assert batch.x.pattern is batch.y.pattern
+
+
 def test_move_casts_floats_and_keeps_integers(sphere):
     L = move(cotan.compute(sphere, "laplacian"), dtype=torch.float64)
     assert L.values.dtype == torch.float64

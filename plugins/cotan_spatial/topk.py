@@ -47,7 +47,7 @@ def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
     place = torch.full((matrix.shape[0],), -1, device=kept.device)
     place[kept] = torch.arange(len(kept), device=kept.device)
     row, col = place[matrix.row], place[matrix.col]
-    inside = (row >= 0) & (col >= 0)
+    inside = ((row >= 0) & (col >= 0)).nonzero()[:, 0]  # found once: a GPU is waited for
     return cotan.Sparse.from_coo(row[inside], col[inside], matrix.values[inside], (len(kept), len(kept)))
 
 

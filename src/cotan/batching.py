@@ -78,7 +78,7 @@ class Prepared:
             moved.vertices = sample.vertices
             samples.append(moved)
         targets = [t.to(device) for t in self.targets]
-        masks = None if self.masks is None else [m.to(device) for m in self.masks]
+        masks = None if self.masks is None else [m.cpu() for m in self.masks]  # how many count is asked of the host
         indices = None if self.indices is None else [i.to(device) for i in self.indices]
         return replace(
             self, samples=samples, targets=targets, masks=masks, indices=indices, device=torch.device(device)
@@ -100,7 +100,7 @@ class Prepared:
         y = torch.cat([self.targets[i] for i in places])
         rows = None
         if self.masks is not None:
-            rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0]
+            rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0].to(y.device, non_blocking=True)
         index = None
         if self.indices is not None:
             sizes = [self.samples[i].vertices[None] for i in places]

@@ -24,6 +24,7 @@ MOVES = (aten.copy_, aten._to_copy, aten._copy_from)
 INDEXED = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)  # torch moves their indices itself
 JOINED = (aten.cat, aten.stack)
 PRODUCTS = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.mv, aten.addmv, aten.dot)
+LACKING = {aten._embedding_bag_per_sample_weights_backward: torch.bfloat16}  # no kernel (pytorch issue 185808)
 MAKERS = (torch.tensor, torch.as_tensor, torch.asarray)  # of what is no tensor; for "meta" they leave it out
 
 
@@ -151,6 +152,8 @@ def _check(func: Any, args: Any, flat: list[Any], there: list[Elsewhere], away: 
     name = func.overloadpacket
     if name in PRODUCTS and not there[0].is_floating_point():
         raise RuntimeError(f"{func}: CUDA multiplies no matrices of {there[0].dtype}")
+    if there[0].dtype == LACKING.get(name):
+        raise NotImplementedError(f"{func} is not there for {there[0].dtype} on CUDA")
     if func.namespace == "mkldnn":
         raise NotImplementedError(f"{func} is not there for CUDA")
     rest = args[2:] if name in INDEXED and isinstance(args[0], Elsewhere) else flat

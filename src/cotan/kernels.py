@@ -126,6 +126,8 @@ def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
         return torch.stack(slices, 1) if slices else a.new_zeros(len(pattern.col), 0)
     if not a.shape[1]:
         return a.new_zeros(len(pattern.col))
+    if a.dtype == torch.bfloat16 and a.device.type != "cpu":  # torch's kernel on CUDA is not for it (issue 185808)
+        return sampled(pattern, a.float(), b.float()).to(a.dtype)
     pointer, col = pattern.index("rowptr"), pattern.index("col")
     fits = len(col) <= pattern.shape[0] * pattern.shape[1]  # torch refuses more entries than places: duplicates
     if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and fits and not is_compiling():

@@ -41,8 +41,15 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
-    """The value on a device, its floating-point tensors in a dtype."""
-    return map_tensors(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None), value)
+    """The value on a device, its floating-point tensors in a dtype. What its matrices share they share there too."""
+    there: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def moved(t: Tensor) -> Tensor:
+        if id(t) not in there:
+            there[id(t)] = t, t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        return there[id(t)][1]
+
+    return map_tensors(moved, value)
 
 
 def cast(value: Any, dtype: torch.dtype) -> Any:
