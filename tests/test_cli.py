@@ -100,6 +100,12 @@ def test_show_writes_a_picture_in_which_shared_nodes_appear_once(cotan, tmp_path
     ElementTree.fromstring(svg)
 
 
+def test_a_plan_is_no_png(cotan, tmp_path):
+    out = cotan("show", "mlp", "--out", tmp_path / "plan.png")
+    assert (out.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert out.stderr == f"error: --out {tmp_path / 'plan.png'}: a plan is drawn as .svg\n"
+
+
 @pytest.mark.parametrize("task", ["classify", "label"])
 def test_fit_on_a_folder_of_meshes(cotan, task, tmp_path):
     """One class a shape, or labels in files; what cannot be used is named and counted."""

@@ -151,6 +151,8 @@ def show(
         from .show import show as draw
 
         out = out or Path("plan.svg")
+        if out.suffix != ".svg":
+            raise CotanError(f"--out {out}: a plan is drawn as .svg")
         print(draw(models or [], str(out), shape, task=task, options=_options(option)))
         print(f"\npicture: {out}")
         return

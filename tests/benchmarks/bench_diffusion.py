@@ -86,7 +86,10 @@ def peer_epoch(shapes: list[Any], classes: int) -> Callable[[], None]:
     examples = []
     for shape in shapes:
         mass, spectrum, gradient = cotan.compute(shape, ["mass", cotan.node("spectrum", k=K), "gradient"]).values()
-        sparse = (torch.sparse_coo_tensor(torch.stack([g.row, g.col]), g.values, g.shape).coalesce() for g in gradient)
+        sparse = (
+            torch.sparse_coo_tensor(torch.stack([g.row, g.col]), g.values, g.shape, check_invariants=False).coalesce()
+            for g in gradient
+        )
         examples.append(((mass, spectrum.values, spectrum.vectors, *sparse), shape.y.reshape(1)))
     loader: Any = DataLoader(examples, batch_size=None, shuffle=True)  # type: ignore[arg-type]
     model = Published(classes)
