@@ -105,17 +105,22 @@ def test_resume_gives_the_numbers_of_an_uninterrupted_run(tmp_path, optimizer):
         assert torch.equal(value, rest.model.state_dict()[name])
 
 
-def test_a_killed_process_resumes_to_the_same_metrics(tmp_path):
-    settings = {**QUICK, "epochs": 12}
+def slow_training(out, settings):
+    """A process in which each step waits, so that it can be met on its way."""
     script = (
         "import sys, time\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_training as t\n"
         "model = t.model_for('linear', t.clouds(), seed=0)\n"
         "model.register_forward_pre_hook(lambda module, args: time.sleep(0.05))\n"
-        f"t.fit(model, t.clouds(), out={str(tmp_path / 'killed')!r}, **{settings!r})\n"
+        f"t.fit(model, t.clouds(), out={str(out)!r}, **{settings!r})\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script])
+    return subprocess.Popen([sys.executable, "-c", script])
+
+
+def test_a_killed_process_resumes_to_the_same_metrics(tmp_path):
+    settings = {**QUICK, "epochs": 12}
+    process = slow_training(tmp_path / "killed", settings)
     metrics = tmp_path / "killed/metrics.jsonl"
     limit = time.monotonic() + 100
     while time.monotonic() < limit and process.poll() is None:
@@ -545,15 +550,7 @@ def test_a_number_that_is_the_same_everywhere_is_learned():
 
 def test_a_folder_is_one_trainings(tmp_path):
     """A second one is refused before it prepares anything, and hurts nothing; what a kill leaves is no lock."""
-    script = (
-        "import sys, time\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_training as t\n"
-        "model = t.model_for('linear', t.clouds(), seed=0)\n"
-        "model.register_forward_pre_hook(lambda module, args: time.sleep(0.05))\n"
-        f"t.fit(model, t.clouds(), out={str(tmp_path)!r}, **{ {**QUICK, 'epochs': 500}!r})\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script])
+    process = slow_training(tmp_path, {**QUICK, "epochs": 500})
     limit = time.monotonic() + 100
     while time.monotonic() < limit and not (tmp_path / "last.safetensors").exists():
         time.sleep(0.01)

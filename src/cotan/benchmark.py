@@ -126,9 +126,13 @@ class _Bench:
                     return
 
     def _missing(self, dataset: Entry, model: Entry, seeds: Sequence[int] = ()) -> bool:
-        """Whether a result is not there yet, of this process or another."""
-        done = {row["key"] for row in results(self.suite, self.folder)}
+        """Whether a result is not there yet."""
+        done = self._done()
         return any(self.suite.key(dataset, model, seed) not in done for seed in seeds or self.suite.seeds)
+
+    def _done(self) -> set[str]:
+        """The keys of the results that are there by now, of this process or another."""
+        return {row["key"] for row in results(self.suite, self.folder)}
 
     def _prepare(
         self, dataset: Entry, models: Mapping[str, nn.Module], splits: Splits
@@ -173,10 +177,10 @@ class _Bench:
         recipe = self.suite.recipe_of(entry, seed)
         options: dict[str, Any] = {"out": where, "progress": self.show.style, "prepared": prepared}
         with alone(where):
-            if not self._missing(dataset, entry, [seed]):  # another process was quicker
+            done = self._done()
+            if key in done:  # another process was quicker
                 return
-            done = len(results(self.suite, self.folder))
-            self.show.say(f"{done + 1} of {self.total}: {entry.label} on {dataset.label}, seed {seed}")
+            self.show.say(f"{len(done) + 1} of {self.total}: {entry.label} on {dataset.label}, seed {seed}")
             try:
                 resume = (where / "last.safetensors").exists()
                 run = fit(self._model(entry, splits, seed), splits, recipe, resume=resume, **options)

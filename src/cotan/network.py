@@ -189,12 +189,8 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
         module: nn.Module = definition.target(in_dim, out_dim, **options)
     except CotanError:
         raise
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        ArithmeticError,
-    ) as reason:  # an option of another type or out of range
+    # An option of another type, or out of range.
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as reason:
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise CotanError(
             f"{definition.kind} {definition.name!r} with {given or 'no options'}: {type(reason).__name__}: {reason}"

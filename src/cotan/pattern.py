@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 COUNTED = 1024  # keys from which counting is quicker than sorting
+Made = TypeVar("Made")
 
 
 class Pattern:
@@ -51,26 +52,18 @@ class Pattern:
     def transposed(self) -> Pattern:
         if is_compiling():
             return _Transposed(self)
-        if "transposed" not in self._kept:
-            self._kept["transposed"] = _Transposed(self)
-        return cast(Pattern, self._kept["transposed"])
+        return self._once("transposed", lambda: _Transposed(self))
 
     def pairs(self, count: int) -> Pairs:
         """The pattern of `count` matrices on this one, made once: what multiplies them all is then one sum."""
-        if f"pairs {count}" not in self._kept:
-            with torch.inference_mode(False):
-                self._kept[f"pairs {count}"] = Pairs(self, count)
-        return cast(Pairs, self._kept[f"pairs {count}"])
+        return self._once(f"pairs {count}", lambda: Pairs(self, count))
 
     def part(self, rows: slice) -> tuple[Pattern, slice]:
         """Some rows alone, for sums, kept; and which entries they have."""
         if (rows.start, rows.stop) == (0, self.shape[0]):
             return self, slice(0, len(self.col))
-        key = f"rows {rows.start} {rows.stop}"
-        if key not in self._kept:
-            with torch.inference_mode(False):
-                self._kept[key] = Part(self, rows)
-        return self._kept[key], self._kept[key].of
+        part = self._once(f"rows {rows.start} {rows.stop}", lambda: Part(self, rows))
+        return part, part.of
 
     @property
     def counts(self) -> Tensor:
@@ -86,11 +79,15 @@ class Pattern:
         """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
         if is_compiling() or max(len(self.col), *self.shape) >= 2**31:
             return cast(Tensor, getattr(self, name))
-        if name not in self._kept:
-            # What is made in inference mode could not be used in training later.
-            with torch.inference_mode(False):
-                self._kept[name] = getattr(self, name).int()
-        return cast(Tensor, self._kept[name])
+        kept: Tensor = self._once(name, lambda: getattr(self, name).int())
+        return kept
+
+    def _once(self, key: str, make: Callable[[], Made]) -> Made:
+        """What is kept by this key, made when it is asked for first."""
+        if key not in self._kept:
+            with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
+                self._kept[key] = make()
+        return cast(Made, self._kept[key])
 
     def to(self, device: torch.device | str) -> Pattern:
         col = self.col.to(device)
@@ -116,22 +113,17 @@ class _Transposed(Pattern):
             # A strong reference would be a cycle, and keep a batch on the device until the collector runs.
             self._base = weakref.ref(base)
 
-    def _once(self, name: str, value: Callable[[], Tensor]) -> Tensor:
-        if is_compiling():
-            return value()
-        if f"64 {name}" not in self._kept:
-            with torch.inference_mode(False):
-                self._kept[f"64 {name}"] = value()
-        return cast(Tensor, self._kept[f"64 {name}"])
+    def _found(self, name: str, value: Callable[[], Tensor]) -> Tensor:
+        return value() if is_compiling() else self._once(f"64 {name}", value)
 
     @property
     def row(self) -> Tensor:  # type: ignore[override]
-        return self._once("row", lambda: self.t_col.index_select(0, self._perm))
+        return self._found("row", lambda: self.t_col.index_select(0, self._perm))
 
     @property
     def t_perm(self) -> Tensor:  # type: ignore[override]
         numbers = torch.arange(len(self._perm), device=self._perm.device)
-        return self._once("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+        return self._found("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
 
     @property
     def transposed(self) -> Pattern:

@@ -207,20 +207,11 @@ class _Resolver:
             if known or wanted.name in _all_inputs():
                 ways = dict.fromkeys([*(name for name in names[1:] if name in SOURCES), wanted.name])
                 near = [] if known else get_close_matches(wanted.name, {*registry.names("operator"), *SOURCES}, n=1)
-                raise _Missing(
-                    (
-                        f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail})"
-                        if names[1:]
-                        else repr(names[0])
-                    )
-                    + (
-                        ", which the data does not have."
-                        if names[1:]
-                        else " is no node, and the data does not have it."
-                    )
-                    + (f" Did you mean {near[0]!r}?" if near else "")
-                    + f" It has: {', '.join(sorted(domain.sources - COUNTED))}"
-                )
+                what = f"{names[0]!r} is no node, and the data does not have it."
+                if names[1:]:
+                    what = f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise _Missing(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(
                 f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")

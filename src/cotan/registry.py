@@ -208,8 +208,7 @@ def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = 
 
 def dataset(name: str) -> Callable[[T], T]:
     """Register a function of keyword-only options that gives an object with `.train`, `.val` and `.test` (lists of Data)."""
-    if not isinstance(name, str):
-        raise CotanError(f"@cotan.dataset wants a name: @cotan.dataset({name.__name__.lower()!r})")
+    _check_name("dataset", name)
 
     def register(function: T) -> T:
         origin = _origin(function)
@@ -246,8 +245,7 @@ def task(name: str) -> Callable[[T], T]:
 
 
 def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
-    if not isinstance(name, str):
-        raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
+    _check_name(kind, name)
 
     def register(cls: T) -> T:
         origin = _origin(cls)
@@ -302,6 +300,12 @@ def _signature(
                 "(a node that the data may lack has the default None)"
             )
     return tuple(inputs), tuple(optional), options, loose
+
+
+def _check_name(kind: str, name: Any) -> None:
+    """A decorator without parentheses is handed the class or function."""
+    if not isinstance(name, str):
+        raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
 
 
 def _code(function: Callable[..., Any]) -> str:
