@@ -1,6 +1,8 @@
 """The code in the documents runs as it stands."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,9 @@ def test_block(block, sphere, scratch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cotan.write(sphere, "bunny.off")
     exec(compile(block, "<document>", "exec"), {"__name__": "document"})
+
+
+def test_reference_is_of_now():
+    page = "import reference; print(reference.page(), end='')"
+    made = subprocess.run([sys.executable, "-c", page], cwd=ROOT / "docs", capture_output=True, text=True, check=True)
+    assert made.stdout == (ROOT / "docs/reference.md").read_text(), "run: python docs/reference.py"

@@ -1,0 +1,55 @@
+"""Makes docs/reference.md of what is registered and of `cotan`'s own names: `python docs/reference.py`."""
+
+import inspect
+from html import escape
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+import cotan
+from cotan import registry
+from cotan.cli import app
+
+PAGE = Path(__file__).with_name("reference.md")
+
+
+def page() -> str:
+    titles = ("Python", *(f"{kind}s".title() for kind in registry.KINDS))
+    parts = [
+        "# Reference",
+        "All that comes with the package, as `cotan list NAME` and `help(cotan.NAME)` say it. Symbols and signs are those of\n"
+        "[conventions](conventions.md). Made by `python docs/reference.py`.",
+        " · ".join(f"[{title}](#{title.lower()})" for title in titles),
+    ]
+    parts.append("## Python\n\n" + "\n".join(python(name) for name in cotan.__all__))
+    for kind in registry.KINDS:
+        found = (name for name in registry.names(kind) if registry.has(kind, name))
+        parts.append(f"## {kind.title()}s\n\n" + "\n".join(listed(kind, name) for name in found))
+    return "\n\n".join(parts) + "\n"
+
+
+def python(name: str) -> str:
+    value = getattr(cotan, name)
+    doc = inspect.getdoc(value) or ""
+    if inspect.isfunction(value) or (inspect.isclass(value) and not issubclass(value, Exception)):
+        signature = inspect.signature(value)
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        called = str(signature.replace(parameters=bare, return_annotation=signature.empty))
+    else:
+        called = ""
+    return entry(name, doc.split("\n")[0], f"cotan.{name}{called}\n\n{doc}")
+
+
+def listed(kind: str, name: str) -> str:
+    said = CliRunner().invoke(app, ["list", name]).output
+    return entry(name, (registry.lookup(kind, name).target.__doc__ or "").strip().split("\n")[0], said)
+
+
+def entry(name: str, line: str, text: str) -> str:
+    return (
+        f"<details><summary><code>{name}</code> {escape(line)}</summary>\n\n```text\n{text.strip()}\n```\n\n</details>"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
