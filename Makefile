@@ -26,7 +26,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 demo: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/cotan bench suites/demo.toml
+	OMP_NUM_THREADS=1 $(BIN)/cotan bench demo
 
 speed: $(READY)
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; OMP_NUM_THREADS=2 $(BIN)/python $$script || exit 1; done

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from cotan.benchmark import Suite, bench
 from cotan.datasets import Splits
 from cotan.drawing import bars
 from cotan.report import Section, write_report
+from cotan.suite import shipped
 from cotan.training import Run
 
 SUITE = """
@@ -340,11 +340,20 @@ def test_features_may_have_options(tmp_path):
     assert bench(other, out=tmp_path, progress="none").rows[0]["key"] != table.rows[0]["key"]
 
 
-@pytest.mark.parametrize("file", sorted((Path(__file__).parent.parent / "suites").glob("*.toml")), ids=lambda p: p.stem)
-def test_the_suites_that_ship_can_be_read_and_their_models_made(file):
-    suite = Suite.read(file)
+@pytest.mark.parametrize("name", shipped())
+def test_the_suites_that_ship_can_be_read_and_their_models_made(name):
+    suite = Suite.read(name)
     for entry in suite.models:
         cotan.create_model(entry.name, 8, 3, task=suite.task or "classify", **entry.options)
+
+
+def test_a_suite_by_a_name_that_there_is_none_of():
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown suite 'dem'\. Did you mean 'demo'\? There is: cora, demo, human_seg"
+    ):
+        Suite.read("dem")
+    with pytest.raises(cotan.CotanError, match=r"suite dem\.toml cannot be read"):
+        Suite.read("dem.toml")
 
 
 def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path, monkeypatch):

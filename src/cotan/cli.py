@@ -75,11 +75,12 @@ def main() -> None:
 
 @app.command("list", epilog="Example: cotan list layer, or cotan list folder")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task or all; or a name")] = "all",
+    kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task, suite or all; or a name")] = "all",
 ) -> None:
     """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
     from .errors import unknown
+    from .suite import shipped
 
     found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
     if found_kinds:
@@ -87,19 +88,15 @@ def list_names(
             for definition in registry.variants(each, kind):
                 _describe(definition)
         return
-    kinds = registry.KINDS if kind == "all" else (kind.removesuffix("s"),)
-    if kinds[0] not in registry.KINDS:
-        raise unknown(
-            "kind or name", kind, {*registry.KINDS, *(name for k in registry.KINDS for name in registry.names(k))}
-        )
+    all_kinds = (*registry.KINDS, "suite")
+    kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
+    if kinds[0] not in all_kinds:
+        raise unknown("kind or name", kind, {*all_kinds, *(name for k in registry.KINDS for name in registry.names(k))})
     for each in kinds:
-        found = registry.names(each)
+        found = shipped() if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
         width = max(map(len, found), default=0)
         print(f"{each}s")
-        for name in found:
-            stacked = each == "model" and not registry.has("model", name)
-            definition = registry.lookup("layer" if stacked else each, name)
-            line = "a stack of the layer" if stacked else _first_line(definition.target)
+        for name, line in found.items():
             print(f"  {name:<{width}}  {line}".rstrip())
     for name, reason in registry.failures().items():
         print(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
@@ -124,8 +121,13 @@ def _describe(definition: Any) -> None:
     print()
 
 
-def _first_line(target: Any) -> str:
-    return (target.__doc__ or "").strip().split("\n")[0]
+def _line(kind: str, name: str) -> str:
+    """What a name is, in a line."""
+    from . import registry
+
+    if kind == "model" and not registry.has("model", name):
+        return "a stack of the layer"
+    return (registry.lookup(kind, name).target.__doc__ or "").strip().split("\n")[0]
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
@@ -367,9 +369,12 @@ def fit(
         sys.exit(STOPPED)
 
 
-@app.command(epilog="Example: cotan bench suites/demo.toml --out runs/demo")
+@app.command(epilog="Example: cotan bench demo --out runs/demo")
 def bench(
-    suite: Annotated[Path, typer.Argument(help="A TOML file of models, datasets, seeds and a recipe.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="A TOML file of models, datasets, seeds and a recipe; or one of ours: cotan list suite."),
+    ],
     out: Annotated[Path | None, typer.Option(help="The folder of results and report; runs/NAME by default.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given again.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,

@@ -14,6 +14,13 @@ from .errors import CotanError, unknown
 from .training import Recipe
 from .values import digest
 
+SHIPPED = Path(__file__).with_name("suites")
+
+
+def shipped() -> dict[str, str]:
+    """The suites that come with cotan: names, and the first line of each."""
+    return {file.stem: file.read_text().partition("\n")[0].lstrip("# ") for file in sorted(SHIPPED.glob("*.toml"))}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -48,7 +55,7 @@ class Entry:
 class Suite:
     """models x datasets x seeds, by one recipe.
 
-    >>> Suite.read("suites/demo.toml")
+    >>> Suite.read("demo")
     """
 
     models: Sequence[Entry]
@@ -62,9 +69,15 @@ class Suite:
     def read(cls, path: str | os.PathLike[str]) -> Suite:
         """From a TOML file: [[models]] and [[datasets]] with name, label, options..., seeds, and a table [recipe].
 
+        Without `.toml`, one that comes with cotan, by its name.
+
         `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
         """
         file = Path(path)
+        if not file.suffix and not file.exists():
+            if file.name not in (known := shipped()) or file.name != str(path):
+                raise unknown("suite", str(path), known)
+            file = SHIPPED / f"{path}.toml"
         try:
             content = tomllib.loads(file.read_text())
         except OSError as reason:

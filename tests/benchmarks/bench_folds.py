@@ -4,7 +4,7 @@ nested: each fold's epoch is chosen on a val that is cut from its train; its tes
 paper: as in Xu et al. 2019, all other folds train, and one epoch for all folds is chosen: that of the best mean accuracy
     over the folds that are tested. It is chosen on what is reported, so it is an upper bound.
 
-python tests/benchmarks/bench_folds.py [suites/mutag.toml [EPOCHS]]; results are kept in runs/, as by `cotan bench`.
+python tests/benchmarks/bench_folds.py [SUITE.toml [EPOCHS]], mutag's by default; results are kept in runs/, as by `cotan bench`.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 import cotan
+from cotan.suite import SHIPPED
 
 
 def of(content: dict, val: str) -> cotan.Table:
@@ -36,7 +37,7 @@ def curves(table: cotan.Table, rows: list[dict]) -> torch.Tensor:
 
 
 def main() -> None:
-    content = tomllib.loads(Path(sys.argv[1] if len(sys.argv) > 1 else "suites/mutag.toml").read_text())
+    content = tomllib.loads((Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED / "mutag.toml").read_text())
     if len(sys.argv) > 2:
         content["recipe"]["epochs"] = int(sys.argv[2])
     one, two = of(content, "train"), of(content, "test")

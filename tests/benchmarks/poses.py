@@ -10,7 +10,6 @@ first 2 of each class those of the demo.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 
@@ -34,7 +33,7 @@ def load(seed: int, options: dict) -> object:
 
 
 def main(*labels: str) -> None:
-    suite = Suite.read(Path(__file__).parents[2] / "suites" / "demo.toml").only(labels)
+    suite = Suite.read("demo").only(labels)
     dataset = next(entry for entry in suite.datasets if entry.name == "poses")
     loaded = [load(seed, dict(dataset.options)) for seed in DATA]
     for entry in suite.models_on(dataset):

@@ -1,4 +1,4 @@
-"""Runs of suites/human_seg.toml on its test bodies, by the three protocols whose numbers are not the same thing.
+"""Runs of the suite human_seg on its test bodies, by the three protocols whose numbers are not the same thing.
 
 vertices: the share of vertices with the label that most of the edges around them have.
 edges: the share of edges with their label; the output at an edge is the mean of that at its ends.

@@ -205,7 +205,7 @@ def test_two_protocols_for_a_suite_of_folds():
     # Each fold's own best epochs are 1 and 3; that of the mean is 2.
     epoch, mean, deviation = bench.paper(torch.tensor([[0.9, 0.8, 0.1], [0.2, 0.7, 0.8]]))
     assert (epoch, mean, deviation) == (2, pytest.approx(0.75), pytest.approx(0.05))
-    folds = [entry.options["fold"] for entry in cotan.Suite.read(ROOT / "suites/mutag.toml").datasets]
+    folds = [entry.options["fold"] for entry in cotan.Suite.read("mutag").datasets]
     assert folds == list(range(10))
 
 
