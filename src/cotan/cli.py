@@ -97,9 +97,8 @@ def list_names(
         width = max(map(len, found), default=0)
         print(f"{each}s")
         for name in found:
-            stacked = each == "model" and not registry.has("model", name)
-            definition = registry.lookup("layer" if stacked else each, name)
-            line = "a stack of the layer" if stacked else _first_line(definition.target)
+            definition = registry.model_or_layer(name) if each == "model" else registry.lookup(each, name)
+            line = _first_line(definition.target) if definition.kind == each else "a stack of the layer"
             print(f"  {name:<{width}}  {line}".rstrip())
     for name, reason in registry.failures().items():
         print(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
@@ -323,6 +322,7 @@ def fit(
     ] = None,
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
+    from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
@@ -348,6 +348,7 @@ def fit(
         "patience": patience,
     }
     chosen = Recipe.of(recipe, **{name: value for name, value in given.items() if value is not None})
+    registry.model_or_layer(model)  # a typo is met before the dataset is made
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)

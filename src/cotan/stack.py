@@ -125,8 +125,7 @@ class Readout(Network):
         self, in_dim: int, out_dim: int, *, task: str = "classify", kind: str = "mean", signal: str = "vertex"
     ):
         super().__init__()
-        if kind not in READOUTS:
-            raise unknown("readout", kind, READOUTS)
+        _check_readout(kind)
         if kind == "attention" and signal != "vertex":
             raise CotanError(f"readout 'attention' is over vertices; of an image or volume: {', '.join(READOUTS[:3])}")
         per = registry.lookup("task", task).target.per
@@ -145,7 +144,8 @@ class Readout(Network):
 
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
-    """(V, C) to (shapes, C): each shape's mean, sum, max, or mean weighted by the softmax of a score (V, 1)."""
+    """(V, C) to (shapes, C): each shape's mean, sum, max, or ("attention") mean weighted by the softmax of a score (V, 1)."""
+    _check_readout(kind)
     if x.dtype in (torch.bfloat16, torch.float16):  # sums over vertices need more digits: in bfloat16, 256 + 1 is 256
         return pool(x.float(), batch, shapes, kind, None if score is None else score.float()).to(x.dtype)
     score = None if score is None else score.to(x.dtype)
@@ -154,7 +154,8 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
     if kind == "max":
         return empty.scatter_reduce(0, index, x, "amax", include_self=False)
     if kind == "attention":
-        assert score is not None
+        if score is None:
+            raise CotanError("pool: 'attention' wants a score (V, 1) of each vertex")
         top = score.new_zeros(shapes, 1).scatter_reduce(0, batch[:, None], score.detach(), "amax", include_self=False)
         weight = (score - top[batch]).exp()
         total = weight.new_zeros(shapes, 1).index_add(0, batch, weight)
@@ -164,6 +165,11 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
         return total
     count = x.new_zeros(shapes).index_add(0, batch, x.new_ones(len(x)))
     return total / count[:, None].clamp(min=1)
+
+
+def _check_readout(kind: str) -> None:
+    if kind not in READOUTS:
+        raise unknown("readout", kind, READOUTS)
 
 
 _CONV = {"sequence": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}

@@ -106,8 +106,7 @@ class Suite:
         if not different or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
             raise CotanError(f"{where}: seeds={list(self.seeds)}, expected different whole numbers, zero or more")
         for entry in self.models:
-            if not registry.has("layer", entry.name) or registry.has("model", entry.name):
-                registry.lookup("model", entry.name)
+            registry.model_or_layer(entry.name)
             for label in entry.datasets:
                 if label not in (known := list(dict.fromkeys(dataset.whole for dataset in self.datasets))):
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
