@@ -383,6 +383,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("options = { width = 8, depth = 1 }", "options = [8]"), r"options=\[8\] in \[\[models\]\], expected a table"),
         (('label = "wide"', 'label = "wide"\ndatasets = "two-solids"'), r"expected a list of labels"),
         (("[recipe]", "[recipe"), r"is not TOML"),
+        (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
     ],
 )
 def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, change, message):

@@ -72,3 +72,11 @@ def test_sums_of_many_vertices_keep_their_digits(kind, expected, dtype):
     pooled = cotan.pool(x, batch, 2, kind, torch.zeros(6000, 1) if kind == "attention" else None)
     assert pooled.dtype == dtype
     torch.testing.assert_close(pooled[0].float(), torch.full((2,), float(expected)), rtol=0.01, atol=0)
+
+
+def test_a_pooling_that_is_not_there_is_refused_rather_than_a_mean():
+    x, batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
+    with pytest.raises(cotan.CotanError, match=r"unknown readout 'median'\. Did you mean 'mean'"):
+        cotan.pool(x, batch, 1, "median")
+    with pytest.raises(cotan.CotanError, match=r"'attention' wants a score \(V, 1\)"):
+        cotan.pool(x, batch, 1, "attention")

@@ -84,7 +84,7 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     definition = registry.definition_of(module)
     if definition is not None:
         return definition.inputs, definition.optional
-    cls = type(getattr(module, "_orig_mod", module))
+    cls: Any = type(getattr(module, "_orig_mod", module))
     names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(

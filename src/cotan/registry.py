@@ -441,7 +441,11 @@ def has(kind: str, name: str) -> bool:
 def definition_of(module: object) -> Definition | None:
     """The definition of an object's class, or of one that it has its `forward` from; of what was compiled, if it was."""
     cls: Any = type(getattr(module, "_orig_mod", module))
-    known = (_state.by_class.get(base) for base in cls.__mro__ if getattr(base, "forward", None) is getattr(cls, "forward", 0))
+    known = (
+        _state.by_class.get(base)
+        for base in cls.__mro__
+        if getattr(base, "forward", None) is getattr(cls, "forward", 0)
+    )
     return next(filter(None, known), None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from . import registry
 from .errors import CotanError, unknown
 from .training import Recipe
+from .training.recipe import read_toml
 from .values import digest
 
 
@@ -65,13 +65,7 @@ class Suite:
         `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
         """
         file = Path(path)
-        try:
-            content = tomllib.loads(file.read_text())
-        except OSError as reason:
-            raise CotanError(f"suite {file} cannot be read: {reason}") from reason
-        except tomllib.TOMLDecodeError as reason:
-            raise CotanError(f"suite {file} is not TOML: {reason}") from reason
-        return cls.of({"name": file.stem, **content}, str(file))
+        return cls.of({"name": file.stem, **read_toml(file, "suite")}, str(file))
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str = "suite") -> Suite:
@@ -112,6 +106,8 @@ class Suite:
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
+            if "seed" in entry.recipe or self.recipe.seed:
+                raise CotanError(f"{where}: the recipe has a seed of its own, where a suite has seeds = [0, 1, 2]")
             Recipe.of(self.recipe, **entry.recipe)
         for entry in self.datasets:
             registry.check_options(registry.lookup("dataset", entry.name), entry.options)
