@@ -322,32 +322,14 @@ def fit(
     ] = None,
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
+    given = {name: value for name, value in locals().items() if value not in (None, [])}
     from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
     from .training.progress import Progress
 
-    given = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "schedule": schedule,
-        "step_size": step_size,
-        "gamma": gamma,
-        "seed": seed,
-        "val_share": val_share,
-        "precision": precision,
-        "device": device,
-        "label_smoothing": label_smoothing,
-        "class_balance": class_balance,
-        "augment": tuple(augment) if augment else None,
-        "patience": patience,
-    }
-    chosen = Recipe.of(recipe, **{name: value for name, value in given.items() if value is not None})
+    chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
     registry.model_or_layer(model)  # a typo is met before the dataset is made
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:

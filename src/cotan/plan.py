@@ -92,6 +92,11 @@ class _Domain:
     outer: _Domain | None = None
     moves: str | None = None  # of an augmentation
 
+    @property
+    def owner(self) -> Step | None:
+        """The domain that the vertices belong to: an augmentation moves those of another."""
+        return self.outer.owner if self.moves and self.outer else self.step
+
 
 @dataclass
 class Plan:
@@ -296,9 +301,8 @@ class _Resolver:
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])
-        owner = domain.step if not domain.moves else (domain.step.vertices_of if domain.step else None)
         transient = domain.step is not None and domain.step.transient
-        step = Step(name, None, {}, {}, domain.step, identity, owner, transient)
+        step = Step(name, None, {}, {}, domain.step, identity, domain.owner, transient)
         return self.steps.setdefault(identity, step)
 
 
@@ -319,9 +323,7 @@ def _step(
         ]
     )
     transient = bool(definition.augments) or any(step.transient for step in inputs.values())
-    while domain.moves and domain.outer:
-        domain = domain.outer
-    return Step(definition.name, definition, options, inputs, None, identity, domain.step, transient)
+    return Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
 
 
 def _all_inputs() -> set[str]:

@@ -69,7 +69,6 @@ class _State:
     loading: bool = False
     loaded: bool = False
     lock: Any = field(default_factory=threading.RLock)
-    revision: int = 0  # raised by each registration, so that resolved plans know when they are stale
 
 
 _state = _State()
@@ -368,7 +367,6 @@ def _add(new: Definition) -> None:
         found.append(new)
     if new.kind in ("layer", "model"):
         _state.by_class[new.target] = new
-    _state.revision += 1
 
 
 # --- lookup -----------------------------------------------------------------------------------------------------------
@@ -459,10 +457,6 @@ def plugins() -> dict[str, str]:
     """Entry points of `cotan.plugins`, each with the distribution that brings it."""
     load()
     return dict(_state.plugins)
-
-
-def revision() -> int:
-    return _state.revision
 
 
 def all_definitions() -> list[Definition]:
