@@ -490,3 +490,12 @@ def test_the_table_for_other_programs(suite, tmp_path, capsys):
     assert {line.count("&") for line in text.splitlines() if "&" in line} == {2}
     assert "%" not in text.replace(r"\%", "").removeprefix("% accuracy")
     assert r"\begin{tabular}{lrr}" in text
+
+
+def test_each_dataset_has_the_metric_of_its_task(tmp_path):
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids", "two-sizes"], "models": ["linear"]}
+    table = bench(suite, out=tmp_path, progress="none")
+    assert "accuracy on two-solids" in str(table)
+    assert "mean_absolute_error on two-sizes" in str(table)
+    assert table.summary("two-sizes")[0][1:3] == ["test", "small"]
+    assert "Numbers are accuracy, mean_absolute_error." in write_report(table).read_text()

@@ -277,3 +277,11 @@ def test_needs_of_a_class_are_those_of_its_modules(sphere):
 
     assert cotan.needs(torch.compile(First())) == {"spectrum": cotan.node("spectrum", k=7)}
     assert len(cotan.inputs(First(), sphere)["spectrum"].values) == 7
+
+
+def test_a_class_of_a_layers_kind_asks_for_what_its_own_forward_takes():
+    layer = type(cotan.create_layer("chebyshev", 3, 2))
+    inherits = type("Inherits", (layer,), {})
+    other = type("Other", (layer,), {"forward": lambda self, x, mass: x})
+    assert set(cotan.needs(inherits(3, 2))) == set(cotan.needs(layer(3, 2)))
+    assert set(cotan.needs(other(3, 2))) == {"mass"}

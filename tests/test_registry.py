@@ -119,6 +119,10 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         cotan.create_layer("spectral", 3, 4, k="x")
     with pytest.raises(CotanError, match=r"option k='x' of operator 'spectrum': expected a number"):
         cotan.compute(tetrahedron, "spectrum", k="x")
+    with pytest.raises(
+        CotanError, match=r"option k=2.5 of operator 'spectrum': expected a whole number; the default is"
+    ):
+        cotan.compute(tetrahedron, "spectrum", k=2.5)
     with pytest.raises(CotanError, match="option residual='no' of model 'stack': expected true or false"):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
