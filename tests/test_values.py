@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import cast, collate, digest, map_tensors, move, uncollate
+from cotan.values import cast, collate, digest, is_live, map_tensors, move, uncollate
 
 
 class Pair(NamedTuple):
@@ -170,3 +170,11 @@ def test_digests_of_sparse_tensors_and_of_texts():
     for sparse in (torch.Tensor.to_sparse_csr, torch.Tensor.to_sparse_coo):
         assert digest(sparse(eye)) == digest(sparse(eye.clone())) != digest(sparse(2 * eye))
     assert digest(np.array(["a", "b"])) == digest(["a", "b"]) != digest(np.array(["a", "c"]))
+
+
+def test_what_derivatives_are_taken_of():
+    x = torch.ones(2, requires_grad=True)
+    assert is_live(x)
+    assert is_live(Data(pos=x))
+    assert not is_live(Data(pos=x.detach(), num_nodes=2))
+    assert not is_live("text")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from . import registry
 from .errors import CotanError, unknown
@@ -34,17 +34,11 @@ class Step:
 
     @property
     def per(self) -> str | None:
-        if self.definition is not None:
-            per: str | None = self.definition.per
-            return per
-        return SOURCES[self.name].per if self.name in SOURCES else None
+        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "per", None))
 
     @property
     def index(self) -> str | None:
-        if self.definition is not None:
-            index: str | None = self.definition.index
-            return index
-        return SOURCES[self.name].index if self.name in SOURCES else None
+        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "index", None))
 
     @property
     def parents(self) -> list[Step]:

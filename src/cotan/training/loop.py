@@ -71,7 +71,8 @@ def fit(
         if isinstance(model, str):
             model = model_for(model, splits, seed=chosen.seed)
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
-            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {_named(model)}")
+            lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
+            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
         task = task_of(model, splits.task)
         if not hasattr(model, "recipe"):
             model.task = task  # type: ignore[assignment]
@@ -347,14 +348,6 @@ class _Fit:
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(_place(self.run.model)[0])
-
-
-def _named(model: Any) -> str:
-    return (
-        f"{type(model).__qualname__} without parameters to train"
-        if isinstance(model, nn.Module)
-        else type(model).__name__
-    )
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
