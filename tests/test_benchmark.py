@@ -392,6 +392,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("options = { width = 8, depth = 1 }", "options = [8]"), r"options=\[8\] in \[\[models\]\], expected a table"),
         (('label = "wide"', 'label = "wide"\ndatasets = "two-solids"'), r"expected a list of labels"),
         (("[recipe]", "[recipe"), r"is not TOML"),
+        (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
     ],
 )
 def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, change, message):
@@ -498,3 +499,12 @@ def test_the_table_for_other_programs(suite, tmp_path, capsys):
     assert {line.count("&") for line in text.splitlines() if "&" in line} == {2}
     assert "%" not in text.replace(r"\%", "").removeprefix("% accuracy")
     assert r"\begin{tabular}{lrr}" in text
+
+
+def test_each_dataset_has_the_metric_of_its_task(tmp_path):
+    suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids", "two-sizes"], "models": ["linear"]}
+    table = bench(suite, out=tmp_path, progress="none")
+    assert "accuracy on two-solids" in str(table)
+    assert "mean_absolute_error on two-sizes" in str(table)
+    assert table.summary("two-sizes")[0][1:3] == ["test", "small"]
+    assert "Numbers are accuracy, mean_absolute_error." in write_report(table).read_text()

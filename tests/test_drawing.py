@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from cotan.drawing import shapes_png, vertex_colors
+from cotan.colors import vertex_colors
+from cotan.drawing import shapes_png
 
 
 def tiles(png, rows, columns):

@@ -215,3 +215,11 @@ def test_an_operator_that_fails_is_shown_where(scratch, sphere):
         cotan.CotanError, match=rf"node 'seventh' failed: IndexError: .* \(.*test_evaluation\.py:{line}\)"
     ):
         cotan.compute(sphere, "seventh")
+
+
+def test_a_gradient_through_a_shape_within_the_data_is_not_stored(sphere, scratch):
+    cotan.source("other_shape", per="shape")
+    sphere.other_shape = sphere.clone()
+    sphere.other_shape.pos = sphere.pos.clone().requires_grad_()
+    for _ in range(2):
+        assert cotan.compute(sphere, cotan.node("mass", on="other_shape")).requires_grad

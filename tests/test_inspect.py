@@ -4,7 +4,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.drawing import GREY
+from cotan.colors import GREY
 from cotan.inspect import _close, _paint, contact_sheet, picture
 
 

@@ -1,6 +1,9 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from torch_geometric.data import Batch, Data
 
 import cotan
@@ -252,3 +255,33 @@ def test_a_module_that_takes_the_whole_data_is_told_to_take_its_parts(tetrahedro
         cotan.CotanError, match=r"Whole\.forward takes 'data'; expected .* forward\(self, x, edge_index, batch\)"
     ):
         cotan.apply(Whole(), tetrahedron)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda m: torch.compile(m, backend="eager"), lambda m: weight_norm(m.layers[0]) and m]
+)
+def test_a_compiled_or_parametrized_module_asks_for_the_same(change, sphere):
+    model = cotan.create_model("chebyshev", 3, 2, depth=1, order=2).eval()
+    wanted, expected = cotan.needs(model), cotan.apply(model, sphere)
+    changed = change(model)
+    assert cotan.needs(changed) == wanted
+    assert torch.allclose(cotan.apply(changed, sphere), expected, atol=1e-6)
+
+
+def test_needs_of_a_class_are_those_of_its_modules(sphere):
+    class First(nn.Module):
+        needs: ClassVar = {"spectrum": cotan.node("spectrum", k=7)}
+
+        def forward(self, x, spectrum):
+            return spectrum
+
+    assert cotan.needs(torch.compile(First())) == {"spectrum": cotan.node("spectrum", k=7)}
+    assert len(cotan.inputs(First(), sphere)["spectrum"].values) == 7
+
+
+def test_a_class_of_a_layers_kind_asks_for_what_its_own_forward_takes():
+    layer = type(cotan.create_layer("chebyshev", 3, 2))
+    inherits = type("Inherits", (layer,), {})
+    other = type("Other", (layer,), {"forward": lambda self, x, mass: x})
+    assert set(cotan.needs(inherits(3, 2))) == set(cotan.needs(layer(3, 2)))
+    assert set(cotan.needs(other(3, 2))) == {"mass"}

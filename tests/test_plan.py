@@ -5,6 +5,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan.network import collate_samples, evaluate_all
 from cotan.nodes import sources_of
 from cotan.plan import make_plan
 
@@ -266,6 +267,17 @@ def test_half(pos):
 
 
 test_half.__test__ = False
+
+
+def test_an_augmentation_of_a_domain_has_the_domains_vertices(scratch, sphere):
+    @cotan.operator(gives=("pos", "face"))
+    def first_four(pos):
+        return Data(pos=pos[:4], face=torch.tensor([[0, 0], [1, 2], [2, 3]]))
+
+    plan = make_plan({"face": "face", "areas": "face_areas"}, sources_of(sphere), on=["first_four", "random_jitter"])
+    batch = collate_samples(plan, evaluate_all(plan, [sphere, sphere]))
+    assert torch.equal(batch["face"][:, 2:], batch["face"][:, :2] + 4)
+    assert len(batch["areas"]) == 4
 
 
 def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):

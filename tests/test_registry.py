@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 from torch import nn
 
 import cotan
-from cotan import CotanError
+from cotan import CotanError, registry
 
 
 def test_unknown_names_suggest_the_nearest_and_list_what_there_is():
@@ -91,7 +94,12 @@ def test_a_cycle_is_named_with_its_path(scratch, tetrahedron):
 def test_a_decorator_without_a_name_says_how_it_is_written(scratch):
     class Mine(nn.Module): ...
 
-    for decorator, kind in ((cotan.layer, "layer"), (cotan.model, "model"), (cotan.dataset, "dataset")):
+    for decorator, kind in (
+        (cotan.layer, "layer"),
+        (cotan.model, "model"),
+        (cotan.dataset, "dataset"),
+        (cotan.task, "task"),
+    ):
         with pytest.raises(CotanError, match=rf"@cotan.{kind}\('mine'\)"):
             decorator(Mine)
 
@@ -111,6 +119,10 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         cotan.create_layer("spectral", 3, 4, k="x")
     with pytest.raises(CotanError, match=r"option k='x' of operator 'spectrum': expected a number"):
         cotan.compute(tetrahedron, "spectrum", k="x")
+    with pytest.raises(
+        CotanError, match=r"option k=2.5 of operator 'spectrum': expected a whole number; the default is"
+    ):
+        cotan.compute(tetrahedron, "spectrum", k=2.5)
     with pytest.raises(CotanError, match="option residual='no' of model 'stack': expected true or false"):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
@@ -129,3 +141,49 @@ def test_options_are_known_by_pygs_names(options, hint):
 def test_capitals_are_no_other_name():
     with pytest.raises(CotanError, match=r"unknown layer 'GIN'\. Did you mean 'gin'\?"):
         cotan.create_layer("GIN", 3, 4)
+
+
+def test_threads_that_ask_first_all_wait_for_the_plugins():
+    code = """
+import sys, threading, cotan
+sys.setswitchinterval(1e-5)
+def ask(): made.append(cotan.create_layer("chebyshev", 3, 4))
+made, threads = [], [threading.Thread(target=ask) for _ in range(4)]
+for each in threads: each.start()
+for each in threads: each.join()
+print(len(made))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "4\n"
+
+
+def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclosed():
+    def minus(a, b):
+        return a - b
+
+    def times(factor):
+        return lambda pos: pos * factor
+
+    before = registry._code(minus)
+
+    def minus(b, a):
+        return b - a
+
+    assert registry._code(minus) != before
+    assert registry._code(times(2)) == registry._code(times(2)) != registry._code(times(3))
+
+    def again(pos):
+        return later(again, pos)
+
+    registry._code(again)
+    later = max
+
+
+def test_motions_and_tasks_are_checked():
+    with pytest.raises(
+        CotanError, match=r"layer 'mine' .* invariant_to='rotation', expected some of permutation, rigid"
+    ):
+        cotan.layer("mine", invariant_to=("rotation",))(nn.Linear)
+    with pytest.raises(CotanError, match=r"task 'mine' .* per='face', expected 'shape' or 'vertex'"):
+        cotan.task("mine")(type("Mine", (), {"per": "face", "loss": None, "metrics": None}))
+    with pytest.raises(CotanError, match=r"source 'mine': index='verts', expected 'vertex'"):
+        cotan.source("mine", per="edge", index="verts")

@@ -72,3 +72,49 @@ def test_sums_of_many_vertices_keep_their_digits(kind, expected, dtype):
     pooled = cotan.pool(x, batch, 2, kind, torch.zeros(6000, 1) if kind == "attention" else None)
     assert pooled.dtype == dtype
     torch.testing.assert_close(pooled[0].float(), torch.full((2,), float(expected)), rtol=0.01, atol=0)
+
+
+def test_a_pooling_that_is_not_there_is_refused_rather_than_a_mean():
+    x, batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
+    with pytest.raises(cotan.CotanError, match=r"unknown readout 'median'\. Did you mean 'mean'"):
+        cotan.pool(x, batch, 1, "median")
+    with pytest.raises(cotan.CotanError, match=r"'attention' wants a score \(V, 1\)"):
+        cotan.pool(x, batch, 1, "attention")
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm", "kind"),
+    [
+        ("gcn", "layer", nn.LayerNorm),
+        ("gcn", "batch", nn.BatchNorm1d),
+        ("conv2d", "layer", nn.GroupNorm),
+        ("conv2d", "batch", nn.BatchNorm2d),
+    ],
+)
+def test_the_norm_is_that_of_the_signal(layer, norm, kind):
+    model = cotan.create_model(layer, 3, 2, norm=norm, width=4, depth=1)
+    assert type(model.after[0][0]) is kind
+    assert type(cotan.create_model(layer, 3, 2, norm="none").after[0][0]) is nn.Identity
+
+
+def test_an_image_is_halved_between_layers():
+    model = cotan.create_model("conv2d", 1, 2, width=4, depth=3)
+    seen = []
+    for part in (*model.layers, model.readout):
+        part.register_forward_pre_hook(
+            lambda part, args, kwargs: seen.append(tuple(args[0].shape[2:])), with_kwargs=True
+        )
+    cotan.apply(model, Data(image=torch.rand(1, 8, 6)))
+    assert seen == [(8, 6), (4, 3), (2, 1), (2, 1)]
+
+
+def test_a_residual_is_the_input_of_its_block():
+    options = dict(task="label", width=3, depth=2, norm="none", activation="none", lift=False)
+    for residual in (True, False):
+        model = cotan.create_model("gcn", 3, 2, residual=residual, dropout=0.5, **options).eval()
+        for parameter in model.layers.parameters():
+            nn.init.zeros_(parameter)
+        torch.testing.assert_close(cotan.apply(model, GRAPH), model.readout.linear(residual * GRAPH.x))
+    assert cotan.apply(cotan.create_model("gcn", 3, 2, **{**options, "width": 5}), GRAPH).shape == (4, 2)
+    with pytest.raises(cotan.CotanError, match="unknown readout 'median'"):
+        cotan.create_model("gcn", 3, 2, readout="median", **options)

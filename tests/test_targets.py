@@ -189,3 +189,20 @@ def test_masks_that_leave_nothing_and_labels_outside_of_them():
     assert counted(data, "vertex").tolist() == unknown[unknown >= 0].tolist()
     assert width(cotan.Splits([data]), "label") == 3
     assert fit([data], [nodes(mask=PARTS[2])], "label").status == "finished"
+
+
+def test_targets_that_are_no_number_or_none_at_all():
+    with pytest.raises(cotan.CotanError, match=r"train\[0\]: y holds torch.float32, expected class numbers"):
+        fit(many(lambda i: torch.tensor([float("nan")])), [])
+    with pytest.raises(cotan.CotanError, match="dataset 'own data' has no shapes"):
+        model_for("gcn", cotan.Splits([]))
+    shapes = [graph(torch.zeros(0).long(), y_index=torch.zeros(2, 0).long()) for _ in range(4)]
+    with pytest.raises(cotan.CotanError, match="no target counts"):
+        fit(shapes, [], "label")
+
+
+def test_a_value_that_no_digest_can_be_made_of_is_named():
+    shapes = many()
+    shapes[3].owner = object()
+    with pytest.raises(cotan.CotanError, match=r"a shape's 'owner' is a source of type object"):
+        fit(shapes, [])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -832,3 +833,102 @@ def test_labels_are_of_the_vertices_that_the_file_has(tmp_path):
 def test_resume_wants_a_folder():
     with pytest.raises(cotan.CotanError, match=r"resume goes on from .* a run's folder: expected out="):
         fit("linear", clouds(), resume=True, **QUICK)
+
+
+class Size(nn.Module):
+    """Two numbers of a shape, by a module without a word about its task."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x, batch, ptr):
+        return cotan.pool(self.linear(x), batch, len(ptr) - 1)
+
+
+def test_numbers_are_learned_by_a_module_of_ones_own():
+    data = sized(torch.tensor([1.0, 2.0]))
+    run = fit(Size(), data, **QUICK)
+    assert evaluate(run, data)["loss"] == pytest.approx(run.metrics["test_loss"])
+    del data.test[0].y
+    with pytest.raises(cotan.CotanError, match=r"test\[0\] has no y, the target of task 'regress'"):
+        evaluate(run, data)
+
+
+def test_a_run_that_was_killed_says_so_and_has_the_metrics_of_its_weights(tmp_path):
+    def kill(line):
+        if line["epoch"] in (2, 6):
+            raise RuntimeError
+
+    settings = {**QUICK, "out": tmp_path, "on_epoch": kill}
+    for epochs in (2, 4, 6):  # killed, finished, then killed where it was gone on with
+        with suppress(RuntimeError):
+            fit("linear", clouds(), resume=True, **{**settings, "epochs": epochs})
+        run = Run.load(tmp_path)
+        best = {f"val_{name}": value for name, value in evaluate(run, clouds(), split="val").items()}
+        assert {name: run.metrics[name] for name in best} == pytest.approx(best)
+        assert run.status == ("finished" if epochs == 4 else "running")
+        assert ("test_accuracy" in run.metrics) == (epochs == 4)
+
+
+def test_a_compiled_model_leaves_the_same_files(tmp_path):
+    model = torch.compile(model_for("linear", clouds(), seed=0), backend="eager")
+    run = fit(model, clouds(), out=tmp_path, **QUICK)
+    expected = predict(run, clouds().test[0]).probabilities
+    assert torch.allclose(predict(tmp_path, clouds().test[0]).probabilities, expected)
+    assert len(fit(model, clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5}).history) == 5
+
+
+def test_the_first_shape_may_be_one_that_is_refused():
+    data = clouds()
+    data.train[0].pos /= 1e3
+    assert model_for("linear", data, features="only_if_large").recipe["in_dim"] == 3
+    for shape in data.train:
+        shape.pos /= 1e3
+    with pytest.raises(cotan.CotanError, match="too small for this"):
+        model_for("linear", replace(data, val=[], test=[], stress={}), features="only_if_large")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_what_is_left_of_a_split_may_have_no_target_that_counts(split):
+    data = clouds()
+    for shape in data.train + data.val + data.test:
+        shape.y = shape.y.expand(len(shape.pos)).clone()
+    small, masked = data.lists()[split][:2]
+    small.pos /= 1e3
+    masked.mask = torch.zeros(len(masked.pos), dtype=torch.bool)
+    data = replace(data, task="label", stress={}, **{split: [small, masked]})
+    model = model_for("linear", data, features="only_if_large")
+    if split == "val":
+        with pytest.raises(cotan.CotanError, match="val: 1 of 2 refused"):
+            fit(model, data, **QUICK)
+    else:
+        assert "test_accuracy" not in fit(model, data, **QUICK).metrics
+        with pytest.raises(cotan.CotanError, match="1 of 2 refused"):
+            evaluate(model, data)
+
+
+@pytest.mark.parametrize("wrong", [{"model": "linaer"}, {"augment": "random_rotaton"}, {"device": "gpu"}])
+def test_what_is_wrong_is_met_before_the_dataset_is_made(wrong, monkeypatch):
+    monkeypatch.setattr("cotan.training.loop.load_dataset", None)
+    with pytest.raises(cotan.CotanError, match=r"Did you mean|expected auto"):
+        fit(dataset="poses", **{"model": "linear", **QUICK, **wrong})
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_refused_late_leaves_no_folder(there, tmp_path):
+    data = clouds()
+    for shape in data.train:
+        shape.pos /= 1e3
+    if there:
+        (tmp_path / "run").mkdir()
+    with pytest.raises(cotan.CotanError, match="train: 12 of 12 refused"):
+        fit(cotan.create_model("linear", 3, 2, features="only_if_large"), data, out=tmp_path / "run", **QUICK)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "run"] * there
+
+
+def test_a_file_that_is_no_text_is_no_recipe(tmp_path):
+    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe\x00")
+    for reader, what in ((Recipe.of, "recipe"), (cotan.Suite.read, "suite")):
+        with pytest.raises(cotan.CotanError, match=f"{what} .*recipe.toml is not TOML"):
+            reader(tmp_path / "recipe.toml")

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import cast, collate, digest, map_tensors, move, uncollate
+from cotan.values import cast, collate, digest, is_live, map_tensors, move, uncollate
 
 
 class Pair(NamedTuple):
@@ -148,3 +149,32 @@ def test_the_tensors_of_a_data_have_one_order():
         map_tensors(lambda t, found=found: found.append(int(t)) or t, shape)
         seen.append(found)
     assert seen[0] == seen[1]
+
+
+def test_what_does_not_fit_under_each_other_is_named():
+    with pytest.raises(cotan.CotanError, match=r"node 'x' has another shape on each .*: \[\(3,\), \(4,\)\]"):
+        collate([torch.zeros(5, 3), torch.zeros(5, 4)], per="vertex", name="x")
+    with pytest.raises(cotan.CotanError, match=r"node 'face' .*: \[\(3,\), \(4,\)\]"):
+        collate(
+            [torch.zeros(3, 9).long(), torch.zeros(4, 9).long()],
+            per="face",
+            index="vertex",
+            vertices=[9, 9],
+            name="face",
+        )
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_digests_of_sparse_tensors_and_of_texts():
+    eye = torch.eye(3)
+    for sparse in (torch.Tensor.to_sparse_csr, torch.Tensor.to_sparse_coo):
+        assert digest(sparse(eye)) == digest(sparse(eye.clone())) != digest(sparse(2 * eye))
+    assert digest(np.array(["a", "b"])) == digest(["a", "b"]) != digest(np.array(["a", "c"]))
+
+
+def test_what_derivatives_are_taken_of():
+    x = torch.ones(2, requires_grad=True)
+    assert is_live(x)
+    assert is_live(Data(pos=x))
+    assert not is_live(Data(pos=x.detach(), num_nodes=2))
+    assert not is_live("text")

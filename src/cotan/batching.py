@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .augment import check_augment
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, groups, quietly
 from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
@@ -83,6 +82,11 @@ class Prepared:
         return replace(
             self, samples=samples, targets=targets, masks=masks, indices=indices, device=torch.device(device)
         )
+
+    @property
+    def answered(self) -> int:
+        """How many targets of the samples count."""
+        return sum(map(len, self.targets) if self.masks is None else (int(mask.sum()) for mask in self.masks))
 
     def refusals(self) -> str:
         """What was refused, in a line."""
@@ -239,7 +243,6 @@ class Augmented:
         self.dtype = _place(model)[0]
         self.packing = Packing()
         self.evaluations = [Evaluation(shape, keep=self.packing) for shape in shapes]
-        check_augment(augment)
         self.plan(0)  # what it refuses is met before the first epoch
 
     def plan(self, seed: int) -> Plan:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .errors import CotanError, MeshWarning, unknown
+
 app = typer.Typer(
     name="cotan",
     help="Geometric deep learning on one shared computational graph.\n\nStart with: cotan list",
@@ -56,8 +58,6 @@ def main() -> None:
         print(f"error: {where}", file=sys.stderr)
         sys.exit(2)
     except Exception as reason:
-        from .errors import CotanError
-
         if os.environ.get("COTAN_DEBUG"):
             raise
         if isinstance(reason, CotanError):
@@ -79,7 +79,6 @@ def list_names(
 ) -> None:
     """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
-    from .errors import unknown
     from .suite import shipped
 
     found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
@@ -125,9 +124,10 @@ def _line(kind: str, name: str) -> str:
     """What a name is, in a line."""
     from . import registry
 
-    if kind == "model" and not registry.has("model", name):
-        return "a stack of the layer"
-    return (registry.lookup(kind, name).target.__doc__ or "").strip().split("\n")[0]
+    definition = registry.model_or_layer(name) if kind == "model" else registry.lookup(kind, name)
+    return (
+        (definition.target.__doc__ or "").strip().split("\n")[0] if definition.kind == kind else "a stack of the layer"
+    )
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
@@ -145,7 +145,6 @@ def show(
     option: Options = None,
 ) -> None:
     """Draw the plan of models: what each needs, what they share, what it costs. Or the filters that a run has learned."""
-    from .errors import CotanError
     from .files import read
 
     shape = read(data) if data else None
@@ -173,7 +172,6 @@ def _first_shape(run: Any) -> Any:
     """The first training shape of the dataset that a run was trained on."""
     from . import registry
     from .datasets import load_dataset
-    from .errors import CotanError
 
     name = run.dataset.get("name")
     if not registry.has("dataset", str(name)):
@@ -202,8 +200,6 @@ def compute(
 
     data = read(file)
     if node in data:
-        from .errors import CotanError
-
         raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
     value = evaluate(data, node, dtype=torch.float64 if double else torch.float32, **_options(option))
     count = counts().get(node)
@@ -240,7 +236,6 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
     """The shape in the colours of a value per vertex: a mesh; or a picture, of up to nine columns."""
     import torch
 
-    from .errors import CotanError
     from .files import WRITES, write
     from .inspect import draw
 
@@ -271,8 +266,6 @@ def _write_numbers(value: Any, path: Path) -> None:
         arrays = value._asdict()
     else:
         arrays = {"value": value}
-    from .errors import CotanError
-
     for name, part in list(arrays.items()):
         if isinstance(part, Sparse):
             del arrays[name]
@@ -325,31 +318,15 @@ def fit(
     ] = None,
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
+    given = {name: value for name, value in locals().items() if value not in (None, [])}
+    from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
     from .training.progress import Progress
 
-    given = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "schedule": schedule,
-        "step_size": step_size,
-        "gamma": gamma,
-        "seed": seed,
-        "val_share": val_share,
-        "precision": precision,
-        "device": device,
-        "label_smoothing": label_smoothing,
-        "class_balance": class_balance,
-        "augment": tuple(augment) if augment else None,
-        "patience": patience,
-    }
-    chosen = Recipe.of(recipe, **{name: value for name, value in given.items() if value is not None})
+    chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
+    registry.model_or_layer(model)  # a typo is met before the dataset is made
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
@@ -415,8 +392,6 @@ def predict(
     trained = Run.load(run)
     if out is not None and len(files) > 1:
         if len({file.stem for file in files}) < len(files):
-            from .errors import CotanError
-
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
@@ -456,7 +431,6 @@ def inspect(
     """Report what is right and wrong with a mesh; draw it, or points, and its first eigenfunctions."""
     import torch
 
-    from .errors import MeshWarning
     from .evaluation import compute as evaluate
     from .files import read
     from .inspect import contact_sheet, picture, report, text
@@ -488,12 +462,8 @@ def cache(
 
     kept = store()
     if not prune and (node or keep):
-        from .errors import CotanError
-
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
     if node and node not in kept.summary():
-        from .errors import unknown
-
         raise unknown("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
@@ -563,8 +533,6 @@ def doctor() -> None:
 def _options(pairs: list[str] | None) -> dict[str, Any]:
     """`k=64` and `kind=robust` as Python values: numbers, true and false, lists in brackets, else text."""
     import json
-
-    from .errors import CotanError
 
     out: dict[str, Any] = {}
     for pair in pairs or []:

@@ -200,7 +200,10 @@ def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
                 known[id(value)] = value, digest(value)  # held, so that no other tensor gets its id
             parts[name] = known[id(value)][1]
         elif not isinstance(value, str):
-            parts[name] = digest(value)
+            try:
+                parts[name] = digest(value)
+            except CotanError as reason:
+                raise CotanError(f"a shape's {name!r} is {reason}") from None
     return digest(parts)
 
 

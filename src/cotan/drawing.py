@@ -9,24 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import CotanError
-
-GREY = torch.tensor([0.80, 0.83, 0.88])
-# Told apart by the colour-blind as well, on white and on black (Okabe and Ito 2008, and four more).
-PALETTE = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#d55e00",
-    "#8c6bb1",
-    "#b3a125",
-    "#7f7f7f",
-    "#a65628",
-    "#1b4f3a",
-    "#f0a3c0",
-)
+from .colors import PALETTE, vertex_colors
 
 
 def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]], *, height: int = 220) -> str:
@@ -134,53 +117,3 @@ def _tiles(shape: Any, turn: float, tilt: float) -> tuple[Tensor, Tensor]:
     shade = (vertex_colors(shape)[shape.face.cpu().T].mean(1) * light[:, None]).clamp(0, 1)
     order = corners[:, :, 2].mean(1).argsort()
     return corners[order], shade[order]
-
-
-def vertex_colors(shape: Any) -> Tensor:
-    """(V, 3) in [0, 1]: `color`, else of `part`, else of labels y, also of edges or faces, else one for the class."""
-    own: Tensor | None = shape.get("color")
-    if own is not None:
-        return own.cpu().double()
-    label, y, index = (shape.get(name) for name in ("part", "y", "y_index"))
-    if label is None and index is not None:  # where elements meet, the largest label
-        at, labels = index.cpu().flatten(), y.cpu().expand(index.shape).flatten()
-        label = torch.zeros(len(shape.pos), dtype=y.dtype).scatter_reduce(0, at, labels, "amax")
-    elif label is None:
-        classes = y is not None and not y.is_floating_point()
-        of_vertices = classes and y.numel() == len(shape.pos)
-        label = y if of_vertices else torch.full((len(shape.pos),), int(y) if classes and y.numel() == 1 else 0)
-    return label_colors(label)
-
-
-def label_colors(label: Tensor) -> Tensor:
-    """Labels (V,) as colours (V, 3) in [0, 1], for `cotan.write(data, path, colors=...)`."""
-    palette = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE], dtype=torch.float64)
-    return palette[label.cpu() % len(palette)]
-
-
-def colors_of(given: Any, count: int) -> Tensor:
-    """(V, 3) in [0, 1]: of colours as they are; of a function (V,) by `diverging`; of labels (V,), whole numbers."""
-    values: Tensor = torch.as_tensor(given).detach().cpu()
-    if values.shape == (count, 3) and values.is_floating_point():
-        return values.clamp(0, 1)
-    if values.shape != (count,):
-        raise CotanError(
-            f"colours are {tuple(values.shape)} of {values.dtype}, expected ({count}, 3) from 0 to 1, or a function or "
-            f"labels ({count},)"
-        )
-    return diverging(values) if values.is_floating_point() else label_colors(values.long())
-
-
-def diverging(values: Tensor) -> Tensor:
-    """Blue below zero, white at it, red above; grey where not finite. (V,) -> (V, 3)
-
-    The colour is full from where 98% of the values are nearer to zero, so that a spike leaves the rest its colours.
-    """
-    there = values.isfinite()
-    size = values[there].abs().double()
-    full = size.quantile(0.98) if size.numel() else size.new_tensor(0.0)
-    full = (full if full > 0 else size.amax() if size.numel() else full).clamp(min=torch.finfo(torch.float64).tiny)
-    t = (values.double() / full).clamp(-1, 1).float()[:, None]
-    red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
-    shades = white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)
-    return torch.where(there[:, None], shades, GREY)

@@ -35,7 +35,7 @@ def as_latex(table: Table) -> str:
         header, rows = table.summary(dataset)
         shown = 1 + len(table.axes(dataset))
         head, *body = (" & ".join(text.translate(LATEX) for text in line[:shown]) + r" \\" for line in (header, *rows))
-        about = ", ".join([f"% {table.metric()} on {dataset}", *table.averaged(dataset)])
+        about = ", ".join([f"% {table.metric(dataset)} on {dataset}", *table.averaged(dataset)])
         begin = rf"\begin{{tabular}}{{l{'r' * (shown - 1)}}}"
         parts += [about, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(parts)

@@ -177,7 +177,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     """
     import trimesh
 
-    from .drawing import colors_of
+    from .colors import colors_of
 
     path = Path(path)
     if path.suffix.lower() not in WRITES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from . import whole
-from .drawing import GREY, colors_of, diverging
+from .colors import GREY, colors_of, diverging
 from .errors import CotanError
 from .evaluation import compute
 from .nodes import node
+from .sparse import Sparse
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn
@@ -30,16 +31,12 @@ def report(data: Any) -> dict[str, Any]:
         return found
     out = {"vertices": int(data.num_nodes)}
     if data.get("edge_index") is not None:
-        from scipy.sparse.csgraph import connected_components
-
-        from .sparse import Sparse
-
         row, col = data.edge_index
         matrix = Sparse.from_coo(row, col, torch.ones(len(row)), (out["vertices"], out["vertices"]))
         degree = torch.bincount(row, minlength=out["vertices"])
         out |= {
             "edges": len(row),
-            "components": int(connected_components(matrix.to_scipy())[0]),
+            "components": _components(matrix),
             "isolated_vertices": int((degree == 0).sum()),
             "self_loops": int((row == col).sum()),
             "largest_degree": int(degree.max()) if len(degree) else 0,
@@ -63,7 +60,7 @@ def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480,
     """
     spectrum = compute(data, "spectrum", k=functions + 1, dtype=torch.float64)
     first = 1
-    if spectrum.values[1:2].eq(0).all() and (parts := _parts(data)) <= PARTS:
+    if spectrum.values[1:2].eq(0).all() and (parts := _components(compute(data, "laplacian"))) <= PARTS:
         first = min(parts, data.num_nodes - 1)
         spectrum = compute(data, "spectrum", k=first + functions, dtype=torch.float64)
     plain = {"mesh" if data.get("face") is not None else "points": GREY.expand(data.num_nodes, 3)}
@@ -89,7 +86,6 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str =
 
 
 def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str) -> None:
-    import matplotlib.figure
     from torch_geometric.data import Data
 
     shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
@@ -98,15 +94,8 @@ def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, 
     eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
     seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
-    columns = min(3, len(colors))
-    rows = -(-len(colors) // columns)
-    figure = matplotlib.figure.Figure(figsize=(3.2 * columns, 3.4 * rows), dpi=100, layout="constrained")
-    for i, title in enumerate(colors):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(_paint(seen[0], seen[1], seen[2 + 3 * i : 5 + 3 * i].permute(1, 2, 0)).numpy())
-        axes.set_title(title, fontsize=10)
-        axes.set_axis_off()
-    _save(figure, path)
+    painted = [_paint(seen[0], seen[1], color.permute(1, 2, 0)) for color in seen[2:].split(3)]
+    _save(path, painted, list(colors), min(3, len(colors)), 3.2, 3.4)
 
 
 def _close(seen: Tensor) -> Tensor:
@@ -119,11 +108,11 @@ def _close(seen: Tensor) -> Tensor:
     return seen[:, top : top + side, left : left + side]
 
 
-def _parts(data: Any) -> int:
-    """How many parts a shape has; a vertex without faces is one."""
+def _components(matrix: Sparse) -> int:
+    """How many parts a shape has, from its laplacian; a vertex without faces is one."""
     from scipy.sparse.csgraph import connected_components
 
-    return int(connected_components(compute(data, "laplacian").to_scipy(), directed=False)[0])
+    return int(connected_components(matrix.to_scipy(), directed=False)[0])
 
 
 def _beads(pos: Tensor) -> tuple[Any, Tensor]:
@@ -141,24 +130,28 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
 
 def contact_sheet(data: Any, path: str | Path, *, size: int = 192, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
+    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2, up=up))
+    _save(
+        path, [_paint(seen[0], seen[1], seen[0, ..., None] * GREY) for seen in pictures], [""] * len(pictures), 4, 2, 2
+    )
+
+
+def _save(
+    path: str | Path, pictures: Sequence[Tensor], titles: Sequence[str], columns: int, width: float, height: float
+) -> None:
+    """Pictures (H, W, 3) in rows, each with its title."""
     import matplotlib.figure
 
-    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2, up=up))
-    columns = 4
-    figure = matplotlib.figure.Figure(
-        figsize=(2 * columns, 2 * -(-len(pictures) // columns)), dpi=100, layout="constrained"
-    )
-    for i, pixels in enumerate(pictures):
-        axes = figure.add_subplot(-(-len(pictures) // columns), columns, i + 1)
-        axes.imshow(_paint(pixels[0], pixels[1], pixels[0, ..., None] * GREY).numpy())
-        axes.set_axis_off()
-    _save(figure, path)
-
-
-def _save(figure: Any, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".png":
         raise CotanError(f"{path}: expected a file ending in .png")
+    rows = -(-len(pictures) // columns)
+    figure = matplotlib.figure.Figure(figsize=(width * columns, height * rows), dpi=100, layout="constrained")
+    for i, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, i)
+        axes.imshow(picture.numpy())
+        axes.set_title(title, fontsize=10)
+        axes.set_axis_off()
     content = BytesIO()
     figure.savefig(content, format="png")
     whole.write(path, content.getvalue())

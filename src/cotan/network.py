@@ -50,17 +50,9 @@ def needs(module: nn.Module) -> dict[str, Node]:
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
     with None, for none: an optional parameter then keeps its default.
     """
-    given = dict(module.__dict__.get("needs", {}))
-    definition = registry.definition_of(module)
-    if definition is not None:
-        names, optional = definition.inputs, definition.optional
-    else:
-        where = type(module).__qualname__
-        names, optional, _, _ = registry._signature(type(module).forward, where, skip_self=True)
-        if "data" in names and not registry.has("operator", "data"):
-            raise CotanError(
-                f"{where}.forward takes 'data'; expected what it uses of it by name: forward(self, x, edge_index, batch)"
-            )
+    module = getattr(module, "_orig_mod", module)  # what was compiled
+    given = dict(getattr(module, "needs", {}))
+    names, optional = _parameters(module)
     out = {}
     for name in names:
         request = given.pop(name, name)
@@ -87,6 +79,21 @@ def needs(module: nn.Module) -> dict[str, Node]:
     return out
 
 
+def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those of `forward`, and which of them are optional."""
+    definition = registry.definition_of(module)
+    if definition is not None:
+        return definition.inputs, definition.optional
+    cls: Any = type(getattr(module, "_orig_mod", module))
+    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True)
+    if "data" in names and not registry.has("operator", "data"):
+        raise CotanError(
+            f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
+            "forward(self, x, edge_index, batch)"
+        )
+    return names, optional
+
+
 def _takes_more(module: nn.Module) -> bool:
     parameters = inspect.signature(type(module).forward).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -97,10 +104,8 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
 
     >>> layer = cotan.on_domain(cotan.create_layer("chebyshev", 32, 64), cotan.node("coarsen", level=2))
     """
-    definition = registry.definition_of(module)
-    own = definition.inputs if definition else inspect.signature(type(module).forward).parameters
-    wanted = {name: request for name, request in needs(module).items() if name in own}
-    left = {name: None for name, request in module.__dict__.get("needs", {}).items() if request is None}
+    wanted = {name: request for name, request in needs(module).items() if name in _parameters(module)[0]}
+    left = {name: None for name, request in getattr(module, "needs", {}).items() if request is None}
     module.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left  # type: ignore[assignment]
     for child in _members(module):
         on_domain(child, domain)
@@ -150,8 +155,8 @@ def create_model(
 
     >>> cotan.create_model("spectral", in_dim=3, out_dim=8, task="label", width=32, k=64)
     """
-    registry.lookup("task", task)
-    if not registry.has("model", name) and registry.has("layer", name):
+    target = registry.lookup("task", task).target
+    if registry.model_or_layer(name).kind == "layer":
         name, options = "stack", {"layer": name, **options}
     definition = registry.lookup("model", name)
     if definition.tasks is not None and task not in definition.tasks:
@@ -166,7 +171,7 @@ def create_model(
         "features": model.features,
         "options": options,
     }
-    if registry.lookup("task", task).target.scaled:
+    if target.scaled:
         model.register_buffer("target_mean", torch.zeros(out_dim))
         model.register_buffer("target_deviation", torch.ones(out_dim))
         model.register_forward_hook(_in_units)
@@ -211,8 +216,7 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
 
 
 def takes_signal(model: nn.Module) -> bool:
-    definition = registry.definition_of(model)
-    return "x" in (definition.inputs if definition else inspect.signature(type(model).forward).parameters)
+    return "x" in _parameters(model)[0]
 
 
 def signal_of(model: nn.Module) -> str:
@@ -359,10 +363,7 @@ def listed(data: Any) -> list[Any] | None:
 
 def _shapes(data: Any) -> list[Any]:
     shapes = listed(data)
-    shapes = [data] if shapes is None else shapes
-    if not shapes:
-        raise CotanError("no shape given: expected a Data or a list of them")
-    return shapes
+    return [data] if shapes is None else shapes
 
 
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
@@ -370,6 +371,8 @@ def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     for shape in shapes:
         if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
             raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
+    if not shapes:
+        raise CotanError("no shape given: expected a Data or a list of them")
     have = [sources_of(shape) for shape in shapes]
     for source in FEATURES:
         count = sum(source in names for names in have)

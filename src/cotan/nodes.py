@@ -121,6 +121,8 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
     """
     if per not in PER:
         raise CotanError(f"source {name!r}: per={per!r}, expected one of {', '.join(PER)}")
+    if index not in (None, "vertex"):
+        raise CotanError(f"source {name!r}: index={index!r}, expected 'vertex'")
     declared = Source(name, per, index)
     if SOURCES.get(name, declared) != declared:
         raise CotanError(f"source {name!r} is declared already: {SOURCES[name]}")

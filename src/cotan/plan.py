@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from . import registry
 from .errors import CotanError, unknown
@@ -34,17 +34,11 @@ class Step:
 
     @property
     def per(self) -> str | None:
-        if self.definition is not None:
-            per: str | None = self.definition.per
-            return per
-        return SOURCES[self.name].per if self.name in SOURCES else None
+        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "per", None))
 
     @property
     def index(self) -> str | None:
-        if self.definition is not None:
-            index: str | None = self.definition.index
-            return index
-        return SOURCES[self.name].index if self.name in SOURCES else None
+        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "index", None))
 
     @property
     def parents(self) -> list[Step]:
@@ -91,6 +85,11 @@ class _Domain:
     step: Step | None = None
     outer: _Domain | None = None
     moves: str | None = None  # of an augmentation
+
+    @property
+    def owner(self) -> Step | None:
+        """The domain that the vertices belong to: an augmentation moves those of another."""
+        return self.outer.owner if self.moves and self.outer else self.step
 
 
 @dataclass
@@ -296,9 +295,8 @@ class _Resolver:
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])
-        owner = domain.step if not domain.moves else (domain.step.vertices_of if domain.step else None)
         transient = domain.step is not None and domain.step.transient
-        step = Step(name, None, {}, {}, domain.step, identity, owner, transient)
+        step = Step(name, None, {}, {}, domain.step, identity, domain.owner, transient)
         return self.steps.setdefault(identity, step)
 
 
@@ -319,9 +317,7 @@ def _step(
         ]
     )
     transient = bool(definition.augments) or any(step.transient for step in inputs.values())
-    while domain.moves and domain.outer:
-        domain = domain.outer
-    return Step(definition.name, definition, options, inputs, None, identity, domain.step, transient)
+    return Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
 
 
 def _all_inputs() -> set[str]:

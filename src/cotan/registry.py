@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from types import CodeType
@@ -64,8 +66,9 @@ class _State:
     by_class: dict[type, Definition] = field(default_factory=dict)  # of layers and models
     failures: dict[str, str] = field(default_factory=dict)  # entry point -> reason
     plugins: dict[str, str] = field(default_factory=dict)  # entry point -> distribution
+    loading: bool = False
     loaded: bool = False
-    revision: int = 0  # raised by each registration, so that resolved plans know when they are stale
+    lock: Any = field(default_factory=threading.RLock)
 
 
 _state = _State()
@@ -143,9 +146,7 @@ def operator(
             raise CotanError(f"{where}: per={per!r}, expected one of {', '.join(PER)}")
         if index not in (None, "vertex"):
             raise CotanError(f"{where}: index={index!r}, expected 'vertex'")
-        for motion in invariant_to:
-            if motion not in MOTIONS:
-                raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
+        _check_motions(invariant_to, where)
         if not own.isidentifier():
             raise CotanError(
                 f"{where}: an operator's name is a Python identifier, since it is used as a parameter name"
@@ -231,11 +232,15 @@ def task(name: str) -> Callable[[T], T]:
     loss takes `deviation`.
     """
 
+    _check_name("task", name)
+
     def register(cls: T) -> T:
         origin = _origin(cls)
         for attribute in ("per", "loss", "metrics"):
             if not hasattr(cls, attribute):
                 raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
+        if cls.per not in ("shape", "vertex"):  # type: ignore[attr-defined]
+            raise CotanError(f"task {name!r} ({origin}): per={cls.per!r}, expected 'shape' or 'vertex'")  # type: ignore[attr-defined]
         for attribute in ("categorical", "scaled"):
             setattr(cls, attribute, getattr(cls, attribute, False))
         _add(Definition("task", name, cls, origin, (), (), {}, False, {}, {}))
@@ -252,6 +257,7 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
         where = f"{kind} {name!r} ({origin})"
         if declared["signal"] not in SIGNALS:
             raise CotanError(f"{where}: signal={declared['signal']!r}, expected one of {', '.join(SIGNALS)}")
+        _check_motions(declared.get("invariant_to", ()), where)
         if not callable(getattr(cls, "forward", None)):
             raise CotanError(f"{where} has no forward method")
         dims, _, options, loose = _signature(cls.__init__, where, skip_self=True)  # type: ignore[misc]
@@ -308,18 +314,28 @@ def _check_name(kind: str, name: Any) -> None:
         raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
 
 
+def _check_motions(motions: Sequence[str], where: str) -> None:
+    for motion in motions:
+        if motion not in MOTIONS:
+            raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
+
+
 def _code(function: Callable[..., Any]) -> str:
-    """A digest of a function's code; comments do not count."""
+    """A digest of a function's code, and of the numbers and texts that it encloses; comments do not count."""
 
     def said(part: Any) -> Any:
         if isinstance(part, CodeType):
-            return [part.co_code.hex(), part.co_names, *map(said, part.co_consts)]
+            return [part.co_code.hex(), part.co_names, part.co_varnames, part.co_freevars, *map(said, part.co_consts)]
         if isinstance(part, frozenset):  # its order is another one in each process
             return sorted(map(repr, part))
         return repr(part)
 
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return hashlib.sha256(repr(said(code)).encode()).hexdigest()[:16]
+    plain = inspect.unwrap(function)
+    parts = [said(getattr(plain, "__code__", None))]
+    for cell in getattr(plain, "__closure__", None) or ():
+        with suppress(ValueError):  # of a name that is bound later
+            parts += [repr(cell.cell_contents)] if isinstance(cell.cell_contents, bool | int | float | str) else []
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:
@@ -351,7 +367,6 @@ def _add(new: Definition) -> None:
         found.append(new)
     if new.kind in ("layer", "model"):
         _state.by_class[new.target] = new
-    _state.revision += 1
 
 
 # --- lookup -----------------------------------------------------------------------------------------------------------
@@ -361,7 +376,14 @@ def load() -> None:
     """Import every plugin once. `COTAN_PLUGINS=off` leaves them out (for debugging a plugin that hangs)."""
     if _state.loaded:
         return
-    _state.loaded = True
+    with _state.lock:  # another thread waits until all is there
+        if not _state.loading:  # by what is being imported itself
+            _state.loading = True
+            _load()
+            _state.loaded = True
+
+
+def _load() -> None:
     from . import builtin  # noqa: F401  (the core's own operators and tasks)
 
     if os.environ.get("COTAN_PLUGINS") == "off":
@@ -393,6 +415,11 @@ def lookup(kind: str, name: str) -> Definition:
     return variants(kind, name)[0]
 
 
+def model_or_layer(name: str) -> Definition:
+    """The definition behind a model's name: a layer's, where the model is the stack of it."""
+    return lookup("model" if has("model", name) or not has("layer", name) else "layer", name)
+
+
 def variants(kind: str, name: str) -> list[Definition]:
     """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
     _check_kind(kind)
@@ -410,8 +437,14 @@ def has(kind: str, name: str) -> bool:
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition by which an object's class, or that of what it was compiled from, is registered, if it is."""
-    return _state.by_class.get(type(getattr(module, "_orig_mod", module)))
+    """The definition of an object's class, or of one that it has its `forward` from; of what was compiled, if it was."""
+    cls: Any = type(getattr(module, "_orig_mod", module))
+    known = (
+        _state.by_class.get(base)
+        for base in cls.__mro__
+        if getattr(base, "forward", None) is getattr(cls, "forward", 0)
+    )
+    return next(filter(None, known), None)
 
 
 def failures() -> dict[str, str]:
@@ -424,10 +457,6 @@ def plugins() -> dict[str, str]:
     """Entry points of `cotan.plugins`, each with the distribution that brings it."""
     load()
     return dict(_state.plugins)
-
-
-def revision() -> int:
-    return _state.revision
 
 
 def all_definitions() -> list[Definition]:

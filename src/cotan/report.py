@@ -85,17 +85,18 @@ def write_report(table: Table, folder: Path | str | None = None, *, sections: Se
 
 def _protocol(table: Table) -> str:
     seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
+    metrics = ", ".join(dict.fromkeys(table.metric(row["dataset"]) for row in table.rows))
     return (
         "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
         "epoch was chosen on val; test and the stress variants were looked at once. "
-        f"Seeds: {seeds}. Numbers are {table.metric()}"
+        f"Seeds: {seeds}. Numbers are {metrics}"
         + (", mean ± standard deviation over seeds and folds." if any(map(table.averaged, table.datasets)) else ".")
     )
 
 
 def _results(table: Table, dataset: str) -> list[str]:
     header, rows = table.summary(dataset)
-    axes, metric = table.axes(dataset), table.metric()
+    axes, metric = table.axes(dataset), table.metric(dataset)
     labels = [row[0] for row in rows]
     cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in labels}
     numbers = {m: [cell[0] if cell else 0.0 for cell in some] for m, some in cells.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from . import registry
 from .dense import Linear
@@ -125,13 +126,12 @@ class Readout(Network):
         self, in_dim: int, out_dim: int, *, task: str = "classify", kind: str = "mean", signal: str = "vertex"
     ):
         super().__init__()
-        if kind not in READOUTS:
-            raise unknown("readout", kind, READOUTS)
+        _check_readout(kind)
         if kind == "attention" and signal != "vertex":
             raise CotanError(f"readout 'attention' is over vertices; of an image or volume: {', '.join(READOUTS[:3])}")
         per = registry.lookup("task", task).target.per
         self.per, self.kind, self.signal = per, kind, signal
-        self.score = Linear(in_dim, 1) if kind == "attention" and per == "shape" and signal == "vertex" else None
+        self.score = Linear(in_dim, 1) if kind == "attention" and per == "shape" else None
         self.linear: nn.Module = Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
@@ -145,7 +145,8 @@ class Readout(Network):
 
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
-    """(V, C) to (shapes, C): each shape's mean, sum, max, or mean weighted by the softmax of a score (V, 1)."""
+    """(V, C) to (shapes, C): each shape's mean, sum, max, or ("attention") mean weighted by the softmax of a score (V, 1)."""
+    _check_readout(kind)
     if x.dtype in (torch.bfloat16, torch.float16):  # sums over vertices need more digits: in bfloat16, 256 + 1 is 256
         return pool(x.float(), batch, shapes, kind, None if score is None else score.float()).to(x.dtype)
     score = None if score is None else score.to(x.dtype)
@@ -154,7 +155,8 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
     if kind == "max":
         return empty.scatter_reduce(0, index, x, "amax", include_self=False)
     if kind == "attention":
-        assert score is not None
+        if score is None:
+            raise CotanError("pool: 'attention' wants a score (V, 1) of each vertex")
         top = score.new_zeros(shapes, 1).scatter_reduce(0, batch[:, None], score.detach(), "amax", include_self=False)
         weight = (score - top[batch]).exp()
         total = weight.new_zeros(shapes, 1).index_add(0, batch, weight)
@@ -166,8 +168,14 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
     return total / count[:, None].clamp(min=1)
 
 
+def _check_readout(kind: str) -> None:
+    if kind not in READOUTS:
+        raise unknown("readout", kind, READOUTS)
+
+
 _CONV = {"sequence": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}
-_DIMS = {"sequence": 1, "image": 2, "volume": 3}
+_BATCH = {"vertex": nn.BatchNorm1d, "sequence": nn.BatchNorm1d, "image": nn.BatchNorm2d, "volume": nn.BatchNorm3d}
+_POOL = {"sequence": functional.max_pool1d, "image": functional.max_pool2d, "volume": functional.max_pool3d}
 
 
 def _pointwise(signal: str, in_dim: int, out_dim: int) -> nn.Module:
@@ -177,16 +185,10 @@ def _pointwise(signal: str, in_dim: int, out_dim: int) -> nn.Module:
 def _norm(kind: str, signal: str, width: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
-    if signal == "vertex":
-        return nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width)
-    if kind == "layer":
-        return nn.GroupNorm(1, width)
-    return {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[_DIMS[signal]](width)
+    if kind == "batch":
+        return _BATCH[signal](width)
+    return nn.LayerNorm(width) if signal == "vertex" else nn.GroupNorm(1, width)
 
 
 def _halve(x: Tensor, signal: str) -> Tensor:
-    if min(x.shape[2:]) < 2:
-        return x
-    pooling = {1: torch.nn.functional.max_pool1d, 2: torch.nn.functional.max_pool2d, 3: torch.nn.functional.max_pool3d}
-    out: Tensor = pooling[_DIMS[signal]](x, 2)
-    return out
+    return x if min(x.shape[2:]) < 2 else _POOL[signal](x, 2)

@@ -143,11 +143,11 @@ class Store:
         known = self._known.get(node, Packs())
         try:
             stamp = folder.stat().st_mtime_ns
+            if known.stamp != stamp:
+                with self._lock:
+                    known = self._known[node] = Packs.of(folder, stamp, known)
         except OSError:
             return Packs()
-        if known.stamp != stamp:
-            with self._lock:
-                known = self._known[node] = Packs.of(folder, stamp, known)
         return known
 
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from . import registry
 from .errors import CotanError, unknown
 from .training import Recipe
+from .training.recipe import read_toml
 from .values import digest
 
 SHIPPED = Path(__file__).with_name("suites")
@@ -78,13 +78,7 @@ class Suite:
             if file.name not in (known := shipped()) or file.name != str(path):
                 raise unknown("suite", str(path), known)
             file = SHIPPED / f"{path}.toml"
-        try:
-            content = tomllib.loads(file.read_text())
-        except OSError as reason:
-            raise CotanError(f"suite {file} cannot be read: {reason}") from reason
-        except tomllib.TOMLDecodeError as reason:
-            raise CotanError(f"suite {file} is not TOML: {reason}") from reason
-        return cls.of({"name": file.stem, **content}, str(file))
+        return cls.of({"name": file.stem, **read_toml(file, "suite")}, str(file))
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str = "suite") -> Suite:
@@ -119,13 +113,14 @@ class Suite:
         if not different or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
             raise CotanError(f"{where}: seeds={list(self.seeds)}, expected different whole numbers, zero or more")
         for entry in self.models:
-            if not registry.has("layer", entry.name) or registry.has("model", entry.name):
-                registry.lookup("model", entry.name)
+            registry.model_or_layer(entry.name)
             for label in entry.datasets:
                 if label not in (known := list(dict.fromkeys(dataset.whole for dataset in self.datasets))):
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
+            if "seed" in entry.recipe or self.recipe.seed:
+                raise CotanError(f"{where}: the recipe has a seed of its own, where a suite has seeds = [0, 1, 2]")
             Recipe.of(self.recipe, **entry.recipe)
         for entry in self.datasets:
             registry.check_options(registry.lookup("dataset", entry.name), entry.options)

@@ -46,15 +46,16 @@ class Table:
             text for text, count in ((f"{folds} folds", folds), (f"{few}{max(seeds)} seeds", max(seeds))) if count > 1
         ]
 
-    def metric(self) -> str:
-        """The metric that the table is about: accuracy, or an error where there are no classes."""
-        found = [key.partition("_")[2] for row in self.rows for key in row if key.startswith(("val_", "test_"))]
+    def metric(self, dataset: str | None = None) -> str:
+        """What a dataset (or all) is measured by: accuracy, or an error where there are no classes."""
+        rows = [row for row in self.rows if dataset in (None, row["dataset"])]
+        found = [key.partition("_")[2] for row in rows for key in row if key.startswith(("val_", "test_"))]
         return "accuracy" if "accuracy" in found or not found else next(name for name in found if name != "loss")
 
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
         rows = [row for row in self.rows if row["dataset"] == dataset]
-        ending = f"_{self.metric()}"
+        ending = f"_{self.metric(dataset)}"
         names = dict.fromkeys(key.removesuffix(ending) for row in rows for key in row if key.endswith(ending))
         return [n for n in names if n != "val" or len(names) == 1]
 
@@ -67,11 +68,11 @@ class Table:
 
     def summary(self, dataset: str) -> tuple[list[str], list[list[str]]]:
         """Header and rows, as text: the model, the metric on each axis, parameters and seconds."""
-        axes = self.axes(dataset)
+        axes, metric = self.axes(dataset), self.metric(dataset)
         header = ["model", *(axis.removeprefix("stress_") for axis in axes), "parameters", "s/epoch", "prepare s"]
         out = []
         for model in dict.fromkeys(row["model"] for row in self.rows if row["dataset"] == dataset):
-            cells = [_text(self.cell(dataset, model, f"{axis}_{self.metric()}"), self.form()) for axis in axes]
+            cells = [_text(self.cell(dataset, model, f"{axis}_{metric}"), _form(metric)) for axis in axes]
             cells.append(_text(self.cell(dataset, model, "parameters"), "{:,.0f}", spread=False))
             cells.append(_text(self.cell(dataset, model, "epoch_seconds"), "{:.3g}", spread=False))
             cells.append(_text(self.cell(dataset, model, "prepare_seconds"), "{:.3g}", spread=False))
@@ -87,13 +88,9 @@ class Table:
                 if refused is not None:
                     rest = self.cell(dataset, model, f"{axis}_accuracy_answered")
                     where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {refused[0]:g} shapes refused"
-                    counted = f"counted as wrong; {self.metric()} on the others {_text(rest, self.form())}"
+                    counted = f"counted as wrong; accuracy on the others {_text(rest, _form('accuracy'))}"
                     out.append(f"{where}, {counted if rest else 'left out'}")
         return out
-
-    def form(self) -> str:
-        """How the metric is written: accuracy in percent."""
-        return "{:.1%}" if self.metric() == "accuracy" else "{:.3g}"
 
     def show(self) -> None:
         """On the terminal."""
@@ -116,7 +113,7 @@ class Table:
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
             header, rows = self.summary(dataset)
-            title = ", ".join([f"{self.suite.name}: {self.metric()} on {dataset}", *self.averaged(dataset)])
+            title = ", ".join([f"{self.suite.name}: {self.metric(dataset)} on {dataset}", *self.averaged(dataset)])
             models, *columns = zip(header, *rows)
             while columns:  # a narrow terminal: as many at once as it has room for
                 fitting = [_grid(title, [models, *columns[: count + 1]]) for count in range(len(columns))]
@@ -143,6 +140,11 @@ def _grid(title: str, columns: Sequence[Sequence[str]]) -> Any:
     for row in list(zip(*columns))[1:]:
         grid.add_row(*row)
     return grid
+
+
+def _form(metric: str) -> str:
+    """How a metric is written: accuracy in percent."""
+    return "{:.1%}" if metric == "accuracy" else "{:.3g}"
 
 
 def _text(value: tuple[float, float] | None, form: str, *, spread: bool = True) -> str:

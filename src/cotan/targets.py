@@ -47,7 +47,8 @@ def width(splits: Splits, task: str) -> int:
         return len(splits.template.pos)
     if splits.classes:
         return len(splits.classes)
-    highest = max(int(torch.as_tensor(shape.y).max()) for shape in shapes)
+    labels = (target(shape, "vertex") for shape in shapes)
+    highest = max((int(y[y.isfinite()].max()) for y in labels if y.isfinite().any()), default=0)
     if highest >= MOST:
         raise CotanError(f"dataset {splits.name!r}: labels up to {highest}, expected classes numbered from 0")
     return 1 + highest

@@ -59,6 +59,8 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
 
 def is_live(value: Any) -> bool:
     """Whether derivatives are being taken with respect to the value, so that it has no address."""
+    if _is_data(value):
+        return any(is_live(value[name]) for name in value.keys())
     if not isinstance(value, Tensor):
         return False
     if value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
@@ -74,12 +76,15 @@ def digest(value: Any) -> str:
 
 
 def _feed(state: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout != torch.strided:
+        coo = value.detach().to_sparse_coo().coalesce()
+        _feed(state, [coo.indices(), coo.values(), list(coo.shape)])
+    elif isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
         state.update(f"{array.dtype}{tuple(array.shape)}".encode())
         state.update(array.reshape(-1).view(torch.uint8).numpy() if array.numel() else b"")
     elif hasattr(value, "__array_interface__"):
-        _feed(state, torch.as_tensor(value))
+        _feed(state, torch.as_tensor(value) if value.dtype.kind in "biufc" else value.tolist())  # else text
     elif _is_data(value):
         for name in sorted(value.keys()):
             state.update(name.encode())
@@ -153,10 +158,12 @@ def _collate_tensors(
             f"node {name!r} gives a tensor, so its operator says per='vertex', 'edge', 'face' or 'shape'; for an attribute "
             f"of your own data, cotan.source({name!r}, per=...) does"
         )
+    # As in PyG, vertex numbers per edge or face are laid out (n, E); all else leads with its element.
+    dim = -1 if index == "vertex" and per in ("edge", "face") else 0
+    sizes = {tuple(v.shape if per == "shape" else v.shape[:-1] if dim else v.shape[1:]) for v in values}
+    if len(sizes) > 1:
+        raise CotanError(f"node {name!r} has another shape on each shape of the batch: {sorted(sizes)}")
     if per == "shape":
-        shapes = {tuple(v.shape) for v in values}
-        if len(shapes) > 1:
-            raise CotanError(f"node {name!r} has another shape on each shape of the batch: {sorted(shapes)}")
         return torch.stack(list(values))
     if index is not None and len(values) > 1:
         shifts = range(len(values))
@@ -166,8 +173,6 @@ def _collate_tensors(
                 total.append(total[-1] + size)
             shifts = total  # type: ignore[assignment]
         values = [v + shift for v, shift in zip(values, shifts)]
-    # As in PyG, vertex numbers per edge or face are laid out (n, E); all else leads with its element.
-    dim = -1 if index == "vertex" and per in ("edge", "face") else 0
     return values[0] if len(values) == 1 else torch.cat(list(values), dim=dim)
 
 

@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 import cotan
-from cotan.drawing import label_colors, vertex_colors
+from cotan.colors import label_colors, vertex_colors
 from cotan_datasets.labels import edges_of, read_labels, read_mesh
 
 # Two triangles on the side 1-2: edges in their order of appearance are 01, 12, 02, 23, 13; not sorted.

@@ -36,10 +36,9 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         has = "" if splits is None else f": {split!r} of {splits} is empty"
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
-    if "out_dim" in (recipe := getattr(model, "recipe", {})):
-        check(Splits(train=[], test=list(shapes)), name, recipe["out_dim"], train=False)
+    check(Splits(train=[], test=list(shapes)), name, getattr(model, "recipe", {}).get("out_dim"), train=False)
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
-    if not len(prepared):
+    if not prepared.answered:
         raise CotanError(prepared.refusals())
     training = model.training
     try:
@@ -85,10 +84,8 @@ def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}
     if "accuracy" in metrics:
-        masks = prepared.masks or prepared.targets
-        answered = sum(int(m.sum()) if prepared.masks else len(m) for m in masks)
         metrics["accuracy_answered"] = metrics["accuracy"]
-        metrics["accuracy"] *= answered / (answered + prepared.lost)
+        metrics["accuracy"] *= prepared.answered / (prepared.answered + prepared.lost)
     return metrics
 
 

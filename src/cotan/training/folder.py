@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     """No other process, or thread, is in here meanwhile; within it may be another. However a process ends, so does its lock."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path / ".lock", timeout=timeout, is_singleton=True)
+    lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with suppress(NotImplementedError):  # a file system without locks
@@ -58,6 +59,11 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            if os.listdir(path) == [".lock"]:  # refused before anything was written; within another, that has it still
+                (path / ".lock").unlink()
+            if made:
+                path.rmdir()
         lock.release()
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
+from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError
@@ -58,6 +59,10 @@ def fit(
     if resume and out is None:
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
+    fabric = make_fabric(chosen)
+    check_augment(chosen.augment)
+    if isinstance(model, str):
+        registry.model_or_layer(model)  # a typo is met before the dataset is made
     path = None if out is None else Path(out)
     with Progress(progress) as show:
         if isinstance(dataset, str):
@@ -66,11 +71,15 @@ def fit(
         if isinstance(model, str):
             model = model_for(model, splits, seed=chosen.seed)
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
-            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {_named(model)}")
+            lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
+            raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
         task = task_of(model, splits.task)
         if not hasattr(model, "recipe"):
             model.task = task  # type: ignore[assignment]
-        check(splits, task, getattr(model, "recipe", {}).get("out_dim") or len(splits.classes) or 2**31)
+        check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
+        for option in ("label_smoothing", "class_balance"):
+            if getattr(chosen, option) and not registry.lookup("task", task).target.categorical:
+                raise CotanError(f"{option} is for tasks with classes")
         splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
@@ -81,15 +90,15 @@ def fit(
             }
         for name, split in prepared.items():
             if split.refused:
-                if not len(split) and name in ("train", "val"):
+                if not split.answered and name in ("train", "val"):
                     raise CotanError(f"{name}: {split.refusals()}")
                 show.say(f"{name}: {split.refusals()}")
-        prepared = {name: split for name, split in prepared.items() if len(split)}
+        prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
+            _Fit(run, task, splits, prepared, fabric, show, on_epoch).run_all(resume)
     return run
 
 
@@ -102,13 +111,14 @@ class _Fit:
         task: str,
         splits: Splits,
         prepared: Mapping[str, Prepared],
+        fabric: Any,
         show: Progress,
-        on_epoch: Callable[[dict[str, Any]], object] | None = None,
+        on_epoch: Callable[[dict[str, Any]], object] | None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
         self.distances = splits.distances if task == "match" else None
-        self.fabric = make_fabric(self.recipe)
+        self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
@@ -123,8 +133,6 @@ class _Fit:
         if self.recipe.class_balance:
             self.options["weight"] = self._class_weights()
         if self.recipe.label_smoothing:
-            if not self.task.categorical:
-                raise CotanError("label_smoothing is for tasks with classes")
             self.options["smoothing"] = self.recipe.label_smoothing
         self.augmented = None
         if self.recipe.augment:
@@ -258,9 +266,12 @@ class _Fit:
                 self.show.say(f"{path} has no checkpoint to resume: starting afresh")
             if aside:
                 self.show.say(f"{path} held a run; it is now in {aside}")
-            folder.write_run(self.run)
-            return
-        tensors, record = found
+        else:
+            self._resume(path, *found)
+        folder.write_run(self.run)
+
+    def _resume(self, path: Path, tensors: Mapping[str, Tensor], record: dict[str, Any]) -> None:
+        """The run as its last epoch left it."""
         folder.check_same(path, record, self._record({}))
         checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
         checkpoint.load_optimizer(_bare(self.optimizer), tensors, record["optimizer"])
@@ -332,21 +343,11 @@ class _Fit:
 
     def _class_weights(self) -> Tensor | None:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
-        if not self.task.categorical:
-            raise CotanError("class_balance is for tasks with classes")
         y = self._targets()
         size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(_place(self.run.model)[0])
-
-
-def _named(model: Any) -> str:
-    return (
-        f"{type(model).__qualname__} without parameters to train"
-        if isinstance(model, nn.Module)
-        else type(model).__name__
-    )
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

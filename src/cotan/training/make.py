@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,11 +12,13 @@ from torch import nn
 from .. import registry
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
-from ..network import FEATURE, create_model, evaluate_plan, first_signal, join_features
+from ..network import FEATURE, Sample, create_model, evaluate_plan, first_signal, join_features
 from ..nodes import Node, as_nodes, sources_of
-from ..plan import make_plan
+from ..plan import Plan, make_plan
 from ..targets import check_form, width
 from .recipe import node_of, record_of
+
+TRIED = 10  # shapes of which one has to give the features
 
 
 def model_for(
@@ -33,7 +36,7 @@ def model_for(
     splits = as_splits(dataset)
     task = task or splits.task
     check_form(splits, task)
-    definition = _definition(name)
+    definition = registry.model_or_layer(name)
     in_dim = (
         _in_dim(definition, splits, features, options) if "x" in definition.inputs or definition.kind == "layer" else 1
     )
@@ -43,22 +46,16 @@ def model_for(
         return create_model(name, in_dim, width(splits, task), task=task, features=features, **options)
 
 
-def _definition(name: str) -> registry.Definition:
-    if not registry.has("model", name) and registry.has("layer", name):
-        return registry.lookup("layer", name)
-    return registry.lookup("model", name)
-
-
 def _in_dim(definition: registry.Definition, splits: Splits, features: Any, options: Mapping[str, Any]) -> int:
     if definition.name == "stack" and definition.kind == "model":
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
     stand_in = nn.Module()
     stand_in.signal = definition.signal
     stand_in.features = as_nodes(features)  # type: ignore[assignment]
-    shape = next(shape for shapes in splits.lists().values() for shape in shapes)
-    have = sources_of(shape)
+    shapes = [shape for some in splits.lists().values() for shape in some][:TRIED]
+    have = sources_of(shapes[0])
     requests = {FEATURE.format(i): request for i, request in enumerate(first_signal(stand_in, have))}
-    sample = evaluate_plan(make_plan(requests, have), shape)
+    sample = _first_sample(make_plan(requests, have), shapes)
     for key, value in sample.items():
         if not isinstance(value, torch.Tensor):
             raise CotanError(
@@ -69,6 +66,14 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
             return sum(value.numel() for value in sample.values())
         return join_features(list(sample.values())).shape[-1]
     return sum(sample[key].shape[0] for key in sample)
+
+
+def _first_sample(plan: Plan, shapes: Sequence[Any]) -> Sample:
+    """Of the first shape that the features' operators do not refuse."""
+    for shape in shapes:
+        with suppress(CotanError):
+            return evaluate_plan(plan, shape)
+    return evaluate_plan(plan, shapes[0])
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
-        self.title, self.total, self.said = title, total, time.monotonic()
+        self.title, self.total = title, total
         if self.style != "bar":
             return
         from rich.console import Console

@@ -7,7 +7,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,7 +91,8 @@ class Recipe:
     def of(cls, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str] | None = None, **overrides: Any) -> Recipe:
         """A recipe from another, a mapping, or a TOML file (its table `recipe`, or all of it), some values replaced."""
         if isinstance(recipe, str | os.PathLike):
-            recipe = _read(Path(recipe))
+            content = read_toml(recipe, "recipe")
+            recipe = content.get("recipe", content)
         known = [field.name for field in fields(cls)]
         for name in [*(recipe if isinstance(recipe, Mapping) else ()), *overrides]:
             if name not in known:
@@ -127,15 +127,14 @@ class Recipe:
 _NUMBERS = {"int": (int, "a whole number"), "float": ((int, float), "a number"), "bool": (bool, "true or false")}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text())
+        with open(path, "rb") as file:
+            return tomllib.load(file)
     except OSError as reason:
-        raise CotanError(f"recipe {path} cannot be read: {reason}") from reason
-    except tomllib.TOMLDecodeError as reason:
-        raise CotanError(f"recipe {path} is not TOML: {reason}") from reason
-    table: Mapping[str, Any] = content.get("recipe", content)
-    return table
+        raise CotanError(f"{what} {path} cannot be read: {reason}") from reason
+    except ValueError as reason:
+        raise CotanError(f"{what} {path} is not TOML: {reason}") from reason
 
 
 def request_of(given: Any) -> Node:

@@ -65,12 +65,13 @@ class Run:
             model = rebuild(record["model"])
         checkpoint.load_model(model, tensors, str(folder / "best.safetensors"))
         final = read_json(folder / "run.json")
+        status = final.get("status", "running")
         return cls(
             model=model.eval(),
             recipe=Recipe.of(record["recipe"]),
             history=read_lines(folder / "metrics.jsonl"),
-            metrics=final.get("metrics", record["metrics"]),
-            status=final.get("status", "running"),
+            metrics=record["metrics"] if status == "running" else final["metrics"],
+            status=status,
             best_epoch=record["epoch"],
             classes=tuple(record["classes"]),
             dataset=record["dataset"],
