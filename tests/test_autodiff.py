@@ -69,3 +69,14 @@ def test_a_function_that_ignores_its_input_has_derivative_zero():
     constant = torch.ones(3)
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="reverse").matrix.any()
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="forward").matrix.any()
+
+
+@pytest.mark.parametrize("inside", [torch.no_grad, torch.inference_mode])
+def test_derivatives_where_autograd_is_off(inside):
+    with inside():
+        x = torch.tensor([1.0, 2.0])
+        assert autodiff.forward(torch.square, x, torch.ones(2))[1].tolist() == [2, 4]
+        assert autodiff.reverse(lambda x: x.square().sum(), x)[1].tolist() == [2, 4]
+        for mode in ("forward", "reverse"):
+            assert autodiff.jacobian(torch.square, x, mode=mode).matrix.tolist() == [[2, 0], [0, 4]]
+    assert not x.requires_grad

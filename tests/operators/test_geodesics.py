@@ -129,10 +129,20 @@ def test_logarithmic_map_turns_with_the_frame(bumpy):
     torch.testing.assert_close(after, torch.stack([before[:, 1], -before[:, 0]], 1))
 
 
+def test_the_source_of_the_logarithmic_map_as_a_tuple(bumpy):
+    pos, face = bumpy()
+    one, several = (logarithmic_map(pos.float(), face, frames(pos, face), source=s) for s in (3, (3,)))
+    assert torch.equal(one, several)
+    assert one.dtype == torch.float64
+
+
 def test_refusals_of_the_logarithmic_map(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match=r"source=\(1, 2\), expected one vertex"):
         logarithmic_map(pos, face, frames(pos, face), source=(1, 2))
+    apart = torch.cat([pos, pos + 5]), torch.cat([face, face + 12], 1)
+    with pytest.raises(CotanError, match="12 of 24 vertices are not joined to vertex 2"):
+        logarithmic_map(*apart, frames(*apart), source=2)
     pos, pillow = pos[:3], torch.tensor([[0, 0], [1, 2], [2, 1]])  # its normals cancel
     with pytest.raises(CotanError, match="the vector heat method fails on this mesh"):
         logarithmic_map(pos, pillow, frames(pos, pillow))

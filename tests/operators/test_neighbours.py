@@ -66,3 +66,5 @@ def test_refusals():
         nearest_neighbours(cloud(5), k=0)
     with pytest.raises(CotanError, match="radius=0"):
         radius_neighbours(cloud(5), radius=0)
+    with pytest.raises(CotanError, match="limit=0, expected at least 1"):
+        radius_neighbours(cloud(5), limit=0)

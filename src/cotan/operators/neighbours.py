@@ -42,6 +42,8 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     """
     if not radius > 0:
         raise CotanError(f"radius_neighbours: radius={radius}, expected a positive number")
+    if limit is not None and limit < 1:
+        raise CotanError(f"radius_neighbours: limit={limit}, expected at least 1")
     pos = check_pos(pos).detach()
     centre, other = _within(pos, radius)
     keep = centre != other
