@@ -37,7 +37,8 @@ def test_says_what_it_did(icosphere):
     pos = torch.cat([pos, pos[:2], torch.full((1, 3), float("nan"), dtype=torch.float64), pos[:1] + 9])
     face = torch.cat([face.flip(0), torch.tensor([[0, 42, 0], [0, 1, 44], [7, 7, 8]]).T, face[:, :1]], 1)
     face[face == 1] = 43
-    mended, done = repair(Data(pos=pos, face=face, x=torch.arange(len(pos)), part=torch.arange(face.shape[1])))
+    data = Data(pos=pos, face=face, x=torch.arange(len(pos)), part=torch.arange(face.shape[1]), y=torch.tensor(3))
+    mended, done = repair(data)
     assert done == [
         "dropped 1 vertices that are not finite",
         "dropped 1 faces at vertices that are not finite",
@@ -52,13 +53,15 @@ def test_says_what_it_did(icosphere):
     assert torch.equal(mended.face.sort(0).values, sphere[1].sort(0).values)
     assert mended.x.tolist() == list(range(42))
     assert mended.part.tolist() == list(range(80))
+    assert mended.y == 3
     assert mesh_report(mended.pos, mended.face)["closed"]
 
 
-def test_a_cap_is_flipped_and_leaves_no_crack(square):
-    pos, face = square(2)  # vertices 0 1 / 2 3, split along 0-3
+@pytest.mark.parametrize("first", range(4))
+def test_a_cap_is_flipped_and_leaves_no_crack(square, first):
+    pos, _ = square(2)  # vertices 0 1 / 2 3, split along 0-3
     pos = torch.cat([pos, torch.tensor([[0.25, 0.25, 0.0]], dtype=torch.float64)])
-    face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T  # 4 lies on 0-3
+    face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T.roll(first, 1)  # 4 lies on 0-3
     mended, done = repair(Data(pos=pos, face=face))
     assert done == ["flipped the longest side of 1 faces without area"]
     report = mesh_report(mended.pos, mended.face)

@@ -14,13 +14,12 @@ from .checks import check_mesh
 class Soup(NamedTuple):
     """vertices (U, 3) and faces (G, 3) as arrays: only vertices with a face, only faces of three different vertices.
 
-    `used` (U,): the number in the mesh of each vertex here. `place` (V,): the number here of each vertex, -1 if none.
+    `used` (U,): the number in the mesh of each vertex here, ascending.
     """
 
     vertices: Any
     faces: Any
     used: Tensor
-    place: Tensor
 
 
 def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
@@ -31,9 +30,7 @@ def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
     if not proper.any():
         raise CotanError(f"{what}: a mesh without area: none of its {face.shape[1]} faces has three different vertices")
     used, number = torch.unique(face[:, proper], return_inverse=True)
-    place = face.new_full((len(pos),), -1)
-    place[used] = torch.arange(len(used), device=face.device)
-    return Soup(pos[used].cpu().numpy(), number.T.contiguous().cpu().numpy(), used, place)
+    return Soup(pos[used].cpu().numpy(), number.T.contiguous().cpu().numpy(), used)
 
 
 def refuse_derivatives(pos: Tensor, what: str) -> None:
