@@ -57,15 +57,26 @@ def test_says_what_it_did(icosphere):
     assert mesh_report(mended.pos, mended.face)["closed"]
 
 
+@pytest.mark.parametrize("corner", range(3))
 @pytest.mark.parametrize("first", range(4))
-def test_a_cap_is_flipped_and_leaves_no_crack(square, first):
+def test_a_cap_is_flipped_and_leaves_no_crack(square, first, corner):
     pos, _ = square(2)  # vertices 0 1 / 2 3, split along 0-3
     pos = torch.cat([pos, torch.tensor([[0.25, 0.25, 0.0]], dtype=torch.float64)])
-    face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T.roll(first, 1)  # 4 lies on 0-3
+    face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T  # 4 lies on 0-3
+    face = face.roll((corner, first), (0, 1))
     mended, done = repair(Data(pos=pos, face=face))
     assert done == ["flipped the longest side of 1 faces without area"]
     report = mesh_report(mended.pos, mended.face)
     assert (report["boundary_edges"], report["faces"], report["flipped_faces"]) == (4, 4, 0)
+
+
+def test_no_edge_comes_of_two_flips():
+    """Vertex 4 lies on 0-1 and on 2-3, vertex 5 is beyond both: flipped twice, four faces would meet at 4-5."""
+    pos = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])
+    face = torch.tensor([[0, 1, 4], [1, 0, 5], [2, 3, 4], [3, 2, 5]]).T
+    mended, done = repair(Data(pos=pos, face=face))
+    assert done == ["flipped the longest side of 1 faces without area", "dropped 1 faces without area"]
+    assert mesh_report(mended.pos, mended.face)["non_manifold_edges"] == 0
 
 
 def test_tolerance(icosphere):

@@ -53,7 +53,7 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     order = order[torch.argsort(centre[order], stable=True)]
     centre, other = centre[order], other[order]
     if limit is not None:
-        count = torch.bincount(centre, minlength=len(pos))
+        count = torch.bincount(centre)
         rank = torch.arange(len(centre), device=pos.device) - (count.cumsum(0) - count)[centre]
         centre, other = centre[rank < limit], other[rank < limit]
     return torch.stack([other, centre])
