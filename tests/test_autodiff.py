@@ -71,6 +71,11 @@ def test_a_function_that_ignores_its_input_has_derivative_zero():
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="forward").matrix.any()
 
 
+def test_the_jacobian_of_nothing():
+    nothing = autodiff.jacobian(lambda x: x[:0], torch.ones(2))
+    assert (nothing.matrix.shape, nothing.mode, nothing.traversals) == ((0, 2), "reverse", 0)
+
+
 @pytest.mark.parametrize("inside", [torch.no_grad, torch.inference_mode])
 def test_derivatives_where_autograd_is_off(inside):
     with inside():
