@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..registry import operator
 from .checks import check_face, check_shape
+from .edge_index import is_triangle
 from .topology import Orientation, Topology, connected, orientation, same_rows, topology
 from .triangles import triangles
 
@@ -34,7 +35,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     check_shape(pos)
     pos, face = pos.detach().double().cpu(), check_face(face, len(pos)).cpu()
     finite = torch.isfinite(pos).all(1)
-    proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+    proper = is_triangle(face)
     known = face[:, proper & finite[face].all(0)]
     shape = triangles(pos, known)
     kept = face[:, proper]

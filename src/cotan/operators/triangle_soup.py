@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from .checks import check_mesh
+from .edge_index import is_triangle
 
 
 class Soup(NamedTuple):
@@ -26,7 +27,7 @@ def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
     """The mesh without loose vertices and without faces that name a vertex twice. `what` asks, for messages."""
     refuse_derivatives(pos, what)
     pos, face = check_mesh(pos, face)
-    proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+    proper = is_triangle(face)
     if not proper.any():
         raise CotanError(f"{what}: a mesh without area: none of its {face.shape[1]} faces has three different vertices")
     used, number = torch.unique(face[:, proper], return_inverse=True)
