@@ -65,8 +65,9 @@ def test_what_is_asked_wrongly_is_said():
         autodiff.along("mass", Data(pos=torch.ones(1, 3)), wrt="x")
 
 
-def test_a_function_that_ignores_its_input_has_derivative_zero():
-    constant = torch.ones(3)
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_function_that_ignores_its_input_has_derivative_zero(learned):
+    constant = torch.ones(3, requires_grad=learned)
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="reverse").matrix.any()
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="forward").matrix.any()
 

@@ -89,7 +89,7 @@ def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(queries: Tensor, points: int) -> tuple[Tensor, ...]:
-    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // max(points, 1)))
+    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // points))
     return parts
 
 
