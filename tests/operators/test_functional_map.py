@@ -84,6 +84,17 @@ def test_no_map_has_less_energy(pair, commute):
     assert energy(1.01 * C) > energy(C) < energy(0.99 * C)
 
 
+@pytest.mark.parametrize("commute", [1e-5, 1e-3])
+def test_float32_is_close_to_float64(pair, commute):
+    source, mass, target, target_mass, order = pair
+    here, there = (landmark_values(s, p) for s, p in ((source, torch.tensor([3])), (target, torch.argsort(order)[[3]])))
+    exact = functional_map(source, target, mass, target_mass, here, there, commute=commute)
+    few = [s.to(dtype=torch.float32) for s in (source, target)] + [t.float() for t in (mass, target_mass, here, there)]
+    near = functional_map(*few, commute=commute)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near.double(), exact, rtol=0, atol=1e-2)
+
+
 def test_fewer_descriptors_than_pairs_without_the_commuting_term(pair):
     source, mass, target, target_mass, order = pair
     one = torch.linspace(0, 1, len(mass), dtype=torch.float64)[:, None].sin()
