@@ -167,6 +167,17 @@ def test_duplicates_stay_or_are_summed() -> None:
     assert torch.equal(kept.to_dense(), summed.to_dense())
 
 
+@pytest.mark.parametrize("shape", [(2, 9), (9, 2), (4, 1), (1, 4)])
+def test_sums_of_duplicates_multiply(shape: tuple[int, int]) -> None:
+    g = torch.Generator().manual_seed(0)
+    row, col = (torch.randint(size, (20,), generator=g) for size in shape)
+    values, x = torch.randn(20, generator=g), torch.randn(shape[1], 2, generator=g)
+    kept, summed = (Sparse.from_coo(row, col, values, shape, sum_duplicates=s) for s in (False, True))
+    torch.testing.assert_close(summed @ x, kept @ x)
+    torch.testing.assert_close(summed.T @ (kept @ x), kept.T @ (kept @ x))
+    assert len(summed.values) == len({*zip(row.tolist(), col.tolist())})
+
+
 @pytest.mark.parametrize("sum_duplicates", [False, True])
 def test_indices_of_32_bits_in_a_large_matrix(sum_duplicates: bool) -> None:
     """row * columns + column is no number of 32 bits there."""
@@ -334,6 +345,8 @@ def test_several_weights_on_one_pattern(
     matrix = A.to(device).with_values(values)
     x = torch.randn(5, weights, CHANNELS, device=device)
     one_by_one = [matrix.with_values(values[:, j]) for j in range(weights)]
+    assert matrix.diagonal().shape == (5, weights)
+    assert all(torch.equal(matrix.diagonal()[:, j], B.diagonal()) for j, B in enumerate(one_by_one))
     together = matrix @ x[:, 0] if weights else matrix @ torch.randn(5, CHANNELS, device=device)
     assert together.shape == (6, weights, CHANNELS)
     for j, B in enumerate(one_by_one):
@@ -443,8 +456,13 @@ def test_copies_and_pytrees(copied: Callable[[Sparse], Sparse]) -> None:
 
 def test_autocast_promotes() -> None:
     matrix = random_matrix(dtype=torch.float32)
+    x = torch.randn(5, 2).bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert (matrix @ torch.randn(5, 2).bfloat16()).dtype == torch.float32
+        y = matrix @ x
+        assert y.dtype == torch.float32
+        assert (matrix.to(dtype=torch.bfloat16) @ x.detach().float()).dtype == torch.float32
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, matrix.to_dense().sum(0)[:, None].expand(5, 2).bfloat16())
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
