@@ -65,7 +65,24 @@ def test_what_is_asked_wrongly_is_said():
         autodiff.along("mass", Data(pos=torch.ones(1, 3)), wrt="x")
 
 
-def test_a_function_that_ignores_its_input_has_derivative_zero():
-    constant = torch.ones(3)
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_function_that_ignores_its_input_has_derivative_zero(learned):
+    constant = torch.ones(3, requires_grad=learned)
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="reverse").matrix.any()
     assert not autodiff.jacobian(lambda x: constant, torch.ones(2), mode="forward").matrix.any()
+
+
+def test_the_jacobian_of_nothing():
+    nothing = autodiff.jacobian(lambda x: x[:0], torch.ones(2))
+    assert (nothing.matrix.shape, nothing.mode, nothing.traversals) == ((0, 2), "reverse", 0)
+
+
+@pytest.mark.parametrize("inside", [torch.no_grad, torch.inference_mode])
+def test_derivatives_where_autograd_is_off(inside):
+    with inside():
+        x = torch.tensor([1.0, 2.0])
+        assert autodiff.forward(torch.square, x, torch.ones(2))[1].tolist() == [2, 4]
+        assert autodiff.reverse(lambda x: x.square().sum(), x)[1].tolist() == [2, 4]
+        for mode in ("forward", "reverse"):
+            assert autodiff.jacobian(torch.square, x, mode=mode).matrix.tolist() == [[2, 0], [0, 4]]
+    assert not x.requires_grad

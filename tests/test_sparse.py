@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from cotan.sparse import (
     Sparse,
     adjacency,
     collect,
+    multiply,
     multiply_each,
     multiply_sum,
     sampled,
@@ -163,6 +165,27 @@ def test_duplicates_stay_or_are_summed() -> None:
     assert kept.values.tolist() == [2, 4, 1, 3]
     assert summed.values.tolist() == [2, 4, 4]
     assert torch.equal(kept.to_dense(), summed.to_dense())
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (9, 2), (4, 1), (1, 4)])
+def test_sums_of_duplicates_multiply(shape: tuple[int, int]) -> None:
+    g = torch.Generator().manual_seed(0)
+    row, col = (torch.randint(size, (20,), generator=g) for size in shape)
+    values, x = torch.randn(20, generator=g), torch.randn(shape[1], 2, generator=g)
+    kept, summed = (Sparse.from_coo(row, col, values, shape, sum_duplicates=s) for s in (False, True))
+    torch.testing.assert_close(summed @ x, kept @ x)
+    torch.testing.assert_close(summed.T @ (kept @ x), kept.T @ (kept @ x))
+    assert len(summed.values) == len({*zip(row.tolist(), col.tolist())})
+
+
+@pytest.mark.parametrize("sum_duplicates", [False, True])
+def test_indices_of_32_bits_in_a_large_matrix(sum_duplicates: bool) -> None:
+    """row * columns + column is no number of 32 bits there."""
+    row, col = torch.tensor([[0, 49_999, 2], [1, 49_999, 3]], dtype=torch.int32)
+    matrix = Sparse.from_coo(row, col, torch.tensor([1.0, 2.0, 3.0]), (50_000, 50_000), sum_duplicates=sum_duplicates)
+    assert matrix.row.tolist() == [0, 2, 49_999]
+    assert (matrix @ torch.ones(50_000)).nonzero().flatten().tolist() == [0, 2, 49_999]
+    assert (matrix.T @ torch.ones(50_000))[[1, 3, 49_999]].tolist() == [1, 3, 2]
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 4), (4, 0), (3, 4)])
@@ -322,6 +345,8 @@ def test_several_weights_on_one_pattern(
     matrix = A.to(device).with_values(values)
     x = torch.randn(5, weights, CHANNELS, device=device)
     one_by_one = [matrix.with_values(values[:, j]) for j in range(weights)]
+    assert matrix.diagonal().shape == (5, weights)
+    assert all(torch.equal(matrix.diagonal()[:, j], B.diagonal()) for j, B in enumerate(one_by_one))
     together = matrix @ x[:, 0] if weights else matrix @ torch.randn(5, CHANNELS, device=device)
     assert together.shape == (6, weights, CHANNELS)
     for j, B in enumerate(one_by_one):
@@ -431,8 +456,13 @@ def test_copies_and_pytrees(copied: Callable[[Sparse], Sparse]) -> None:
 
 def test_autocast_promotes() -> None:
     matrix = random_matrix(dtype=torch.float32)
+    x = torch.randn(5, 2).bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert (matrix @ torch.randn(5, 2).bfloat16()).dtype == torch.float32
+        y = matrix @ x
+        assert y.dtype == torch.float32
+        assert (matrix.to(dtype=torch.bfloat16) @ x.detach().float()).dtype == torch.float32
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, matrix.to_dense().sum(0)[:, None].expand(5, 2).bfloat16())
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -461,6 +491,13 @@ def test_autocast_promotes() -> None:
             lambda: Sparse.from_coo(torch.tensor([-1]), torch.tensor([0]), torch.ones(1), (2, 2)),
             "row index out of range",
         ),
+        (lambda: A @ A, "expected a Sparse times a Tensor, got a Sparse and a Sparse"),
+        (lambda: A @ np.ones((5, 2)), "got a Sparse and a ndarray"),
+        (lambda: multiply(torch.ones(2, 3), torch.ones(3, 1)), "got a Tensor and a Tensor"),
+        (lambda: A * torch.ones(16), r"\* a tensor of shape \(16,\): expected a number"),
+        (lambda: Sparse.from_coo(A.row, A.col, torch.ones(17), A.shape), "16 rows, 16 columns and 17 values"),
+        (lambda: Sparse.from_coo(A.row, A.col.double(), A.values, A.shape), "column: expected integers, got"),
+        (lambda: adjacency(torch.zeros(2, 3), 5), "edge_index: expected integers, got torch.float32"),
         (lambda: Sparse.block_diagonal([]), "no blocks"),
         (lambda: Sparse.block_diagonal([A, A.to(dtype=torch.float32)]), "one dtype"),
     ],

@@ -48,6 +48,16 @@ def test_spectra_of_any_sizes_act_as_their_blocks(sizes):
         assert torch.equal(one.vectors, other.vectors)
 
 
+@pytest.mark.parametrize("second", [(4, 3), (5, 2)], ids=["equal blocks", "others"])
+@pytest.mark.parametrize("tail", [(), (0,), (1,), (3,), (3, 3), (2, 0)])
+def test_block_diagonal_vectors_take_signals_of_any_shape(second, tail):
+    vectors = collate([random_spectrum(4, 3), random_spectrum(*second)], per=None).vectors
+    dense = torch.block_diag(*vectors.blocks())
+    for matrix, whole in ((vectors, dense), (vectors.T, dense.T)):
+        x = torch.randn(whole.shape[1], *tail)
+        torch.testing.assert_close(matrix @ x, torch.tensordot(whole, x, 1))
+
+
 def test_block_diagonal_vectors_refuse_what_would_mix_shapes():
     batch = collate([random_spectrum(4, 2), random_spectrum(5, 2)], per=None)
     with pytest.raises(TypeError):

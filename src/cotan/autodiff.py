@@ -34,8 +34,8 @@ def forward(f: Function, x: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
     """
     if tangent.shape != x.shape:
         raise CotanError(f"tangent of shape {tuple(tangent.shape)} for an input of shape {tuple(x.shape)}")
-    with forward_ad.dual_level():
-        value, change = forward_ad.unpack_dual(_tensor(f(forward_ad.make_dual(x.detach(), tangent.to(x)))))
+    with torch.inference_mode(False), forward_ad.dual_level():
+        value, change = forward_ad.unpack_dual(_tensor(f(forward_ad.make_dual(x.detach().clone(), tangent.to(x)))))
         return value.detach(), torch.zeros_like(value) if change is None else change.detach()
 
 
@@ -44,9 +44,7 @@ def reverse(f: Function, x: Tensor, cotangent: Tensor | None = None) -> tuple[Te
 
     >>> value, gradient = cotan.autodiff.reverse(lambda x: x.square().sum(), x)
     """
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        value = _tensor(f(x))
+    x, value = _recorded(f, x)
     if cotangent is None:
         if value.numel() != 1:
             raise CotanError(f"f(x) has shape {tuple(value.shape)}: give a cotangent of that shape")
@@ -63,9 +61,7 @@ def jacobian(f: Function, x: Tensor, *, mode: str = "auto") -> Jacobian:
     if mode not in ("auto", "forward", "reverse"):
         raise CotanError(f"mode={mode!r}, expected auto, forward or reverse")
     if mode != "forward":
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            value = _tensor(f(x))
+        x, value = _recorded(f, x)
         n, m = x.numel(), value.numel()
         if mode == "reverse" or m <= n:
             rows = [_pull(value, x, basis.view_as(value), keep=True) for basis in torch.eye(m).to(value)]
@@ -95,6 +91,13 @@ def along(what: Request | nn.Module, data: Any, *, wrt: str = "pos", **options: 
         return compute(moved, what, dtype=value.dtype, **options)
 
     return function
+
+
+def _recorded(f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of x and f of it, with what autograd keeps: also in inference mode, where it would keep nothing."""
+    with torch.inference_mode(False):
+        x = x.detach().clone().requires_grad_()
+        return x, _tensor(f(x))
 
 
 def _pull(value: Tensor, x: Tensor, cotangent: Tensor, keep: bool) -> Tensor:

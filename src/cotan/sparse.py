@@ -57,8 +57,11 @@ class Sparse(Traceable):
         cls, row: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int], *, sum_duplicates: bool = False
     ) -> Sparse:
         """From entries in any order. Duplicates stay entries of their own unless `sum_duplicates`."""
+        if not is_compiling() and not len(row) == len(col) == len(values):
+            raise CotanError(f"{len(row)} rows, {len(col)} columns and {len(values)} values, expected as many of each")
         _check_range("row", row, shape[0])
         _check_range("column", col, shape[1])
+        row, col = row.long(), col.long()  # in 32 bits, row * columns + column would overflow
         if sum_duplicates:
             key, entry = torch.unique(row * shape[1] + col, return_inverse=True)
             row, col = key // max(shape[1], 1), key % max(shape[1], 1)
@@ -70,8 +73,8 @@ class Sparse(Traceable):
     @classmethod
     def from_scipy(cls, matrix: Any) -> Sparse:
         coo = matrix.tocoo()
-        row, col = torch.from_numpy(coo.row).long(), torch.from_numpy(coo.col).long()
-        return cls.from_coo(row, col, torch.from_numpy(coo.data), tuple(coo.shape), sum_duplicates=True)
+        row, col, values = (torch.from_numpy(part) for part in (coo.row, coo.col, coo.data))
+        return cls.from_coo(row, col, values, tuple(coo.shape), sum_duplicates=True)
 
     @classmethod
     def block_diagonal(cls, blocks: Sequence[Sparse], pattern: Pattern | None = None) -> Sparse:
@@ -191,6 +194,10 @@ class Sparse(Traceable):
 
     def scaled(self, factor: Tensor | float) -> Sparse:
         """The matrix times a number."""
+        if isinstance(factor, Tensor) and factor.numel() != 1:
+            raise CotanError(
+                f"a sparse matrix * a tensor of shape {tuple(factor.shape)}: expected a number; `@` multiplies with a signal"
+            )
         return Sparse(self.pattern, self.values * factor)
 
     def __mul__(self, factor: Tensor | float) -> Sparse:
@@ -282,8 +289,8 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
     Row = target = `edge_index[1]`, column = source = `edge_index[0]`: `A @ x` sums over the edges that come in.
     Entry i is edge order[i], so `edge_attr[order]` goes with the entries. Without weights (E,) or (E, J) they are 1.
     """
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise CotanError(f"expected edge_index (2, E) of integers, got {tuple(edge_index.shape)} of {edge_index.dtype}")
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
+        raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
     if weight is not None and len(weight) != edge_index.shape[1]:
         raise CotanError(f"expected a weight for each of {edge_index.shape[1]} edges, got {len(weight)}")
     _check_range("edge_index", edge_index, num_nodes)
@@ -295,6 +302,8 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
 
 def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
     """The values and x, of one floating dtype on one device, or an error that says what is not."""
+    if not (isinstance(matrix, Sparse) and isinstance(x, Tensor)):
+        raise CotanError(f"expected a Sparse times a Tensor, got a {type(matrix).__name__} and a {type(x).__name__}")
     values = matrix.values
     if x.ndim == 0 or x.shape[0] != matrix.shape[1]:
         raise CotanError(f"a sparse matrix of shape {matrix.shape} times a signal of {len(x) if x.ndim else 'no'} rows")
@@ -315,6 +324,8 @@ def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_range(name: str, index: Tensor, size: int) -> None:
+    if index.is_floating_point():
+        raise CotanError(f"{name}: expected integers, got {index.dtype}")
     if not is_compiling() and index.numel():  # a traced graph has one path for all data
         low, high = (int(bound) for bound in index.aminmax())
         if low < 0 or high >= size:

@@ -7,6 +7,7 @@ In a batch the vectors are block-diagonal and the values follow each other, so c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -45,11 +46,14 @@ class BlockDiagonal(Traceable):
         if len(set(self.heights)) == len(set(self.widths)) == 1:  # equal blocks: one batched product
             dense = self.rows.view(len(self.heights), self.heights[0], self.widths[0])
             dense = dense.mT if self.transposed else dense
-            return (dense @ x.reshape(len(self.heights), dense.shape[2], -1)).reshape(-1, *x.shape[1:])
-        blocks = self.blocks()
+            side = x.reshape(len(self.heights), dense.shape[2], prod(x.shape[1:]))
+            return (dense @ side).reshape(self.shape[0], *x.shape[1:])
+        blocks, flat = self.blocks(), x.flatten(1) if x.ndim > 2 else x
         if self.transposed:
-            return torch.cat([b.T @ part for b, part in zip(blocks, x.split(self.heights), strict=True)])
-        return torch.cat([b @ part for b, part in zip(blocks, x.split(self.widths), strict=True)])
+            parts = [b.T @ part for b, part in zip(blocks, flat.split(self.heights), strict=True)]
+        else:
+            parts = [b @ part for b, part in zip(blocks, flat.split(self.widths), strict=True)]
+        return torch.cat(parts).reshape(self.shape[0], *x.shape[1:])
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> BlockDiagonal:
         return BlockDiagonal(self.rows.to(device=device, dtype=dtype), self.heights, self.widths, self.transposed)

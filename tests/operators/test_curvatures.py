@@ -40,6 +40,17 @@ def test_gauss_bonnet(bumpy, square):
         assert total == pytest.approx(2 * math.pi * mesh_report(pos, face)["euler"])
 
 
+def test_faces_that_name_a_vertex_twice_change_nothing(icosphere, square):
+    for pos, face in (icosphere(1), square(5)):
+        mass = voronoi_mass(pos, face)
+        worse = torch.cat([face, torch.tensor([[0, 3, 2, 1], [1, 3, 2, 2], [1, 4, 2, 1]])], 1)
+        torch.testing.assert_close(mean(pos, worse), mean(pos, face))
+        torch.testing.assert_close(gauss_curvature(pos, worse, mass), gauss_curvature(pos, face, mass))
+    loose = torch.cat([pos, pos[:1] + 9])
+    worse = torch.cat([face, torch.tensor([[0], [len(pos)], [len(pos)]])], 1)
+    assert gauss_curvature(loose, worse, voronoi_mass(loose, face))[-1] == 0
+
+
 def test_against_libigl(real):
     import igl
 

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from cotan.errors import CotanError
 from cotan.operators.fourier import fourier, inverse_fourier
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
@@ -33,3 +35,11 @@ def test_projection_is_idempotent(bumpy):
     once = inverse_fourier(fourier(x, few, mass), few)
     torch.testing.assert_close(inverse_fourier(fourier(once, few, mass), few), once)
     assert (once - x).norm() > 0.1
+
+
+def test_whole_numbers_and_a_signal_of_another_shape(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    label = torch.arange(len(mass)) % 3
+    assert torch.equal(fourier(label, spectrum, mass), fourier(label.double(), spectrum, mass))
+    with pytest.raises(CotanError, match="a signal of 41 vertices on a shape of 42"):
+        fourier(label[1:], spectrum, mass)

@@ -63,6 +63,56 @@ def test_descriptors_and_zoom_out(pair):
     assert (point_map(full, source, target) == order).double().mean() > 0.99
 
 
+@pytest.mark.parametrize("commute", [0.0, 0.7])
+def test_no_map_has_less_energy(pair, commute):
+    source, mass, target, target_mass, _ = pair
+    source, target = source.first(9), target.first(7)
+    generator = torch.Generator().manual_seed(2)
+    here, there = (torch.randn(len(mass), 12, dtype=torch.float64, generator=generator) for _ in range(2))
+    there[:, 3] *= 1e3  # the size of a descriptor plays no part
+    C = functional_map(source, target, mass, target_mass, here, there, commute=commute)
+    a, b = fourier(here, source, mass), fourier(there, target, target_mass)
+    size = torch.linalg.vector_norm(torch.cat([a, b]), dim=0)
+    a, b = a / size, b / size
+    gap = (target.values[:, None] - source.values) / max(source.values[-1], target.values[-1])
+
+    def energy(C):
+        return (C @ a - b).square().sum() + commute * a.square().sum() * (C * gap).square().sum()
+
+    slope = torch.func.grad(energy)(C)
+    assert slope.abs().max() < 1e-9
+    assert energy(1.01 * C) > energy(C) < energy(0.99 * C)
+
+
+@pytest.mark.parametrize("commute", [1e-5, 1e-3])
+def test_float32_is_close_to_float64(pair, commute):
+    source, mass, target, target_mass, order = pair
+    here, there = (landmark_values(s, p) for s, p in ((source, torch.tensor([3])), (target, torch.argsort(order)[[3]])))
+    exact = functional_map(source, target, mass, target_mass, here, there, commute=commute)
+    few = [s.to(dtype=torch.float32) for s in (source, target)] + [t.float() for t in (mass, target_mass, here, there)]
+    near = functional_map(*few, commute=commute)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near.double(), exact, rtol=0, atol=1e-2)
+
+
+def test_fewer_descriptors_than_pairs_without_the_commuting_term(pair):
+    source, mass, target, target_mass, order = pair
+    one = torch.linspace(0, 1, len(mass), dtype=torch.float64)[:, None].sin()
+    C = functional_map(source, target, mass, target_mass, one, one[order], commute=0)
+    assert torch.isfinite(C).all()
+    a, b = fourier(one, source, mass), fourier(one[order], target, target_mass)
+    torch.testing.assert_close(C @ a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_landmarks_are_columns_of_the_heat_kernel(bumpy):
+    pos, face = bumpy(1)
+    s, mass = spectrum(pos, face, len(pos))
+    found = landmark_values(s, torch.tensor([5, 11]), size=2)
+    generator = cotan_laplacian(pos, face).to_dense() / mass[:, None]
+    kernels = [torch.matrix_exp(-generator / t) / mass for t in (s.values[-1], s.values[1])]
+    torch.testing.assert_close(found, torch.stack([k[:, p] for p in (5, 11) for k in kernels], 1))
+
+
 def test_a_function_is_carried_over(pair):
     source, mass, target, target_mass, order = pair
     C = from_point_map(order, source, target, target_mass)

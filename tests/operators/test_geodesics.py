@@ -60,12 +60,14 @@ def test_against_exact_geodesics(distance, tolerance, real):
     assert np.abs(found - exact).mean() < tolerance * exact.mean()
 
 
-def test_against_potpourri3d(bumpy):
+@pytest.mark.parametrize("time", [1.0, 30.0])
+def test_against_potpourri3d(bumpy, time):
     import potpourri3d
 
     pos, face = bumpy()
-    theirs = potpourri3d.MeshHeatMethodDistanceSolver(pos.numpy(), face.T.numpy()).compute_distance(3)
-    np.testing.assert_allclose(geodesic_distance(pos, face, source=3), theirs.clip(0), rtol=1e-6, atol=1e-6)
+    theirs = potpourri3d.MeshHeatMethodDistanceSolver(pos.numpy(), face.T.numpy(), t_coef=time).compute_distance(3)
+    ours = geodesic_distance(pos, face, source=3, time=time)
+    np.testing.assert_allclose(ours, theirs.clip(0), rtol=1e-6, atol=1e-6)
 
 
 def test_several_sources_and_components(icosphere):
@@ -79,6 +81,7 @@ def test_several_sources_and_components(icosphere):
     alone = geodesic_distance(*two, source=0)
     assert alone[0] == 0
     assert torch.isinf(alone[1:]).all()
+    assert torch.equal(geodesic_distance(*two, source=(0, 1, 4))[1:], found[1:])
 
 
 @pytest.mark.parametrize("distance", [front_distance, geodesic_distance])
@@ -102,8 +105,11 @@ def test_refusals(icosphere):
         geodesic_distance(pos, face, source=1.5)
     with pytest.raises(CotanError, match="time=0, expected a positive number"):
         geodesic_distance(pos, face, time=0)
-    with pytest.raises(CotanError, match="no derivative with respect to pos"):
-        geodesic_distance(pos.clone().requires_grad_(), face)
+    with pytest.raises(CotanError, match="time=inf, expected a positive number"):
+        geodesic_distance(pos, face, time=math.inf)
+    for distance in (geodesic_distance, front_distance):
+        with pytest.raises(CotanError, match="no derivative with respect to pos"):
+            distance(pos.clone().requires_grad_(), face)
 
 
 # --- logarithmic map --------------------------------------------------------------------------------------------------
@@ -129,10 +135,20 @@ def test_logarithmic_map_turns_with_the_frame(bumpy):
     torch.testing.assert_close(after, torch.stack([before[:, 1], -before[:, 0]], 1))
 
 
+def test_the_source_of_the_logarithmic_map_as_a_tuple(bumpy):
+    pos, face = bumpy()
+    one, several = (logarithmic_map(pos.float(), face, frames(pos, face), source=s) for s in (3, (3,)))
+    assert torch.equal(one, several)
+    assert one.dtype == torch.float64
+
+
 def test_refusals_of_the_logarithmic_map(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match=r"source=\(1, 2\), expected one vertex"):
         logarithmic_map(pos, face, frames(pos, face), source=(1, 2))
+    apart = torch.cat([pos, pos + 5]), torch.cat([face, face + 12], 1)
+    with pytest.raises(CotanError, match="12 of 24 vertices are not joined to vertex 2"):
+        logarithmic_map(*apart, frames(*apart), source=2)
     pos, pillow = pos[:3], torch.tensor([[0, 0], [1, 2], [2, 1]])  # its normals cancel
     with pytest.raises(CotanError, match="the vector heat method fails on this mesh"):
         logarithmic_map(pos, pillow, frames(pos, pillow))

@@ -85,6 +85,8 @@ def test_refusals(bumpy):
     L, m = matrices(*bumpy(0))
     with pytest.raises(CotanError, match="time=-1, expected a positive number"):
         implicit_heat(signal(len(m)), L, m, time=-1)
+    with pytest.raises(CotanError, match="time=0, expected a positive number"):
+        spectral_heat(signal(len(m)), full_spectrum(L, m), m, time=0)
     with pytest.raises(CotanError, match="time=inf, expected a positive number"):
         implicit_heat(signal(len(m)), L, m, time=math.inf)
     with pytest.raises(CotanError, match="steps=0"):

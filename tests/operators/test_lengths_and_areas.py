@@ -1,8 +1,10 @@
+import pytest
 import torch
 
 from cotan.operators.edge_index import edge_index
 from cotan.operators.edge_lengths import edge_lengths
 from cotan.operators.face_areas import face_areas
+from cotan.operators.triangles import triangles
 
 POS = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 4, 0]])
 FACE = torch.tensor([[0], [1], [2]])
@@ -11,6 +13,16 @@ FACE = torch.tensor([[0], [1], [2]])
 def test_three_four_five():
     assert edge_lengths(POS, edge_index(FACE)).tolist() == [3, 4, 3, 5, 4, 5]
     assert face_areas(POS, FACE).tolist() == [6]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+def test_a_flat_triangle_weighs_as_a_millionth_of_its_squared_sides(order):
+    flat = triangles(
+        torch.tensor([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]], dtype=torch.float64), torch.tensor(order)[:, None]
+    )
+    assert flat.area.tolist() == [0]
+    assert flat.floored.item() == pytest.approx(1e-6 * (1 + 4 + 9))
+    assert triangles(POS.double(), FACE).floored.tolist() == [6]
 
 
 def test_hard(hard, finite_or_refused):

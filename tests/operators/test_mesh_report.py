@@ -3,7 +3,8 @@ import torch
 import trimesh
 
 from cotan.errors import CotanError
-from cotan.operators.mesh_report import mesh_report
+from cotan.operators.mesh_report import mesh_report, repeats
+from cotan.operators.topology import different
 
 CLEAN = {
     "non_finite_vertices": 0,
@@ -123,3 +124,23 @@ def test_no_faces():
 def test_a_flat_mesh_without_heights():
     with pytest.raises(CotanError, match=r"pos: expected shape \(V, 3\), got \(3, 2\)"):
         mesh_report(torch.rand(3, 2), torch.tensor([[0], [1], [2]]))
+
+
+def test_rows_and_faces_that_are_counted_once():
+    """Against sets of Python's, of numbers so few that wrong places of the digits would meet."""
+    generator = torch.Generator().manual_seed(0)
+    for size in (1, 2, 3, 5):
+        for count in (1, 2, 4, 9):
+            rows = torch.randint(size, (count, 3), generator=generator)
+            assert different(rows.double() - 1) == len(set(map(tuple, rows.tolist())))
+            face = torch.randint(size, (3, count), generator=generator)
+            before: list[list[int]] = []
+            for again, corners in zip(repeats(face).tolist(), face.T.sort(1).values.tolist(), strict=True):
+                assert again == (corners in before)
+                before.append(corners)
+    assert different(torch.tensor([[0.0, 1, 0], [1, 0, 0]])) == 2
+
+
+def test_a_pillow_has_no_inside():
+    pillow = torch.eye(3), torch.tensor([[0, 0], [1, 2], [2, 1]])
+    assert of(mesh_report(*pillow), inside_out_patches=0, closed=True)

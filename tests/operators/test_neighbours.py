@@ -27,7 +27,7 @@ def test_nearest_by_all_distances(device):
     assert torch.equal(found[1].view(-1, 7)[:, 0], torch.arange(len(pos), device=device))
 
 
-@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize("limit", [None, 1, 3])
 def test_radius_by_all_distances(device, limit, monkeypatch):
     monkeypatch.setattr(neighbours, "CHUNK", 1000)
     pos = cloud().to(device)
@@ -37,6 +37,12 @@ def test_radius_by_all_distances(device, limit, monkeypatch):
         order = far[i].argsort()
         expected = order[: int((far[i] <= 0.2).sum())][:limit]
         assert torch.equal(source[target == i], expected)
+
+
+def test_at_just_the_distance_and_one_neighbour(device):
+    pos = torch.tensor([[0.0, 0, 0], [2, 0, 0], [5, 0, 0]], device=device)
+    assert radius_neighbours(pos, radius=2.0).tolist() == [[1, 0], [0, 1]]
+    assert nearest_neighbours(pos, k=1).tolist() == [[1, 0, 1], [0, 1, 2]]
 
 
 def test_points_at_one_place():
@@ -66,3 +72,5 @@ def test_refusals():
         nearest_neighbours(cloud(5), k=0)
     with pytest.raises(CotanError, match="radius=0"):
         radius_neighbours(cloud(5), radius=0)
+    with pytest.raises(CotanError, match="limit=0, expected at least 1"):
+        radius_neighbours(cloud(5), limit=0)

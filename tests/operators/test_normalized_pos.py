@@ -5,10 +5,12 @@ from cotan.operators.normalized_pos import normalized_pos
 from cotan.operators.triangles import triangles
 
 
-def test_scale_and_translation(bumpy):
+@pytest.mark.parametrize("scale", [3, 1e-3])
+def test_scale_and_translation(bumpy, scale):
     pos, face = bumpy()
-    moved = 3 * pos + torch.tensor([5.0, -2, 1])
+    moved = scale * (pos + torch.tensor([5.0, -2, 1]))
     torch.testing.assert_close(normalized_pos(moved, face), normalized_pos(pos, face))
+    torch.testing.assert_close(normalized_pos(moved, face, scale="area"), normalized_pos(pos, face, scale="area"))
     torch.testing.assert_close(normalized_pos(moved), normalized_pos(pos))
 
 

@@ -37,7 +37,8 @@ def test_says_what_it_did(icosphere):
     pos = torch.cat([pos, pos[:2], torch.full((1, 3), float("nan"), dtype=torch.float64), pos[:1] + 9])
     face = torch.cat([face.flip(0), torch.tensor([[0, 42, 0], [0, 1, 44], [7, 7, 8]]).T, face[:, :1]], 1)
     face[face == 1] = 43
-    mended, done = repair(Data(pos=pos, face=face, x=torch.arange(len(pos)), part=torch.arange(face.shape[1])))
+    data = Data(pos=pos, face=face, x=torch.arange(len(pos)), part=torch.arange(face.shape[1]), y=torch.tensor(3))
+    mended, done = repair(data)
     assert done == [
         "dropped 1 vertices that are not finite",
         "dropped 1 faces at vertices that are not finite",
@@ -52,17 +53,30 @@ def test_says_what_it_did(icosphere):
     assert torch.equal(mended.face.sort(0).values, sphere[1].sort(0).values)
     assert mended.x.tolist() == list(range(42))
     assert mended.part.tolist() == list(range(80))
+    assert mended.y == 3
     assert mesh_report(mended.pos, mended.face)["closed"]
 
 
-def test_a_cap_is_flipped_and_leaves_no_crack(square):
-    pos, face = square(2)  # vertices 0 1 / 2 3, split along 0-3
+@pytest.mark.parametrize("corner", range(3))
+@pytest.mark.parametrize("first", range(4))
+def test_a_cap_is_flipped_and_leaves_no_crack(square, first, corner):
+    pos, _ = square(2)  # vertices 0 1 / 2 3, split along 0-3
     pos = torch.cat([pos, torch.tensor([[0.25, 0.25, 0.0]], dtype=torch.float64)])
     face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T  # 4 lies on 0-3
+    face = face.roll((corner, first), (0, 1))
     mended, done = repair(Data(pos=pos, face=face))
     assert done == ["flipped the longest side of 1 faces without area"]
     report = mesh_report(mended.pos, mended.face)
     assert (report["boundary_edges"], report["faces"], report["flipped_faces"]) == (4, 4, 0)
+
+
+def test_no_edge_comes_of_two_flips():
+    """Vertex 4 lies on 0-1 and on 2-3, vertex 5 is beyond both: flipped twice, four faces would meet at 4-5."""
+    pos = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])
+    face = torch.tensor([[0, 1, 4], [1, 0, 5], [2, 3, 4], [3, 2, 5]]).T
+    mended, done = repair(Data(pos=pos, face=face))
+    assert done == ["flipped the longest side of 1 faces without area", "dropped 1 faces without area"]
+    assert mesh_report(mended.pos, mended.face)["non_manifold_edges"] == 0
 
 
 def test_tolerance(icosphere):

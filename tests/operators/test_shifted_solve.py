@@ -93,6 +93,12 @@ def test_shapes_are_checked(bumpy):
         cotan.CotanError, match=r"time \(3,\) and right \(\d+, 4\), expected \(\) or \(C,\) and \(V, C\)"
     ):
         cotan.shifted_solve(L, m, TIMES[:3], signal(len(m)))
+    with pytest.raises(
+        cotan.CotanError, match=r"for a mass \(12,\) \(V,\), of a floating-point dtype, got torch.int64"
+    ):
+        cotan.shifted_solve(L, m, 0.5, torch.ones(12, 2, dtype=torch.long))  # t would be 0
+    with pytest.raises(cotan.CotanError, match=r"right \(12, 4\), .* for a mass \(11,\)"):
+        cotan.shifted_solve(L, m[1:], 0.5, signal(12))
 
 
 @pytest.mark.cuda

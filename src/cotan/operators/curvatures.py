@@ -10,7 +10,7 @@ from torch import Tensor
 from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_mesh
-from .edge_index import on_rim
+from .edge_index import is_triangle, on_rim
 from .normals import angles
 from .triangles import inner, triangles
 
@@ -25,6 +25,7 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
         pos: (V, 3). face: (3, F). laplacian: (V, V). mass: (V,). vertex_normals: (V, 3).
     """
     pos, face = check_mesh(pos, face)
+    face = face[:, is_triangle(face)]
     pull = (laplacian @ pos.to(laplacian.dtype)) / mass[:, None]
     return torch.where(on_rim(face, len(pos)), 0, inner(pull, vertex_normals) / 2)
 
@@ -39,6 +40,7 @@ def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
         pos: (V, 3). face: (3, F). mass: (V,).
     """
     pos, face = check_mesh(pos, face)
+    face = face[:, is_triangle(face)]  # the sides of others are no rim
     t = triangles(pos, face)
     corners = face.reshape(-1)
     total = pos.new_zeros(len(pos)).index_add(0, corners, angles(t.area, t.dots).reshape(-1))

@@ -32,8 +32,13 @@ def half_edges(face: Tensor) -> tuple[Tensor, Tensor]:
     return face.roll(2, 0).reshape(-1), face.roll(1, 0).reshape(-1)
 
 
+def is_triangle(face: Tensor) -> Tensor:
+    """Whether a face names three different vertices. (F,)"""
+    return (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+
+
 def on_rim(face: Tensor, num_nodes: int) -> Tensor:
-    """Whether a vertex is at a side that belongs to one face only. (V,)"""
+    """Whether a vertex is at a side that belongs to one face only, of faces that are triangles. (V,)"""
     source, target = half_edges(face)
     key = torch.minimum(source, target) * num_nodes + torch.maximum(source, target)
     key, count = torch.unique(key, return_counts=True)

@@ -44,16 +44,18 @@ def functional_map(
             f"{tuple(source_values.shape)} and {tuple(target_values.shape)}"
         )
     a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
+    dtype, a, b = a.dtype, a.double(), b.double()  # the products below square what rounding does
     size = (a.square().sum(0) + b.square().sum(0)).sqrt().clamp_min(torch.finfo(a.dtype).tiny)
     a, b = a / size, b / size
-    top = torch.maximum(source.values.amax(), target.values.amax()).clamp_min(torch.finfo(a.dtype).tiny)
-    gap = ((target.values[:, None] - source.values) / top).square()  # (K2, K1)
+    mu, lam = target.values.double(), source.values.double()
+    top = torch.maximum(mu.amax(), lam.amax()).clamp_min(torch.finfo(a.dtype).tiny)
+    gap = ((mu[:, None] - lam) / top).square()  # (K2, K1)
     gram = a @ a.T
     weight = commute * gram.diagonal().sum()
     ridge = 1e-12 * gram.diagonal().sum() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     systems = gram + ridge + torch.diag_embed(weight * gap)  # one for each row of C
     found: Tensor = torch.linalg.solve(systems, b @ a.T)
-    return found
+    return found.to(dtype)
 
 
 def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> Tensor:

@@ -27,7 +27,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     """
     from potpourri3d import MeshHeatMethodDistanceSolver
 
-    if not time > 0:
+    if not 0 < time < math.inf:
         raise CotanError(f"geodesic_distance: time={time}, expected a positive number")
     soup = triangle_soup(pos, face, "geodesic_distance")
     sources = chosen(source, len(pos), "geodesic_distance")
@@ -95,11 +95,9 @@ def reachable(soup: Soup, sources: Tensor) -> tuple[Soup, Tensor]:
     """The components of the mesh that hold a source, and the sources' numbers there."""
     faces = torch.from_numpy(soup.faces).T
     _, component = connected(len(soup.used), faces[[0, 0]].reshape(-1), faces[[1, 2]].reshape(-1))
-    start = soup.place.cpu()[sources]
-    here = torch.isin(component, component[start[start >= 0]])
+    start = torch.isin(soup.used.cpu(), sources).nonzero()[:, 0]
+    here = torch.isin(component, component[start])
     number = here.long().cumsum(0) - 1
     used = soup.used[here.to(soup.used.device)]
-    place = torch.full_like(soup.place, -1)
-    place[used] = torch.arange(len(used), device=place.device)
-    part = Soup(soup.vertices[here.numpy()], number[faces[:, here[faces[0]]]].T.contiguous().numpy(), used, place)
-    return part, number[start[start >= 0]]
+    part = Soup(soup.vertices[here.numpy()], number[faces[:, here[faces[0]]]].T.contiguous().numpy(), used)
+    return part, number[start]

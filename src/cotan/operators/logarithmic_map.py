@@ -27,10 +27,11 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     sources = chosen(source, len(pos), "logarithmic_map")
     if len(sources) > 1:
         raise CotanError(f"logarithmic_map: source={source}, expected one vertex")
+    (centre,) = sources.tolist()
     part, start = reachable(soup, sources)
     if len(part.used) < len(pos):
         raise CotanError(
-            f"logarithmic_map: {len(pos) - len(part.used)} of {len(pos)} vertices are not joined to vertex {source}"
+            f"logarithmic_map: {len(pos) - len(part.used)} of {len(pos)} vertices are not joined to vertex {centre}"
         )
     s = int(start[0])
     try:
@@ -41,10 +42,10 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
         raise CotanError(f"logarithmic_map: this mesh is refused by potpourri3d: {reason}") from reason
     if not torch.isfinite(torch.cat([flat.reshape(-1), x, y])).all():
         raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
-    frame = tangent_frames[source, :2].detach().double().cpu()
+    frame = tangent_frames[centre, :2].detach().double().cpu()
     turn = frame @ torch.stack([x, y], 1)  # from their tangents to ours; their planes differ a little
     u, _, v = torch.linalg.svd(turn)
     found = pos.new_zeros(len(pos), 2, dtype=torch.float64)
     found[part.used] = (flat @ (u @ v).T).to(pos.device)
-    found[source] = 0
+    found[centre] = 0
     return found

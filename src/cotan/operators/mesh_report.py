@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..registry import operator
 from .checks import check_face, check_shape
-from .topology import Orientation, Topology, connected, orientation, same_rows, topology
+from .edge_index import is_triangle
+from .topology import Orientation, Topology, connected, different, orientation, topology
 from .triangles import triangles
 
 
@@ -34,7 +35,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     check_shape(pos)
     pos, face = pos.detach().double().cpu(), check_face(face, len(pos)).cpu()
     finite = torch.isfinite(pos).all(1)
-    proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+    proper = is_triangle(face)
     known = face[:, proper & finite[face].all(0)]
     shape = triangles(pos, known)
     kept = face[:, proper]
@@ -62,7 +63,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "components": t.components,
         "non_finite_vertices": int((~finite).sum()),
         "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
-        "duplicate_vertices": int(finite.sum()) - len(torch.bincount(same_rows(pos[finite]))),
+        "duplicate_vertices": int(finite.sum()) - different(pos[finite]),
         "degenerate_faces": int((~proper).sum()),
         "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
         "duplicate_faces": int(repeats(kept).sum()),
@@ -100,7 +101,7 @@ def faults(report: dict[str, Any]) -> str:
 
 def boundary_loops(t: Topology) -> int:
     """The number of closed chains of sides that have one face; loops that touch at a vertex stay two."""
-    faces = len(t.component)
+    faces = len(t.edge) // 3
     rim = (t.faces_at[t.edge] == 1).nonzero()[:, 0]
     if not len(rim):
         return 0

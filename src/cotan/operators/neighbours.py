@@ -42,6 +42,8 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     """
     if not radius > 0:
         raise CotanError(f"radius_neighbours: radius={radius}, expected a positive number")
+    if limit is not None and limit < 1:
+        raise CotanError(f"radius_neighbours: limit={limit}, expected at least 1")
     pos = check_pos(pos).detach()
     centre, other = _within(pos, radius)
     keep = centre != other
@@ -51,7 +53,7 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     order = order[torch.argsort(centre[order], stable=True)]
     centre, other = centre[order], other[order]
     if limit is not None:
-        count = torch.bincount(centre, minlength=len(pos))
+        count = torch.bincount(centre)
         rank = torch.arange(len(centre), device=pos.device) - (count.cumsum(0) - count)[centre]
         centre, other = centre[rank < limit], other[rank < limit]
     return torch.stack([other, centre])
@@ -87,7 +89,7 @@ def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(queries: Tensor, points: int) -> tuple[Tensor, ...]:
-    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // max(points, 1)))
+    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // points))
     return parts
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from .checks import check_face, check_shape
+from .edge_index import is_triangle
 from .mesh_report import inside_out, repeats
 from .topology import orientation, topology
 from .triangles import triangles
@@ -59,7 +60,7 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
     if (merged := int((place[finite] != vertex[finite]).sum())) > 0:
         done.append(f"merged {merged} vertices at the place of another")
         face = place[face]
-    keep((face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0]), "faces that name a vertex twice")
+    keep(is_triangle(face), "faces that name a vertex twice")
     flips, flat = flip_flat(pos, face)
     if flips:
         done.append(f"flipped the longest side of {flips} faces without area")

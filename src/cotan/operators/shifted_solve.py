@@ -34,9 +34,11 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
         wide = shifted_solve(laplacian.to(dtype=torch.float32), mass.float(), time, right.float())
         return wide.to(right.dtype)
     t = torch.as_tensor(time, dtype=right.dtype, device=right.device)
-    if right.ndim != 2 or t.shape not in ((), right.shape[1:]):
+    alike = right.ndim == 2 and mass.shape == right.shape[:1] and t.shape in ((), right.shape[1:])
+    if not alike or not right.is_floating_point():
         raise CotanError(
-            f"shifted_solve: time {tuple(t.shape)} and right {tuple(right.shape)}, expected () or (C,) and (V, C)"
+            f"shifted_solve: time {tuple(t.shape)} and right {tuple(right.shape)}, expected () or (C,) and (V, C) for a mass "
+            f"{tuple(mass.shape)} (V,), of a floating-point dtype, got {right.dtype}"
         )
     one = t.ndim == 0 and right.device.type == "cpu" and right.numel() > 0
     solver = Factorised() if one and not is_compiling() else iterated

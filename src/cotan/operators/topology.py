@@ -21,7 +21,7 @@ class Topology(NamedTuple):
         edge (3F,): the edge of each side. forward (3F,): whether the side runs from the lower vertex to the higher.
         pairs (2, P): sides that meet at the same edge, each with the next one there.
         fan (3F,), fans: of faces about a vertex, joined along the edges at it. Corner i of face f is at i * F + f.
-        component (F,), components: of faces joined along edges or at vertices.
+        components: how many, of faces joined along edges or at vertices.
     """
 
     edges: Tensor
@@ -31,7 +31,6 @@ class Topology(NamedTuple):
     pairs: Tensor
     fan: Tensor
     fans: int
-    component: Tensor
     components: int
 
 
@@ -50,35 +49,22 @@ def topology(face: Tensor) -> Topology:
 
     # A side facing corner i starts at corner i + 1 and ends at corner i + 2 of its face.
     side = torch.arange(3 * faces)
-    start, end = (side + faces) % max(3 * faces, 1), (side + 2 * faces) % max(3 * faces, 1)
+    start, end = (side + faces) % (3 * faces), (side + 2 * faces) % (3 * faces)
     forward = source < target
     at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
     fans, fan = connected(
         3 * faces, torch.cat([at_low[pairs[0]], at_high[pairs[0]]]), torch.cat([at_low[pairs[1]], at_high[pairs[1]]])
     )
     edges = torch.stack([key // stride, key % stride])
-    parts, part = connected(stride, *edges)
-    part = part[face[0]]
-    has_faces = torch.zeros(parts, dtype=torch.bool).index_fill(0, part, True)
-    return Topology(
-        edges,
-        faces_at,
-        edge,
-        forward,
-        pairs,
-        fan,
-        fans,
-        (has_faces.cumsum(0) - 1)[part],
-        int(has_faces.sum()),
-    )
+    components = len(torch.unique(connected(stride, *edges)[1][face[0]]))
+    return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)
 
 
-def same_rows(rows: Tensor) -> Tensor:
-    """The number (N,) of each of the rows (N, 3): equal rows have equal numbers, from 0 without gaps."""
-    x, y, z = (torch.unique(column, return_inverse=True)[1] for column in rows.cpu().unbind(1))
-    xy = torch.unique(x * (len(rows) + 1) + y, return_inverse=True)[1]
-    xyz: Tensor = torch.unique(xy * (len(rows) + 1) + z, return_inverse=True)[1]
-    return xyz
+def different(rows: Tensor) -> int:
+    """How many different ones there are of the rows (N, 3)."""
+    x, y, z = (torch.unique(column, return_inverse=True)[1] for column in rows.unbind(1))
+    xy = torch.unique(x * len(rows) + y, return_inverse=True)[1]
+    return len(torch.unique(xy * len(rows) + z))
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
@@ -108,9 +94,9 @@ class Orientation(NamedTuple):
 
 def orientation(t: Topology) -> Orientation:
     """Joins each face, and a turned copy of it, to those that agree: orientable patches keep the two apart."""
-    faces = len(t.component)
+    faces = len(t.edge) // 3
     pairs = t.pairs[:, t.faces_at[t.edge[t.pairs[0]]] == 2]
-    first, second = (pairs % max(faces, 1)).unbind(0)
+    first, second = (pairs % faces).unbind(0)
     agree = t.forward[pairs[0]] != t.forward[pairs[1]]
     patches, patch = connected(faces, first, second)
     crossed = torch.where(agree, 0, faces)

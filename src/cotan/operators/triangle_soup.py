@@ -9,31 +9,29 @@ from torch import Tensor
 
 from ..errors import CotanError
 from .checks import check_mesh
+from .edge_index import is_triangle
 
 
 class Soup(NamedTuple):
     """vertices (U, 3) and faces (G, 3) as arrays: only vertices with a face, only faces of three different vertices.
 
-    `used` (U,): the number in the mesh of each vertex here. `place` (V,): the number here of each vertex, -1 if none.
+    `used` (U,): the number in the mesh of each vertex here, ascending.
     """
 
     vertices: Any
     faces: Any
     used: Tensor
-    place: Tensor
 
 
 def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
     """The mesh without loose vertices and without faces that name a vertex twice. `what` asks, for messages."""
     refuse_derivatives(pos, what)
     pos, face = check_mesh(pos, face)
-    proper = (face[0] != face[1]) & (face[1] != face[2]) & (face[2] != face[0])
+    proper = is_triangle(face)
     if not proper.any():
         raise CotanError(f"{what}: a mesh without area: none of its {face.shape[1]} faces has three different vertices")
     used, number = torch.unique(face[:, proper], return_inverse=True)
-    place = face.new_full((len(pos),), -1)
-    place[used] = torch.arange(len(used), device=face.device)
-    return Soup(pos[used].cpu().numpy(), number.T.contiguous().cpu().numpy(), used, place)
+    return Soup(pos[used].cpu().numpy(), number.T.contiguous().cpu().numpy(), used)
 
 
 def refuse_derivatives(pos: Tensor, what: str) -> None:
