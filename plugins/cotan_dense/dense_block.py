@@ -24,7 +24,9 @@ class DenseBlock(nn.Module):
     ):
         super().__init__()
         self.activation = activation_named(activation)
-        growth = growth or out_dim
+        growth = out_dim if growth is None else growth
+        if depth < 1 or growth < 1:
+            raise cotan.CotanError(f"dense-block: depth={depth}, growth={growth}, expected positive whole numbers")
         self.layers = nn.ModuleList(nn.Linear(in_dim + i * growth, growth) for i in range(depth))
         self.transition = nn.Linear(in_dim + depth * growth, out_dim)
 

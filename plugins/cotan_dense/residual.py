@@ -30,8 +30,10 @@ class Residual(nn.Module):
     ):
         super().__init__()
         self.activation = activation_named(activation)
-        self.first = nn.Linear(in_dim, width or out_dim)
-        self.second = nn.Linear(width or out_dim, out_dim)
+        width = out_dim if width is None else width
+        if width < 1:
+            raise cotan.CotanError(f"residual: width={width}, expected a positive whole number")
+        self.first, self.second = nn.Linear(in_dim, width), nn.Linear(width, out_dim)
         projected = projection or in_dim != out_dim
         self.shortcut = nn.Linear(in_dim, out_dim, bias=False) if projected else nn.Identity()
 

@@ -59,7 +59,7 @@ def weights(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
     count = edge_index.shape[1]
     if edge_weight is None:
         return torch.ones(count, dtype=torch.float64, device=edge_index.device)
-    if edge_weight.numel() != count:
+    if edge_weight.shape not in ((count,), (count, 1)):
         raise cotan.CotanError(
             f"edge_weight: expected {count} numbers, one for each edge, got {tuple(edge_weight.shape)}"
         )

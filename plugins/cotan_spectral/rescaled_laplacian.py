@@ -35,8 +35,10 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
     weight = torch.ones(len(source), dtype=torch.float64, device=source.device)
     if edge_weight is not None:
         weight = edge_weight.reshape(-1).double()
-        if len(weight) != len(source) or (len(weight) and not float(weight.detach().min()) >= 0):
-            got = f"{len(weight)}, the least {float(weight.detach().min()):g}" if len(weight) else "none"
+        fits = edge_weight.shape in ((len(source),), (len(source), 1))
+        if not fits or (len(weight) and not float(weight.detach().min()) >= 0):
+            least = f", the least {float(weight.detach().min()):g}" if len(weight) else ""
+            got = f"{tuple(edge_weight.shape)}{least}"
             raise cotan.CotanError(
                 f"edge_weight: expected {len(source)} numbers, one for each edge, at least 0; got {got}"
             )

@@ -12,6 +12,7 @@ forward mode: the traced class has none, its child adds it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
     from .pattern import Pattern
 
 
+def watched() -> bool:
+    """Whether a compiler, torch.func or forward mode may ask more of a Function than its backward."""
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    return is_compiling() or forward_mode or torch._C._are_functorch_transforms_active()
+
+
 def reverse_mode_only(x: Tensor, weight: Tensor) -> bool:
     """Whether nothing but autograd's reverse mode may watch: no compiler, no torch.func, no forward mode; and no casts.
 
     Then a Function of x and weight needs neither `jvp` nor `vmap`, and may sum in place.
     """
-    forward_mode = torch.autograd.forward_ad._current_level >= 0
-    watched = is_compiling() or forward_mode or torch._C._are_functorch_transforms_active()
-    return not watched and x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)
+    return not watched() and x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)
 
 
 def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor) -> list[Tensor | None]:
@@ -43,9 +48,26 @@ def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[boo
     return [next(found) if need else None for need in needed]
 
 
-def apply(traced: type[Function], both_ways: type[Function], *args: Any) -> Tensor:
-    function: Any = traced if is_compiling() else both_ways
+def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
+    if watched():
+        function = traced if is_compiling() else both_ways
+    elif torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
+        function = _plain(traced)
+    else:
+        return cast(Tensor, traced.forward(*args))
     return cast(Tensor, function.apply(*args))
+
+
+@cache
+def _plain(traced: Any) -> Any:
+    """For reverse mode alone: torch looks at the signature at each call of a Function that has a `setup_context`."""
+
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output: Tensor = traced.forward(*inputs)
+        traced.setup_context(ctx, inputs, output)
+        return output
+
+    return type(traced.__name__, (Function,), {"forward": staticmethod(forward), "backward": traced.backward})
 
 
 def _sum_of(*terms: Tensor | None) -> Tensor | None:
@@ -115,17 +137,6 @@ class _Product(_TracedProduct):
         return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
 
 
-class _PlainProduct(Function):
-    """For reverse mode alone: torch looks at the signature at each call of a Function that has a `setup_context`."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        _TracedProduct.setup_context(ctx, inputs, inputs[4])
-        return _TracedProduct.forward(*inputs)
-
-    backward = _TracedProduct.backward
-
-
 def product(
     pattern: Pattern, values: Tensor, x: Tensor, t_values: Tensor | None = None, *, each: bool = False
 ) -> Tensor:
@@ -134,11 +145,6 @@ def product(
     With values (E, J), x (C, channels) gives all A_j x (R, J, channels), and x (C, J, channels) gives sum_j A_j x_j; or
     with `each` all A_j x_j (R, J, channels).
     """
-    if reverse_mode_only(x, values):
-        if not torch.is_grad_enabled() or not (x.requires_grad or values.requires_grad):
-            return kernels.product(pattern, values, x, each)
-        function: Any = _PlainProduct
-        return cast(Tensor, function.apply(pattern, each, values, t_values, x))
     return apply(_TracedProduct, _Product, pattern, each, values, t_values, x)
 
 

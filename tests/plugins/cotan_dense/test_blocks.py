@@ -33,6 +33,19 @@ def test_dense_block_sees_all_outputs_before():
     assert layer(torch.tensor([[2.0, 3.0]])).item() == 2 + 30 + 500 + 7000
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dense-block", {"depth": -1}, "dense-block: depth=-1, growth=4, expected positive whole numbers"),
+        ("dense-block", {"growth": 0}, "dense-block: depth=2, growth=0, expected positive whole numbers"),
+        ("residual", {"width": 0}, "residual: width=0, expected a positive whole number"),
+    ],
+)
+def test_nothing_inside(name, options, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.create_layer(name, 20, 4, **options)
+
+
 @pytest.mark.parametrize("options", [{"projection": True}, {"width": 3}])
 def test_residual_kit(options):
     cotan.testing.check_layer("residual", 4, 4, compile=False, **options)

@@ -13,10 +13,17 @@ def test_adjacency_sums_over_the_edges_that_come_in():
     assert cotan.compute(data, "mean_adjacency").to_dense().tolist() == [[0, 0, 0], [2.5, 0, 0], [0, 0, 5]]
 
 
-def test_weights_of_another_number_of_edges():
-    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.ones(3), num_nodes=2)
+@pytest.mark.parametrize("weight", [torch.ones(3), torch.ones(1, 2)])
+@pytest.mark.parametrize("name", ["adjacency", "normalized_adjacency", "coarsen", "rescaled_laplacian"])
+def test_weights_of_another_number_of_edges(name, weight):
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=weight, num_nodes=2)
     with pytest.raises(cotan.CotanError, match="edge_weight: expected 2 numbers, one for each edge"):
-        cotan.compute(data, "adjacency")
+        cotan.compute(data, name)
+
+
+def test_weights_as_a_column():
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor([[2.0], [3.0]]), num_nodes=2)
+    assert cotan.compute(data, "adjacency").to_dense().tolist() == [[0, 3], [2, 0]]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
