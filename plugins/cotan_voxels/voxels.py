@@ -11,7 +11,7 @@ import cotan
 
 from .closed import Edges, edges
 from .crossings import counts_above, snap
-from .distance import distance, pieces
+from .distance import distance, near, pieces
 from .flood import enclosed
 from .grid import Grid, place
 from .surface import surface
@@ -128,7 +128,7 @@ def inside(method: str, grid: Grid, resolution: int) -> Tensor:
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:
     """Is there a piece of the surface that no voxel of the solid holds or is next to? (Sampled: a voxel apart.)"""
-    _, middle, _ = pieces(triangles)
+    _, middle, _ = pieces(near(triangles, len(solid), 0))
     last = len(solid) - 1
     x, y, z = middle[((middle >= 0) & (middle <= last + 1)).all(1)].long().clamp_(max=last).unbind(1)
     return not bool(_grown(solid)[x, y, z].all())

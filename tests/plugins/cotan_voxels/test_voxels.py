@@ -194,6 +194,12 @@ def test_samples_give_the_share_of_a_voxel_that_is_inside():
     assert (distance - voxels(pos, face, resolution=12, fill="tsdf")).abs().max() < 0.1
 
 
+def test_a_grid_far_inside_of_a_shape():
+    pos, face = tensors(ANALYTIC["sphere"][0])
+    for fill, value in (("solid", 1), ("union", 1), ("surface", 0), ("tsdf", -1)):
+        assert (voxels(1e4 * pos, face, resolution=8, normalize="none", fill=fill) == value).all()
+
+
 @pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
 def test_padding_is_free(padding):
     pos, face = tensors(ANALYTIC["box"][0])
