@@ -47,6 +47,19 @@ def test_files_by_class_are_split_by_a_seed(tmp_path):
     assert len({name for names in files(a) for name in names}) == 20
 
 
+def test_a_class_of_few_meshes_is_in_train(tmp_path):
+    for kind, count in (("ball", 2), ("box", 1)):
+        fill(tmp_path / kind, kind, count)
+    for shares, sizes in (
+        ({}, (2, 0, 1)),
+        ({"val": 0.4, "test": 0.4}, (2, 0, 1)),
+        ({"val": 0.4, "test": 0}, (2, 1, 0)),
+    ):
+        data = cotan.load_dataset("folder", root=str(tmp_path), **shares)
+        assert (len(data.train), len(data.val), len(data.test)) == sizes
+        assert {int(shape.y) for shape in data.train} == {0, 1}
+
+
 def test_one_unreadable_file_is_skipped_named_and_counted(tmp_path):
     for kind in ("box", "ball"):
         fill(tmp_path / kind / "train", kind, 4)

@@ -1,5 +1,6 @@
 """Sets of small graphs from raw files: features, folds, and PyG's own reader beside."""
 
+import gzip
 import importlib.util
 import shutil
 from pathlib import Path
@@ -130,6 +131,15 @@ def test_files_that_do_not_fit_each_other(own, part, lines, message):
     write(own, part, lines)
     with pytest.raises(cotan.CotanError, match=message):
         load(own)
+
+
+def test_damaged_archives_are_named(own):
+    packed = gzip.compress((own / "OWN_A.txt").read_bytes())
+    (own / "OWN_A.txt").unlink()
+    for content in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:], b"plain"):
+        (own / "OWN_A.txt.gz").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match=r"OWN_A\.txt\.gz is no table of numbers"):
+            load(own)
 
 
 def test_an_edge_listed_twice_and_a_self_loop(own):
