@@ -19,6 +19,7 @@ from .winding import winding_number
 
 FILLS = ("solid", "surface", "union", "tsdf")
 METHODS = ("auto", "parity", "winding", "flood")
+TRUNCATION = 3.0
 
 
 @cotan.operator(per="shape", invariant_to=("permutation", "scale"))
@@ -32,7 +33,7 @@ def voxels(
     normalize: str = "box",
     padding: float = 1.0,
     samples: int = 1,
-    truncation: float = 3.0,
+    truncation: float = TRUNCATION,
 ) -> Tensor:
     r"""A grid of voxels, (R, R, R), with axes x, y, z of the shape.
 
@@ -55,7 +56,11 @@ def voxels(
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
     if method not in METHODS:
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
-    if not truncation > 0 or (fill == "tsdf" and truncation > resolution):
+    if fill == "surface" and method != "auto":
+        raise cotan.CotanError(f"fill='surface' asks for no inside, and does not use method; got {method=}")
+    if fill != "tsdf" and truncation != TRUNCATION:
+        raise cotan.CotanError(f"fill={fill!r} does not use truncation, that of 'tsdf'; got {truncation=}")
+    if fill == "tsdf" and not 0 < truncation <= resolution:
         raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
     if not isinstance(samples, int) or samples < 1:
         raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")

@@ -80,6 +80,7 @@ def test_random_cameras_depend_on_their_seed_only():
         ({"rig": [(0, 0, 1)], "count": 1}, "does not use count"),
         ({"up": "w"}, "got 'w'"),
         ({"fov": 180}, "got 180"),
+        ({"fov": 40.0, "projection": "orthographic"}, "'orthographic' does not use fov; got fov=40"),
         ({"projection": "fisheye"}, "got 'fisheye'"),
     ],
 )

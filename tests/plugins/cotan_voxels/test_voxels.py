@@ -240,6 +240,8 @@ def test_unreferenced_vertices_do_not_count():
         ({"samples": 0}, "samples must be a whole number, one or more, got 0"),
         ({"samples": 1.5}, "a whole number, one or more, got 1.5"),
         ({"padding": -math.inf}, "finite and below half of the resolution 32, got -inf"),
+        ({"fill": "surface", "method": "winding"}, "does not use method; got method='winding'"),
+        ({"fill": "union", "truncation": 2.0}, "fill='union' does not use truncation, that of 'tsdf'; got truncation=2.0"),
         ({"fill": "tsdf", "truncation": 0}, "truncation must be positive and at most the resolution 32, got 0"),
         ({"fill": "tsdf", "truncation": math.inf}, "at most the resolution 32, got inf"),
     ],
