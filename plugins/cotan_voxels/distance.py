@@ -55,16 +55,20 @@ def distance(triangles: Tensor, resolution: int, truncation: float, budget: int 
 
 def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
     """Those that come within ``reach`` of the grid, (N, 3, 3), the far longer of them cut down to parts that do."""
-    while True:
-        low, high = triangles.aminmax(dim=1)
+    while len(triangles):
+        least, most = triangles.aminmax()
+        if least >= -reach and most <= resolution + reach:  # as all are where nothing is cut off
+            break
+        low, high = triangles.amin(1), triangles.amax(1)
         triangles = triangles[((high >= -reach) & (low <= resolution + reach)).all(1)]
         long = (triangles - triangles.roll(1, 1)).norm(dim=-1).amax(1) > 4 * (resolution + reach)
         if not long.any():
-            return triangles
+            break
         a, b, c = triangles[long].unbind(1)
         ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
         parts = [torch.stack(k, 1) for k in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
         triangles = torch.cat([triangles[~long], *parts])
+    return triangles
 
 
 def pieces(triangles: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import cotan
 
-from .closed import Edges, edges
+from .closed import Edges, distinct, edges
 from .crossings import counts_above, snap
 from .distance import distance, near, pieces
 from .flood import enclosed
@@ -72,6 +72,8 @@ def voxels(
 def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, truncation: float) -> Tensor:
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
+    face, triangles = distinct(face, grid.triangles)
+    grid = grid._replace(triangles=triangles)
     name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method
     if fill == "tsdf":
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
@@ -103,7 +105,7 @@ def voxel_report(
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
     grid = place(pos, face, resolution, normalize, padding)
-    found = edges(face, grid.triangles)
+    found = edges(*distinct(face, grid.triangles))
     return {
         "method": resolve(method, found),
         "watertight": found.closed,

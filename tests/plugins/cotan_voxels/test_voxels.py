@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import cotan
+from cotan_voxels.closed import distinct
 from cotan_voxels.voxels import voxel_report, voxels
 
 trimesh = pytest.importorskip("trimesh")
@@ -130,6 +131,30 @@ def test_auto_names_its_method():
     assert voxel_report(pos[face.t().reshape(-1)], torch.arange(face.numel()).view(-1, 3).t())["watertight"]
 
 
+@pytest.mark.parametrize("name", ANALYTIC)
+@pytest.mark.parametrize("share", [1, 2])
+def test_a_wall_drawn_from_both_sides_is_one_wall(name, share):
+    """Some faces or all again: the other way round, from another corner, or with corners of their own."""
+    pos, face = tensors(ANALYTIC[name][0])
+    for opened in (face, face[:, 1:]):
+        again = opened[:, ::share]
+        own = torch.arange(again.numel()).view(3, -1) + len(pos)
+        for more in (again.flip(0), again.roll(1, 0), own, own[[1, 0, 2]]):
+            walls = torch.cat([pos, pos[again.reshape(-1)]]), torch.cat([opened, more, opened[:, :1]], 1)
+            assert voxel_report(*walls) == voxel_report(pos, opened)
+            for options in ({}, {"method": "winding"}, {"fill": "tsdf", "resolution": 10}):
+                assert torch.equal(voxels(*walls, **options), voxels(pos, opened, **options))
+
+
+def test_faces_about_one_middle_are_not_one():
+    star = torch.tensor([[[1.0, 0, 0], [-1, 1, 0], [0, -1, 0]]], dtype=torch.float64)
+    star = torch.cat([star, -star, star * torch.tensor([1.0, -1, 1]), star.roll(1, 1)]) + 4
+    face = torch.arange(12).view(4, 3).t()
+    kept, corners = distinct(face, star)
+    assert torch.equal(kept, face[:, :3])
+    assert torch.equal(corners, star[:3])
+
+
 def test_sheets_are_kept():
     """Two-sided sheets are closed and have no inside; an open sheet has none either."""
     pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
@@ -241,7 +266,10 @@ def test_unreferenced_vertices_do_not_count():
         ({"samples": 1.5}, "a whole number, one or more, got 1.5"),
         ({"padding": -math.inf}, "finite and below half of the resolution 32, got -inf"),
         ({"fill": "surface", "method": "winding"}, "does not use method; got method='winding'"),
-        ({"fill": "union", "truncation": 2.0}, "fill='union' does not use truncation, that of 'tsdf'; got truncation=2.0"),
+        (
+            {"fill": "union", "truncation": 2.0},
+            "fill='union' does not use truncation, that of 'tsdf'; got truncation=2.0",
+        ),
         ({"fill": "tsdf", "truncation": 0}, "truncation must be positive and at most the resolution 32, got 0"),
         ({"fill": "tsdf", "truncation": math.inf}, "at most the resolution 32, got inf"),
     ],
