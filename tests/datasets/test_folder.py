@@ -26,7 +26,9 @@ def test_folders_by_split(tmp_path):
     for kind, suffix in (("box", ".obj"), ("ball", ".ply")):
         fill(tmp_path / kind / "train", kind, 3, suffix)
         fill(tmp_path / kind / "test", kind, 2, suffix)
-    data = cotan.load_dataset("folder", root=str(tmp_path))
+    told = []
+    data = cotan.load_dataset("folder", root=str(tmp_path), progress=lambda *numbers: told.append(numbers))
+    assert told == [(i + 1, 10) for i in range(10)]
     assert data.classes == ("ball", "box")
     assert (len(data.train), len(data.val), len(data.test), data.skipped) == (6, 0, 4, [])
     assert [len(s.pos) for s in data.train] == [42] * 3 + [8] * 3
