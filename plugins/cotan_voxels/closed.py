@@ -70,7 +70,7 @@ def _edges(face: Tensor) -> Edges:
     return Edges(
         even=len(uses) > 0 and bool((uses % 2 == 0).all()),
         closed=len(uses) > 0 and bool((uses == 2).all()),
-        oriented=bool((uses <= 2).all()) and bool((key[1:] != key[:-1]).all()),
+        oriented=bool((key[1:] != key[:-1]).all()),
     )
 
 

@@ -44,7 +44,7 @@ def voxels(
     - method: how inside is told. ``parity`` counts the faces above a centre, exact for a closed mesh; ``winding`` is
       the generalised winding number beyond 1/2, for meshes with holes and sides (and for closed pieces that overlap,
       which parity would leave hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the
-      first that fits, and ``voxel_report`` says which.
+      first that fits, and ``voxel_report`` says which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.

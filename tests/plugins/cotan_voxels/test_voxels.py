@@ -200,6 +200,16 @@ def test_sphere_keeps_the_size_under_rotation():
     assert len(pitches) == 1
 
 
+def test_sphere_centres_the_surface_however_it_is_cut():
+    mesh = trimesh.creation.cone(radius=0.5, height=2.0)
+    more = mesh.subdivide([0, 1, 2, 3, 4])
+    one, two = (voxel_report(*tensors(m), normalize="sphere") for m in (mesh, more))
+    assert one["origin"] == pytest.approx(two["origin"])
+    line = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0]])  # without area: the mean of the corners
+    report = voxel_report(line, torch.tensor([[0], [1], [2]]), normalize="sphere", padding=0)
+    assert report["origin"] == pytest.approx([-1, -3, -3])
+
+
 def test_less_than_no_padding_cuts_off():
     pos, face = tensors(ANALYTIC["torus"][0])
     pos = pos @ rotation(2).T
