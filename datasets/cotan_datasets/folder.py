@@ -33,7 +33,7 @@ def folder(
             is "classify"; so it is with folders train and test that have one for each class. With the meshes in train and
             test, in shapes, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy,
             beside it, in ROOT/seg, ROOT/labels or ROOT/gt.
-        seed, val, test: where the files have no split: shares of each class, drawn by the seed.
+        seed, val, test: where the files have no split: shares of each class, drawn by the seed; one at least trains.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
             in which they appear over the faces. Vertices are those of the file: none are merged.
         votes: y is a label for each vertex: the one that most of the edges or faces around it have; of as many, the
@@ -103,7 +103,8 @@ def _files(path: Path, seed: int, val: float, test: float) -> list[tuple[Path, s
     files = _meshes(path)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(files), generator=generator).tolist()
-    tests, vals = math.ceil(test * len(files)), math.ceil(val * len(files))
+    tests = min(math.ceil(test * len(files)), len(files) - 1)  # something is left to train on
+    vals = min(math.ceil(val * len(files)), len(files) - 1 - tests)
     where = {place: "test" if i < tests else "val" if i < tests + vals else "train" for i, place in enumerate(order)}
     return [(file, where[i]) for i, file in enumerate(files)]
 

@@ -3,6 +3,7 @@
 import gzip
 import math
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
@@ -144,7 +145,7 @@ def read_idx(path: Path) -> np.ndarray:
         content = (
             path.read_bytes() if path.is_file() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
         )
-    except (OSError, EOFError) as reason:
+    except (OSError, EOFError, zlib.error) as reason:
         raise cotan.CotanError(f"mnist: {path} cannot be read: {reason}") from reason
     dimensions = content[3] if content[:3] == b"\x00\x00\x08" else 0
     start = 4 + 4 * dimensions

@@ -1,6 +1,7 @@
 """The raw files of the TU collection (Morris et al. 2020): lists of numbers, a line for each node, edge or graph."""
 
 import warnings
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +87,7 @@ def _numbers(path: Path, rows: int | None) -> Tensor:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input contained no data")  # a set without edges
             values = np.loadtxt(path, delimiter=",", ndmin=2, comments=None)
-    except ValueError as reason:
+    except (OSError, EOFError, ValueError, zlib.error) as reason:  # the others of .gz
         raise cotan.CotanError(f"tu: {path} is no table of numbers: {reason}") from reason
     if rows is not None and len(values) != rows:
         raise cotan.CotanError(f"tu: {path} has {len(values)} lines, expected {rows}")

@@ -11,6 +11,7 @@ import cotan
 
 AXES = {"x": 0, "y": 1, "z": 2}
 RIGS = ("ring", "dodecahedron", "icosphere", "random")
+FOV = 60.0
 GOLDEN = (1 + math.sqrt(5)) / 2
 
 Rig = str | Sequence[Sequence[float]]
@@ -37,7 +38,7 @@ def cameras(
     seed: int | None = None,
     up: str = "z",
     projection: str = "perspective",
-    fov: float = 60.0,
+    fov: float = FOV,
 ) -> Cameras:
     """The cameras of a rig, so far away that the unit ball just fills the picture.
 
@@ -54,6 +55,8 @@ def cameras(
     if not 0 < fov < 180:
         raise cotan.CotanError(f"fov is an angle between 0 and 180 degrees; got {fov!r}")
     perspective = projection == "perspective"
+    if fov != FOV and not perspective:
+        raise cotan.CotanError(f"the projection 'orthographic' does not use fov; got {fov=}")
     half = math.radians(fov) / 2
     distance = 1 / math.sin(half) if perspective else 2.0
     if isinstance(rig, str):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import cotan
 
-from .cameras import Rig, cameras
+from .cameras import FOV, Rig, cameras
 from .normalise import normalise
 from .render import Raster, render
 from .render import raster as rasterise
@@ -33,7 +33,7 @@ def raster(
     seed: int | None = None,
     up: str = "z",
     projection: str = "perspective",
-    fov: float = 60.0,
+    fov: float = FOV,
     align: str = "none",
     size: int = 64,
 ) -> Raster:
@@ -88,7 +88,7 @@ def views(
     seed: int | None = None,
     up: str = "z",
     projection: str = "perspective",
-    fov: float = 60.0,
+    fov: float = FOV,
     align: str = "none",
     size: int = 64,
     outputs: Sequence[str] = ("depth", "normals"),

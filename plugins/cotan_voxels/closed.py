@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class Edges(NamedTuple):
@@ -23,6 +25,25 @@ def edges(face: Tensor, triangles: Tensor) -> Edges:
     """Look at the edges by vertex number and, where that leaves an open edge, by position (seams are no holes)."""
     found = _edges(face)
     return found if found.even else _edges(weld(triangles))
+
+
+def distinct(face: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
+    """The faces (3, F) and their corners (F, 3, 3) without those that lie on an earlier one, either way round.
+
+    A wall that is drawn from both sides is one wall; counted as two, it would have the outside on both sides.
+    """
+    # Sums of few bits do not depend on the order of the corners: of two faces in one place, both have the same.
+    x, y, z = (triangles * 2.0**20).round_().sum(1).unbind(1)
+    mark, order = torch.sort(x + math.sqrt(2) * y + math.sqrt(3) * z)
+    again = mark[1:] == mark[:-1]
+    if not again.any():
+        return face, triangles
+    some = order[functional.pad(again, (1, 0)) | functional.pad(again, (0, 1))].sort().values
+    _, place = torch.unique(weld(triangles[some]).sort(0).values, dim=1, return_inverse=True)
+    first = torch.full_like(some, len(triangles)).scatter_reduce_(0, place, some, "amin")
+    keep = torch.ones(len(triangles), dtype=torch.bool, device=face.device)
+    keep[some] = first[place] == some
+    return face[:, keep], triangles[keep]
 
 
 def weld(triangles: Tensor) -> Tensor:
@@ -49,7 +70,7 @@ def _edges(face: Tensor) -> Edges:
     return Edges(
         even=len(uses) > 0 and bool((uses % 2 == 0).all()),
         closed=len(uses) > 0 and bool((uses == 2).all()),
-        oriented=bool((uses <= 2).all()) and bool((key[1:] != key[:-1]).all()),
+        oriented=bool((key[1:] != key[:-1]).all()),
     )
 
 

@@ -123,8 +123,8 @@ class VoxelDBN(nn.Module):
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
         - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-          the chain then passes through all layers in each step; otherwise it stays in the top machine, settles there
-          in ten steps without draws, and comes down once.
+          the chain then passes through all layers in each step, and settles in ten passes through the layers without
+          draws; otherwise it stays in the top machine, settles there, and comes down once.
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """
@@ -150,21 +150,24 @@ class VoxelDBN(nn.Module):
         weight = self.top.weight
         held = torch.nn.functional.one_hot(label, self.classes).to(weight)
         size = weight.shape[1] - self.classes
-        # From what is seen on the mean, the label alone decides which way to go.
-        x = self.top.visible[:size].sigmoid().expand(len(label), size)
-        if given is not None and known is not None:
-            x = torch.bernoulli(self.up(torch.where(known, given, self.down(x))))
+
+        def shape(p: Tensor) -> Tensor:
+            voxels = self.down(p)
+            return voxels if given is None or known is None else torch.where(known, given, voxels)
+
+        # From the biases of the units, the label alone decides which way to go.
+        x = p = self.top.visible[:size].sigmoid().expand(len(label), size)
+        if known is not None:
+            x = torch.bernoulli(self.up(shape(p)))
         for _ in range(steps):
-            h = torch.bernoulli(self.top.up(torch.cat([x, held], 1)))
-            p = self.top.down(h)[:, :size]
+            p = self.top.down(torch.bernoulli(self.top.up(torch.cat([x, held], 1))))[:, :size]
             x = torch.bernoulli(p)
-            if given is not None and known is not None:
-                x = torch.bernoulli(self.up(torch.where(known, given, self.down(x))))
-        if given is not None and known is not None:
-            return torch.where(known, given, self.down(x))
+            if known is not None:
+                p = self.up(shape(x))
+                x = torch.bernoulli(p)
         for _ in range(10):  # without draws, to what the units agree on
-            p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size]
-        return self.down(p)
+            p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size] if known is None else self.up(shape(p))
+        return shape(p)
 
 
 def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -18,8 +18,10 @@ def distance(triangles: Tensor, resolution: int, truncation: float, budget: int 
     Each piece of a triangle lies in a small ball. A first pass over the voxels around each ball finds the nearest ball
     centre, an upper bound; a second measures only the triangles whose ball comes nearer than that.
     """
+    triangles = near(triangles, resolution, truncation)
     parent, middle, radius = pieces(triangles)
-    reach = int(truncation + float(radius.max()) + 1)
+    widest = float(radius.max()) if len(radius) else 0.0
+    reach = int(truncation + widest + 1)
     side = resolution + 4 * reach
     home = middle.floor()
     inside = ((home >= -reach) & (home < resolution + reach)).all(1)
@@ -28,7 +30,7 @@ def distance(triangles: Tensor, resolution: int, truncation: float, budget: int 
     shift = home + 0.5 - middle  # from the middle of the ball to the centre of its voxel
     around = torch.cartesian_prod(*[torch.arange(-reach, reach + 1, device=triangles.device)] * 3)
     # A voxel's centre is within 0.87 of any point of it.
-    around = around[around.double().norm(dim=1) < truncation + radius.max() + 0.87]
+    around = around[around.double().norm(dim=1) < truncation + widest + 0.87]
     parts = around.split(max(budget // max(len(index), 1), 1))
 
     def gaps(part: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +51,24 @@ def distance(triangles: Tensor, resolution: int, truncation: float, budget: int 
         best.scatter_reduce_(0, voxel[offset, ball], found, "amin")
     own = slice(2 * reach, 2 * reach + resolution)
     return best.view(side, side, side)[own, own, own].contiguous()
+
+
+def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
+    """Those that come within ``reach`` of the grid, (N, 3, 3), the far longer of them cut down to parts that do."""
+    while len(triangles):
+        least, most = triangles.aminmax()
+        if least >= -reach and most <= resolution + reach:  # as all are where nothing is cut off
+            break
+        low, high = triangles.amin(1), triangles.amax(1)
+        triangles = triangles[((high >= -reach) & (low <= resolution + reach)).all(1)]
+        long = (triangles - triangles.roll(1, 1)).norm(dim=-1).amax(1) > 4 * (resolution + reach)
+        if not long.any():
+            break
+        a, b, c = triangles[long].unbind(1)
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        parts = [torch.stack(k, 1) for k in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+        triangles = torch.cat([triangles[~long], *parts])
+    return triangles
 
 
 def pieces(triangles: Tensor) -> tuple[Tensor, Tensor, Tensor]:

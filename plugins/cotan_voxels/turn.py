@@ -18,12 +18,13 @@ def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = Fal
     skew = grid.new_zeros(b, 3, 3)
     for k in range(3):
         skew[:, k - 2, k - 1], skew[:, k - 1, k - 2] = -vector[:, k], vector[:, k]
-    rotation = torch.linalg.matrix_exp(skew)
-    if mirror:
-        axes = functional.one_hot(torch.rand(b, 3, device=grid.device).argsort(1), 3).to(grid)
-        rotation = axes * (2 * torch.randint_like(vector, 2) - 1)[:, None] @ rotation
-    factor = 1 + (2 * torch.rand(b, 1, 1, device=grid.device, dtype=grid.dtype) - 1) * scale
-    motion = torch.cat([rotation * factor, grid.new_zeros(b, 3, 1)], 2)
-    at = functional.affine_grid(motion, [b, 1, *grid.shape[1:]], align_corners=False)
+    with torch.autocast(grid.device.type, enabled=False):  # bfloat16 is not for places: it tells 256 of them apart
+        rotation = torch.linalg.matrix_exp(skew)
+        if mirror:
+            axes = functional.one_hot(torch.rand(b, 3, device=grid.device).argsort(1), 3).to(grid)
+            rotation = axes * (2 * torch.randint_like(vector, 2) - 1)[:, None] @ rotation
+        factor = 1 + (2 * torch.rand(b, 1, 1, device=grid.device, dtype=grid.dtype) - 1) * scale
+        motion = torch.cat([rotation * factor, grid.new_zeros(b, 3, 1)], 2)
+        at = functional.affine_grid(motion, [b, 1, *grid.shape[1:]], align_corners=False)
     out = functional.grid_sample(grid[:, None], at, padding_mode="border", align_corners=False)
     return out[:, 0].clamp(min=grid.min(), max=grid.max())  # interpolation rounds beyond them

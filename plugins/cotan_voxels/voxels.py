@@ -9,9 +9,9 @@ from torch import Tensor
 
 import cotan
 
-from .closed import Edges, edges
+from .closed import Edges, distinct, edges
 from .crossings import counts_above, snap
-from .distance import distance, pieces
+from .distance import distance, near, pieces
 from .flood import enclosed
 from .grid import Grid, place
 from .surface import surface
@@ -19,6 +19,7 @@ from .winding import winding_number
 
 FILLS = ("solid", "surface", "union", "tsdf")
 METHODS = ("auto", "parity", "winding", "flood")
+TRUNCATION = 3.0
 
 
 @cotan.operator(per="shape", invariant_to=("permutation", "scale"))
@@ -32,7 +33,7 @@ def voxels(
     normalize: str = "box",
     padding: float = 1.0,
     samples: int = 1,
-    truncation: float = 3.0,
+    truncation: float = TRUNCATION,
 ) -> Tensor:
     r"""A grid of voxels, (R, R, R), with axes x, y, z of the shape.
 
@@ -43,7 +44,7 @@ def voxels(
     - method: how inside is told. ``parity`` counts the faces above a centre, exact for a closed mesh; ``winding`` is
       the generalised winding number beyond 1/2, for meshes with holes and sides (and for closed pieces that overlap,
       which parity would leave hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the
-      first that fits, and ``voxel_report`` says which.
+      first that fits, and ``voxel_report`` says which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
@@ -55,7 +56,11 @@ def voxels(
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
     if method not in METHODS:
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
-    if not truncation > 0 or (fill == "tsdf" and truncation > resolution):
+    if fill == "surface" and method != "auto":
+        raise cotan.CotanError(f"fill='surface' asks for no inside, and does not use method; got {method=}")
+    if fill != "tsdf" and truncation != TRUNCATION:
+        raise cotan.CotanError(f"fill={fill!r} does not use truncation, that of 'tsdf'; got {truncation=}")
+    if fill == "tsdf" and not 0 < truncation <= resolution:
         raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
     if not isinstance(samples, int) or samples < 1:
         raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")
@@ -67,6 +72,8 @@ def voxels(
 def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, truncation: float) -> Tensor:
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
+    face, triangles = distinct(face, grid.triangles)
+    grid = grid._replace(triangles=triangles)
     name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method
     if fill == "tsdf":
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
@@ -98,7 +105,7 @@ def voxel_report(
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
     grid = place(pos, face, resolution, normalize, padding)
-    found = edges(face, grid.triangles)
+    found = edges(*distinct(face, grid.triangles))
     return {
         "method": resolve(method, found),
         "watertight": found.closed,
@@ -128,7 +135,7 @@ def inside(method: str, grid: Grid, resolution: int) -> Tensor:
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:
     """Is there a piece of the surface that no voxel of the solid holds or is next to? (Sampled: a voxel apart.)"""
-    _, middle, _ = pieces(triangles)
+    _, middle, _ = pieces(near(triangles, len(solid), 0))
     last = len(solid) - 1
     x, y, z = middle[((middle >= 0) & (middle <= last + 1)).all(1)].long().clamp_(max=last).unbind(1)
     return not bool(_grown(solid)[x, y, z].all())

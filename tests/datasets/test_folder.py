@@ -26,7 +26,9 @@ def test_folders_by_split(tmp_path):
     for kind, suffix in (("box", ".obj"), ("ball", ".ply")):
         fill(tmp_path / kind / "train", kind, 3, suffix)
         fill(tmp_path / kind / "test", kind, 2, suffix)
-    data = cotan.load_dataset("folder", root=str(tmp_path))
+    told = []
+    data = cotan.load_dataset("folder", root=str(tmp_path), progress=lambda *numbers: told.append(numbers))
+    assert told == [(i + 1, 10) for i in range(10)]
     assert data.classes == ("ball", "box")
     assert (len(data.train), len(data.val), len(data.test), data.skipped) == (6, 0, 4, [])
     assert [len(s.pos) for s in data.train] == [42] * 3 + [8] * 3
@@ -45,6 +47,19 @@ def test_files_by_class_are_split_by_a_seed(tmp_path):
     assert files(a) == files(b) != files(c)
     assert [len(names) for names in files(a)] == [10, 4, 6]
     assert len({name for names in files(a) for name in names}) == 20
+
+
+def test_a_class_of_few_meshes_is_in_train(tmp_path):
+    for kind, count in (("ball", 2), ("box", 1)):
+        fill(tmp_path / kind, kind, count)
+    for shares, sizes in (
+        ({}, (2, 0, 1)),
+        ({"val": 0.4, "test": 0.4}, (2, 0, 1)),
+        ({"val": 0.4, "test": 0}, (2, 1, 0)),
+    ):
+        data = cotan.load_dataset("folder", root=str(tmp_path), **shares)
+        assert (len(data.train), len(data.val), len(data.test)) == sizes
+        assert {int(shape.y) for shape in data.train} == {0, 1}
 
 
 def test_one_unreadable_file_is_skipped_named_and_counted(tmp_path):

@@ -84,9 +84,11 @@ def test_idx(tmp_path):
         (tmp_path / "b").write_bytes(content)
         with pytest.raises(cotan.CotanError, match="is no IDX file of bytes, or not all of one"):
             mnist.read_idx(tmp_path / "b")
-    (tmp_path / "c.gz").write_bytes(gzip.compress(whole)[:-9])
-    with pytest.raises(cotan.CotanError, match="cannot be read"):
-        mnist.read_idx(tmp_path / "c")
+    packed = gzip.compress(whole)
+    for content in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:]):
+        (tmp_path / "c.gz").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match="cannot be read"):
+            mnist.read_idx(tmp_path / "c")
 
 
 def test_labels_that_are_no_digits(own, tmp_path):

@@ -1,5 +1,6 @@
 """Sets of small graphs from raw files: features, folds, and PyG's own reader beside."""
 
+import gzip
 import importlib.util
 import shutil
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_numbers_instead_of_classes(own):
     [
         ("A", ["1, 4"], r"OWN_A\.txt: 1 edges join two graphs, the first in line 1"),
         ("A", ["1, 2", "0, 1"], r"OWN_A\.txt: nodes 0 to 2, expected 1 to 36"),
-        ("A", ["1, 99"], r"OWN_A\.txt: nodes 1 to 99, expected 1 to 36"),
+        ("A", ["1, 37"], r"OWN_A\.txt: nodes 1 to 37, expected 1 to 36"),
         ("A", ["1, 2, 3", "2, 1, 3"], r"OWN_A\.txt has 3 numbers a line"),
         ("A", ["1, two"], "no table of numbers"),
         ("A", ["1, 2.5"], "something else than whole numbers"),
@@ -130,6 +131,15 @@ def test_files_that_do_not_fit_each_other(own, part, lines, message):
     write(own, part, lines)
     with pytest.raises(cotan.CotanError, match=message):
         load(own)
+
+
+def test_damaged_archives_are_named(own):
+    packed = gzip.compress((own / "OWN_A.txt").read_bytes())
+    (own / "OWN_A.txt").unlink()
+    for content in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:], b"plain"):
+        (own / "OWN_A.txt.gz").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match=r"OWN_A\.txt\.gz is no table of numbers"):
+            load(own)
 
 
 def test_an_edge_listed_twice_and_a_self_loop(own):

@@ -15,7 +15,7 @@ from .image import draw
 from .maps import charts
 
 MARKS = {"c": ("black", "white", "red"), "edgecolor": "black", "s": 40}  # first, middle and last cone point
-UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
+AXES = ("x", "y", "z")
 
 
 def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", **options: Any):
@@ -31,13 +31,13 @@ def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", 
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    if up not in UPRIGHT:
+    if up not in AXES:
         raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
     found = charts(pos, face, **options)
     figure = Figure(figsize=(16, 4 * len(found)), layout="constrained")
     for row, chart in enumerate(found):
         ball = chart.sphere
-        corner, triangle = ball.pos.cpu().numpy()[:, UPRIGHT[up]], ball.face.cpu().numpy()
+        corner, triangle = ball.pos.roll(2 - AXES.index(up), 1).cpu().numpy(), ball.face.cpu().numpy()
         colour = 0.1 + 0.9 * (corner - corner.min(0)) / np.maximum(np.ptp(corner, axis=0), 1e-30)
         z = places(chart.value, chart.disc)
         axes = [figure.add_subplot(len(found), 4, 4 * row + 1, projection="3d")]

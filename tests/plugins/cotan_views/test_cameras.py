@@ -43,6 +43,13 @@ def test_every_camera_is_a_rotation_that_looks_at_the_origin(options, count, up)
     assert right[:, "xyz".index(up)].abs().max() < 1e-12 or count in (2, 12, 42, 162)  # poles may roll
 
 
+@pytest.mark.parametrize("up", ["x", "y", "z"])
+def test_from_a_pole_the_next_axis_points_up(up):
+    axis = torch.eye(3, dtype=torch.float64)["xyz".index(up)]
+    upward = cameras([axis.tolist(), (-axis).tolist()], up=up).axes[:, 1]
+    torch.testing.assert_close(upward, axis.roll(1).expand(2, 3))
+
+
 @pytest.mark.parametrize(("rig", "count"), [("dodecahedron", None), ("icosphere", 12)])
 def test_platonic_rigs_are_evenly_spread(rig, count):
     eye = directions(rig, count=count)
@@ -78,8 +85,11 @@ def test_random_cameras_depend_on_their_seed_only():
         ({"rig": [(0, 0, 0)]}, "none is at the origin"),
         ({"rig": [(0, 1)]}, r"shape \(1, 2\)"),
         ({"rig": [(0, 0, 1)], "count": 1}, "does not use count"),
+        ({"rig": [(0, 0, 1)], "elevation": 1.0}, "does not use elevation"),
+        ({"rig": [(0, 0, 1)], "seed": 1}, "does not use seed"),
         ({"up": "w"}, "got 'w'"),
         ({"fov": 180}, "got 180"),
+        ({"fov": 40.0, "projection": "orthographic"}, "'orthographic' does not use fov; got fov=40"),
         ({"projection": "fisheye"}, "got 'fisheye'"),
     ],
 )

@@ -95,6 +95,15 @@ def test_the_thinnest_face_is_shown_where_it_passes_through_centres():
     assert (label[0, :, 3] == 1).all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_has_no_area_is_not_drawn(turned):
+    corners = torch.tensor(
+        [[[0.0, 5], [11, 5], [11, 5]], [[0, 5], [4, 5], [11, 5]], [[1, 1], [5, 5], [3, 3]], [[2, 2]] * 3]
+    )
+    label, _ = draw(corners.flip(-1) if turned else corners, torch.ones(4, 3))
+    assert (label == NOTHING).all()
+
+
 def test_a_sliver_does_not_come_before_its_corners():
     # Its plane is so steep that rounding decides the slope; what it shows must lie between its corners all the same.
     generator = torch.Generator().manual_seed(1)

@@ -145,7 +145,7 @@ def test_a_partial_view_is_held_and_completed(trained):
     found = model.sample(label, steps=30, given=grid, known=known)
     assert torch.equal(found[known], grid[known])
     error = ((found > 0.5).float() != grid).float()[~known].mean()
-    assert error < 0.75 * grid[~known].mean()
+    assert error < 0.32 * grid[~known].mean()  # 0.35 where it ends with a draw
 
 
 def test_what_cannot_be_sampled_is_refused(trained):

@@ -37,3 +37,12 @@ def test_needle_and_point():
     assert found[4, 4, 2] == pytest.approx(2)
     point = distance(needle[:, :1].expand(1, 3, 3), 8, 3.0)
     assert point[3, 4, 2] == pytest.approx(5**0.5)
+
+
+def test_what_lies_far_beyond_the_grid_takes_no_memory():
+    """Whole, these triangles would be cut into 10^12 pieces."""
+    floor = torch.tensor([[[-1e6, -1e6, 3.25], [1e6, -1e6, 3.25], [0, 1e6, 3.25]]], dtype=torch.float64)
+    found = distance(torch.cat([floor, floor + torch.tensor([0, 0, 1e5])]), 8, 3.0)
+    expected = (torch.arange(8, dtype=torch.float64) + 0.5 - 3.25).abs().clamp(max=3)
+    torch.testing.assert_close(found, expected.expand(8, 8, 8), atol=1e-9, rtol=0)
+    assert (distance(floor + 1e5, 8, 3.0) == 3).all()

@@ -81,6 +81,16 @@ def test_turns_keep_a_ball_and_move_a_rod():
     assert moved[:, 16, 16, 28].max() < 0.9
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_mixed_precision_turns_as_single_does(mirror):
+    grid = torch.rand(4, 32, 32, 32)
+    torch.manual_seed(0)
+    expected = turned(grid, 0.5, mirror=mirror)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(turned(grid, 0.5, mirror=mirror), expected)
+
+
 def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
     corner = torch.zeros(1, 4, 4, 4, dtype=torch.float64)
     corner[0, 0, 0, 0], corner[0, 1, 0, 0], corner[0, 1, 1, 0] = 3, 2, 1  # no two symmetries agree on it

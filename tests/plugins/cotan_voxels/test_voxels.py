@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import cotan
+from cotan_voxels.closed import distinct
 from cotan_voxels.voxels import voxel_report, voxels
 
 trimesh = pytest.importorskip("trimesh")
@@ -130,6 +131,30 @@ def test_auto_names_its_method():
     assert voxel_report(pos[face.t().reshape(-1)], torch.arange(face.numel()).view(-1, 3).t())["watertight"]
 
 
+@pytest.mark.parametrize("name", ANALYTIC)
+@pytest.mark.parametrize("share", [1, 2])
+def test_a_wall_drawn_from_both_sides_is_one_wall(name, share):
+    """Some faces or all again: the other way round, from another corner, or with corners of their own."""
+    pos, face = tensors(ANALYTIC[name][0])
+    for opened in (face, face[:, 1:]):
+        again = opened[:, ::share]
+        own = torch.arange(again.numel()).view(3, -1) + len(pos)
+        for more in (again.flip(0), again.roll(1, 0), own, own[[1, 0, 2]]):
+            walls = torch.cat([pos, pos[again.reshape(-1)]]), torch.cat([opened, more, opened[:, :1]], 1)
+            assert voxel_report(*walls) == voxel_report(pos, opened)
+            for options in ({}, {"method": "winding"}, {"fill": "tsdf", "resolution": 10}):
+                assert torch.equal(voxels(*walls, **options), voxels(pos, opened, **options))
+
+
+def test_faces_about_one_middle_are_not_one():
+    star = torch.tensor([[[1.0, 0, 0], [-1, 1, 0], [0, -1, 0]]], dtype=torch.float64)
+    star = torch.cat([star, -star, star * torch.tensor([1.0, -1, 1]), star.roll(1, 1)]) + 4
+    face = torch.arange(12).view(4, 3).t()
+    kept, corners = distinct(face, star)
+    assert torch.equal(kept, face[:, :3])
+    assert torch.equal(corners, star[:3])
+
+
 def test_sheets_are_kept():
     """Two-sided sheets are closed and have no inside; an open sheet has none either."""
     pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
@@ -175,6 +200,16 @@ def test_sphere_keeps_the_size_under_rotation():
     assert len(pitches) == 1
 
 
+def test_sphere_centres_the_surface_however_it_is_cut():
+    mesh = trimesh.creation.cone(radius=0.5, height=2.0)
+    more = mesh.subdivide([0, 1, 2, 3, 4])
+    one, two = (voxel_report(*tensors(m), normalize="sphere") for m in (mesh, more))
+    assert one["origin"] == pytest.approx(two["origin"])
+    line = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0]])  # without area: the mean of the corners
+    report = voxel_report(line, torch.tensor([[0], [1], [2]]), normalize="sphere", padding=0)
+    assert report["origin"] == pytest.approx([-1, -3, -3])
+
+
 def test_less_than_no_padding_cuts_off():
     pos, face = tensors(ANALYTIC["torus"][0])
     pos = pos @ rotation(2).T
@@ -192,6 +227,12 @@ def test_samples_give_the_share_of_a_voxel_that_is_inside():
     assert abs(many - 4 / 3 * math.pi) < 0.02 < abs(few - 4 / 3 * math.pi)
     distance = voxels(pos, face, resolution=12, fill="tsdf", samples=3)
     assert (distance - voxels(pos, face, resolution=12, fill="tsdf")).abs().max() < 0.1
+
+
+def test_a_grid_far_inside_of_a_shape():
+    pos, face = tensors(ANALYTIC["sphere"][0])
+    for fill, value in (("solid", 1), ("union", 1), ("surface", 0), ("tsdf", -1)):
+        assert (voxels(1e4 * pos, face, resolution=8, normalize="none", fill=fill) == value).all()
 
 
 @pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
@@ -234,6 +275,11 @@ def test_unreferenced_vertices_do_not_count():
         ({"samples": 0}, "samples must be a whole number, one or more, got 0"),
         ({"samples": 1.5}, "a whole number, one or more, got 1.5"),
         ({"padding": -math.inf}, "finite and below half of the resolution 32, got -inf"),
+        ({"fill": "surface", "method": "winding"}, "does not use method; got method='winding'"),
+        (
+            {"fill": "union", "truncation": 2.0},
+            "fill='union' does not use truncation, that of 'tsdf'; got truncation=2.0",
+        ),
         ({"fill": "tsdf", "truncation": 0}, "truncation must be positive and at most the resolution 32, got 0"),
         ({"fill": "tsdf", "truncation": math.inf}, "at most the resolution 32, got inf"),
     ],
