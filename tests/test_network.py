@@ -115,6 +115,8 @@ def test_a_compiled_model_sees_no_registry(sphere):
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
+    assert cotan.inputs(compiled, sphere).keys() == values.keys()
+    assert torch.allclose(cotan.apply(compiled, sphere), cotan.apply(model, sphere), atol=1e-5)
 
 
 class OfDict(nn.Module):

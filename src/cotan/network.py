@@ -50,6 +50,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
     with None, for none: an optional parameter then keeps its default.
     """
+    module = registry.uncompiled(module)
     given = dict(module.__dict__.get("needs", {}))
     definition = registry.definition_of(module)
     if definition is not None:
@@ -211,6 +212,7 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
 
 
 def takes_signal(model: nn.Module) -> bool:
+    model = registry.uncompiled(model)
     definition = registry.definition_of(model)
     return "x" in (definition.inputs if definition else inspect.signature(type(model).forward).parameters)
 

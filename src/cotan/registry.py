@@ -409,9 +409,14 @@ def has(kind: str, name: str) -> bool:
     return bool(_state.definitions.get((kind, name)))
 
 
+def uncompiled(module: Any) -> Any:
+    """What `torch.compile` made a module from; else the module."""
+    return getattr(module, "_orig_mod", module)
+
+
 def definition_of(module: object) -> Definition | None:
     """The definition by which an object's class, or that of what it was compiled from, is registered, if it is."""
-    return _state.by_class.get(type(getattr(module, "_orig_mod", module)))
+    return _state.by_class.get(type(uncompiled(module)))
 
 
 def failures() -> dict[str, str]:
