@@ -14,7 +14,7 @@ from . import whole
 from .drawing import GREY, colors_of, diverging
 from .errors import CotanError
 from .evaluation import compute
-from .nodes import node
+from .nodes import check_data, node
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn
@@ -82,6 +82,7 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str =
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
+    check_data(data)
     if data.get("pos") is None:
         raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
     by_title = values if isinstance(values, Mapping) else {"": values}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, unknown
 from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
-from .nodes import COUNTED, Node, Request, as_node, as_nodes, sources_of
+from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
@@ -370,8 +370,7 @@ def _shapes(data: Any) -> list[Any]:
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     """What all shapes have. Numbers that only some have would be left out without a word."""
     for shape in shapes:
-        if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
-            raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
+        check_data(shape)
     have = [sources_of(shape) for shape in shapes]
     for source in FEATURES:
         count = sum(source in names for names in have)

@@ -22,7 +22,7 @@ from ..targets import check, check_output
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score, units
-from .make import describe, model_for
+from .make import describe, model_for, named
 from .progress import Progress
 from .recipe import Recipe
 from .run import Run, read_lines, versions
@@ -59,6 +59,8 @@ def fit(
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
     path = None if out is None else Path(out)
+    if isinstance(model, str):
+        named(model)  # a name that there is not is said before shapes are made
     with Progress(progress) as show:
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))

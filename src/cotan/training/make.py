@@ -33,7 +33,7 @@ def model_for(
     splits = as_splits(dataset)
     task = task or splits.task
     check_form(splits, task)
-    definition = _definition(name)
+    definition = named(name)
     in_dim = (
         _in_dim(definition, splits, features, options) if "x" in definition.inputs or definition.kind == "layer" else 1
     )
@@ -43,7 +43,8 @@ def model_for(
         return create_model(name, in_dim, width(splits, task), task=task, features=features, **options)
 
 
-def _definition(name: str) -> registry.Definition:
+def named(name: str) -> registry.Definition:
+    """The model, or the layer that a stack is made of."""
     if not registry.has("model", name) and registry.has("layer", name):
         return registry.lookup("layer", name)
     return registry.lookup("model", name)
