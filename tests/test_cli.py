@@ -237,6 +237,12 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     labels = (tmp_path / "one.txt").read_text().splitlines()
     assert len(labels) == len(read(mesh).pos)
     assert set(labels) <= set(Run.load(tmp_path / "run").classes)
+    as_numbers = ["--task", "regress-vertices", "--epochs", 1, "--out", tmp_path / "numbers"]
+    assert cotan("fit", "--model", "linear", "--dataset", "poses", *options, *as_numbers).returncode == 0
+    numbers = cotan("predict", tmp_path / "numbers", mesh, "--out", tmp_path / "numbers.txt")
+    found = [float(line) for line in (tmp_path / "numbers.txt").read_text().splitlines()]
+    assert len(found) == len(read(mesh).pos)
+    assert f"{min(found):.6g} to {max(found):.6g}" in numbers.stdout
     two = cotan("predict", tmp_path / "run", mesh, other, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}

@@ -291,3 +291,26 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)
+
+
+def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):
+    import networkx
+    import trimesh
+    from torch_geometric.data import HeteroData
+
+    mesh, graph, several = trimesh.creation.box(), networkx.path_graph(3), HeteroData()
+    several["a"].x = torch.ones(3, 2)
+    for thing in (mesh, graph, (mesh.vertices, mesh.faces)):
+        with pytest.raises(
+            cotan.CotanError, match=f"read takes a file, got a {type(thing).__name__}: Data.*from_trimesh"
+        ):
+            cotan.read(thing)
+    for thing, hint in ((mesh, "from_trimesh"), (graph, "from_networkx"), (several, "to_homogeneous"), ([], "read")):
+        text = rf"expected a torch_geometric Data, got {type(thing).__name__}; .*{hint}"
+        for use in (lambda x: cotan.compute(x, "mass"), lambda x: cotan.draw(x, tmp_path / "a.png", torch.ones(3))):
+            with pytest.raises(cotan.CotanError, match=text):
+                use(thing)
+    with pytest.raises(cotan.CotanError, match="got HeteroData; its to_homogeneous"):
+        cotan.apply(cotan.create_model("linear", 2, 2), several)
+    with pytest.raises(cotan.CotanError, match=r"got a HeteroData$"):
+        cotan.fit("linear", several)

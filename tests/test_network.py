@@ -111,6 +111,16 @@ def test_a_stack_says_which_option_it_does_not_know():
         cotan.create_model("spectral", 3, 4, task="segmentation")
 
 
+def test_points_without_edges_are_told_how_to_have_some():
+    from torch_geometric.data import Data
+
+    points = Data(pos=torch.rand(20, 3))
+    with pytest.raises(cotan.CotanError, match=r"does not have. Edges of points: .*nearest_neighbours.* It has: pos"):
+        cotan.apply(cotan.create_model("gcn", in_dim=3, out_dim=2), points)
+    points.edge_index = cotan.compute(points, "nearest_neighbours", k=16)
+    assert cotan.apply(cotan.create_model("gcn", in_dim=3, out_dim=2), points).shape == (1, 2)
+
+
 def test_a_compiled_model_sees_no_registry(sphere):
     model = cotan.create_model("spectral", in_dim=3, out_dim=4, width=8, depth=2, k=6).eval()
     values = cotan.inputs(model, [sphere, sphere])
@@ -118,6 +128,8 @@ def test_a_compiled_model_sees_no_registry(sphere):
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
+    assert cotan.inputs(compiled, sphere).keys() == values.keys()
+    assert torch.allclose(cotan.apply(compiled, sphere), cotan.apply(model, sphere), atol=1e-5)
 
 
 class OfDict(nn.Module):

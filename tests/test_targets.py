@@ -146,6 +146,25 @@ def test_a_task_of_ones_own_needs_no_more_than_it_says(per):
     assert len(cotan.predict(run, shapes[0]).label) == len(shapes[0].y)
 
 
+def test_a_number_a_vertex():
+    made = many(lambda i: torch.arange(3) * 1e4 + i)
+    shapes = [Data(x=made.y[:, None] / 1e4, edge_index=EDGES, y=made.y) for made in made]
+    lists = shapes[:6], shapes[6:8], shapes[8:]
+    with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
+        cotan.fit("linear", cotan.Splits(*lists, task="regress"), **QUICK)
+    for shape in shapes[:6]:
+        shape.mask = torch.tensor([True, True, False])
+    splits = cotan.Splits(*lists, task="regress-vertices")
+    model = model_for("linear", splits, seed=0, width=8, depth=1)
+    run = cotan.fit(model, splits, **{**QUICK, "epochs": 60}, lr=0.03)
+    assert run.model.target_mean.item() == pytest.approx(5002.5)  # of what counts
+    off = torch.stack([cotan.predict(run, shape).label - shape.y for shape in shapes[8:]])  # (shapes, V)
+    assert off[:, :2].abs().max() < 2500
+    assert run.metrics["test_mean_absolute_error"] == pytest.approx(off.abs().mean().item(), rel=1e-4)
+    with pytest.raises(cotan.CotanError, match=r"train\[0\]: .* wants a number for each of 3 vertices; y has 1"):
+        cotan.fit("linear", cotan.Splits(many(), task="regress-vertices"), **QUICK)
+
+
 def test_a_graph_with_the_masks_of_pyg():
     data = nodes(train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
     run = cotan.fit("gcn", data, **QUICK)

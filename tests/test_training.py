@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -538,6 +539,32 @@ def test_numbers_of_any_size_are_learned_alike_and_said_in_their_units(optimizer
     assert torch.equal(torch.stack([p.label for p in predict(tmp_path / "1", data.test)]), found[1])
     with torch.no_grad():
         assert torch.equal(cotan.apply(torch.compile(runs[1].model, backend="eager"), data.test), found[1])
+
+
+class Convolution(cotan.Network):
+    def __init__(self, in_dim, out_dim):
+        super().__init__()
+        self.layer = cotan.create_layer("gcn", in_dim, 8)
+        self.readout = cotan.Readout(8, out_dim, task="label")
+
+    def forward(self, x, **nodes):
+        return self.feed(self.readout, self.feed(self.layer, x, nodes).relu(), nodes)
+
+
+@pytest.mark.parametrize("name", ["gcn", "own"])
+def test_a_compiled_model_trains_and_its_run_is_the_plain_models(name, tmp_path):
+    data = cotan.load_dataset("blocks", nodes=60, labelled=4)
+    named = model_for("gcn", data, width=4, depth=2)
+    plain = named if name == "gcn" else Convolution(named.recipe["in_dim"], named.recipe["out_dim"])
+    compiled = torch.compile(deepcopy(plain), backend="eager")
+    losses = []
+    for model, folder in ((plain, "plain"), (compiled, "compiled")):
+        run = fit(model, data, out=tmp_path / folder, **QUICK)
+        losses.append(torch.tensor([line["val_loss"] for line in run.history]))
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=0)
+    loaded = Run.load(tmp_path / "compiled", model=None if name == "gcn" else deepcopy(plain)).model.eval()
+    found = cotan.apply(compiled.eval(), data.test)
+    torch.testing.assert_close(cotan.apply(loaded, data.test), found, rtol=1e-4, atol=1e-5)
 
 
 def test_a_number_that_is_the_same_everywhere_is_learned():

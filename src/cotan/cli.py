@@ -377,12 +377,12 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="For labels per vertex: the coloured mesh, or .txt with a label a line; else FILE.labels.ply here; of "
-            "several, a folder."
+            help="For labels or numbers per vertex: the coloured mesh, or .txt with one a line; else FILE.labels.ply "
+            "here; of several, a folder."
         ),
     ] = None,
 ) -> None:
-    """Say what a trained model makes of shapes: class and probability, or a label a vertex as a coloured PLY."""
+    """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
     from . import whole
     from .batching import per_of
     from .files import read, write
@@ -397,21 +397,27 @@ def predict(
     for file in files:
         data = read(file, weld=per_of(trained.model) != "vertex")
         found = ask(trained, data)
-        if found.probabilities is None:
+        numbers = found.probabilities is None
+        if numbers and per_of(trained.model) == "shape":
             print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
-        elif found.probabilities.ndim == 1:
+        elif not numbers and found.probabilities.ndim == 1:
             print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
         else:
             target = (
                 (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
             )
-            count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
-            names = found.classes or [str(i) for i in range(len(count))]
+            if numbers:
+                lines = [f"{number:.6g}" for number in found.label.tolist()]
+                said = f"{found.label.min():.6g} to {found.label.max():.6g}"
+            else:
+                count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
+                lines = [found.classes[label] for label in found.label.tolist()]
+                said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
             if target.suffix == ".txt":
-                whole.write(target, "".join(f"{names[label]}\n" for label in found.label.tolist()).encode())
+                whole.write(target, "".join(f"{line}\n" for line in lines).encode())
             else:
                 write(data, target, colors=found.label)
-            print(f"{file}: " + ", ".join(f"{name} at {n} vertices" for name, n in zip(names, count) if n))
+            print(f"{file}: {said}")
             print(f"  labels: {target}")
 
 

@@ -103,7 +103,8 @@ class Splits:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())
-        return f"Splits({self.name!r}: {sizes}; {len(self.classes)} classes)"
+        classes = f"; {len(self.classes)} classes" if self.classes else ""
+        return f"Splits({self.name!r}: {sizes}{classes})"
 
 
 def load_dataset(
@@ -165,11 +166,12 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
 
     if get("train", None) is None:
+        several = isinstance(dataset, list | torch.utils.data.Dataset)
         raise CotanError(
             (f"dataset {name!r} gives a {type(dataset).__name__}: " if name else "")
             + "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
             f"val_mask and test_mask; got a {type(dataset).__name__}"
-            + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if hasattr(dataset, "__getitem__") else "")
+            + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if several else "")
         )
     lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(

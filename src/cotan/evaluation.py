@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .errors import CotanError
-from .nodes import COUNTED, SOURCES, TENSORS, as_node, node, sources_of
+from .nodes import COUNTED, SOURCES, TENSORS, as_node, check_data, node, sources_of
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
@@ -373,8 +373,7 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
             f"options {', '.join(options)} with a list of nodes: give each its own, cotan.node(name, option=...)"
         )
     wanted = [as_node(r) for r in request] if several else [node(request, **options)]
-    if not hasattr(data, "keys"):
-        raise CotanError(f"compute takes one shape, a Data as cotan.read(path) gives; got a {type(data).__name__}")
+    check_data(data)
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data, wider=plan.wider)
     values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}

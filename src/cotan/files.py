@@ -39,6 +39,11 @@ def read(
 
     >>> cotan.read("bunny.off")
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CotanError(
+            f"read takes a file, got a {type(path).__name__}: Data(pos=, face=) or Data(x=, edge_index=) makes a shape of "
+            "tensors, torch_geometric.utils.from_trimesh or from_networkx of those"
+        )
     path = Path(path)
     if not path.exists():
         raise CotanError(f"no file {path}")

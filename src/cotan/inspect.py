@@ -14,7 +14,7 @@ from . import whole
 from .colors import GREY, colors_of, diverging
 from .errors import CotanError
 from .evaluation import compute
-from .nodes import node
+from .nodes import check_data, node
 from .sparse import Sparse
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
@@ -79,6 +79,7 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str =
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
+    check_data(data)
     if data.get("pos") is None:
         raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
     by_title = values if isinstance(values, Mapping) else {"": values}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, unknown
 from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
-from .nodes import COUNTED, Node, Request, as_node, as_nodes, sources_of
+from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
@@ -50,7 +50,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
     with None, for none: an optional parameter then keeps its default.
     """
-    module = getattr(module, "_orig_mod", module)  # what was compiled
+    module = registry.uncompiled(module)
     given = dict(getattr(module, "needs", {}))
     names, optional = _parameters(module)
     out = {}
@@ -84,7 +84,7 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     definition = registry.definition_of(module)
     if definition is not None:
         return definition.inputs, definition.optional
-    cls: Any = type(getattr(module, "_orig_mod", module))
+    cls: Any = type(registry.uncompiled(module))
     names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
@@ -369,8 +369,7 @@ def _shapes(data: Any) -> list[Any]:
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     """What all shapes have. Numbers that only some have would be left out without a word."""
     for shape in shapes:
-        if not hasattr(shape, "keys") or not hasattr(shape, "_store"):
-            raise CotanError(f"expected a torch_geometric Data, got {type(shape).__name__}; cotan.read(path) gives one")
+        check_data(shape)
     if not shapes:
         raise CotanError("no shape given: expected a Data or a list of them")
     have = [sources_of(shape) for shape in shapes]

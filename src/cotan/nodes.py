@@ -129,6 +129,21 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
     SOURCES[name] = declared
 
 
+def check_data(data: Any) -> None:
+    """Raise for what is no `Data`, with what makes one of it."""
+    if not hasattr(data, "_store"):
+        hints = {
+            "HeteroData": "its to_homogeneous() gives one",
+            "Trimesh": "torch_geometric.utils.from_trimesh gives one",
+            "Graph": "torch_geometric.utils.from_networkx gives one",
+            "DiGraph": "torch_geometric.utils.from_networkx gives one",
+        }
+        kind = type(data).__name__
+        raise CotanError(
+            f"expected a torch_geometric Data, got {kind}; {hints.get(kind, 'cotan.read(path) gives one')}"
+        )
+
+
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     """The names that a `Data` can answer by itself."""
     given = {name for name in data.keys() if data[name] is not None}

@@ -210,6 +210,8 @@ class _Resolver:
                 if names[1:]:
                     what = f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
                 hint = f" Did you mean {near[0]!r}?" if near else ""
+                if "edge_index" in ways and "pos" in domain.sources:
+                    hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
                 raise _Missing(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(

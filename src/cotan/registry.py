@@ -436,9 +436,14 @@ def has(kind: str, name: str) -> bool:
     return bool(_state.definitions.get((kind, name)))
 
 
+def uncompiled(module: Any) -> Any:
+    """What `torch.compile` made a module from; else the module."""
+    return getattr(module, "_orig_mod", module)
+
+
 def definition_of(module: object) -> Definition | None:
     """The definition of an object's class, or of one that it has its `forward` from; of what was compiled, if it was."""
-    cls: Any = type(getattr(module, "_orig_mod", module))
+    cls: Any = type(uncompiled(module))
     known = (
         _state.by_class.get(base)
         for base in cls.__mro__

@@ -91,7 +91,10 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    numbers = 0 if definition.categorical or definition.per == "vertex" else out_dim or width(splits, task)
+    numbers = 0
+    if not definition.categorical and definition.per == "shape":
+        _check_not_per_vertex(splits, task)
+        numbers = out_dim or width(splits, task)
     for name, shapes in splits.lists().items():
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
@@ -99,8 +102,9 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             if definition.per == "vertex" and shape.get("y_index") is not None:
                 _check_index(shape.y_index, y, number_of_vertices(shape), where)
             elif definition.per == "vertex" and y.numel() != number_of_vertices(shape):
+                what = "label" if definition.categorical else "number"
                 raise CotanError(
-                    f"{where}: task {task!r} wants a label for each of {number_of_vertices(shape)} vertices; "
+                    f"{where}: task {task!r} wants a {what} for each of {number_of_vertices(shape)} vertices; "
                     f"y has {y.numel()}"
                 )
             if definition.categorical and definition.per == "shape" and y.numel() != 1:
@@ -153,10 +157,25 @@ def _check_mask(shape: Any, count: int, where: str) -> None:
     raise CotanError(f"{where}: mask is {got}, expected a bool tensor ({count},), true where y counts")
 
 
+def _check_not_per_vertex(splits: Splits, task: str) -> None:
+    """Raise where y (V,) of every shape would be taken for V numbers of the whole shape."""
+    from .evaluation import number_of_vertices
+
+    shapes = [shape for some in splits.lists().values() for shape in some]
+    if all(
+        torch.as_tensor(s.y).ndim == 1 and torch.as_tensor(s.y).numel() == number_of_vertices(s) > 1 for s in shapes
+    ):
+        raise CotanError(
+            f"dataset {splits.name!r}: task {task!r} wants numbers of a whole shape, (1, D), and every y is as long as its "
+            "shape has vertices; a number a vertex is the task 'regress-vertices'"
+        )
+
+
 def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
     if y.is_floating_point():
         raise CotanError(
-            f"{where}: y holds {y.dtype}, expected class numbers (int64); for numbers there is the task 'regress'"
+            f"{where}: y holds {y.dtype}, expected class numbers (int64); for numbers there are the tasks 'regress' "
+            "and 'regress-vertices'"
         )
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
         hint = "; a mask leaves out what has no label" if int(y.min()) < 0 and y.numel() > 1 else ""

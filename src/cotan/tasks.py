@@ -58,3 +58,10 @@ class Regress:
             "mean_absolute_error": error.abs().mean().item(),
             "root_mean_square_error": torch.sqrt((error**2).mean()).item(),
         }
+
+
+@task("regress-vertices")
+class RegressVertices(Regress):
+    """A number a vertex. Output (V, 1), target (V,), scaled as for `regress`."""
+
+    per = "vertex"

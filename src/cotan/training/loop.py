@@ -324,7 +324,7 @@ class _Fit:
     def _title(self) -> str:
         description = describe(self.run.model)
         if description is None:
-            return type(self.run.model).__name__
+            return type(registry.uncompiled(self.run.model)).__name__
         layer = description["options"].get("layer")
         return str(layer or description["name"])
 

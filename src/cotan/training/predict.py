@@ -65,7 +65,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
 
 def _prediction(output: Tensor, categorical: bool, per: str, classes: tuple[str, ...]) -> Prediction:
     if not categorical:
-        return Prediction(output, None, None, None, ())
+        return Prediction(output.reshape(-1) if per == "vertex" else output, None, None, None, ())
     names = classes if len(classes) == output.shape[-1] else tuple(map(str, range(output.shape[-1])))
     probabilities = output.softmax(-1)
     probability, label = probabilities.max(-1)
