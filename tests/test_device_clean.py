@@ -67,8 +67,9 @@ OPTIONS = {
     "voxels": [
         *(
             {"resolution": 10, "fill": fill, "method": method}
-            for fill, method in itertools.product(("solid", "surface", "union", "tsdf"), ("parity", "winding", "flood"))
+            for fill, method in itertools.product(("solid", "union", "tsdf"), ("parity", "winding", "flood"))
         ),
+        {"resolution": 10, "fill": "surface"},
         {"resolution": 8, "normalize": "sphere", "samples": 2, "padding": -1.0},
     ],
     "torus": [{"maps": 2, "resolution": 16, "weights": "uniform"}],

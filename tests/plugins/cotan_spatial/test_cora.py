@@ -1,13 +1,12 @@
 """The Cora suite: its models are as published, and one of them learns."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 import cotan
 
-SUITE = cotan.Suite.read(Path(__file__).parents[3] / "suites" / "cora.toml")
+SUITE = cotan.Suite.read("cora")
 
 
 @pytest.mark.parametrize(
