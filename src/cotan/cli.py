@@ -125,9 +125,9 @@ def _line(kind: str, name: str) -> str:
     from . import registry
 
     definition = registry.model_or_layer(name) if kind == "model" else registry.lookup(kind, name)
-    return (
-        (definition.target.__doc__ or "").strip().split("\n")[0] if definition.kind == kind else "a stack of the layer"
-    )
+    if definition.kind != kind:
+        return "a stack of the layer"
+    return str(definition.target.__doc__ or "").strip().split("\n")[0]
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
@@ -319,14 +319,14 @@ def fit(
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
     given = {name: value for name, value in locals().items() if value not in (None, [])}
-    from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
+    from .training.loop import check_early
     from .training.progress import Progress
 
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
-    registry.model_or_layer(model)  # a typo is met before the dataset is made
+    check_early(model, chosen)
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
