@@ -79,7 +79,7 @@ def list_names(
 ) -> None:
     """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
-    from .suite import shipped
+    from .suite import SHIPPED, shipped
 
     found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
     if found_kinds:
@@ -87,12 +87,17 @@ def list_names(
             for definition in registry.variants(each, kind):
                 _describe(definition)
         return
+    suites = shipped()
+    if kind in suites:
+        print((SHIPPED / f"{kind}.toml").read_text(), end="")
+        return
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
     if kinds[0] not in all_kinds:
-        raise unknown("kind or name", kind, {*all_kinds, *(name for k in registry.KINDS for name in registry.names(k))})
+        known = {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
+        raise unknown("kind or name", kind, known)
     for each in kinds:
-        found = shipped() if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
+        found = suites if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
         width = max(map(len, found), default=0)
         print(f"{each}s")
         for name, line in found.items():
