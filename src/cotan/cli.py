@@ -395,35 +395,34 @@ def predict(
     from .training import predict as ask
 
     trained = Run.load(run)
+    per = per_of(trained.model)
     if out is not None and len(files) > 1:
         if len({file.stem for file in files}) < len(files):
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        data = read(file, weld=per_of(trained.model) != "vertex")
+        data = read(file, weld=per != "vertex")
         found = ask(trained, data)
         numbers = found.probabilities is None
-        if numbers and per_of(trained.model) == "shape":
-            print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
-        elif not numbers and found.probabilities.ndim == 1:
-            print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
+        if per == "shape":
+            said = ", ".join(f"{number:.6g}" for number in found.label.reshape(-1).tolist()) if numbers else found.name
+            print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
+            continue
+        if numbers:
+            lines = [f"{number:.6g}" for number in found.label.tolist()]
+            said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
-            target = (
-                (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
-            )
-            if numbers:
-                lines = [f"{number:.6g}" for number in found.label.tolist()]
-                said = f"{found.label.min():.6g} to {found.label.max():.6g}"
-            else:
-                count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
-                lines = [found.classes[label] for label in found.label.tolist()]
-                said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
-            if target.suffix == ".txt":
-                whole.write(target, "".join(f"{line}\n" for line in lines).encode())
-            else:
-                write(data, target, colors=found.label)
-            print(f"{file}: {said}")
-            print(f"  labels: {target}")
+            lines = [found.classes[label] for label in found.label.tolist()]
+            count = found.label.bincount(minlength=len(found.classes)).tolist()
+            said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
+        default = Path(f"{file.stem}.labels.ply")
+        target = default if out is None else out / default if len(files) > 1 else out
+        if target.suffix == ".txt":
+            whole.write(target, "".join(f"{line}\n" for line in lines).encode())
+        else:
+            write(data, target, colors=found.label)
+        print(f"{file}: {said}")
+        print(f"  {'numbers' if numbers else 'labels'}: {target}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")
