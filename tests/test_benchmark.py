@@ -347,6 +347,12 @@ def test_the_suites_that_ship_can_be_read_and_their_models_made(name):
         cotan.create_model(entry.name, 8, 3, task=suite.task or "classify", **entry.options)
 
 
+def test_a_folder_of_a_suites_name_is_no_suite(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Suite.read("demo").name == "demo"
+
+
 def test_a_suite_by_a_name_that_there_is_none_of():
     with pytest.raises(
         cotan.CotanError, match=r"unknown suite 'dem'\. Did you mean 'demo'\? There is: cora, demo, human_seg"
@@ -435,7 +441,7 @@ def test_a_suite_without_a_val_reports_test_and_finds_its_data_by_variable(tmp_p
     monkeypatch.setenv("SHAPES", str(tmp_path))
     table = bench(suite, out=tmp_path / "out", progress="none")
     assert table.axes("folder") == ["test"]
-    assert table.metric() == "accuracy"
+    assert table.metric("folder") == "accuracy"
     assert table.rows[0]["dataset_options"] == {"root": "$SHAPES/data"}
 
 

@@ -18,12 +18,15 @@ import pytest
 import torch
 from torch import nn
 from torch_geometric.data import Data
+from typer.testing import CliRunner
 
 import cotan
 from cotan.batching import prepare
+from cotan.cli import app
 from cotan.datasets import Splits
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
+from cotan.training.folder import alone
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
 
@@ -565,6 +568,8 @@ def test_a_compiled_model_trains_and_its_run_is_the_plain_models(name, tmp_path)
     loaded = Run.load(tmp_path / "compiled", model=None if name == "gcn" else deepcopy(plain)).model.eval()
     found = cotan.apply(compiled.eval(), data.test)
     torch.testing.assert_close(cotan.apply(loaded, data.test), found, rtol=1e-4, atol=1e-5)
+    longer = {**QUICK, "epochs": QUICK["epochs"] + 2}
+    assert len(fit(compiled, data, out=tmp_path / "compiled", resume=True, **longer).history) == longer["epochs"]
 
 
 def test_a_number_that_is_the_same_everywhere_is_learned():
@@ -898,14 +903,6 @@ def test_a_run_that_was_killed_says_so_and_has_the_metrics_of_its_weights(tmp_pa
         assert ("test_accuracy" in run.metrics) == (epochs == 4)
 
 
-def test_a_compiled_model_leaves_the_same_files(tmp_path):
-    model = torch.compile(model_for("linear", clouds(), seed=0), backend="eager")
-    run = fit(model, clouds(), out=tmp_path, **QUICK)
-    expected = predict(run, clouds().test[0]).probabilities
-    assert torch.allclose(predict(tmp_path, clouds().test[0]).probabilities, expected)
-    assert len(fit(model, clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5}).history) == 5
-
-
 def test_the_first_shape_may_be_one_that_is_refused():
     data = clouds()
     data.train[0].pos /= 1e3
@@ -940,6 +937,10 @@ def test_what_is_wrong_is_met_before_the_dataset_is_made(wrong, monkeypatch):
     monkeypatch.setattr("cotan.training.loop.load_dataset", None)
     with pytest.raises(cotan.CotanError, match=r"Did you mean|expected auto"):
         fit(dataset="poses", **{"model": "linear", **QUICK, **wrong})
+    ((option, value),) = wrong.items()
+    asked = ["--model", "linear", "--dataset", "none", "--out", "none", f"--{option}", value]
+    with pytest.raises(cotan.CotanError, match=r"Did you mean '(linear|random_rotation)|expected auto"):
+        CliRunner().invoke(app, ["fit", *asked], standalone_mode=False, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -949,8 +950,14 @@ def test_what_is_refused_late_leaves_no_folder(there, tmp_path):
         shape.pos /= 1e3
     if there:
         (tmp_path / "run").mkdir()
+    model = cotan.create_model("linear", 3, 2, features="only_if_large")
     with pytest.raises(cotan.CotanError, match="train: 12 of 12 refused"):
-        fit(cotan.create_model("linear", 3, 2, features="only_if_large"), data, out=tmp_path / "run", **QUICK)
+        fit(model, data, out=tmp_path / "run", **QUICK)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "run"] * there
+    with alone(tmp_path / "run"):  # as of bench
+        with pytest.raises(cotan.CotanError, match="train: 12 of 12 refused"):
+            fit(model, data, out=tmp_path / "run", **QUICK)
+        assert (tmp_path / "run" / ".lock").exists()
     assert list(tmp_path.rglob("*")) == [tmp_path / "run"] * there
 
 

@@ -1,5 +1,6 @@
 """Batches: one shape alone and the same shape among others are the same."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -180,6 +181,8 @@ def test_digests_of_sparse_tensors_and_of_texts():
     for sparse in (torch.Tensor.to_sparse_csr, torch.Tensor.to_sparse_coo):
         assert digest(sparse(eye)) == digest(sparse(eye.clone())) != digest(sparse(2 * eye))
     assert digest(np.array(["a", "b"])) == digest(["a", "b"]) != digest(np.array(["a", "c"]))
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert digest(SimpleNamespace(__array_interface__=array.__array_interface__)) == digest(array)
 
 
 def test_what_derivatives_are_taken_of():

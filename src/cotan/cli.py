@@ -79,7 +79,7 @@ def list_names(
 ) -> None:
     """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
-    from .suite import shipped
+    from .suite import SHIPPED, shipped
 
     found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
     if found_kinds:
@@ -87,12 +87,17 @@ def list_names(
             for definition in registry.variants(each, kind):
                 _describe(definition)
         return
+    suites = shipped()
+    if kind in suites:
+        print((SHIPPED / f"{kind}.toml").read_text(), end="")
+        return
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
     if kinds[0] not in all_kinds:
-        raise unknown("kind or name", kind, {*all_kinds, *(name for k in registry.KINDS for name in registry.names(k))})
+        known = {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
+        raise unknown("kind or name", kind, known)
     for each in kinds:
-        found = shipped() if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
+        found = suites if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
         width = max(map(len, found), default=0)
         print(f"{each}s")
         for name, line in found.items():
@@ -125,9 +130,9 @@ def _line(kind: str, name: str) -> str:
     from . import registry
 
     definition = registry.model_or_layer(name) if kind == "model" else registry.lookup(kind, name)
-    return (
-        (definition.target.__doc__ or "").strip().split("\n")[0] if definition.kind == kind else "a stack of the layer"
-    )
+    if definition.kind != kind:
+        return "a stack of the layer"
+    return str(definition.target.__doc__ or "").strip().split("\n")[0]
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
@@ -319,14 +324,14 @@ def fit(
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
     given = {name: value for name, value in locals().items() if value not in (None, [])}
-    from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
+    from .training.loop import check_early
     from .training.progress import Progress
 
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
-    registry.model_or_layer(model)  # a typo is met before the dataset is made
+    check_early(model, chosen)
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
@@ -390,35 +395,34 @@ def predict(
     from .training import predict as ask
 
     trained = Run.load(run)
+    per = per_of(trained.model)
     if out is not None and len(files) > 1:
         if len({file.stem for file in files}) < len(files):
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        data = read(file, weld=per_of(trained.model) != "vertex")
+        data = read(file, weld=per != "vertex")
         found = ask(trained, data)
         numbers = found.probabilities is None
-        if numbers and per_of(trained.model) == "shape":
-            print(f"{file}: {', '.join(f'{v:.6g}' for v in found.label.reshape(-1).tolist())}")
-        elif not numbers and found.probabilities.ndim == 1:
-            print(f"{file}: {found.name or found.label}  {float(found.probability):.1%}")
+        if per == "shape":
+            said = ", ".join(f"{number:.6g}" for number in found.label.reshape(-1).tolist()) if numbers else found.name
+            print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
+            continue
+        if numbers:
+            lines = [f"{number:.6g}" for number in found.label.tolist()]
+            said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
-            target = (
-                (out / f"{file.stem}.labels.ply" if len(files) > 1 else out) if out else Path(f"{file.stem}.labels.ply")
-            )
-            if numbers:
-                lines = [f"{number:.6g}" for number in found.label.tolist()]
-                said = f"{found.label.min():.6g} to {found.label.max():.6g}"
-            else:
-                count = found.label.bincount(minlength=found.probabilities.shape[1]).tolist()
-                lines = [found.classes[label] for label in found.label.tolist()]
-                said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
-            if target.suffix == ".txt":
-                whole.write(target, "".join(f"{line}\n" for line in lines).encode())
-            else:
-                write(data, target, colors=found.label)
-            print(f"{file}: {said}")
-            print(f"  labels: {target}")
+            lines = [found.classes[label] for label in found.label.tolist()]
+            count = found.label.bincount(minlength=len(found.classes)).tolist()
+            said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
+        default = Path(f"{file.stem}.labels.ply")
+        target = default if out is None else out / default if len(files) > 1 else out
+        if target.suffix == ".txt":
+            whole.write(target, "".join(f"{line}\n" for line in lines).encode())
+        else:
+            write(data, target, colors=found.label)
+        print(f"{file}: {said}")
+        print(f"  {'numbers' if numbers else 'labels'}: {target}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")

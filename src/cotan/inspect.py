@@ -110,7 +110,7 @@ def _close(seen: Tensor) -> Tensor:
 
 
 def _components(matrix: Sparse) -> int:
-    """How many parts a shape has, from its laplacian; a vertex without faces is one."""
+    """How many parts the vertices fall into that a matrix joins; a vertex alone is one."""
     from scipy.sparse.csgraph import connected_components
 
     return int(connected_components(matrix.to_scipy(), directed=False)[0])

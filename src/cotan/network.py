@@ -104,10 +104,11 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
 
     >>> layer = cotan.on_domain(cotan.create_layer("chebyshev", 32, 64), cotan.node("coarsen", level=2))
     """
-    wanted = {name: request for name, request in needs(module).items() if name in _parameters(module)[0]}
-    left = {name: None for name, request in getattr(module, "needs", {}).items() if request is None}
-    module.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left  # type: ignore[assignment]
-    for child in _members(module):
+    own = registry.uncompiled(module)
+    wanted = {name: request for name, request in needs(own).items() if name in _parameters(own)[0]}
+    left = {name: None for name, request in getattr(own, "needs", {}).items() if request is None}
+    own.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left
+    for child in _members(own):
         on_domain(child, domain)
     return module
 

@@ -74,8 +74,8 @@ class Suite:
         `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
         """
         file = Path(path)
-        if not file.suffix and not file.exists():
-            if file.name not in (known := shipped()) or file.name != str(path):
+        if not file.suffix and not file.is_file():
+            if str(path) not in (known := shipped()):
                 raise unknown("suite", str(path), known)
             file = SHIPPED / f"{path}.toml"
         return cls.of({"name": file.stem, **read_toml(file, "suite")}, str(file))

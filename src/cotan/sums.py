@@ -6,7 +6,8 @@ Two pairs close under differentiation, so none needs more than itself for the se
     collect  y_r = sum_e s_e                  spread   s_e = x_{row e}                  (or of a column)
 
 Every function has two classes. In torch 2.13 one with a `jvp` does not compile in one graph, and one without raises in
-forward mode: the traced class has none, its child adds it.
+forward mode: the traced class has none, its child adds it. `apply` takes the one that is wanted; in reverse mode alone
+neither but a plain Function, and without gradients the kernel.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[boo
 
 
 def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
-    if watched():
-        function = traced if is_compiling() else both_ways
+    if is_compiling():
+        function = traced
+    elif watched():
+        function = both_ways
     elif torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
         function = _plain(traced)
     else:

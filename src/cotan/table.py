@@ -46,9 +46,9 @@ class Table:
             text for text, count in ((f"{folds} folds", folds), (f"{few}{max(seeds)} seeds", max(seeds))) if count > 1
         ]
 
-    def metric(self, dataset: str | None = None) -> str:
-        """What a dataset (or all) is measured by: accuracy, or an error where there are no classes."""
-        rows = [row for row in self.rows if dataset in (None, row["dataset"])]
+    def metric(self, dataset: str) -> str:
+        """What a dataset is measured by: accuracy, or an error where there are no classes."""
+        rows = [row for row in self.rows if row["dataset"] == dataset]
         found = [key.partition("_")[2] for row in rows for key in row if key.startswith(("val_", "test_"))]
         return "accuracy" if "accuracy" in found or not found else next(name for name in found if name != "loss")
 

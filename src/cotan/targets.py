@@ -162,9 +162,7 @@ def _check_not_per_vertex(splits: Splits, task: str) -> None:
     from .evaluation import number_of_vertices
 
     shapes = [shape for some in splits.lists().values() for shape in some]
-    if all(
-        torch.as_tensor(s.y).ndim == 1 and torch.as_tensor(s.y).numel() == number_of_vertices(s) > 1 for s in shapes
-    ):
+    if all(torch.as_tensor(shape.y).shape == (number_of_vertices(shape),) != (1,) for shape in shapes):
         raise CotanError(
             f"dataset {splits.name!r}: task {task!r} wants numbers of a whole shape, (1, D), and every y is as long as its "
             "shape has vertices; a number a vertex is the task 'regress-vertices'"

@@ -84,7 +84,8 @@ def _feed(state: Any, value: Any) -> None:
         state.update(f"{array.dtype}{tuple(array.shape)}".encode())
         state.update(array.reshape(-1).view(torch.uint8).numpy() if array.numel() else b"")
     elif hasattr(value, "__array_interface__"):
-        _feed(state, torch.as_tensor(value) if value.dtype.kind in "biufc" else value.tolist())  # else text
+        given = np.asarray(value)
+        _feed(state, torch.as_tensor(given) if given.dtype.kind in "biufc" else given.tolist())  # else text
     elif _is_data(value):
         for name in sorted(value.keys()):
             state.update(name.encode())

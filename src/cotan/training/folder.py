@@ -60,7 +60,8 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            if os.listdir(path) == [".lock"]:  # refused before anything was written; within another, that has it still
+            # Refused before anything was written. Within another, the lock is that one's, and goes with it.
+            if lock.lock_counter < 2 and os.listdir(path) == [".lock"]:
                 (path / ".lock").unlink()
             if made:
                 path.rmdir()

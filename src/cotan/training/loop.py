@@ -59,10 +59,7 @@ def fit(
     if resume and out is None:
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
     chosen = Recipe.of(recipe, **overrides)
-    fabric = make_fabric(chosen)
-    check_augment(chosen.augment)
-    if isinstance(model, str):
-        registry.model_or_layer(model)  # a typo is met before the dataset is made
+    check_early(model, chosen)
     path = None if out is None else Path(out)
     with Progress(progress) as show:
         if isinstance(dataset, str):
@@ -98,8 +95,16 @@ def fit(
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            _Fit(run, task, splits, prepared, fabric, show, on_epoch).run_all(resume)
+            _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
     return run
+
+
+def check_early(model: Any, recipe: Recipe) -> None:
+    """Raise for a model's name, a device or an augmentation that there is not: before a dataset is made, which may take long."""
+    if isinstance(model, str):
+        registry.model_or_layer(model)
+    make_fabric(recipe)
+    check_augment(recipe.augment)
 
 
 class _Fit:
@@ -111,14 +116,13 @@ class _Fit:
         task: str,
         splits: Splits,
         prepared: Mapping[str, Prepared],
-        fabric: Any,
         show: Progress,
-        on_epoch: Callable[[dict[str, Any]], object] | None,
+        on_epoch: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
         self.distances = splits.distances if task == "match" else None
-        self.fabric = fabric
+        self.fabric = make_fabric(self.recipe)
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
@@ -145,7 +149,7 @@ class _Fit:
     def run_all(self, resume: bool) -> None:
         if self.run.path is not None:
             self._open(self.run.path, resume)
-        self.show.start(f"{self._title()}", self.recipe.epochs, self.epoch)
+        self.show.start(self._title(), self.recipe.epochs, self.epoch)
         try:
             if self.epoch == 0:
                 self._before()

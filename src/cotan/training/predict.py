@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import registry
-from ..batching import per_of, prepare, task_of
+from ..batching import prepare, task_of
 from ..files import read
 from ..network import _place, forward, listed
 from ..values import uncollate
@@ -19,7 +19,7 @@ from .run import trained
 class Prediction(NamedTuple):
     """For one shape. Label and probability are numbers, `name` its class; per vertex they are (V,), and `name` is None.
 
-    `probabilities` is (classes,) or (V, classes); for `regress`, label is the output (D,) and the others are None.
+    `probabilities` is (classes,) or (V, classes). Of numbers, label is the output, (D,) or (V,), and the others are None.
     """
 
     label: Any
@@ -56,7 +56,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             with torch.no_grad():
                 output = forward(model, values).float().cpu()
             vertices = [prepared.samples[i].vertices[None] for i in places]
-            each = uncollate(output, vertices, per=per_of(model))
+            each = uncollate(output, vertices, per=task.per)
             out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
     finally:
         model.train(training)
