@@ -386,6 +386,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("seeds", "seed"), r"unknown key of .*small.toml 'seed'\. Did you mean 'seeds'"),
         (("width = 8", "widht = 8"), r"'widht'\. Did you mean 'width'"),
         (('label = "wide"', ""), r"two models on two-solids have the label 'linear'"),
+        (("width = 8", "seed = 8"), r"seed=8 among the options of model .*: it is given apart"),
         (("[0, 1]", "[0.5]"), r"expected different whole numbers"),
         (("[0, 1]", "[1, 1]"), r"seeds=\[1, 1\], expected different whole numbers"),
         (('label = "wide"', "label = 2"), r"label=2 in \[\[models\]\], expected text"),
@@ -395,9 +396,10 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
     ],
 )
-def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, change, message):
+def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monkeypatch, change, message):
     assert change[0] in SUITE
     suite.write_text(SUITE.replace(*change))
+    monkeypatch.setattr("cotan.benchmark.load_dataset", None)
     with pytest.raises(cotan.CotanError, match=message):
         bench(suite, out=tmp_path / "out", progress="none")
     assert not (tmp_path / "out/results.jsonl").exists()

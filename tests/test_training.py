@@ -630,6 +630,25 @@ def test_numbers_of_a_recipe_are_checked(name, value):
         Recipe(**{name: value})
 
 
+def test_what_the_optimizer_or_schedule_would_not_use_is_refused():
+    for name, value, rest, of in (
+        ("momentum", 0.5, {}, "optimizer='sgd'; here optimizer='adam'"),
+        ("momentum", 0.5, {"optimizer": "adamw"}, "optimizer='sgd'; here optimizer='adamw'"),
+        ("gamma", 0.1, {}, "schedule='step'; here schedule='none'"),
+        ("step_size", 3, {"schedule": "cosine"}, "schedule='step'; here schedule='cosine'"),
+    ):
+        with pytest.raises(cotan.CotanError, match=f"recipe: {name}={value} is for {of}"):
+            Recipe.of({name: value, **rest})
+    assert Recipe(momentum=0.9, step_size=20, gamma=0.5) == Recipe()
+    sgd = Recipe(optimizer="sgd", momentum=0.5, schedule="step", gamma=0.1)
+    for base in (sgd, sgd.record()):  # what is replaced takes with it what only it used
+        assert Recipe.of(base, optimizer="adam") == Recipe(schedule="step", gamma=0.1)
+        assert Recipe.of(base, schedule="none") == Recipe(optimizer="sgd", momentum=0.5)
+        assert Recipe.of(base, optimizer="sgd", epochs=3).momentum == 0.5
+        with pytest.raises(cotan.CotanError, match=r"recipe: momentum=0\.3 is for"):
+            Recipe.of(base, optimizer="adam", momentum=0.3)
+
+
 def test_numbers_of_numpy_and_torch_are_numbers():
     recipe = Recipe(batch_size=np.int64(4), lr=np.float32(0.5), epochs=torch.tensor(3))
     assert recipe == Recipe(batch_size=4, lr=0.5, epochs=3)
@@ -700,7 +719,9 @@ def test_an_augmentation_has_no_seed_of_its_own():
 
 @pytest.mark.parametrize("schedule", ["none", "cosine", "step"])
 def test_the_rate_agrees_with_torchs_schedulers(schedule):
-    recipe = Recipe(epochs=10, lr=0.5, schedule=schedule, step_size=3, gamma=0.1)
+    recipe = Recipe(
+        epochs=10, lr=0.5, schedule=schedule, **({"step_size": 3, "gamma": 0.1} if schedule == "step" else {})
+    )
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     other = {
         "none": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
@@ -940,6 +961,13 @@ def test_what_is_wrong_is_met_before_the_dataset_is_made(wrong, monkeypatch):
     monkeypatch.setattr("cotan.training.loop.load_dataset", None)
     with pytest.raises(cotan.CotanError, match=r"Did you mean|expected auto"):
         fit(dataset="poses", **{"model": "linear", **QUICK, **wrong})
+
+
+def test_it_trains_where_the_caller_wants_no_gradients():
+    with torch.no_grad():
+        run = fit("linear", clouds(), **QUICK)
+        assert not torch.is_grad_enabled()
+    assert deterministic(run.history) == deterministic(fit("linear", clouds(), **QUICK).history)
 
 
 @pytest.mark.parametrize("there", [False, True])

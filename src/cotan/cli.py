@@ -195,9 +195,11 @@ def compute(
 
     from .evaluation import compute as evaluate
     from .evaluation import counts
-    from .files import read
+    from .files import WRITES, read
     from .show import shape_of
 
+    if out and out.suffix not in (".npz", ".png", *WRITES):
+        raise _another_ending(out)
     data = read(file)
     if node in data:
         raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
@@ -236,17 +238,22 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
     """The shape in the colours of a value per vertex: a mesh; or a picture, of up to nine columns."""
     import torch
 
-    from .files import WRITES, write
+    from .files import write
     from .inspect import draw
 
     columns = value if isinstance(value, torch.Tensor) and value.ndim == 2 else None
     if path.suffix == ".png" and columns is not None:
         value = {f"{node} {i}": column for i, column in enumerate(columns.unbind(1)[:9])}
-    if path.suffix not in (*WRITES, ".png") or not isinstance(value, torch.Tensor | dict):
-        raise CotanError(
-            f"--out {path}: expected a file ending in .npz; a value per vertex also {', '.join(WRITES)} or .png"
-        )
+    if not isinstance(value, torch.Tensor | dict):
+        raise _another_ending(path)
     draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
+
+
+def _another_ending(path: Path) -> CotanError:
+    from .files import WRITES
+
+    also = f"a value per vertex also {', '.join(WRITES)} or .png"
+    return CotanError(f"--out {path}: expected a file ending in .npz; {also}")
 
 
 def _write_numbers(value: Any, path: Path) -> None:
@@ -319,14 +326,15 @@ def fit(
 ) -> None:
     """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
     given = {name: value for name, value in locals().items() if value not in (None, [])}
-    from . import registry
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
+    from .training.make import check_model
     from .training.progress import Progress
 
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
-    registry.model_or_layer(model)  # a typo is met before the dataset is made
+    own = _options(option)
+    check_model(model, own)  # a typo is met before the dataset is made
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
@@ -337,7 +345,7 @@ def fit(
         print(
             f"{len(splits.skipped)} {'files were' if len(splits.skipped) > 1 else 'file was'} skipped", file=sys.stderr
         )
-    network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **_options(option))
+    network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
     print("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
@@ -441,6 +449,8 @@ def inspect(
     from .files import read
     from .inspect import contact_sheet, picture, report, text
 
+    if out and out.suffix != ".png":
+        raise CotanError(f"--out {out}: expected a file ending in .png")
     with warnings.catch_warnings():
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it

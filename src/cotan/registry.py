@@ -420,6 +420,14 @@ def model_or_layer(name: str) -> Definition:
     return lookup("model" if has("model", name) or not has("layer", name) else "layer", name)
 
 
+def model_of(name: str, options: Mapping[str, Any]) -> tuple[Definition, Mapping[str, Any]]:
+    """The model of a name with its options: of a layer's name the stack, with the layer among them."""
+    definition = model_or_layer(name)
+    return (
+        (definition, options) if definition.kind == "model" else (lookup("model", "stack"), {"layer": name, **options})
+    )
+
+
 def variants(kind: str, name: str) -> list[Definition]:
     """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
     _check_kind(kind)
@@ -479,12 +487,24 @@ def _check_kind(kind: str) -> None:
 
 
 def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
-    """Raise for an option that the definition does not take, and for text where it takes a number."""
+    """Raise for an option that the definition does not take, and for text where it takes a number.
+
+    A model of an option `layer` and open options hands these to that layer.
+    """
+    takes, what = [definition], f"{definition.kind} {definition.name!r}"
+    if definition.open_options and "layer" in definition.options:
+        takes.append(lookup("layer", options.get("layer", definition.options["layer"])))
+        what = f"a {definition.name} of {takes[1].name!r}"
     for name, value in options.items():
-        if name in definition.options:
-            check_value(definition, name, value)
-        elif not definition.open_options:
-            raise unknown_option(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
+        for each in takes:
+            if name in each.options:
+                check_value(each, name, value)
+                break
+        else:
+            if not takes[-1].open_options:
+                raise unknown_option(
+                    f"option of {what}", name, {k: v for each in takes for k, v in shown_options(each).items()}
+                )
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:

@@ -97,7 +97,7 @@ def fit(
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
-        with own_randomness():
+        with own_randomness(), torch.enable_grad():
             _Fit(run, task, splits, prepared, fabric, show, on_epoch).run_all(resume)
     return run
 
