@@ -963,9 +963,11 @@ def test_what_is_wrong_is_met_before_the_dataset_is_made(wrong, monkeypatch):
         fit(dataset="poses", **{"model": "linear", **QUICK, **wrong})
 
 
-def test_it_trains_where_the_caller_wants_no_gradients():
-    with torch.no_grad():
-        run = fit("linear", clouds(), **QUICK)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_the_caller_wants_no_gradients(mode):
+    data = clouds()
+    with mode():
+        run = fit("linear", data, **QUICK)
         assert not torch.is_grad_enabled()
     assert deterministic(run.history) == deterministic(fit("linear", clouds(), **QUICK).history)
 

@@ -29,6 +29,8 @@ from .recipe import Recipe
 from .run import Run, read_lines, versions
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     model: nn.Module | str,
     dataset: Any,
@@ -97,7 +99,7 @@ def fit(
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
-        with own_randomness(), torch.enable_grad():
+        with own_randomness():
             _Fit(run, task, splits, prepared, fabric, show, on_epoch).run_all(resume)
     return run
 
