@@ -209,6 +209,16 @@ def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, ca
     assert all(name in text for name in header)
 
 
+def test_a_table_of_other_numbers_and_of_failures(suite):
+    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 1.0 + i} for i in range(2)]
+    failures = [("d", "n", 1, "too [small]"), ("d", "o", None, "no mass")]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows, failures)
+    assert (table.metric(), table.axes("d")) == ("error", ["val"])
+    assert table.cell("d", "m", "val_error") == (1.5, 0.5)
+    assert table.summary("d")[1] == [["m", "1.5 ± 0.5", "-", "-", "-"]]
+    assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
+
+
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
     import cotan.benchmark as benchmark
 
@@ -474,6 +484,7 @@ def test_folds_are_one_row(tmp_path):
     assert bench(suite, out=tmp_path, progress="none").rows == table.rows
     with pytest.raises(cotan.CotanError, match="folds=1 of 'folded-solids', expected a whole number, two or more"):
         Suite.of(suite | {"datasets": [data | {"folds": 1}]})
+    assert len(Suite.of(suite | {"datasets": [data | {"folds": 2}]}).datasets) == 2
     with pytest.raises(cotan.CotanError, match="unknown option"):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
 

@@ -24,6 +24,7 @@ from cotan.batching import prepare
 from cotan.datasets import Splits
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
+from cotan.training.recipe import node_of, record_of
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
 
@@ -710,6 +711,26 @@ def test_a_recipe_survives_json_and_toml(tmp_path):
     )
     assert Recipe.of(path) == recipe
     assert Recipe.of(path, epochs=7).epochs == 7
+
+
+def test_a_request_survives_json():
+    request = cotan.node(
+        "spectrum", k=8, laplacian=cotan.node("laplacian", kind="robust"), on=cotan.node("coarsen", level=2)
+    )
+    assert node_of(json.loads(json.dumps(record_of(request)))) == request
+    assert record_of(cotan.node("mass")) == "mass"
+    for record in (3, {"level": 2}):
+        with pytest.raises(cotan.CotanError, match="a node is written as its name or as a table with a name, got"):
+            node_of(record)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_the_optimizer_is_the_recipes(kind):
+    recipe = Recipe(optimizer=kind, lr=0.3, weight_decay=0.1, **({"momentum": 0.7} if kind == "sgd" else {}))
+    optimizer = recipe.make_optimizer([torch.zeros(1, requires_grad=True)])
+    (group,) = optimizer.param_groups
+    assert type(optimizer).__name__.lower() == kind
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0.7)) == (0.3, 0.1, 0.7)
 
 
 def test_an_augmentation_has_no_seed_of_its_own():
