@@ -219,6 +219,18 @@ def test_a_table_of_other_numbers_and_of_failures(suite):
     assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
 
 
+def test_a_table_of_losses_alone(suite):
+    rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows)
+    assert (table.metric(), table.axes("d")) == ("loss", ["test"])
+
+
+def test_a_folder_called_as_a_suite_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert Suite.read("demo").name == "demo"
+
+
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
     import cotan.benchmark as benchmark
 

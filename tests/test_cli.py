@@ -133,7 +133,7 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     shown = cotan("cache")
     assert "mass" in shown.stdout
     assert "1 entries" in shown.stdout
-    assert "removed 1 entries" in cotan("cache", "--prune").stdout
+    assert "removed 1 files" in cotan("cache", "--prune").stdout
 
 
 BAD = {
@@ -345,3 +345,15 @@ def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatc
         assert (out.returncode, out.stdout) == (2, "")
         assert said in out.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
+    from cotan.benchmark import Suite, Table
+
+    row = {"dataset": "blobs", "model": "mlp", "seed": 0, "val_loss": 1.0, "test_loss": 1.0, "test_accuracy": 1.0}
+    suite = Suite.of({"datasets": ["blobs"], "models": ["mlp"], "seeds": [0, 1]})
+    monkeypatch.setattr("cotan.report.write_report", lambda table: tmp_path)
+    for seed, code in ((1, 1), (None, 0)):  # of None, a stress variant that the model cannot take
+        failed = [("blobs", "mlp", seed, "not finite")]
+        monkeypatch.setattr("cotan.benchmark.bench", lambda *_, f=failed, **__: Table(suite, tmp_path, [row], f))
+        assert cotan("bench", "demo").returncode == code

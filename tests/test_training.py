@@ -22,6 +22,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan.batching import prepare
 from cotan.datasets import Splits
+from cotan.tasks import Classify
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
 from cotan.training.recipe import node_of, record_of
@@ -173,6 +174,12 @@ def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
     assert Run.load(tmp_path).status == "finished"
 
 
+def test_a_run_of_another_model_does_not_load(tmp_path):
+    fit(model_for("linear", clouds(), width=8), clouds(), out=tmp_path, **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"best\.safetensors does not fit the model: Error"):
+        Run.load(tmp_path, model_for("linear", clouds(), width=4))
+
+
 def test_a_loaded_run_predicts_the_same(tmp_path):
     run = fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 20})
     shapes = clouds().test
@@ -276,6 +283,14 @@ def test_val_is_cut_by_class_and_seed():
     assert sorted(int(s.y) for s in cut.val) == [0, 1]
     assert len(cut.train) + len(cut.val) == 12
     assert cut.digest == same.digest != other.digest
+
+
+def test_val_is_cut_by_the_classes_of_a_task_of_ones_own(scratch):
+    cotan.task("classify-anew")(type("ClassifyAnew", (Classify,), {}))
+    data = clouds()
+    data.train = [*data.train, *(cloud(0, 1000 + i) for i in range(24))]
+    cut = [replace(data, val=[], task=task).with_val(seed=3) for task in ("classify", "classify-anew")]
+    assert cut[0].digest == cut[1].digest
 
 
 def test_without_a_val_all_of_train_is_used_and_the_last_epoch_is_kept(tmp_path):
@@ -692,6 +707,7 @@ def test_what_is_no_model_to_train():
         ("run.json", b"[]", "run.json cannot be read: expected a JSON object, got a list"),
         ("metrics.jsonl", b"\xff\n", "metrics.jsonl cannot be read: 'utf-8'"),
         ("metrics.jsonl", b"3\n{}\n", "metrics.jsonl, line 1, is not JSON: expected a JSON object, got a int"),
+        ("best.safetensors", b"{}", "checkpoint .*best.safetensors cannot be read"),
         ("best.safetensors", None, "cannot be resumed: it has no best.safetensors beside last.safetensors"),
     ],
 )

@@ -374,7 +374,7 @@ def bench(
     if table.stopped:
         sys.exit(STOPPED)
     done = {(row["dataset"], row["model"]) for row in table.rows}
-    if any((dataset, model) not in done for dataset, model, _, _ in table.failures):
+    if any(seed is not None or (dataset, model) not in done for dataset, model, seed, _ in table.failures):
         sys.exit(1)  # a stress variant that a model cannot take is an empty cell, not a failure of the suite
 
 
@@ -483,7 +483,7 @@ def cache(
         raise unknown("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
-        print(f"removed {count} entries, {_size(size)}")
+        print(f"removed {count} files, {_size(size)}")
     rows = kept.summary()
     total = sum(size for _, size in rows.values())
     print(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")

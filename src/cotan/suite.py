@@ -75,7 +75,7 @@ class Suite:
         `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
         """
         file = Path(path)
-        if not file.suffix and not file.exists():
+        if not file.suffix and not file.is_file():
             if file.name not in (known := shipped()) or file.name != str(path):
                 raise unknown("suite", str(path), known)
             file = SHIPPED / f"{path}.toml"

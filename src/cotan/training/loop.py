@@ -289,8 +289,7 @@ class _Fit:
         self.show.say(f"resuming {path} after epoch {self.epoch} of {self.recipe.epochs}")
 
     def _tired(self) -> bool:
-        since = self.epoch - (self.run.best_epoch or 0)
-        return bool(self.recipe.patience) and self.run.best_epoch is not None and since >= self.recipe.patience
+        return 0 < self.recipe.patience <= self.epoch - (self.run.best_epoch or 0)
 
     def _finish(self) -> None:
         """The best weights back in the model; test, if training came to its end."""
@@ -343,7 +342,7 @@ class _Fit:
         model.target_mean.copy_(y.mean(0))
         model.target_deviation.copy_(deviation.where(deviation > 0, 1))
 
-    def _class_weights(self) -> Tensor | None:
+    def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
         size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
