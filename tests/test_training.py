@@ -25,6 +25,7 @@ from cotan.datasets import Splits
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
+from cotan.training.folder import append
 from cotan.training.recipe import node_of, record_of
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
@@ -161,6 +162,16 @@ def test_an_earlier_run_is_put_aside(tmp_path):
     fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 1})
     assert Run.load(tmp_path / "run/earlier-1").history == first.history
     assert len(Run.load(tmp_path / "run").history) == 1
+    fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    assert len(Run.load(tmp_path / "run/earlier-2").history) == 1
+
+
+def test_a_line_that_a_kill_cut_short_gives_way_to_the_next(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for cut in (b"", b'{"a": 1}\n', b'{"a": 1}\n{"b"', b'{"b"'):
+        path.write_bytes(cut)
+        append(path, {"c": 2})
+        assert path.read_bytes() == cut[: cut.rfind(b"\n") + 1] + b'{"c": 2}\n'
 
 
 def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):

@@ -202,7 +202,8 @@ def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = 
 def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = None) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, task=..., options)`; `forward` as in a layer.
 
-    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default.
+    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default. `**options` beside
+    an option `layer` that names a layer are that layer's.
     """
     return _module("model", name, signal=signal, tasks=tasks)
 
@@ -489,22 +490,18 @@ def _check_kind(kind: str) -> None:
 def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
     """Raise for an option that the definition does not take, and for text where it takes a number.
 
-    A model of an option `layer` and open options hands these to that layer.
+    Open options beside an option `layer` are that layer's.
     """
     takes, what = [definition], f"{definition.kind} {definition.name!r}"
-    if definition.open_options and "layer" in definition.options:
-        takes.append(lookup("layer", options.get("layer", definition.options["layer"])))
+    if definition.open_options and has("layer", default := definition.options.get("layer", "")):
+        takes.append(lookup("layer", options.get("layer", default)))
         what = f"a {definition.name} of {takes[1].name!r}"
     for name, value in options.items():
-        for each in takes:
-            if name in each.options:
-                check_value(each, name, value)
-                break
-        else:
-            if not takes[-1].open_options:
-                raise unknown_option(
-                    f"option of {what}", name, {k: v for each in takes for k, v in shown_options(each).items()}
-                )
+        owner = next((each for each in takes if name in each.options), None)
+        if owner is not None:
+            check_value(owner, name, value)
+        elif not takes[-1].open_options:
+            raise unknown_option(f"option of {what}", name, [own for each in takes for own in shown_options(each)])
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
