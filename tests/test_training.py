@@ -185,6 +185,15 @@ def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
     assert Run.load(tmp_path).status == "finished"
 
 
+def test_a_run_is_loaded_whole_but_for_a_line_cut_short(tmp_path):
+    run = fit("linear", clouds(), out=tmp_path, **QUICK)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"epoch"')
+    again = Run.load(tmp_path)
+    for name in ("recipe", "history", "metrics", "status", "best_epoch", "classes", "dataset", "costs", "versions"):
+        assert getattr(again, name) == getattr(run, name), name
+
+
 def test_a_run_of_another_model_does_not_load(tmp_path):
     fit(model_for("linear", clouds(), width=8), clouds(), out=tmp_path, **QUICK)
     with pytest.raises(cotan.CotanError, match=r"best\.safetensors does not fit the model: Error"):
@@ -225,6 +234,18 @@ def test_evaluate_counts_only_the_mask():
     expected = (output.argmax(1) == shape.y[shape.mask]).double().mean()
     assert got["accuracy"] == pytest.approx(float(expected))
     assert got["loss"] == pytest.approx(float(nn.functional.cross_entropy(output, shape.y[shape.mask])), rel=1e-5)
+
+
+def test_evaluate_keeps_to_the_models_precision_and_names_what_is_empty():
+    data = replace(clouds(), val=[])
+    model = model_for("linear", data).double()
+    output = torch.cat([cotan.apply(model.eval(), shape).detach() for shape in data.test])
+    loss = nn.functional.cross_entropy(output, torch.cat([shape.y for shape in data.test]))
+    assert evaluate(model, data)["loss"] == pytest.approx(float(loss), rel=1e-12)
+    with pytest.raises(cotan.CotanError, match=r"no shapes to evaluate on: 'val' of Splits\('clouds'.* is empty"):
+        evaluate(model, data, split="val")
+    with pytest.raises(cotan.CotanError, match=r"no shapes to evaluate on$"):
+        evaluate(model, [])
 
 
 def test_the_loss_of_masked_vertices_has_no_gradient_from_the_others():
