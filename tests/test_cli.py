@@ -338,6 +338,7 @@ def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatc
         ((*fit, "mlp", "-o", "layer=gat"), "unknown option of model 'mlp' 'layer'"),
         ((*fit, "gat", "-o", "heads=many"), "option heads='many' of layer 'gat': expected a number"),
         ((*fit, "gcn", "-o", "task=label"), "task='label' among the options of model 'gcn': it is given apart"),
+        (("show", "gcn", "-o", "task=label"), "task='label' among the options of model 'gcn': it is given apart"),
         (("compute", mesh, "spectrum", "--out", "x.foo"), "--out x.foo: expected a file ending in .npz"),
         (("inspect", mesh, "--out", "x.foo"), "--out x.foo: expected a file ending in .png"),
     ):

@@ -150,11 +150,15 @@ def show(
     shape = read(data) if data else None
     if filters is None:
         from .show import show as draw
+        from .training.make import check_model
 
         out = out or Path("plan.svg")
         if out.suffix != ".svg":
             raise CotanError(f"--out {out}: a plan is drawn as .svg")
-        print(draw(models or [], str(out), shape, task=task, options=_options(option)))
+        options = _options(option)
+        for model in models or []:
+            check_model(model, options)
+        print(draw(models or [], str(out), shape, task=task, options=options))
         print(f"\npicture: {out}")
         return
     if models or option:
