@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.batching import prepare
+from cotan.batching import Augmented, prepare
 from cotan.network import forward
 from cotan.packing import Packing
 from cotan.stored import Entry
@@ -97,6 +97,34 @@ def test_large_values_are_not_held(fresh_store, monkeypatch):
         assert len(packing.get("key 0", "mass")) == 100
         packing.write()
         assert len(packing.get("key 5", "mass")) == 1000
+
+
+def test_a_large_value_or_a_full_pack_is_written_at_once(fresh_store, monkeypatch):
+    monkeypatch.setattr("cotan.packing.FULL", 1000)
+    monkeypatch.setattr("cotan.packing.SMALL", 10_000)
+    entry = Entry("mass", "mass", {}, "", 0.0)
+    with Packing() as packing:
+        for key, size in (("small", 100), ("second", 100), ("large", 10_000)):
+            packing.put(key, torch.ones(size), entry)
+        assert packing.held == 4 * 10_200
+        packing.put("large", torch.ones(10_000), entry)
+        assert packing.held == 4 * 10_200  # once
+        assert [fresh_store.get(key, "mass") is None for key in ("small", "second", "large")] == [True, True, False]
+        packing.put("third", torch.ones(100), entry)
+        assert fresh_store.get("small", "mass") is not None
+        assert not packing.waiting
+    assert fresh_store.summary()["mass"][0] == 4
+
+
+def test_models_of_several_dtypes_are_not_prepared_together(model):
+    with pytest.raises(cotan.CotanError, match=r"models of several dtypes .*: torch\.float"):
+        prepare({"a": model, "b": smooth(5).double()}, [path(9, 0)])
+
+
+def test_masks_of_moved_shapes_are_those_of_the_shapes():
+    shapes = [Data(pos=torch.rand(4, 3), y=torch.arange(4) % 2, mask=torch.arange(4) > i) for i in range(2)]
+    augmented = Augmented(cotan.create_model("linear", 3, 2, task="label"), shapes, ["random_rotation"], "vertex")
+    assert [mask.sum().item() for mask in augmented.epoch(0).masks] == [3, 2]
 
 
 def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):

@@ -209,6 +209,28 @@ def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, ca
     assert all(name in text for name in header)
 
 
+def test_a_table_of_other_numbers_and_of_failures(suite):
+    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 1.0 + i} for i in range(2)]
+    failures = [("d", "n", 1, "too [small]"), ("d", "o", None, "no mass")]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows, failures)
+    assert (table.metric(), table.axes("d")) == ("error", ["val"])
+    assert table.cell("d", "m", "val_error") == (1.5, 0.5)
+    assert table.summary("d")[1] == [["m", "1.5 ± 0.5", "-", "-", "-"]]
+    assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
+
+
+def test_a_table_of_losses_alone(suite):
+    rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows)
+    assert (table.metric(), table.axes("d")) == ("loss", ["test"])
+
+
+def test_a_folder_called_as_a_suite_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert Suite.read("demo").name == "demo"
+
+
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
     import cotan.benchmark as benchmark
 
@@ -392,6 +414,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("seeds", "seed"), r"unknown key of .*small.toml 'seed'\. Did you mean 'seeds'"),
         (("width = 8", "widht = 8"), r"'widht'\. Did you mean 'width'"),
         (('label = "wide"', ""), r"two models on two-solids have the label 'linear'"),
+        (("width = 8", "seed = 8"), r"seed=8 among the options of model .*: it is given apart"),
         (("[0, 1]", "[0.5]"), r"expected different whole numbers"),
         (("[0, 1]", "[1, 1]"), r"seeds=\[1, 1\], expected different whole numbers"),
         (('label = "wide"', "label = 2"), r"label=2 in \[\[models\]\], expected text"),
@@ -401,9 +424,10 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
     ],
 )
-def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, change, message):
+def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monkeypatch, change, message):
     assert change[0] in SUITE
     suite.write_text(SUITE.replace(*change))
+    monkeypatch.setattr("cotan.benchmark.load_dataset", None)
     with pytest.raises(cotan.CotanError, match=message):
         bench(suite, out=tmp_path / "out", progress="none")
     assert not (tmp_path / "out/results.jsonl").exists()
@@ -478,6 +502,7 @@ def test_folds_are_one_row(tmp_path):
     assert bench(suite, out=tmp_path, progress="none").rows == table.rows
     with pytest.raises(cotan.CotanError, match="folds=1 of 'folded-solids', expected a whole number, two or more"):
         Suite.of(suite | {"datasets": [data | {"folds": 1}]})
+    assert len(Suite.of(suite | {"datasets": [data | {"folds": 2}]}).datasets) == 2
     with pytest.raises(cotan.CotanError, match="unknown option"):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
 

@@ -133,7 +133,7 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     shown = cotan("cache")
     assert "mass" in shown.stdout
     assert "1 entries" in shown.stdout
-    assert "removed 1 entries" in cotan("cache", "--prune").stdout
+    assert "removed 1 files" in cotan("cache", "--prune").stdout
 
 
 BAD = {
@@ -325,3 +325,37 @@ def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
         refused = cotan("compute", mesh, node, "--out", tmp_path / name)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
         assert "expected a file ending in .npz; a value per vertex also" in refused.stderr
+
+
+def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatch):
+    monkeypatch.setattr("cotan.datasets.load_dataset", None)
+    monkeypatch.setattr("cotan.evaluation.compute", None)
+    fit = ("fit", "--dataset", "poses", "--out", tmp_path / "run", "--model")
+    for arguments, said in (
+        ((*fit, "linaer"), "Did you mean 'linear'"),
+        ((*fit, "gcn", "-o", "widht=8"), "unknown option of a stack of 'gcn' 'widht'. Did you mean 'width'"),
+        ((*fit, "stack", "-o", "layer=gat", "-o", "head=8"), "of a stack of 'gat' 'head'. Did you mean 'heads'"),
+        ((*fit, "pyramid", "-o", "width=8"), "of a pyramid of 'gcn' 'width'. Did you mean 'widths'"),
+        ((*fit, "mlp", "-o", "layer=gat"), "unknown option of model 'mlp' 'layer'"),
+        ((*fit, "gat", "-o", "heads=many"), "option heads='many' of layer 'gat': expected a number"),
+        ((*fit, "gcn", "-o", "task=label"), "task='label' among the options of model 'gcn': it is given apart"),
+        (("show", "gcn", "-o", "task=label"), "task='label' among the options of model 'gcn': it is given apart"),
+        (("compute", mesh, "spectrum", "--out", "x.foo"), "--out x.foo: expected a file ending in .npz"),
+        (("inspect", mesh, "--out", "x.foo"), "--out x.foo: expected a file ending in .png"),
+    ):
+        out = cotan(*arguments)
+        assert (out.returncode, out.stdout) == (2, "")
+        assert said in out.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
+    from cotan.benchmark import Suite, Table
+
+    row = {"dataset": "blobs", "model": "mlp", "seed": 0, "val_loss": 1.0, "test_loss": 1.0, "test_accuracy": 1.0}
+    suite = Suite.of({"datasets": ["blobs"], "models": ["mlp"], "seeds": [0, 1]})
+    monkeypatch.setattr("cotan.report.write_report", lambda table: tmp_path)
+    for seed, code in ((1, 1), (None, 0)):  # of None, a stress variant that the model cannot take
+        failed = [("blobs", "mlp", seed, "not finite")]
+        monkeypatch.setattr("cotan.benchmark.bench", lambda *_, f=failed, **__: Table(suite, tmp_path, [row], f))
+        assert cotan("bench", "demo").returncode == code

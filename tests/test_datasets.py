@@ -127,6 +127,8 @@ def test_ones_own_lists():
         splits = as_splits(given)
         assert (splits.classes, len(splits.test)) == (("a", "b", "c"), 1)
         assert width(splits, "classify") == 3
+        assert splits.task == "classify"
+    assert as_splits({"train": shapes, "task": "label"}).task == "label"
     assert width(Splits(shapes), "classify") == 3
     assert width(Splits([Data(y=torch.rand(1, 5))]), "regress") == 5
 

@@ -93,6 +93,11 @@ def test_autocast_is_that_of_cuda(gpu):
         assert (x @ x).exp().dtype == torch.float32  # on a CPU, bfloat16
         assert (x + 1).dtype == torch.float32
         assert torch.is_autocast_enabled("cuda")
+    before = torch.get_autocast_dtype("cuda")
+    for dtype in (torch.float16, torch.bfloat16):
+        with mixed_precision(dtype):
+            assert (x @ x).dtype == torch.get_autocast_dtype("cuda") == dtype
+    assert torch.get_autocast_dtype("cuda") == before
     assert not torch.is_autocast_enabled("cuda")
 
 

@@ -217,6 +217,28 @@ def test_an_operator_that_fails_is_shown_where(scratch, sphere):
         cotan.compute(sphere, "seventh")
 
 
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_want_of_memory_is_no_fault_of_a_shape(fresh_store, scratch, error):
+    sizes = []
+
+    @cotan.operator(per="vertex", many=True)
+    def vast(pos):
+        sizes.append(len(pos))
+        if len(pos) > room[0]:
+            raise error
+        return pos[:, 0]
+
+    every = shapes()
+    room = [max(len(shape.pos) for shape in every)]
+    model = cotan.create_model("linear", 1, 2, task="label", features="vast")
+    assert len(prepare(model, every, per=None, refuse=True)) == len(every)
+    assert max(sizes) > room[0]  # what is too much together is met one by one
+    room[0] = 0
+    every[0].pos = every[0].pos + 1
+    with pytest.raises(error):
+        prepare(model, every, per=None, refuse=True)
+
+
 def test_a_gradient_through_a_shape_within_the_data_is_not_stored(sphere, scratch):
     cotan.source("other_shape", per="shape")
     sphere.other_shape = sphere.clone()

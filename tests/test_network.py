@@ -7,6 +7,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch_geometric.data import Batch, Data
 
 import cotan
+from cotan.network import join_features
 from cotan.nodes import sources_of
 
 
@@ -198,6 +199,12 @@ def test_many_features_stand_side_by_side_in_the_order_given(tetrahedron):
     seen = cotan.apply(model, tetrahedron)
     assert torch.equal(seen[:, 10:13], cotan.compute(tetrahedron, "normalized_pos"))
     assert torch.equal(seen[:, 13:], cotan.compute(tetrahedron, "vertex_normals"))
+
+
+def test_images_stand_behind_each_other():
+    images = [torch.full((2, 1, 4, 5), float(i)) for i in range(3)]
+    assert join_features(images, "image")[0, :, 0, 0].tolist() == [0, 1, 2]
+    assert join_features([torch.zeros(7), torch.zeros(7, 2)]).shape == (7, 3)
 
 
 def test_a_batch_of_pyg_is_not_taken_for_one_shape(tetrahedron):

@@ -32,7 +32,7 @@ def test_a_last_layer_has_options_of_its_own():
     model = cotan.create_model("gat", 3, 5, task="label", width=8, heads=4, **{**PLAIN, "last": {"heads": 1}})
     assert [layer.heads for layer in model.layers] == [4, 1]
     assert cotan.apply(model, GRAPH).shape == (4, 5)
-    with pytest.raises(cotan.CotanError, match=r"unknown option of a stack of 'gat' 'head'. Did you mean 'heads'"):
+    with pytest.raises(cotan.CotanError, match=r"unknown option of layer 'gat' 'head'. Did you mean 'heads'"):
         cotan.create_model("gat", 3, 5, last={"head": 1})
 
 

@@ -17,6 +17,7 @@ import torch
 import cotan
 from cotan import whole
 from cotan.store import Store
+from cotan.store import store as store_in_use
 from cotan.stored import Entry, Kept, describe
 from cotan.values import cast
 
@@ -100,6 +101,18 @@ def test_packs_written_within_one_tick_are_met(tmp_path):
     store.pack([Kept("b", torch.ones(2), ENTRY)])
     os.utime(folder, ns=(before, before))
     assert len(store.get("b", "mass")) == 2
+
+
+def test_a_pack_that_another_process_made_of_others_is_met(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(1)), ("b", torch.ones(2))])
+    assert store.get("a", "mass") is not None
+    store._opened.clear()
+    before = only_file(store)
+    packed(tmp_path, [("a", torch.ones(1)), ("c", torch.ones(3))])
+    before.unlink()
+    store.get("a", "mass")  # may be missed once
+    assert len(store.get("a", "mass")) == 1
+    assert store.seconds("b", "mass") is None
 
 
 def test_what_is_done_to_a_value_of_a_pack_stays_outside(tmp_path):
@@ -228,6 +241,30 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert store.get("aa", "mass") is not None
     assert store.prune(0, node="other") == (0, 0)
     assert store.prune(0)[0] == 2
+
+
+def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
+    store = Store(tmp_path, 2**30)
+    store.put("aa", torch.zeros(10), ENTRY)
+    assert store.summary() == {"mass": (1, only_file(store).stat().st_size)}
+    old, young = (store.folder / "mass" / f"{whole.BESIDE}{name}" for name in ("old", "young"))
+    for leftover in (old, young):
+        leftover.touch()
+    os.utime(old, (time.time() - 4000,) * 2)
+    store.prune(0)
+    assert (old.exists(), young.exists()) == (False, True)  # the young one may be in work
+    assert list(store.family("family", "mass")) == []
+    assert [path for path in store.folder.rglob("*") if path.is_file()] == [young]
+
+
+def test_the_cap_is_in_gigabytes(monkeypatch):
+    for text, limit in (("2", 2 * 2**30), ("0.5", 2**29), ("0", 0)):
+        monkeypatch.setenv("COTAN_CACHE_GB", text)
+        assert store_in_use().limit == limit
+    for text in ("much", "-1", "inf", "nan"):
+        monkeypatch.setenv("COTAN_CACHE_GB", text)
+        with pytest.raises(cotan.CotanError, match=f"COTAN_CACHE_GB='{text}', expected a number of gigabytes"):
+            store_in_use()
 
 
 def test_a_size_cap_is_kept(tmp_path):

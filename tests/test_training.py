@@ -24,9 +24,11 @@ import cotan
 from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
+from cotan.tasks import Classify
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
-from cotan.training.folder import alone
+from cotan.training.folder import alone, append
+from cotan.training.recipe import node_of, record_of
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
 
@@ -162,6 +164,16 @@ def test_an_earlier_run_is_put_aside(tmp_path):
     fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 1})
     assert Run.load(tmp_path / "run/earlier-1").history == first.history
     assert len(Run.load(tmp_path / "run").history) == 1
+    fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    assert len(Run.load(tmp_path / "run/earlier-2").history) == 1
+
+
+def test_a_line_that_a_kill_cut_short_gives_way_to_the_next(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for cut in (b"", b'{"a": 1}\n', b'{"a": 1}\n{"b"', b'{"b"'):
+        path.write_bytes(cut)
+        append(path, {"c": 2})
+        assert path.read_bytes() == cut[: cut.rfind(b"\n") + 1] + b'{"c": 2}\n'
 
 
 def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
@@ -173,6 +185,21 @@ def test_a_recipe_that_fails_puts_no_run_aside(tmp_path):
         with pytest.raises(cotan.CotanError, match=message):
             fit("linear", clouds(), out=tmp_path, augment=augment, **QUICK)
     assert Run.load(tmp_path).status == "finished"
+
+
+def test_a_run_is_loaded_whole_but_for_a_line_cut_short(tmp_path):
+    run = fit("linear", clouds(), out=tmp_path, **QUICK)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"epoch"')
+    again = Run.load(tmp_path)
+    for name in ("recipe", "history", "metrics", "status", "best_epoch", "classes", "dataset", "costs", "versions"):
+        assert getattr(again, name) == getattr(run, name), name
+
+
+def test_a_run_of_another_model_does_not_load(tmp_path):
+    fit(model_for("linear", clouds(), width=8), clouds(), out=tmp_path, **QUICK)
+    with pytest.raises(cotan.CotanError, match=r"best\.safetensors does not fit the model: Error"):
+        Run.load(tmp_path, model_for("linear", clouds(), width=4))
 
 
 def test_a_loaded_run_predicts_the_same(tmp_path):
@@ -209,6 +236,18 @@ def test_evaluate_counts_only_the_mask():
     expected = (output.argmax(1) == shape.y[shape.mask]).double().mean()
     assert got["accuracy"] == pytest.approx(float(expected))
     assert got["loss"] == pytest.approx(float(nn.functional.cross_entropy(output, shape.y[shape.mask])), rel=1e-5)
+
+
+def test_evaluate_keeps_to_the_models_precision_and_names_what_is_empty():
+    data = replace(clouds(), val=[])
+    model = model_for("linear", data).double()
+    output = torch.cat([cotan.apply(model.eval(), shape).detach() for shape in data.test])
+    loss = nn.functional.cross_entropy(output, torch.cat([shape.y for shape in data.test]))
+    assert evaluate(model, data)["loss"] == pytest.approx(float(loss), rel=1e-12)
+    with pytest.raises(cotan.CotanError, match=r"no shapes to evaluate on: 'val' of Splits\('clouds'.* is empty"):
+        evaluate(model, data, split="val")
+    with pytest.raises(cotan.CotanError, match=r"no shapes to evaluate on$"):
+        evaluate(model, [])
 
 
 def test_the_loss_of_masked_vertices_has_no_gradient_from_the_others():
@@ -278,6 +317,14 @@ def test_val_is_cut_by_class_and_seed():
     assert sorted(int(s.y) for s in cut.val) == [0, 1]
     assert len(cut.train) + len(cut.val) == 12
     assert cut.digest == same.digest != other.digest
+
+
+def test_val_is_cut_by_the_classes_of_a_task_of_ones_own(scratch):
+    cotan.task("classify-anew")(type("ClassifyAnew", (Classify,), {}))
+    data = clouds()
+    data.train = [*data.train, *(cloud(0, 1000 + i) for i in range(24))]
+    cut = [replace(data, val=[], task=task).with_val(seed=3) for task in ("classify", "classify-anew")]
+    assert cut[0].digest == cut[1].digest
 
 
 def test_without_a_val_all_of_train_is_used_and_the_last_epoch_is_kept(tmp_path):
@@ -635,6 +682,25 @@ def test_numbers_of_a_recipe_are_checked(name, value):
         Recipe(**{name: value})
 
 
+def test_what_the_optimizer_or_schedule_would_not_use_is_refused():
+    for name, value, rest, of in (
+        ("momentum", 0.5, {}, "optimizer='sgd'; here optimizer='adam'"),
+        ("momentum", 0.5, {"optimizer": "adamw"}, "optimizer='sgd'; here optimizer='adamw'"),
+        ("gamma", 0.1, {}, "schedule='step'; here schedule='none'"),
+        ("step_size", 3, {"schedule": "cosine"}, "schedule='step'; here schedule='cosine'"),
+    ):
+        with pytest.raises(cotan.CotanError, match=f"recipe: {name}={value} is for {of}"):
+            Recipe.of({name: value, **rest})
+    assert Recipe(momentum=0.9, step_size=20, gamma=0.5) == Recipe()
+    sgd = Recipe(optimizer="sgd", momentum=0.5, schedule="step", gamma=0.1)
+    for base in (sgd, sgd.record()):  # what is replaced takes with it what only it used
+        assert Recipe.of(base, optimizer="adam") == Recipe(schedule="step", gamma=0.1)
+        assert Recipe.of(base, schedule="none") == Recipe(optimizer="sgd", momentum=0.5)
+        assert Recipe.of(base, optimizer="sgd", epochs=3).momentum == 0.5
+        with pytest.raises(cotan.CotanError, match=r"recipe: momentum=0\.3 is for"):
+            Recipe.of(base, optimizer="adam", momentum=0.3)
+
+
 def test_numbers_of_numpy_and_torch_are_numbers():
     recipe = Recipe(batch_size=np.int64(4), lr=np.float32(0.5), epochs=torch.tensor(3))
     assert recipe == Recipe(batch_size=4, lr=0.5, epochs=3)
@@ -677,6 +743,7 @@ def test_what_is_no_model_to_train():
         ("run.json", b"[]", "run.json cannot be read: expected a JSON object, got a list"),
         ("metrics.jsonl", b"\xff\n", "metrics.jsonl cannot be read: 'utf-8'"),
         ("metrics.jsonl", b"3\n{}\n", "metrics.jsonl, line 1, is not JSON: expected a JSON object, got a int"),
+        ("best.safetensors", b"{}", "checkpoint .*best.safetensors cannot be read"),
         ("best.safetensors", None, "cannot be resumed: it has no best.safetensors beside last.safetensors"),
     ],
 )
@@ -698,6 +765,26 @@ def test_a_recipe_survives_json_and_toml(tmp_path):
     assert Recipe.of(path, epochs=7).epochs == 7
 
 
+def test_a_request_survives_json():
+    request = cotan.node(
+        "spectrum", k=8, laplacian=cotan.node("laplacian", kind="robust"), on=cotan.node("coarsen", level=2)
+    )
+    assert node_of(json.loads(json.dumps(record_of(request)))) == request
+    assert record_of(cotan.node("mass")) == "mass"
+    for record in (3, {"level": 2}):
+        with pytest.raises(cotan.CotanError, match="a node is written as its name or as a table with a name, got"):
+            node_of(record)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_the_optimizer_is_the_recipes(kind):
+    recipe = Recipe(optimizer=kind, lr=0.3, weight_decay=0.1, **({"momentum": 0.7} if kind == "sgd" else {}))
+    optimizer = recipe.make_optimizer([torch.zeros(1, requires_grad=True)])
+    (group,) = optimizer.param_groups
+    assert type(optimizer).__name__.lower() == kind
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0.7)) == (0.3, 0.1, 0.7)
+
+
 def test_an_augmentation_has_no_seed_of_its_own():
     with pytest.raises(cotan.CotanError, match=r"augment='random_rotation\(seed=5\)', expected no seed"):
         Recipe(augment=(cotan.node("random_rotation", seed=5),))
@@ -705,7 +792,9 @@ def test_an_augmentation_has_no_seed_of_its_own():
 
 @pytest.mark.parametrize("schedule", ["none", "cosine", "step"])
 def test_the_rate_agrees_with_torchs_schedulers(schedule):
-    recipe = Recipe(epochs=10, lr=0.5, schedule=schedule, step_size=3, gamma=0.1)
+    recipe = Recipe(
+        epochs=10, lr=0.5, schedule=schedule, **({"step_size": 3, "gamma": 0.1} if schedule == "step" else {})
+    )
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     other = {
         "none": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
@@ -941,6 +1030,15 @@ def test_what_is_wrong_is_met_before_the_dataset_is_made(wrong, monkeypatch):
     asked = ["--model", "linear", "--dataset", "none", "--out", "none", f"--{option}", value]
     with pytest.raises(cotan.CotanError, match=r"Did you mean '(linear|random_rotation)|expected auto"):
         CliRunner().invoke(app, ["fit", *asked], standalone_mode=False, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_the_caller_wants_no_gradients(mode):
+    data = clouds()
+    with mode():
+        run = fit("linear", data, **QUICK)
+        assert not torch.is_grad_enabled()
+    assert deterministic(run.history) == deterministic(fit("linear", clouds(), **QUICK).history)
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -155,11 +155,15 @@ def show(
     shape = read(data) if data else None
     if filters is None:
         from .show import show as draw
+        from .training.make import check_model
 
         out = out or Path("plan.svg")
         if out.suffix != ".svg":
             raise CotanError(f"--out {out}: a plan is drawn as .svg")
-        print(draw(models or [], str(out), shape, task=task, options=_options(option)))
+        options = _options(option)
+        for model in models or []:
+            check_model(model, options)
+        print(draw(models or [], str(out), shape, task=task, options=options))
         print(f"\npicture: {out}")
         return
     if models or option:
@@ -200,9 +204,11 @@ def compute(
 
     from .evaluation import compute as evaluate
     from .evaluation import counts
-    from .files import read
+    from .files import WRITES, read
     from .show import shape_of
 
+    if out and out.suffix not in (".npz", ".png", *WRITES):
+        raise _another_ending(out)
     data = read(file)
     if node in data:
         raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
@@ -241,17 +247,22 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
     """The shape in the colours of a value per vertex: a mesh; or a picture, of up to nine columns."""
     import torch
 
-    from .files import WRITES, write
+    from .files import write
     from .inspect import draw
 
     columns = value if isinstance(value, torch.Tensor) and value.ndim == 2 else None
     if path.suffix == ".png" and columns is not None:
         value = {f"{node} {i}": column for i, column in enumerate(columns.unbind(1)[:9])}
-    if path.suffix not in (*WRITES, ".png") or not isinstance(value, torch.Tensor | dict):
-        raise CotanError(
-            f"--out {path}: expected a file ending in .npz; a value per vertex also {', '.join(WRITES)} or .png"
-        )
+    if not isinstance(value, torch.Tensor | dict):
+        raise _another_ending(path)
     draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
+
+
+def _another_ending(path: Path) -> CotanError:
+    from .files import WRITES
+
+    also = f"a value per vertex also {', '.join(WRITES)} or .png"
+    return CotanError(f"--out {path}: expected a file ending in .npz; {also}")
 
 
 def _write_numbers(value: Any, path: Path) -> None:
@@ -331,7 +342,8 @@ def fit(
     from .training.progress import Progress
 
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
-    check_early(model, chosen)
+    own = _options(option)
+    check_early(model, chosen, own)
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
@@ -342,7 +354,7 @@ def fit(
         print(
             f"{len(splits.skipped)} {'files were' if len(splits.skipped) > 1 else 'file was'} skipped", file=sys.stderr
         )
-    network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **_options(option))
+    network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
     print("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
@@ -371,7 +383,7 @@ def bench(
     if table.stopped:
         sys.exit(STOPPED)
     done = {(row["dataset"], row["model"]) for row in table.rows}
-    if any((dataset, model) not in done for dataset, model, _, _ in table.failures):
+    if any(seed is not None or (dataset, model) not in done for dataset, model, seed, _ in table.failures):
         sys.exit(1)  # a stress variant that a model cannot take is an empty cell, not a failure of the suite
 
 
@@ -445,6 +457,8 @@ def inspect(
     from .files import read
     from .inspect import contact_sheet, picture, report, text
 
+    if out and out.suffix != ".png":
+        raise CotanError(f"--out {out}: expected a file ending in .png")
     with warnings.catch_warnings():
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it
@@ -477,7 +491,7 @@ def cache(
         raise unknown("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
-        print(f"removed {count} entries, {_size(size)}")
+        print(f"removed {count} files, {_size(size)}")
     rows = kept.summary()
     total = sum(size for _, size in rows.values())
     print(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")

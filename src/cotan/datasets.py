@@ -92,7 +92,8 @@ class Splits:
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
         first = torch.stack([torch.as_tensor(shape.y).reshape(-1)[0] for shape in self.train])
-        labels = torch.zeros(len(first)) if self.task != "classify" or first.is_floating_point() else first
+        by_class = task.categorical and task.per == "shape" and not first.is_floating_point()
+        labels = first if by_class else torch.zeros(len(first))
         picked = set(_share(labels, share, generator).tolist())
         if not picked:
             raise CotanError(

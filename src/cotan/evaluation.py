@@ -23,6 +23,7 @@ from .stored import Entry
 from .values import cast, check_storable, collate, digest, is_live, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
+NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # says nothing against the shape
 LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
 
 
@@ -199,7 +200,7 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     start = time.perf_counter()
     try:
         value = (function or step.definition.target)(**inputs, **step.options)
-    except CotanError:
+    except (CotanError, *NO_MEMORY):
         raise
     except Exception as reason:
         own = getattr(inspect.unwrap(step.definition.target), "__code__", None)
@@ -245,7 +246,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
         return
     inner = {parent.identity for step in plan.steps for parent in step.parents}
     unions: dict[tuple[int, ...], _Union] = {}
-    with suppress(CotanError), torch.no_grad():
+    with suppress(CotanError, *NO_MEMORY), torch.no_grad():
         lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
         for step in plan.steps:
             many = step.definition is not None and step.definition.many

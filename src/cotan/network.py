@@ -157,20 +157,18 @@ def create_model(
     >>> cotan.create_model("spectral", in_dim=3, out_dim=8, task="label", width=32, k=64)
     """
     target = registry.lookup("task", task).target
-    if registry.model_or_layer(name).kind == "layer":
-        name, options = "stack", {"layer": name, **options}
-    definition = registry.lookup("model", name)
+    definition, chosen = registry.model_of(name, options)
     if definition.tasks is not None and task not in definition.tasks:
         raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
-    model = _create(definition, in_dim, out_dim, {"task": task, **options})
+    model = _create(definition, in_dim, out_dim, {"task": task, **chosen})
     model.features = as_nodes(features)  # type: ignore[assignment]
     model.recipe = {  # type: ignore[assignment]
-        "name": name,
+        "name": definition.name,
         "in_dim": in_dim,
         "out_dim": out_dim,
         "task": task,
         "features": model.features,
-        "options": options,
+        "options": chosen,
     }
     if target.scaled:
         model.register_buffer("target_mean", torch.zeros(out_dim))
@@ -190,8 +188,8 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
     for what, dim in (("in_dim", in_dim), ("out_dim", out_dim)):
         if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
             raise CotanError(f"{definition.kind} {definition.name!r}: {what}={dim!r}, expected a positive whole number")
-    registry.check_options(definition, options)
     try:
+        registry.check_options(definition, options)
         module: nn.Module = definition.target(in_dim, out_dim, **options)
     except CotanError:
         raise

@@ -75,7 +75,7 @@ class Step:
         return f"{self.name}({inside})" if inside else self.name
 
 
-class _Missing(CotanError):
+class MissingSource(CotanError):
     """A source that the data lacks: another variant may do without."""
 
 
@@ -148,7 +148,7 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
         wanted = as_node(request)
         try:
             plan.roots[name] = resolver.resolve(wanted, domain, ())
-        except _Missing:
+        except MissingSource:
             if not wanted.optional:
                 raise
         except CotanError as reason:
@@ -212,7 +212,7 @@ class _Resolver:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 if "edge_index" in ways and "pos" in domain.sources:
                     hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
-                raise _Missing(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
+                raise MissingSource(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(
                 f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
@@ -241,21 +241,21 @@ class _Resolver:
         for definition in able or fitting[:1]:
             try:
                 return self._operator(definition, rest, domain, path)
-            except _Missing as reason:
+            except MissingSource as reason:
                 reasons.append(reason)
         if len(reasons) == 1:
             others = [d for d in variants if d not in fitting and self._fits(d, domain, path)]
             there = f". {wanted.name!r} there is of {_kinds(others)}" if others else ""
-            raise _Missing(f"{reasons[0]}{there}")
+            raise MissingSource(f"{reasons[0]}{there}")
         lines = [
             f"  {', '.join(f'{k}={v!r}' for k, v in d.variant.items())}: {reason}" for d, reason in zip(able, reasons)
         ]
-        raise _Missing(f"no variant of node {wanted.name!r} fits this data:\n" + "\n".join(lines))
+        raise MissingSource(f"no variant of node {wanted.name!r} fits this data:\n" + "\n".join(lines))
 
     def _fits(self, definition: registry.Definition, domain: _Domain, path: tuple[str, ...]) -> bool:
         try:
             self._operator(definition, {}, domain, path)
-        except _Missing:
+        except MissingSource:
             return False
         return True
 
@@ -283,7 +283,7 @@ class _Resolver:
         for name in definition.inputs:
             try:
                 inputs[name] = self.resolve(replaced.get(name, Node(name)), domain, path)
-            except _Missing:
+            except MissingSource:
                 if name not in definition.optional:
                     raise
         step = _step(definition, options, inputs, domain)
@@ -292,7 +292,7 @@ class _Resolver:
     def _found(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step | None:
         try:
             return self.resolve(wanted, domain, path)
-        except _Missing:
+        except MissingSource:
             return None
 
     def _source(self, name: str, domain: _Domain) -> Step:

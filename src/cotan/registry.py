@@ -202,7 +202,8 @@ def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = 
 def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = None) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, task=..., options)`; `forward` as in a layer.
 
-    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default.
+    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default. `**options` beside
+    an option `layer` that names a layer are that layer's.
     """
     return _module("model", name, signal=signal, tasks=tasks)
 
@@ -420,6 +421,14 @@ def model_or_layer(name: str) -> Definition:
     return lookup("model" if has("model", name) or not has("layer", name) else "layer", name)
 
 
+def model_of(name: str, options: Mapping[str, Any]) -> tuple[Definition, Mapping[str, Any]]:
+    """The model of a name with its options: of a layer's name the stack, with the layer among them."""
+    definition = model_or_layer(name)
+    return (
+        (definition, options) if definition.kind == "model" else (lookup("model", "stack"), {"layer": name, **options})
+    )
+
+
 def variants(kind: str, name: str) -> list[Definition]:
     """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
     _check_kind(kind)
@@ -479,12 +488,20 @@ def _check_kind(kind: str) -> None:
 
 
 def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
-    """Raise for an option that the definition does not take, and for text where it takes a number."""
+    """Raise for an option that the definition does not take, and for text where it takes a number.
+
+    Open options beside an option `layer` are that layer's.
+    """
+    takes, what = [definition], f"{definition.kind} {definition.name!r}"
+    if definition.open_options and has("layer", default := definition.options.get("layer", "")):
+        takes.append(lookup("layer", options.get("layer", default)))
+        what = f"a {definition.name} of {takes[1].name!r}"
     for name, value in options.items():
-        if name in definition.options:
-            check_value(definition, name, value)
-        elif not definition.open_options:
-            raise unknown_option(f"option of {definition.kind} {definition.name!r}", name, shown_options(definition))
+        owner = next((each for each in takes if name in each.options), None)
+        if owner is not None:
+            check_value(owner, name, value)
+        elif not takes[-1].open_options:
+            raise unknown_option(f"option of {what}", name, [own for each in takes for own in shown_options(each)])
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:

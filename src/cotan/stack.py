@@ -12,7 +12,7 @@ from torch.nn import functional
 from . import registry
 from .dense import Linear
 from .dropout import Dropout
-from .errors import CotanError, unknown, unknown_option
+from .errors import CotanError, unknown
 from .network import Network, create_layer
 from .registry import model
 
@@ -68,11 +68,6 @@ class Stack(Network):
             if not isinstance(value, int) or value < 1:
                 raise CotanError(f"{name}={value!r}, expected a positive whole number")
         definition = registry.lookup("layer", layer)
-        if not definition.open_options:
-            for name in (*options, *(last or ())):
-                if name not in definition.options:
-                    own = registry.lookup("model", "stack").options
-                    raise unknown_option(f"option of a stack of {layer!r}", name, [*own, *definition.options])
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         if norm not in ("layer", "batch", "none"):

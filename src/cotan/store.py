@@ -187,7 +187,7 @@ class Store:
         return dict(sorted(out.items()))
 
     def prune(self, limit: int | None = None, node: str | None = None) -> tuple[int, int]:
-        """Remove least recently used entries (of one node, if named) until the rest fit the limit. (entries, bytes) removed."""
+        """Remove least recently used files (of one node, if named) until the rest fit the limit. (files, bytes) removed."""
         limit = self.limit if limit is None else limit
         found = [(s.st_mtime, s.st_size, p) for p, s in self.entries() if node in (None, p.parent.parent.name)]
         total, removed, freed = sum(size for _, size, _ in found), 0, 0

@@ -11,6 +11,7 @@ from typing import Any
 from . import registry
 from .errors import CotanError, unknown
 from .training import Recipe
+from .training.make import check_model
 from .training.recipe import read_toml
 from .values import digest
 
@@ -113,7 +114,7 @@ class Suite:
         if not different or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
             raise CotanError(f"{where}: seeds={list(self.seeds)}, expected different whole numbers, zero or more")
         for entry in self.models:
-            registry.model_or_layer(entry.name)
+            check_model(entry.name, entry.options)
             for label in entry.datasets:
                 if label not in (known := list(dict.fromkeys(dataset.whole for dataset in self.datasets))):
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)

@@ -50,7 +50,9 @@ class Table:
         """What a dataset is measured by: accuracy, or an error where there are no classes."""
         rows = [row for row in self.rows if row["dataset"] == dataset]
         found = [key.partition("_")[2] for row in rows for key in row if key.startswith(("val_", "test_"))]
-        return "accuracy" if "accuracy" in found or not found else next(name for name in found if name != "loss")
+        return (
+            "accuracy" if "accuracy" in found or not found else next((name for name in found if name != "loss"), "loss")
+        )
 
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""

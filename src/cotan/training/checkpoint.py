@@ -23,7 +23,7 @@ def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping
 
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    write(folder / f"{name}.safetensors", encode(own or {"none": torch.zeros(0)}, {"cotan": text}))
+    write(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
     write(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
 
 

@@ -23,12 +23,14 @@ from ..targets import check, check_output
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score, units
-from .make import describe, model_for
+from .make import check_model, describe, model_for
 from .progress import Progress
 from .recipe import Recipe
 from .run import Run, read_lines, versions
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     model: nn.Module | str,
     dataset: Any,
@@ -99,10 +101,10 @@ def fit(
     return run
 
 
-def check_early(model: Any, recipe: Recipe) -> None:
-    """Raise for a model's name, a device or an augmentation that there is not: before a dataset is made, which may take long."""
+def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> None:
+    """Raise for a model's name or option, a device or an augmentation that there is not: before a dataset is made, which may take long."""
     if isinstance(model, str):
-        registry.model_or_layer(model)
+        check_model(model, options or {})
     make_fabric(recipe)
     check_augment(recipe.augment)
 
@@ -291,8 +293,7 @@ class _Fit:
         self.show.say(f"resuming {path} after epoch {self.epoch} of {self.recipe.epochs}")
 
     def _tired(self) -> bool:
-        since = self.epoch - (self.run.best_epoch or 0)
-        return bool(self.recipe.patience) and self.run.best_epoch is not None and since >= self.recipe.patience
+        return 0 < self.recipe.patience <= self.epoch - (self.run.best_epoch or 0)
 
     def _finish(self) -> None:
         """The best weights back in the model; test, if training came to its end."""
@@ -345,7 +346,7 @@ class _Fit:
         model.target_mean.copy_(y.mean(0))
         model.target_deviation.copy_(deviation.where(deviation > 0, 1))
 
-    def _class_weights(self) -> Tensor | None:
+    def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
         size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1

@@ -46,6 +46,16 @@ def model_for(
         return create_model(name, in_dim, width(splits, task), task=task, features=features, **options)
 
 
+def check_model(name: str, options: Mapping[str, Any]) -> None:
+    """Raise for a model, or an option of it, that there is not: before a dataset is made."""
+    for apart in ("task", "features", "seed"):
+        if apart in options:
+            raise CotanError(
+                f"{apart}={options[apart]!r} among the options of model {name!r}: it is given apart from these"
+            )
+    registry.check_options(*registry.model_of(name, options))
+
+
 def _in_dim(definition: registry.Definition, splits: Splits, features: Any, options: Mapping[str, Any]) -> int:
     if definition.name == "stack" and definition.kind == "model":
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))

@@ -21,6 +21,9 @@ CHOICES = {
 }
 
 
+USED_BY = {"momentum": ("optimizer", "sgd"), "step_size": ("schedule", "step"), "gamma": ("schedule", "step")}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained.
@@ -74,6 +77,11 @@ class Recipe:
                 object.__setattr__(self, field.name, value.item())
             if field.type in _NUMBERS:
                 self._check_number(field.name, *_NUMBERS[str(field.type)])
+        for name, (by, choice) in USED_BY.items():
+            if getattr(self, name) != getattr(Recipe, name) and getattr(self, by) != choice:
+                raise CotanError(
+                    f"recipe: {name}={getattr(self, name)!r} is for {by}={choice!r}; here {by}={getattr(self, by)!r}"
+                )
 
     def _check_number(self, name: str, kind: Any, words: str) -> None:
         value = getattr(self, name)
@@ -97,6 +105,9 @@ class Recipe:
         for name in [*(recipe if isinstance(recipe, Mapping) else ()), *overrides]:
             if name not in known:
                 raise CotanError(f"{unknown('key of a recipe', name, known)}. A model's options go to cotan.model_for")
+        for name, (by, choice) in USED_BY.items():  # what served a choice that is overridden is not meant
+            if overrides.get(by, choice) != choice:
+                overrides.setdefault(name, getattr(cls, name))
         if isinstance(recipe, Mapping):
             return cls(**{**recipe, **overrides})
         if recipe is not None and not isinstance(recipe, Recipe):
