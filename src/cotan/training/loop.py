@@ -102,7 +102,7 @@ def fit(
 
 
 def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> None:
-    """Raise for a model's name or option, a device or an augmentation that there is not: before a dataset is made, which may take long."""
+    """Raise for a model's name or option, a device or an augmentation that there is not, before a dataset is made."""
     if isinstance(model, str):
         check_model(model, options or {})
     make_fabric(recipe)
