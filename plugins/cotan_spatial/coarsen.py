@@ -70,9 +70,9 @@ def coarsen_graph(
     cluster = torch.arange(num_nodes, device=edge_index.device)
     size = num_nodes
     pair, weight = undirected(edge_index, weight, size)
-    for _ in range(level):
+    while level and pair.shape[1]:
         step = matching(pair, weight.detach(), size, seed)
-        size = int(step.max()) + 1 if len(step) else 0
+        level, size = level - 1, int(step.max()) + 1
         cluster = step[cluster]
         pair, weight = undirected(step[pair], weight, size)
     return Data(

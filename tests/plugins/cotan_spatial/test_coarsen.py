@@ -108,6 +108,7 @@ def test_weights_and_places_by_hand():
     assert coarse.pos.tolist() == [[0.0, 0.5, 0.0], [1.0, 0.5, 0.0]]
     last = cotan.compute(data, "coarsen", level=2)
     assert (last.num_nodes, last.edge_index.shape[1]) == (1, 0)
+    assert cotan.compute(data, "coarsen", level=10**12).num_nodes == 1  # nothing is left to join
     once = Data(edge_index=edges, edge_weight=weight, num_nodes=4)  # each edge in one direction: half of it
     assert cotan.compute(once, "coarsen").edge_weight.tolist() == [1.5, 1.5]
 
