@@ -240,8 +240,7 @@ def _first_value(step: Step, data: Any) -> Any:
 
 def _check_operator_batch(step: Step, value: Any, data: Any, second: Any, report: Report) -> None:
     try:
-        other_plan = make_plan({"value": _request_of(step)}, sources_of(second))
-        other = _evaluation(second).value(other_plan.roots["value"])
+        other = _evaluation(second).value(step)
     except CotanError as reason:
         report.skipped["batch"] = str(reason)
         return
@@ -276,9 +275,7 @@ def _check_many(plan: Plan, pair: tuple[Any, Any], tolerance: float, what: str, 
     step = plan.roots["value"]
     if step.definition is None or not step.definition.many:
         return False
-    data, second = pair
-    alike = set(sources_of(second)) == set(sources_of(data))
-    together = [_evaluation(shape) for shape in ([data, second, data] if alike else [data, data])]
+    together = [_evaluation(shape) for shape in (*pair, pair[0])]
     evaluate_together(plan, together, torch.float64)
     refused = any(evaluation.found(step, torch.float64) is None for evaluation in together[1:])
     if refused:
@@ -330,10 +327,6 @@ def _renumbered_step(step: Any, order: Tensor) -> Any:
         old = torch.as_tensor(options[name])
         options[name] = (order[None] == old.reshape(-1, 1)).int().argmax(1).reshape(old.shape).tolist()
     return dataclasses.replace(step, options=options)
-
-
-def _request_of(step: Any) -> Node:
-    return node(step.name, **{**step.options, **step.definition.variant})
 
 
 def _motions(definition: registry.Definition) -> list[tuple[str, Any, Any]]:
