@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn, rand
 
-from .errors import CotanError
-
 
 class Dropout(nn.Dropout):
     """y = x m / (1 - p), m 0 with probability p and else 1: torch's, and equal to it but for the stream of random numbers.
@@ -13,9 +11,9 @@ class Dropout(nn.Dropout):
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False):
-        if not 0 <= p <= 1:  # torch's takes NaN
-            raise CotanError(f"dropout: p={p}, expected a probability between 0 and 1")
         super().__init__(p, inplace)
+        if p != p:  # the one that torch lets pass
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.inplace or self.p in (0, 1) or input.device.type != "cpu":
