@@ -33,6 +33,12 @@ def test_of_several_self_loops_the_last_stays():
     assert torch.equal(cotan.compute(data, "adjacency", self_loops=True).to_dense(), torch.eye(3))
 
 
+def test_a_light_self_loop_is_normalized_by_hand():
+    data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([0.25, 1.0]), num_nodes=2)
+    expected = torch.tensor([[1, 0], [2**0.5, 0.5]])
+    torch.testing.assert_close(cotan.compute(data, "normalized_adjacency").to_dense(), expected)
+
+
 @pytest.mark.parametrize("weight", [0.0, -1.0])
 def test_what_no_weight_reaches_is_left_out_of_the_normalized(weight):
     data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([weight, 1.0]), num_nodes=2)

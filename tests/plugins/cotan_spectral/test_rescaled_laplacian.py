@@ -57,6 +57,8 @@ def test_by_hand():
     twice = cotan.compute(path, "rescaled_laplacian")
     assert torch.allclose(twice.to_dense(), expected)
     assert len(twice.values) == 4  # one entry of two edges
+    path.edge_weight = torch.full((8, 1), 0.05)
+    assert torch.allclose(cotan.compute(path, "rescaled_laplacian").to_dense(), expected)
     path.edge_weight = torch.zeros(8)
     assert not cotan.compute(path, "rescaled_laplacian").to_dense().any()
     one_way = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)  # none leaves 1, which scales by 0
@@ -69,6 +71,12 @@ def test_the_bound_by_hand():
         torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([4.0, 1.0]).double(), (2, 2)
     )
     assert [float(bound(matrix, steps)) for steps in (0, 1, 2)] == pytest.approx([4] * 3)
+
+
+def test_a_large_mesh_has_that_of_a_small_one(bumpy):
+    large = Data(pos=1000 * bumpy[0].pos, face=bumpy[0].face)
+    a, b = (cotan.compute(d, "rescaled_laplacian", dtype=torch.float64).to_dense() for d in (bumpy[0], large))
+    assert torch.allclose(a, b)
 
 
 def test_of_no_energy_is_minus_one():
