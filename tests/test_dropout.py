@@ -44,8 +44,15 @@ def test_what_leaves_nothing_to_chance():
     assert torch.equal(cotan.Dropout(0.5).eval()(x), x)
     assert torch.equal(cotan.Dropout(0.0)(x), x)
     assert not cotan.Dropout(1.0)(x).any()
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        cotan.Dropout(1.5)
+    for wrong in (1.5, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"between 0 and 1, but got {wrong}"):
+            cotan.Dropout(wrong)
+
+
+def test_in_place_is_in_place():
+    x = torch.ones(1000)
+    assert cotan.Dropout(0.5, inplace=True)(x) is x
+    assert set(x.tolist()) == {0.0, 2.0}
 
 
 def test_compiles_in_one_graph():

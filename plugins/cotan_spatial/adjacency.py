@@ -21,7 +21,7 @@ def adjacency(
     """
     weight = weights(edge_index, edge_weight)
     if self_loops:
-        edge_index, weight = with_self_loops(edge_index, weight, num_nodes, keep=edge_weight is not None)
+        edge_index, weight = with_self_loops(edge_index, weight, num_nodes)
     return cotan.sparse.adjacency(edge_index, num_nodes, weight)[0]
 
 
@@ -66,12 +66,12 @@ def weights(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
     return edge_weight.reshape(-1).double()
 
 
-def with_self_loops(edge_index: Tensor, weight: Tensor, size: int, *, keep: bool) -> tuple[Tensor, Tensor]:
-    """The edges with exactly one self-loop at each vertex, after the others; it keeps a weight given, if `keep`."""
+def with_self_loops(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The edges with exactly one self-loop at each vertex, after the others; it keeps a weight given."""
     source, target = edge_index
     is_loop = source == target
     loop = weight.new_ones(size)
-    if keep and bool(is_loop.any()):
+    if bool(is_loop.any()):
         at, given = source[is_loop], weight[is_loop]
         last = at.new_full((size,), -1)
         last = last.scatter_reduce(0, at, torch.arange(len(at), device=at.device), "amax")

@@ -32,11 +32,11 @@ def coarsen_embedded(
     if edge_weight is None:
         ends = ([column.index_select(0, end) for column in pos.unbind(1)] for end in edge_index)
         square = sum((a - b).square() for a, b in zip(*ends, strict=True))
-        mean = square.sum() / max(len(square), 1)
+        mean = square.mean()
         edge_weight = torch.exp(-square / mean.where(mean > 0, 1))
     out = coarsen_graph(edge_index, num_nodes, edge_weight, level=level, seed=seed)
     total = pos.new_zeros(out.num_nodes, pos.shape[1]).index_add(0, out.cluster, pos)
-    out.pos = total / out.cluster.bincount(minlength=out.num_nodes)[:, None]
+    out.pos = total / out.cluster.bincount()[:, None]
     return out
 
 
@@ -70,9 +70,9 @@ def coarsen_graph(
     cluster = torch.arange(num_nodes, device=edge_index.device)
     size = num_nodes
     pair, weight = undirected(edge_index, weight, size)
-    for _ in range(level):
+    while level and pair.shape[1]:
         step = matching(pair, weight.detach(), size, seed)
-        size = int(step.max()) + 1 if len(step) else 0
+        level, size = level - 1, int(step.max()) + 1
         cluster = step[cluster]
         pair, weight = undirected(step[pair], weight, size)
     return Data(

@@ -15,7 +15,7 @@ def edge_coordinates(edge_index: Tensor, num_nodes: int, pseudo_coordinates: Ten
         edge_index: (2, E). pseudo_coordinates: (E, D) or (E,), in the order of `edge_index`.
     """
     given = pseudo_coordinates
-    if len(given) != edge_index.shape[1]:
-        raise cotan.CotanError(f"expected numbers for each of {edge_index.shape[1]} edges, got {len(given)} rows")
+    if given.shape[:1] != edge_index.shape[1:]:
+        raise cotan.CotanError(f"expected numbers for each of {edge_index.shape[1]} edges, got {tuple(given.shape)}")
     values = given[:, None] if given.ndim == 1 else given.flatten(1)
     return cotan.sparse.adjacency(edge_index, num_nodes, values.double())[0]

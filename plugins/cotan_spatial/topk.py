@@ -13,7 +13,7 @@ class TopK(nn.Module):
 
     What learned scores choose is no node: the layer slices the matrix itself.
 
-    Shape: x (V, C), matrix (V, V), batch (V,) of `shapes` shapes -> (V', C), (V', V'), (V',) and those that stay (V',),
+    Shape: x (V, C), matrix (V, V), batch (V,) -> (V', C), (V', V'), (V',) and those that stay (V',),
     shape by shape, the largest scores first.
     """
 
@@ -24,19 +24,17 @@ class TopK(nn.Module):
         self.ratio = ratio
         self.weight = nn.Parameter(torch.randn(in_dim) * in_dim**-0.5)
 
-    def forward(
-        self, x: Tensor, matrix: cotan.Sparse, batch: Tensor, shapes: int
-    ) -> tuple[Tensor, cotan.Sparse, Tensor, Tensor]:
+    def forward(self, x: Tensor, matrix: cotan.Sparse, batch: Tensor) -> tuple[Tensor, cotan.Sparse, Tensor, Tensor]:
         score = x @ (self.weight / self.weight.norm())
-        kept = largest(score.detach(), batch, shapes, self.ratio)
+        kept = largest(score.detach(), batch, self.ratio)
         return x[kept] * score[kept].tanh()[:, None], part(matrix, kept), batch[kept], kept
 
 
-def largest(score: Tensor, batch: Tensor, shapes: int, ratio: float) -> Tensor:
+def largest(score: Tensor, batch: Tensor, ratio: float) -> Tensor:
     """(V',) the vertices of the ceil(ratio V) largest scores of each shape."""
     order = score.argsort(descending=True, stable=True)
     order = order[batch[order].argsort(stable=True)]  # shape by shape
-    count = batch.bincount(minlength=shapes)
+    count = batch.bincount()
     place = torch.arange(len(batch), device=batch.device) - (count.cumsum(0) - count)[batch[order]]
     most = (ratio * count.double()).ceil().long()
     return order[place < most[batch[order]]]
@@ -86,11 +84,11 @@ class TopKNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, batch: Tensor, ptr: Tensor) -> Tensor:
-        shapes, readings, before = len(ptr) - 1, [], []
+        readings, before = [], []
         for layer, pool in zip(self.layers, self.pools, strict=True):
             matrix = normalized(adjacency)
             fine = layer(matrix @ x).relu()
-            x, adjacency, batch, kept = pool(fine, adjacency, batch, shapes)
+            x, adjacency, batch, kept = pool(fine, adjacency, batch)
             before.append((fine, matrix, kept))
             if self.readout.per == "shape":
                 readings.append(self.readout(self.dropout(x), batch, ptr))

@@ -34,7 +34,7 @@ class Cayley(nn.Module):
         kind: str | None = None,
     ):
         super().__init__()
-        if order < 1 or steps < 1 or not zoom > 0:
+        if order < 1 or steps < 1 or not 0 < zoom < float("inf"):
             raise cotan.CotanError(
                 f"cayley: order={order}, steps={steps}, zoom={zoom}, expected whole numbers and a number above 0"
             )

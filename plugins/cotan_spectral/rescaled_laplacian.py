@@ -65,11 +65,11 @@ def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
     """
     absolute = matrix.with_values(matrix.values.abs())
     d = matrix.values.new_ones(matrix.shape[0])
-    for step in range(steps + 1):
+    product = absolute @ d
+    for _ in range(steps):
+        largest = product.amax()
+        d = product / largest.where(largest > 0, 1) + 1e-12  # positive also at isolated vertices
         product = absolute @ d
-        if step < steps:
-            largest = product.amax()
-            d = product / largest.where(largest > 0, 1) + 1e-12  # positive also at isolated vertices
     return (product / d).amax()
 
 

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import dis
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -38,7 +38,7 @@ from .network import (
     takes_signal,
 )
 from .nodes import Node, Request, node, sources_of
-from .plan import Plan, make_plan
+from .plan import Plan, Step, make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate
@@ -73,18 +73,15 @@ def _shape(name: str) -> Any:
         ball = trimesh.creation.icosphere(subdivisions=1 if name == "other-mesh" else 2)
         pos = torch.tensor(ball.vertices) * torch.tensor([1.0, 1.3, 0.7 if name == "mesh" else 0.8])
         for _ in range(4):
-            a, b = torch.randn(3, generator=g, dtype=torch.float64), torch.randn(3, generator=g, dtype=torch.float64)
+            a, b = (_random(3, g) for _ in "ab")
             pos = pos + 0.12 * torch.sin(2 * pos @ a + a[0])[:, None] * b
         return Data(pos=pos, face=torch.tensor(ball.faces).T.contiguous())
     if name in ("sheet", "bent-sheet"):  # folded only along its columns, so that each triangle stays rigid
         columns, rows = 9, 7
-        u = torch.linspace(0, 2, columns, dtype=torch.float64) + 0.03 * torch.rand(
-            columns, generator=g, dtype=torch.float64
-        )
-        v = torch.linspace(0, 1, rows, dtype=torch.float64)[None] + 0.05 * torch.rand(
-            columns, rows, generator=g, dtype=torch.float64
-        )
-        turn = torch.linspace(0, 1, columns - 1, dtype=torch.float64) * (2.5 if name == "bent-sheet" else 0)
+        rand, linspace = (partial(f, dtype=torch.float64) for f in (torch.rand, torch.linspace))
+        u = linspace(0, 2, columns) + 0.03 * rand(columns, generator=g)
+        v = linspace(0, 1, rows)[None] + 0.05 * rand(columns, rows, generator=g)
+        turn = linspace(0, 1, columns - 1) * (2.5 if name == "bent-sheet" else 0)
         step = (u[1:] - u[:-1])[:, None] * torch.stack([turn.cos(), turn.sin()], 1)
         xz = torch.cat([step.new_zeros(1, 2), step.cumsum(0)])
         pos = torch.stack([xz[:, :1].expand(columns, rows), v, xz[:, 1:].expand(columns, rows)], -1).reshape(-1, 3)
@@ -108,31 +105,32 @@ def _shape(name: str) -> Any:
 _DOMAINS = (("mesh", "other-mesh"), ("graph", "other-graph"), ("edgeless", "graph"))
 
 
+def _random(shape: int | Sequence[int], g: int | torch.Generator) -> Tensor:
+    g = torch.Generator().manual_seed(g) if isinstance(g, int) else g
+    return torch.randn(shape, generator=g, dtype=torch.float64)  # type: ignore[call-overload,no-any-return]
+
+
 def _renumbered(data: Any, seed: int = 3) -> tuple[Any, Tensor]:
     """The same shape with vertices in another order: vertex i of it is vertex order[i] of the given one."""
     order = torch.randperm(data.num_nodes, generator=torch.Generator().manual_seed(seed))
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order))
     out = data.clone()
-    for name in ("face", "edge_index"):
-        if data.get(name) is not None:
-            out[name] = place[data[name]]
-    for name in ("pos", "x"):
-        if data.get(name) is not None:
-            out[name] = data[name][order]
+    for name in ("face", "edge_index", "pos", "x"):
+        if name in data:
+            out[name] = data[name][order] if name in ("pos", "x") else place[data[name]]
     return out, order
 
 
 def _with_signal(data: Any) -> Any:
     """With an x of three channels, for operators on signals."""
     out = data.clone()
-    g = torch.Generator().manual_seed(13)
-    out.x = torch.randn(data.num_nodes, 3, generator=g, dtype=torch.float64)
+    out.x = _random((data.num_nodes, 3), 13)
     return out
 
 
 def _turned(data: Any) -> Any:
-    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64))
+    q, _ = torch.linalg.qr(_random((3, 3), 5))
     q = q * torch.sign(torch.det(q))
     out = data.clone()
     out.pos = data.pos @ q.T.to(data.pos) + torch.tensor([0.3, -2.0, 1.1]).to(data.pos)
@@ -171,14 +169,14 @@ def check_operator(request: Request, **options: Any) -> Report:
     for definition in definitions:
         _check_options(definition, report)
     tried = 0
-    for first, second in _DOMAINS:
-        data = _with_signal(_shape(first))
+    for first, other in _DOMAINS:
+        data, second = pair = _with_signal(_shape(first)), _with_signal(_shape(other))
         try:
             plan = make_plan({"value": wanted}, sources_of(data))
             step = plan.roots["value"]
             value = _first_value(step, data)
         except CotanError as reason:
-            report.skipped[f"on a {first}"] = str(reason).splitlines()[0]
+            report.skipped[f"on a {first}"] = _first_line(reason)
             continue
         if step.definition is None:
             report.skipped[f"on a {first}"] = "a source there"
@@ -186,27 +184,17 @@ def check_operator(request: Request, **options: Any) -> Report:
         tried += 1
         _check_rows(value, step, data, first)
         _check_finite(value, f"on a {first}", report)
-        again = _evaluation(data).value(step)
-        _same(_bits(value), _bits(again), 0.0, f"determinism on a {first}", report)
+        _same(_leaves(value), _leaves(_evaluation(data).value(step)), 0.0, f"determinism on a {first}", report)
         tensors: list[Tensor] = []
         stored = put_together(take_apart(value, tensors), tensors)
-        _same(_bits(value), _bits(stored), 0.0, f"storing on a {first}", report)
-        if first == "edgeless" and any(s.name == "spectrum" for s in plan.steps):
-            report.skipped["permutation of the vertices of an edgeless"] = "every basis is an eigenbasis there"
-        elif not step.transient:
+        _same(_leaves(value), _leaves(stored), 0.0, f"storing on a {first}", report)
+        what = f"permutation of the vertices of a {first}"
+        if not _any_basis(first, plan, report) and not step.transient:
             moved, order = _renumbered(data)
-            other = _evaluation(moved).value(_renumbered_step(step, order))
-            view = step.definition.observable
-            _same(
-                _observe(value, step.per, order=order, index=step.index, view=view),
-                _observe(other, step.per, index=step.index, view=view),
-                1e-7,
-                f"permutation of the vertices of a {first}",
-                report,
-            )
-        _check_operator_batch(step, value, data, _with_signal(_shape(second)), report)
-        pair = data, _with_signal(_shape(second))
-        there_too = _check_many(plan, *pair, 0.0, "several shapes at once", report)
+            there = _evaluation(moved).value(_renumbered_step(step, order))
+            _same(_seen(step, value, order), _seen(step, there), 1e-7, what, report)
+        _check_operator_batch(step, value, data, second, report)
+        there_too = _check_many(plan, pair, 0.0, "several shapes at once", report)
         _check_operator_elsewhere(plan, value, pair, there_too, f"another device, on a {first}", report)
     if not tried:
         raise AssertionError(f"{wanted.key} runs on none of the test shapes: {report.skipped}")
@@ -217,13 +205,13 @@ def check_operator(request: Request, **options: Any) -> Report:
     return report
 
 
-def _check_rows(value: Any, step: Any, data: Any, where: str) -> None:
+def _check_rows(value: Any, step: Step, data: Any, where: str) -> None:
     """A value declared per vertex has as many rows as there are vertices."""
-    if step.per == "vertex" and step.vertices_of is None and isinstance(value, Tensor) and step.index is None:
-        if value.ndim == 0 or len(value) != data.num_nodes:
-            raise AssertionError(
-                f"{step.label} on a {where}: declared per='vertex', but {tuple(value.shape)} for {data.num_nodes} vertices"
-            )
+    declared = step.per == "vertex" and step.vertices_of is None and step.index is None
+    if declared and isinstance(value, Tensor) and value.shape[:1] != (data.num_nodes,):
+        raise AssertionError(
+            f"{step.label} on a {where}: declared per='vertex', but {tuple(value.shape)} for {data.num_nodes} vertices"
+        )
 
 
 def _check_options(definition: registry.Definition, report: Report) -> None:
@@ -240,7 +228,7 @@ def _check_options(definition: registry.Definition, report: Report) -> None:
     report.passed.append("options are used")
 
 
-def _first_value(step: Any, data: Any) -> Any:
+def _first_value(step: Step, data: Any) -> Any:
     """The step's value, of inputs that are seen to be as they were."""
     evaluation = _evaluation(data)
     inputs = {name: evaluation.value(parent) for name, parent in step.inputs.items()}
@@ -250,18 +238,16 @@ def _first_value(step: Any, data: Any) -> Any:
     return value
 
 
-def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report: Report) -> None:
+def _check_operator_batch(step: Step, value: Any, data: Any, second: Any, report: Report) -> None:
     try:
-        other_plan = make_plan({"value": _request_of(step)}, sources_of(second))
-        other = _evaluation(second).value(other_plan.roots["value"])
+        other = _evaluation(second).value(step)
     except CotanError as reason:
         report.skipped["batch"] = str(reason)
         return
     if not isinstance(value, Tensor | Sparse | Spectrum | tuple):
         return
     vertices = [data.num_nodes, second.num_nodes]
-    domain = step.vertices_of
-    if domain is not None:
+    if step.vertices_of is not None:
         report.skipped["batch"] = "values on another domain"
         return
     try:
@@ -275,31 +261,28 @@ def _check_operator_batch(step: Any, value: Any, data: Any, second: Any, report:
         blocks = torch.block_diag(value.to_dense(), other.to_dense())
         _same([batch.to_dense()], [blocks], 0.0, "matrices of a batch along a diagonal", report)
     elif step.per == "vertex" and any(
-        len(t) != data.num_nodes for t in _bits(value) if not isinstance(value, Sparse | Spectrum)
+        len(t) != data.num_nodes for t in _leaves(value) if not isinstance(value, Sparse | Spectrum)
     ):
         report.skipped["slicing out of a batch"] = "of its own size on each shape"
     elif step.index is None and step.per in ("vertex", "shape", None):
         first, last = uncollate(batch, vertices, per=step.per)
-        _same(_bits(first), _bits(value), 0.0, "slicing the first shape out of a batch", report)
-        _same(_bits(last), _bits(other), 0.0, "slicing the last shape out of a batch", report)
+        _same(_leaves(first), _leaves(value), 0.0, "slicing the first shape out of a batch", report)
+        _same(_leaves(last), _leaves(other), 0.0, "slicing the last shape out of a batch", report)
 
 
-def _check_many(plan: Plan, data: Any, second: Any, tolerance: float, what: str, report: Report) -> bool:
+def _check_many(plan: Plan, pair: tuple[Any, Any], tolerance: float, what: str, report: Report) -> bool:
     """Several shapes at once, if the operator says that it can: the numbers of each alone, to the last digit."""
     step = plan.roots["value"]
     if step.definition is None or not step.definition.many:
         return False
-    shapes = [data, second, data]
-    if set(sources_of(second)) != set(sources_of(data)):
-        shapes = [data, data]
-    together = [_evaluation(shape) for shape in shapes]
+    together = [_evaluation(shape) for shape in (*pair, pair[0])]
     evaluate_together(plan, together, torch.float64)
     refused = any(evaluation.found(step, torch.float64) is None for evaluation in together[1:])
     if refused:
         report.skipped[what] = "refused, so each is evaluated alone"
     for evaluation in together:
         alone = _evaluation(evaluation.data).value(step)
-        _same(_bits(evaluation.value(step)), _bits(alone), tolerance, what, report)
+        _same(_leaves(evaluation.value(step)), _leaves(alone), tolerance, what, report)
     return not refused
 
 
@@ -308,20 +291,33 @@ def _check_operator_elsewhere(
 ) -> None:
     """The value lies where the sources lie, and is the same; so are those of several shapes at once."""
     step = plan.roots["value"]
-    places: set[str] = set()
     with another_device() as device:
-        data, second = (move(data, device) for data in pair)
+        there_pair = move(pair[0], device), move(pair[1], device)
         with _failing(f"{report.name}: {what}"):
-            there = _evaluation(data).value(step)
-        map_tensors(lambda t: places.add(t.device.type) or t, there)  # type: ignore[func-returns-value]
-        if places - {device.type}:
-            raise AssertionError(f"{report.name}: {what}: sources on {device.type} give a value on {', '.join(places)}")
+            there = _evaluation(there_pair[0]).value(step)
+        _check_places(_leaves(there), device, f"{report.name}: {what}: sources on {device.type} give a value on")
         here = move(there, "cpu")
-        if many and not _check_many(plan, data, second, 1e-9, f"several at once, {what}", report):
+        if many and not _check_many(plan, there_pair, 1e-9, f"several at once, {what}", report):
             raise AssertionError(f"{report.name}: {what}: several shapes at once are refused there")
     if not step.transient:
         view = step.definition.observable  # type: ignore[union-attr]
         _same(_observe(here, step.per, view=view), _observe(value, step.per, view=view), 1e-6, what, report)
+
+
+def _first_line(reason: Exception) -> str:
+    return str(reason).splitlines()[0]
+
+
+def _any_basis(shape: str, plan: Plan, report: Report) -> bool:
+    found = shape == "edgeless" and any(step.name == "spectrum" for step in plan.steps)
+    if found:
+        report.skipped["permutation of the vertices of an edgeless"] = "every basis is an eigenbasis there"
+    return found
+
+
+def _check_places(found: list[Tensor], device: torch.device, what: str) -> None:
+    if places := {t.device.type for t in found} - {device.type}:
+        raise AssertionError(f"{what} {', '.join(places)}")
 
 
 def _renumbered_step(step: Any, order: Tensor) -> Any:
@@ -333,51 +329,38 @@ def _renumbered_step(step: Any, order: Tensor) -> Any:
     return dataclasses.replace(step, options=options)
 
 
-def _request_of(step: Any) -> Node:
-    return node(step.name, **{**step.options, **step.definition.variant})
-
-
 def _motions(definition: registry.Definition) -> list[tuple[str, Any, Any]]:
     """Of each motion that it is declared to be invariant to, a shape before and after."""
     mesh = _shape("mesh")
     larger = mesh.clone()
     larger.pos = 1.7 * mesh.pos
-    pairs = [
-        ("rigid", mesh, _turned(mesh)),
-        ("scale", mesh, larger),
-        ("isometry", _shape("sheet"), _turned(_shape("bent-sheet"))),
-    ]
+    bent = "isometry", _shape("sheet"), _turned(_shape("bent-sheet"))
+    pairs = [("rigid", mesh, _turned(mesh)), ("scale", mesh, larger), bent]
     return [pair for pair in pairs if pair[0] in definition.invariant_to]
 
 
-def _check_motions(wanted: Node, definition: Any, report: Report) -> None:
+def _step_on(data: Any, wanted: Node, what: str, report: Report) -> Step | None:
+    try:
+        return make_plan({"value": wanted}, sources_of(data)).roots["value"]
+    except CotanError as reason:
+        report.skipped[what] = _first_line(reason)
+        return None
+
+
+def _check_motions(wanted: Node, definition: registry.Definition, report: Report) -> None:
     """Declared invariances are really held."""
-    for motion, a, b in _motions(definition):
-        try:
-            step = make_plan({"value": wanted}, sources_of(a)).roots["value"]
-        except CotanError as reason:
-            report.skipped[f"invariance to {motion}"] = str(reason).splitlines()[0]
-            continue
-        first, second = _evaluation(a).value(step), _evaluation(b).value(step)
-        view = definition.observable
-        _same(
-            _observe(first, step.per, index=step.index, view=view),
-            _observe(second, step.per, index=step.index, view=view),
-            1e-6,
-            f"declared invariance to {motion} of {step.label}",
-            report,
-        )
+    for motion, before, after in _motions(definition):
+        if step := _step_on(before, wanted, f"invariance to {motion}", report):
+            first, second = (_seen(step, _evaluation(data).value(step)) for data in (before, after))
+            _same(first, second, 1e-6, f"declared invariance to {motion} of {step.label}", report)
 
 
 def _check_derivative(wanted: Node, report: Report) -> None:
     """Where the value carries a gradient to `pos`: reverse mode against central differences, forward against reverse."""
     data = _shape("other-mesh")
-    try:
-        step = make_plan({"value": wanted}, sources_of(data)).roots["value"]
-    except CotanError as reason:
-        report.skipped[f"derivative of {wanted.key}"] = str(reason).splitlines()[0]
-        return
-    if "pos" not in step.reaches or step.transient:
+    what = f"derivative of {wanted.key}"
+    step = _step_on(data, wanted, what, report)
+    if step is None or "pos" not in step.reaches or step.transient:
         return
     g = torch.Generator().manual_seed(1)
 
@@ -393,21 +376,21 @@ def _check_derivative(wanted: Node, report: Report) -> None:
     try:
         _, gradient = autodiff.reverse(scalar, data.pos)
     except (CotanError, RuntimeError) as reason:
-        report.skipped[f"derivative of {wanted.key}"] = str(reason).splitlines()[0]
+        report.skipped[what] = _first_line(reason)
         return
     if not bool(gradient.any()):
-        report.skipped[f"derivative of {wanted.key}"] = "it gives none"
+        report.skipped[what] = "it gives none"
         return
     with another_device() as device, _failing(f"{report.name}: gradient of {wanted.key}, another device"):
         there = autodiff.reverse(scalar, data.pos.to(device))[1].cpu()
     _same([there], [gradient], 1e-6, f"gradient of {wanted.key}, another device", report)
-    direction = torch.randn(data.pos.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    h = 1e-6
-    difference = (scalar(data.pos + h * direction) - scalar(data.pos - h * direction)) / (2 * h)
-    scale = max(1.0, float(difference.abs()))
-    _same(
-        [(gradient * direction).sum() / scale], [difference.detach() / scale], 1e-4, f"gradient of {wanted.key}", report
-    )
+    direction = _random(data.pos.shape, 2)
+    difference = _central(lambda h: scalar(data.pos + h * direction), 1e-6).detach()
+    _near((gradient * direction).sum(), difference, 1e-4, f"gradient of {wanted.key}", report)
+
+
+def _seen(step: Step, value: Any, order: Tensor | None = None) -> list[Tensor]:
+    return _observe(value, step.per, order=order, index=step.index, view=step.definition.observable)  # type: ignore[union-attr]
 
 
 def _observe(
@@ -446,12 +429,8 @@ def _observe(
         if per in ("edge", "face"):
             return [value.flatten(1).sort(0).values if value.ndim > 1 else value.sort().values]
         return [value]
-    if isinstance(value, Mapping):
-        numbers = [float(v) for v in value.values() if isinstance(v, bool | int | float)]
-        return [torch.tensor(numbers, dtype=torch.float64)]
-    if isinstance(value, int | float):
-        return [torch.tensor(float(value))]
-    return []
+    numbers = value.values() if isinstance(value, Mapping) else [value]
+    return [torch.tensor([float(v) for v in numbers if isinstance(v, int | float)], dtype=torch.float64)]
 
 
 # --- layers and models ------------------------------------------------------------------------------------------------
@@ -467,11 +446,12 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
         return create_layer(name, in_dim, out_dim, **options).double().eval()
 
     _check_options(definition, report)
-    _check_module(make, in_dim, out_dim, definition.signal, per="vertex", layer=True, compiled=compile, report=report)
+    tried = _Tried(make, in_dim, out_dim, definition.signal, "vertex", True, report)
+    _check_module(tried, compile)
     for motion, *pair in _motions(definition):
-        cases = [_case(make(), "", in_dim, "vertex", True, 0, data=shape) for shape in pair]
+        cases = [_case(tried, data=shape) for shape in pair]
         if any(isinstance(case, CotanError) for case in cases):
-            report.skipped[f"invariance to {motion}"] = str(cases[0]).splitlines()[0]
+            report.skipped[f"invariance to {motion}"] = _first_line(cases[0])  # type: ignore[arg-type]
             continue
         with torch.no_grad():
             before, after = (_run(make(), case.values()) for case in cases)  # type: ignore[union-attr]
@@ -483,8 +463,8 @@ def check_model(
     name: str, in_dim: int = 3, out_dim: int = 5, *, task: str | None = None, compile: bool = False, **options: Any
 ) -> Report:
     """Check a registered model, or a layer's stack, for a task (the first that it does)."""
-    tasks = registry.lookup("model", name).tasks if registry.has("model", name) else None
-    task = task or (tasks[0] if tasks else "classify")
+    definition = registry.lookup("model", name) if registry.has("model", name) else None
+    task = task or (definition.tasks[0] if definition and definition.tasks else "classify")
     report = Report(f"model {name} ({task})")
     per = registry.lookup("task", task).target.per
 
@@ -492,41 +472,45 @@ def check_model(
         torch.manual_seed(0)
         return create_model(name, in_dim, out_dim, task=task, **options).double().eval()
 
-    if registry.has("model", name):
-        _check_options(registry.lookup("model", name), report)
-    signal = signal_of(make())
-    _check_module(make, in_dim, out_dim, signal, per=per, layer=False, compiled=compile, report=report)
+    if definition:
+        _check_options(definition, report)
+    _check_module(_Tried(make, in_dim, out_dim, signal_of(make()), per, False, report), compile)
     return report
 
 
-def _check_module(
-    make: Callable[[], nn.Module],
-    in_dim: int,
-    out_dim: int,
-    signal: str,
-    *,
-    per: str,
-    layer: bool,
-    compiled: bool,
-    report: Report,
-) -> None:
-    module = make()
-    domains = _DOMAINS if signal == "vertex" else (("grid", "grid"),)
-    tried = 0
+@dataclass
+class _Tried:
+    """What is certified: how it is made, and the signals that it takes and gives."""
+
+    make: Callable[[], nn.Module]
+    in_dim: int
+    out_dim: int
+    signal: str
+    per: str
+    layer: bool
+    report: Report
+
+    def __post_init__(self) -> None:
+        self.module = self.make()
+
+
+def _check_module(tried: _Tried, compiled: bool) -> None:
+    module, report = tried.module, tried.report
     idle = {name for name, p in module.named_parameters() if p.requires_grad}
-    for first, second in domains:
-        case = _case(module, first, in_dim, signal, layer, 0)
+    seen = False
+    for first, second in _DOMAINS if tried.signal == "vertex" else (("grid", "grid"),):
+        case = _case(tried, first)
         if isinstance(case, CotanError):
-            report.skipped[f"on a {first}"] = str(case).splitlines()[0]
+            report.skipped[f"on a {first}"] = _first_line(case)
             continue
-        tried += 1
         idle &= _idle(module, case.values())
-        _check_on(make, module, case, first, second, in_dim, out_dim, signal, per, layer, report)
-        if tried == 1:
-            _check_calculus(make, case, report)
+        _check_on(tried, case, first, second)
+        if not seen:
+            _check_calculus(tried.make, case, report)
             if compiled:
                 _check_compiled(module, case, report)
-    if not tried:
+        seen = True
+    if not seen:
         raise AssertionError(f"{report.name} runs on none of the test shapes: {report.skipped}")
     if idle and not hasattr(module, "before_training"):  # a first stage of its own may learn them
         raise AssertionError(
@@ -561,31 +545,29 @@ class _Case:
         return {name: cast(value, dtype) for name, value in values.items()}
 
 
-def _case(
-    module: nn.Module, shape: str, in_dim: int, signal: str, layer: bool, seed: int, data: Any = None
-) -> _Case | CotanError:
-    """The module's inputs on a test shape, or the reason why it has none."""
+def _case(tried: _Tried, shape: str = "", seed: int = 0, data: Any = None) -> _Case | CotanError:
+    """The inputs on a test shape, or the reason why it has none."""
     g = torch.Generator().manual_seed(11 + seed)
     x = None
-    if signal != "vertex":
-        size = {"sequence": (12,), "image": (12, 12), "volume": (8, 8, 8)}[signal]
+    if tried.signal != "vertex":
+        size = {"sequence": (12,), "image": (12, 12), "volume": (8, 8, 8)}[tried.signal]
         from torch_geometric.data import Data
 
-        data = Data(num_nodes=1, **{signal: torch.randn(in_dim, *size, generator=g, dtype=torch.float64)})
-        x = data[signal][None]
-    elif data is None:
-        data = _shape(shape).clone()
-    if not layer and signal == "vertex" and data.get("x") is None and takes_signal(module):
-        data.x = torch.randn(data.num_nodes, in_dim, generator=g, dtype=torch.float64)
-    if layer and signal == "vertex":
-        x = torch.randn(data.num_nodes, in_dim, generator=g, dtype=torch.float64)
+        data = Data(num_nodes=1, **{tried.signal: _random((tried.in_dim, *size), g)})
+        x = data[tried.signal][None]
+    else:
+        data = _shape(shape).clone() if data is None else data
+        if tried.layer:
+            x = _random((data.num_nodes, tried.in_dim), g)
+        elif "x" not in data and takes_signal(tried.module):
+            data.x = _random((data.num_nodes, tried.in_dim), g)
     try:
         have = sources_of(data)
-        plan = make_plan(needs(module) if layer else model_requests(module, have), have)
+        plan = make_plan(needs(tried.module) if tried.layer else model_requests(tried.module, have), have)
         sample = evaluate_plan(plan, data, torch.float64, _evaluation(data))
     except CotanError as reason:
         return reason
-    return _Case(data, plan, sample, x if layer else None)
+    return _Case(data, plan, sample, x if tried.layer else None)
 
 
 def _dtype_of(module: nn.Module) -> str:
@@ -603,48 +585,30 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any], who: s
             raise AssertionError(f"{who} changes its input {name} in place; it is shared: work on a copy")
 
 
-def _leaves(value: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    map_tensors(lambda t: found.append(t) or t, value)  # type: ignore[func-returns-value]
-    return found
+def _call(module: Any, values: Mapping[str, Any]) -> Any:
+    if "x" not in values:
+        return forward(module, values)
+    return module(values["x"], **{name: v for name, v in values.items() if name != "x"})
 
 
 def _run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
-    before = _copy(values)
+    before, who = _copy(values), f"{type(module).__qualname__}.forward"
     try:
-        if "x" in values:
-            out = module(values["x"], **{name: v for name, v in values.items() if name != "x"})
-        else:
-            out = forward(module, values)
+        out = _call(module, values)
     except (CotanError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as reason:
-        where = (
-            "; of a batch, vectors are block-diagonal: they know @ and .T alone"
-            if "BlockDiagonal" in str(reason)
-            else ""
-        )
+        blocks = "; of a batch, vectors are block-diagonal: they know @ and .T alone"
         raise AssertionError(
-            f"{type(module).__qualname__}.forward failed in {_dtype_of(module)}: {type(reason).__name__}: {reason}{where}"
+            f"{who} failed in {_dtype_of(module)}: {type(reason).__name__}: {reason}"
+            + blocks * ("BlockDiagonal" in str(reason))
         ) from reason
-    _check_unchanged(before, values, f"{type(module).__qualname__}.forward")
+    _check_unchanged(before, values, who)
     if not isinstance(out, Tensor):
-        raise AssertionError(f"{type(module).__qualname__}.forward gives a {type(out).__name__}, expected a tensor")
+        raise AssertionError(f"{who} gives a {type(out).__name__}, expected a tensor")
     return out
 
 
-def _check_on(
-    make: Callable[[], nn.Module],
-    module: nn.Module,
-    case: _Case,
-    first: str,
-    second: str,
-    in_dim: int,
-    out_dim: int,
-    signal: str,
-    per: str,
-    layer: bool,
-    report: Report,
-) -> None:
-    values = case.values()
+def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
+    module, report, values = tried.module, tried.report, case.values()
     state = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():
         out = _run(module, values)
@@ -653,12 +617,11 @@ def _check_on(
                 raise AssertionError(
                     f"{report.name}: forward changes {name}, in eval: later outputs depend on earlier ones"
                 )
-        rows = case.data.num_nodes if per == "vertex" and signal == "vertex" else 1
-        more = layer and signal != "vertex"  # an image's height and width
-        if out.shape[:2] != (rows, out_dim) or (out.ndim > 2 and not more):
-            raise AssertionError(
-                f"{report.name} on a {first}: output {tuple(out.shape)}, expected ({rows}, {out_dim}{', ...' * more})"
-            )
+        rows = case.data.num_nodes if tried.per == tried.signal == "vertex" else 1
+        more = tried.layer and tried.signal != "vertex"  # an image's height and width
+        if out.shape[:2] != (rows, tried.out_dim) or (out.ndim > 2 and not more):
+            expected = f"({rows}, {tried.out_dim}{', ...' * more})"
+            raise AssertionError(f"{report.name} on a {first}: output {tuple(out.shape)}, expected {expected}")
         _check_finite(out, f"output on a {first}", report)
         _same([_run(module, case.values())], [out], 0.0, f"determinism on a {first}", report)
         single = copy.deepcopy(module).float()
@@ -669,30 +632,25 @@ def _check_on(
         with torch.autocast("cpu", dtype=torch.bfloat16):  # as `fit` does with precision "bf16"
             near = _run(single, case.values(dtype=torch.float32))
         _same([near.double()], [out], TOLERANCE[torch.bfloat16], f"bf16 autocast on a {first}", report)
-        fresh = make()
+        fresh = tried.make()
         for parameter in fresh.parameters():
             parameter.add_(1.0)
         with _failing(f"{report.name}: state_dict round trip"):
             fresh.load_state_dict(module.state_dict())
         _same([_run(fresh, case.values())], [out], 0.0, "state_dict round trip", report)
-        other = _case(module, second, in_dim, signal, layer, 1)
+        other = _case(tried, second, seed=1)
         if isinstance(other, _Case):
             together = _run(module, case.values(other))
             alone = torch.cat([out, _run(module, other.values())])
             _same([together], [alone], TOLERANCE[torch.float64], f"batch independence, {first} and {second}", report)
-        if first == "edgeless" and any(step.name == "spectrum" for step in case.plan.steps):
-            report.skipped["permutation of the vertices of an edgeless"] = "every basis is an eigenbasis there"
-        elif signal == "vertex":
+        if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
             moved, order = _renumbered(case.data)
-            if case.data.get("x") is not None:
-                moved.x = case.data.x[order]
-            again = _case(module, first, in_dim, signal, layer, 0, data=moved)
+            again = _case(tried, data=moved)
             assert isinstance(again, _Case)
-            if case.x is not None:
-                again.x = case.x[order]
-            permuted = _run(module, again.values())
-            expected = out[order] if per == "vertex" else out
-            _same([permuted], [expected], 1e-6, f"permutation of the vertices of a {first}", report)
+            again.x = None if case.x is None else case.x[order]
+            wanted = out[order] if tried.per == "vertex" else out
+            what = f"permutation of the vertices of a {first}"
+            _same([_run(module, again.values())], [wanted], 1e-6, what, report)
     _check_elsewhere(module, values, f"another device, on a {first}", report)
     if isinstance(other, _Case):
         _check_elsewhere(copy.deepcopy(module).train(), case.values(other), f"training there, on a {first}", report)
@@ -707,9 +665,7 @@ def _check_elsewhere(module: nn.Module, values: Mapping[str, Any], what: str, re
         with _failing(f"{report.name}: {what}"):
             there = copy.deepcopy(module).to(device)
             found = _pulled(there, {name: move(value, device) for name, value in values.items()})
-        places = {t.device.type for t in found}
-        if places - {device.type}:
-            raise AssertionError(f"{report.name}: {what}: parameters on {device.type} give {', '.join(places)}")
+        _check_places(found, device, f"{report.name}: {what}: parameters on {device.type} give")
         found = [t.cpu() for t in found]
         if module.training:
             _check_mixed(there.float(), values, device, what, report)
@@ -755,14 +711,14 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
     g = torch.Generator().manual_seed(4)
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     with torch.no_grad():
-        u = torch.randn(_run(module, values).shape, generator=g, dtype=torch.float64)
+        u = _random(_run(module, values).shape, g)
 
     def scalar(at: Tensor | None = None) -> Tensor:
         return (_run(module, values if at is None else {**values, name: at}) * u).sum()  # type: ignore[dict-item]
 
     if name is not None:
         x = values[name]
-        v = torch.randn(x.shape, generator=g, dtype=torch.float64)
+        v = _random(x.shape, g)
         _, gradient = autodiff.reverse(scalar, x)
         _slope((gradient * v).sum(), lambda h: scalar(x + h * v).detach(), "gradient of the signal", report)
         _, change = autodiff.forward(scalar, x, v)
@@ -777,7 +733,7 @@ def _check_calculus(make: Callable[[], nn.Module], case: _Case, report: Report) 
     if parameters:
         gradients = torch.autograd.grad(scalar(), list(parameters.values()), allow_unused=True)
         for (label, parameter), gradient in zip(parameters.items(), gradients):
-            v = torch.randn(parameter.shape, generator=g, dtype=torch.float64)
+            v = _random(parameter.shape, g)
             got = torch.zeros((), dtype=torch.float64) if gradient is None else (gradient * v).sum()
             _slope(got, partial(_moved, scalar, parameter, v), f"gradient of {label}", report)
 
@@ -794,8 +750,12 @@ def _moved(function: Callable[[], Tensor], parameter: Tensor, v: Tensor, h: floa
 
 def _slope(got: Tensor, along: Callable[[float], Tensor], what: str, report: Report) -> None:
     """A derivative against central differences; a wrong one is off at each step, a kink crossed only at some."""
-    differences = [(along(h) - along(-h)) / (2 * h) for h in (1e-6, 1e-7, 1e-8, 1e-9)]
+    differences = [_central(along, h) for h in (1e-6, 1e-7, 1e-8, 1e-9)]
     _near(got, min(differences, key=lambda d: float((d - got).abs())), 1e-4, what, report)
+
+
+def _central(along: Callable[[float], Tensor], h: float) -> Tensor:
+    return (along(h) - along(-h)) / (2 * h)
 
 
 def _is_signal(name: str, value: Any) -> bool:
@@ -807,11 +767,8 @@ def _check_compiled(module: nn.Module, case: _Case, report: Report) -> None:
     torch._dynamo.reset()
     with torch.no_grad():
         expected = _run(module, case.values())
-        values = case.values()
-        x = values.pop("x", None)
-        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
         try:
-            got = compiled(x, **values) if x is not None else forward(compiled, values)  # type: ignore[arg-type]
+            got = _call(torch.compile(module, fullgraph=True, backend="aot_eager"), case.values())  # type: ignore[arg-type]
         except Exception as reason:
             raise AssertionError(f"{report.name} does not compile in one graph: {reason}") from reason
     _same([got], [expected], 1e-8, "torch.compile(fullgraph=True)", report)
@@ -820,27 +777,15 @@ def _check_compiled(module: nn.Module, case: _Case, report: Report) -> None:
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def _bits(value: Any) -> list[Tensor]:
+def _leaves(value: Any) -> list[Tensor]:
     """All tensors of a value, those that parts of it share for each."""
-    tensors: list[Tensor] = []
-    description = take_apart(value, tensors)
-    return [tensors[number] for number in _numbers(description)]
-
-
-def _numbers(description: Any) -> Iterator[int]:
-    if isinstance(description, dict):
-        if "tensor" in description:
-            yield description["tensor"]
-        elif "record" not in description:
-            for name in sorted(description):
-                yield from _numbers(description[name])
-    elif isinstance(description, list):
-        for part in description:
-            yield from _numbers(part)
+    found: list[Tensor] = []
+    map_tensors(lambda t: found.append(t) or t, value)  # type: ignore[func-returns-value]
+    return found
 
 
 def _check_finite(value: Any, what: str, report: Report) -> None:
-    for tensor in _bits(value):
+    for tensor in _leaves(value):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise AssertionError(f"{report.name}: {what}: NaN or infinite values")
     report.passed.append(f"finite {what}")
@@ -864,6 +809,7 @@ def _same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str
     if len(got) != len(expected):
         raise AssertionError(f"{report.name}: {what}: {len(got)} tensors, expected {len(expected)}")
     for a, b in zip(got, expected):
+        a, b = a.detach().cpu(), b.detach().cpu()
         if a.shape != b.shape:
             raise AssertionError(f"{report.name}: {what}: shape {tuple(a.shape)}, expected {tuple(b.shape)}")
         if not a.numel():
@@ -872,8 +818,8 @@ def _same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str
             if not bool((a == b).all()):
                 raise AssertionError(f"{report.name}: {what}: integer values differ")
             continue
-        scale = max(1.0, float(b.detach().abs().max()))
-        error = float((a.detach().double() - b.detach().double()).abs().max()) / scale
+        scale = max(1.0, float(b.abs().max()))
+        error = float((a.double() - b.double()).abs().max()) / scale
         if not error <= tolerance:
             meaning = _MEANING.get(what.split()[0])
             raise AssertionError(

@@ -95,6 +95,8 @@ def test_graph_without_edges():
         ((torch.tensor([[0], [1]]), 3, torch.tensor([-1.0])), "at least 0, the smallest is -1"),
         ((torch.tensor([[0], [1]]), 3, torch.tensor([float("nan")])), "not all weights are finite"),
         ((torch.tensor([[0], [1]]), 3, torch.ones(2)), "one for each edge"),
+        ((torch.zeros(2, 6, dtype=torch.long), 3, torch.ones(3, 2)), r"expected shape \(6,\), .*, got \(3, 2\)"),
+        ((torch.tensor([[0], [1]]), 3, torch.tensor(1.0)), r"expected shape \(1,\), one for each edge, got \(\)"),
     ],
 )
 def test_errors(arguments, message):

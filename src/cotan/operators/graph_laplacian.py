@@ -76,7 +76,7 @@ def check_weights(edge_weight: Tensor | None, edge_index: Tensor) -> Tensor:
     edges = edge_index.shape[1]
     if edge_weight is None:
         return torch.ones(edges, dtype=torch.float64, device=edge_index.device)
-    if edge_weight.numel() != edges:
+    if edge_weight.shape not in ((edges,), (edges, 1)):
         raise CotanError(f"edge_weight: expected shape ({edges},), one for each edge, got {tuple(edge_weight.shape)}")
     weight = edge_weight.reshape(-1).double()
     if not torch.isfinite(weight.detach()).all():

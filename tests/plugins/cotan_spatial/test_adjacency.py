@@ -26,6 +26,25 @@ def test_weights_as_a_column():
     assert cotan.compute(data, "adjacency").to_dense().tolist() == [[0, 3], [2, 0]]
 
 
+def test_of_several_self_loops_the_last_stays():
+    data = Data(edge_index=torch.tensor([[0, 1, 0], [0, 1, 0]]), edge_weight=torch.tensor([2.0, 4.0, 3.0]), num_nodes=3)
+    assert cotan.compute(data, "adjacency", self_loops=True).to_dense().tolist() == [[3, 0, 0], [0, 4, 0], [0, 0, 1]]
+    del data.edge_weight
+    assert torch.equal(cotan.compute(data, "adjacency", self_loops=True).to_dense(), torch.eye(3))
+
+
+def test_a_light_self_loop_is_normalized_by_hand():
+    data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([0.25, 1.0]), num_nodes=2)
+    expected = torch.tensor([[1, 0], [2**0.5, 0.5]])
+    torch.testing.assert_close(cotan.compute(data, "normalized_adjacency").to_dense(), expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_what_no_weight_reaches_is_left_out_of_the_normalized(weight):
+    data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([weight, 1.0]), num_nodes=2)
+    assert cotan.compute(data, "normalized_adjacency").to_dense().tolist() == [[0, 0], [0, 0.5]]
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_normalized_adjacency_is_pyg_gcn_norm(weighted):
     from torch_geometric.nn.conv.gcn_conv import gcn_norm

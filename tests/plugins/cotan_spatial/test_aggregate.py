@@ -69,6 +69,7 @@ def test_combine_concatenate_keeps_them_apart():
     changed = X.clone()
     changed[3] += 1  # which sends nothing
     assert torch.equal((layer(changed, **nodes) != y).any(0), torch.tensor([False] * 3 + [True] * 2))
+    assert cotan.create_layer("aggregate", 2, 2, combine="concatenate")(X, **nodes).shape == (4, 2)
     with pytest.raises(cotan.CotanError, match="combine='concatenate' needs out_dim of at least 2"):
         cotan.create_layer("aggregate", 2, 1, combine="concatenate")
 

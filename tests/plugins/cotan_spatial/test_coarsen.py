@@ -1,5 +1,7 @@
 """Coarse graphs against matchings found one edge at a time, and their place as a domain."""
 
+import math
+
 import networkx
 import pytest
 import torch
@@ -108,8 +110,21 @@ def test_weights_and_places_by_hand():
     assert coarse.pos.tolist() == [[0.0, 0.5, 0.0], [1.0, 0.5, 0.0]]
     last = cotan.compute(data, "coarsen", level=2)
     assert (last.num_nodes, last.edge_index.shape[1]) == (1, 0)
+    assert cotan.compute(data, "coarsen", level=10**12).num_nodes == 1  # nothing is left to join
     once = Data(edge_index=edges, edge_weight=weight, num_nodes=4)  # each edge in one direction: half of it
     assert cotan.compute(once, "coarsen").edge_weight.tolist() == [1.5, 1.5]
+
+
+def test_weights_by_lengths():
+    """exp(-|x_i - x_j|^2 / t), t the mean of the squares: of the edges 1 and 2 long the shorter is joined."""
+    path = Data(pos=torch.tensor([[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]), edge_index=torch.tensor([[0, 1], [1, 2]]))
+    coarse = cotan.compute(path, "coarsen")
+    assert coarse.cluster.tolist() == [0, 0, 1]
+    assert coarse.edge_weight.tolist() == pytest.approx([math.exp(-4 / 2.5) / 2] * 2)
+    path.pos = torch.zeros(3, 3)
+    assert cotan.compute(path, "coarsen").edge_weight.tolist() == [0.5, 0.5]
+    path.edge_index = torch.zeros(2, 0, dtype=torch.long)
+    assert torch.equal(cotan.compute(path, "coarsen").pos, path.pos)
 
 
 def graclus(pair, weight, size: int, seed: int) -> list[int]:

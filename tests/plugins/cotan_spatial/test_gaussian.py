@@ -121,8 +121,9 @@ def test_errors():
     with pytest.raises(cotan.CotanError, match="kernels=0, expected a positive whole number"):
         cotan.create_layer("gaussian", 3, 4, kernels=0)
     data = graph()
-    data.edge_attr = data.edge_attr[:7]
-    with pytest.raises(cotan.CotanError, match="expected numbers for each of 60 edges, got 7 rows"):
-        cotan.inputs(on_features(), data)
+    for attr, shape in ((data.edge_attr[:7], r"\(7, 2\)"), (torch.tensor(1.0), r"\(\)")):
+        data.edge_attr = attr
+        with pytest.raises(cotan.CotanError, match=f"expected numbers for each of 60 edges, got {shape}"):
+            cotan.inputs(on_features(), data)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'gaussian' \(monet\)"):
         cotan.create_layer("monet", 3, 4)

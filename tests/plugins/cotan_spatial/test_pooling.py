@@ -50,6 +50,9 @@ def test_a_pyramid_needs_each_layer_s_nodes_on_its_own_graph():
         f"rescaled_laplacian@{level}",
         f"rescaled_laplacian@{level}@{level}",
     }
+    clusters = f"clusters(coarsen={level})"
+    found = {k for k in keys if k.startswith("clusters")}
+    assert found == {clusters, f"{clusters}@{level}", f"{clusters}@{level}@{level}"}
 
 
 @pytest.mark.parametrize("task", ["classify", "label"])

@@ -111,6 +111,15 @@ def test_gat_is_pyg(in_dim, out_dim, seed, heads, concat):
     agree(layer, peer, pairs, graph(seed), in_dim)
 
 
+def test_gat_starts_as_pyg_does():
+    """Uniform up to Glorot's bound."""
+    layer = cotan.create_layer("gat", 64, 64, heads=8)
+    for weight in (layer.linear.weight, layer.from_source, layer.from_target):
+        bound = (6 / sum(weight.shape)) ** 0.5
+        assert 0.7 * bound < weight.abs().max() <= bound
+        assert weight.abs().mean() > 0.3 * bound
+
+
 @DIMS
 @SEEDS
 @HEADS

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 from torch_geometric.nn import TopKPooling
 
 import cotan
@@ -23,7 +24,7 @@ def test_as_pyg(sizes, ratio, seed):
     weight = torch.rand(edge_index.shape[1])
     ours, theirs = TopK(3, ratio), TopKPooling(3, ratio)
     theirs.select.weight.data = ours.weight.data[None].clone()
-    y, matrix, groups, kept = ours(x, cotan.sparse.adjacency(edge_index, size, weight)[0], batch, len(sizes))
+    y, matrix, groups, kept = ours(x, cotan.sparse.adjacency(edge_index, size, weight)[0], batch)
     y2, edges, weight2, groups2, kept2, _ = theirs(x, edge_index, weight, batch)
     assert torch.equal(kept, kept2)
     assert torch.equal(groups, groups2)
@@ -50,6 +51,13 @@ def test_kit(task):
     assert "torch.compile(fullgraph=True)" in report.passed
 
 
+def test_a_vertex_without_edges_hears_itself():
+    data = Data(x=torch.randn(3, 1, requires_grad=True), edge_index=torch.zeros(2, 0, dtype=torch.long))
+    torch.manual_seed(0)
+    cotan.apply(cotan.create_model("topk", 1, 2, depth=1, ratio=1.0), data).sum().backward()
+    assert data.x.grad.all()
+
+
 @pytest.mark.parametrize("wrong", [{"depth": 0}, {"width": 0}])
 def test_nothing_to_pool(wrong):
     with pytest.raises(cotan.CotanError, match=r"topk: width=.*, depth=.*, expected positive whole numbers"):
@@ -57,5 +65,6 @@ def test_nothing_to_pool(wrong):
 
 
 def test_unknown_ratio():
-    with pytest.raises(cotan.CotanError, match="ratio=2, expected a number above 0, at most 1"):
-        cotan.create_model("topk", 1, 2, ratio=2)
+    for ratio in (2.0, 0.0, float("nan")):
+        with pytest.raises(cotan.CotanError, match=f"ratio={ratio}, expected a number above 0, at most 1"):
+            cotan.create_model("topk", 1, 2, ratio=ratio)

@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan_spectral.rescaled_laplacian import bound
+from cotan_spectral.rescaled_laplacian import bound, mesh_rescaled_laplacian
 
 
 def largest(data):
@@ -53,9 +53,40 @@ def test_by_hand():
     h = -(0.5**0.5)
     expected = torch.tensor([[0, h, 0, 0], [h, 0, h, 0], [0, h, 0, 0], [0, 0, 0, 0]])
     assert torch.allclose(cotan.compute(path, "rescaled_laplacian").to_dense(), expected)
+    path.edge_index = path.edge_index.repeat(1, 2)
+    twice = cotan.compute(path, "rescaled_laplacian")
+    assert torch.allclose(twice.to_dense(), expected)
+    assert len(twice.values) == 4  # one entry of two edges
+    path.edge_weight = torch.full((8, 1), 0.05)
+    assert torch.allclose(cotan.compute(path, "rescaled_laplacian").to_dense(), expected)
+    path.edge_weight = torch.zeros(8)
+    assert not cotan.compute(path, "rescaled_laplacian").to_dense().any()
+    one_way = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)  # none leaves 1, which scales by 0
+    assert not cotan.compute(one_way, "rescaled_laplacian").to_dense().any()
 
 
-@pytest.mark.parametrize("weight", [[1.0], [1.0, -1.0]])
+def test_the_bound_by_hand():
+    """Of [[0, 4], [1, 0]], with eigenvalues 2 and -2, d goes to and fro between (1, 1) and (1, 1/4)."""
+    matrix = cotan.Sparse.from_coo(
+        torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([4.0, 1.0]).double(), (2, 2)
+    )
+    assert [float(bound(matrix, steps)) for steps in (0, 1, 2)] == pytest.approx([4] * 3)
+
+
+def test_a_large_mesh_has_that_of_a_small_one(bumpy):
+    large = Data(pos=1000 * bumpy[0].pos, face=bumpy[0].face)
+    a, b = (cotan.compute(d, "rescaled_laplacian", dtype=torch.float64).to_dense() for d in (bumpy[0], large))
+    assert torch.allclose(a, b)
+
+
+def test_of_no_energy_is_minus_one():
+    nothing = cotan.Sparse.from_coo(torch.arange(3), torch.arange(3), torch.zeros(3).double(), (3, 3))
+    rescaled = mesh_rescaled_laplacian(nothing, torch.ones(3).double(), torch.tensor([[0], [1], [2]]))
+    assert torch.equal(rescaled.to_dense(), -torch.eye(3).double())
+    assert len(rescaled.values) == 3
+
+
+@pytest.mark.parametrize("weight", [[], [1.0], [1.0, -1.0]])
 def test_bad_weights(weight):
     data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor(weight), num_nodes=2)
     with pytest.raises(cotan.CotanError, match="edge_weight: expected 2 numbers, one for each edge, at least 0; got"):

@@ -44,6 +44,17 @@ def test_wavelets_see_no_constants_and_peak_at_their_scale():
     assert torch.allclose(peaks, torch.tensor([1, 100 ** (-1 / 3), 100 ** (-2 / 3)], dtype=torch.float64), atol=0.01)
 
 
+def test_heat_has_times_from_1_to_100():
+    beta = values("heat", 3)
+    assert torch.allclose(beta, torch.exp(-U[:, None] * torch.tensor([1.0, 10, 100])))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_checkpoint_has_what_is_learned(name):
+    kernels = KERNELS[name](6)
+    assert set(kernels.state_dict()) == {name for name, _ in kernels.named_parameters()}
+
+
 @pytest.mark.parametrize("name", ["gaussian", "polynomial", "heat", "wavelet"])
 def test_ranks_of_one_and_two(name):
     assert values(name, 1).shape == (201, 1)
@@ -100,9 +111,10 @@ def test_a_basis_turned_inside_its_eigenspaces_changes_nothing(cycle, name):
 def test_eigenvalues_are_relative_to_their_own_shape():
     a = cotan.Spectrum(torch.tensor([0.0, 1.0, 4.0]), torch.eye(3))
     b = cotan.Spectrum(torch.tensor([0.0, 0.0, 0.5, 100.0]), torch.eye(4))
+    small = cotan.Spectrum(torch.tensor([0.0, 0.1, 0.5]), torch.eye(3))
     none = cotan.Spectrum(torch.zeros(2), torch.eye(2))
-    batch = cotan.Spectrum.block_diagonal([a, b, none])
-    assert relative(batch).tolist() == pytest.approx([0, 0.25, 1, 0, 0, 0.005, 1, 0, 0])
+    batch = cotan.Spectrum.block_diagonal([a, b, small, none])
+    assert relative(batch).tolist() == pytest.approx([0, 0.25, 1, 0, 0, 0.005, 1, 0, 0.2, 1, 0, 0])
 
 
 def test_parameters_do_not_grow_with_the_basis():
