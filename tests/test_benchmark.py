@@ -213,7 +213,7 @@ def test_a_table_of_other_numbers_and_of_failures(suite):
     rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 1.0 + i} for i in range(2)]
     failures = [("d", "n", 1, "too [small]"), ("d", "o", None, "no mass")]
     table = cotan.Table(Suite.read(suite), suite.parent, rows, failures)
-    assert (table.metric(), table.axes("d")) == ("error", ["val"])
+    assert (table.metric("d"), table.axes("d")) == ("error", ["val"])
     assert table.cell("d", "m", "val_error") == (1.5, 0.5)
     assert table.summary("d")[1] == [["m", "1.5 ± 0.5", "-", "-", "-"]]
     assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
@@ -222,7 +222,7 @@ def test_a_table_of_other_numbers_and_of_failures(suite):
 def test_a_table_of_losses_alone(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
-    assert (table.metric(), table.axes("d")) == ("loss", ["test"])
+    assert (table.metric("d"), table.axes("d")) == ("loss", ["test"])
 
 
 def test_a_folder_called_as_a_suite_is_none(tmp_path, monkeypatch):
