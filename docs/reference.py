@@ -42,7 +42,7 @@ def python(name: str) -> str:
 
 def listed(kind: str, name: str) -> str:
     said = CliRunner().invoke(app, ["list", name]).output
-    return entry(name, (registry.lookup(kind, name).target.__doc__ or "").strip().split("\n")[0], said)
+    return entry(name, registry.lookup(kind, name).line, said)
 
 
 def entry(name: str, line: str, text: str) -> str:

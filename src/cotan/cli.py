@@ -79,7 +79,7 @@ def list_names(
 ) -> None:
     """List what is registered, with a line on each; or say all of one, its options and their defaults."""
     from . import registry
-    from .suite import SHIPPED, shipped
+    from .suite import shipped
 
     found_kinds = [each for each in registry.KINDS if registry.has(each, kind)]
     if found_kinds:
@@ -89,7 +89,7 @@ def list_names(
         return
     suites = shipped()
     if kind in suites:
-        print((SHIPPED / f"{kind}.toml").read_text(), end="")
+        print(suites[kind].read_text(), end="")
         return
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
@@ -97,7 +97,10 @@ def list_names(
         known = {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
         raise unknown("kind or name", kind, known)
     for each in kinds:
-        found = suites if each == "suite" else {name: _line(each, name) for name in registry.names(each)}
+        if each == "suite":
+            found = {name: file.read_text().partition("\n")[0].lstrip("# ") for name, file in suites.items()}
+        else:
+            found = {name: _line(each, name) for name in registry.names(each)}
         width = max(map(len, found), default=0)
         print(f"{each}s")
         for name, line in found.items():
@@ -130,9 +133,7 @@ def _line(kind: str, name: str) -> str:
     from . import registry
 
     definition = registry.model_or_layer(name) if kind == "model" else registry.lookup(kind, name)
-    if definition.kind != kind:
-        return "a stack of the layer"
-    return str(definition.target.__doc__ or "").strip().split("\n")[0]
+    return str(definition.line) if definition.kind == kind else "a stack of the layer"
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")

@@ -15,6 +15,7 @@ from .colors import GREY, colors_of, diverging
 from .errors import CotanError
 from .evaluation import compute
 from .nodes import check_data, node
+from .operators.topology import connected
 from .sparse import Sparse
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
@@ -111,9 +112,7 @@ def _close(seen: Tensor) -> Tensor:
 
 def _components(matrix: Sparse) -> int:
     """How many parts the vertices fall into that a matrix joins; a vertex alone is one."""
-    from scipy.sparse.csgraph import connected_components
-
-    return int(connected_components(matrix.to_scipy(), directed=False)[0])
+    return connected(matrix.shape[0], matrix.row.cpu(), matrix.col.cpu())[0]
 
 
 def _beads(pos: Tensor) -> tuple[Any, Tensor]:

@@ -59,6 +59,11 @@ class Definition:
             return self.origin
         return f"{path}:{line}"
 
+    @property
+    def line(self) -> str:
+        """What it is, in a line: the first of its docstring."""
+        return str(self.target.__doc__ or "").strip().split("\n")[0]
+
 
 @dataclass
 class _State:

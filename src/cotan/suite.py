@@ -15,12 +15,10 @@ from .training.make import check_model
 from .training.recipe import read_toml
 from .values import digest
 
-SHIPPED = Path(__file__).with_name("suites")
 
-
-def shipped() -> dict[str, str]:
-    """The suites that come with cotan: names, and the first line of each."""
-    return {file.stem: file.read_text().partition("\n")[0].lstrip("# ") for file in sorted(SHIPPED.glob("*.toml"))}
+def shipped() -> dict[str, Path]:
+    """The files of the suites that come with cotan, by name."""
+    return {file.stem: file for file in sorted(Path(__file__).with_name("suites").glob("*.toml"))}
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Suite:
         if not file.suffix and not file.is_file():
             if str(path) not in (known := shipped()):
                 raise unknown("suite", str(path), known)
-            file = SHIPPED / f"{path}.toml"
+            file = known[str(path)]
         return cls.of({"name": file.stem, **read_toml(file, "suite")}, str(file))
 
     @classmethod

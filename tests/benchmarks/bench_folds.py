@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import cotan
-from cotan.suite import SHIPPED
+from cotan.suite import shipped
 
 
 def of(content: dict, val: str) -> cotan.Table:
@@ -37,7 +37,7 @@ def curves(table: cotan.Table, rows: list[dict]) -> torch.Tensor:
 
 
 def main() -> None:
-    content = tomllib.loads((Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED / "mutag.toml").read_text())
+    content = tomllib.loads((Path(sys.argv[1]) if len(sys.argv) > 1 else shipped()["mutag"]).read_text())
     if len(sys.argv) > 2:
         content["recipe"]["epochs"] = int(sys.argv[2])
     one, two = of(content, "train"), of(content, "test")
