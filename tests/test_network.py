@@ -3,6 +3,7 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.parametrizations import weight_norm
 from torch_geometric.data import Batch, Data
 
@@ -127,6 +128,32 @@ def test_a_compiled_model_sees_no_registry(sphere):
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
+
+
+def sheet(rows: int, columns: int) -> Data:
+    """A bent rectangle of triangles."""
+    v = torch.arange(rows * columns).view(rows, columns)
+    a, b, c, d = (part.flatten() for part in (v[:-1, :-1], v[1:, :-1], v[:-1, 1:], v[1:, 1:]))
+    x, y = (v // columns).flatten().float(), (v % columns).flatten().float()
+    return Data(
+        pos=torch.stack([x, y * 0.7, (x / 3).sin()], 1),
+        face=torch.stack([torch.stack([a, b, c]), torch.stack([b, d, c])], 1).flatten(1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("diffusion", {"k": 9}), ("smooth-spectral", {"k": 9}), ("gaussian", {})]
+)
+def test_batches_of_any_size_share_what_is_compiled(name, options):
+    model = cotan.create_model(name, in_dim=3, out_dim=4, task="label", width=12, depth=1, **options)
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for size in range(4, 12):
+        batch = [sheet(size, 7), sheet(size, 7) if size == 6 else sheet(15, 19 - size)]
+        values, x = cotan.inputs(model, batch), torch.cat([shape.pos for shape in batch])
+        torch.testing.assert_close(compiled(x, **values), model(x, **values), rtol=1e-4, atol=1e-5)
+    assert counter.frame_count <= 3  # the first sizes, any sizes, shapes of one size
 
 
 class OfDict(nn.Module):

@@ -235,9 +235,8 @@ def multiply(matrix: Sparse, x: Tensor) -> Tensor:
     """
     values, x = _agreeing(matrix, x)
     flat = x[:, None] if x.ndim == 1 else x.flatten(1)
-    block = matrix._block
-    if block is not None and values is matrix.values and values.ndim == 1 and flat.shape[1] <= NARROW:
-        return _beside(block, flat).reshape(matrix.shape[0], *x.shape[1:])
+    if values.ndim == 1 and flat.shape[1] <= NARROW and values is matrix.values and matrix._block is not None:
+        return _beside(matrix._block, flat).reshape(matrix.shape[0], *x.shape[1:])
     t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
     out = product(matrix.pattern, values, flat, t_values)
     return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])

@@ -43,7 +43,7 @@ class BlockDiagonal(Traceable):
     def times(self, x: Tensor) -> Tensor:
         if x.shape[0] != self.shape[1]:
             raise CotanError(f"block-diagonal vectors of shape {self.shape} times a signal of {x.shape[0]} rows")
-        if len(set(self.heights)) == len(set(self.widths)) == 1:  # equal blocks: one batched product
+        if _equal(self.heights) and _equal(self.widths):  # one batched product
             dense = self.rows.view(len(self.heights), self.heights[0], self.widths[0])
             dense = dense.mT if self.transposed else dense
             side = x.reshape(len(self.heights), dense.shape[2], prod(x.shape[1:]))
@@ -105,6 +105,10 @@ class Spectrum:
 
     def __repr__(self) -> str:
         return f"Spectrum({len(self.values)} pairs, {self.vectors.shape[0]} vertices, {self.values.dtype})"
+
+
+def _equal(sizes: tuple[int, ...]) -> bool:
+    return all(size == sizes[0] for size in sizes)  # a set of them would compile anew for each batch
 
 
 def _flatten_blocks(b: BlockDiagonal) -> tuple[list[Any], Any]:
