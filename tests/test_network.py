@@ -1,3 +1,4 @@
+import warnings
 from typing import ClassVar
 
 import pytest
@@ -145,7 +146,7 @@ def sheet(rows: int, columns: int) -> Data:
     ("name", "options"), [("diffusion", {"k": 9}), ("smooth-spectral", {"k": 9}), ("gaussian", {})]
 )
 def test_batches_of_any_size_share_what_is_compiled(name, options):
-    model = cotan.create_model(name, in_dim=3, out_dim=4, task="label", width=12, depth=1, **options)
+    model = cotan.create_model(name, in_dim=3, out_dim=4, task="label", **options)
     torch._dynamo.reset()
     counter = CompileCounter()
     compiled = torch.compile(model, fullgraph=True, backend=counter)
@@ -177,6 +178,20 @@ def test_a_model_is_exported_saved_and_loaded(name, options, sphere, tetrahedron
         torch.export.save(torch.export.export(OfDict(model), given), tmp_path / "model.pt2")
         loaded = torch.export.load(tmp_path / "model.pt2").module()
         torch.testing.assert_close(loaded(*given), OfDict(model)(*given))
+
+
+@pytest.mark.parametrize("name", ["gat", "diffusion", "topk"])
+def test_an_exported_model_takes_a_shape_of_another_size(name):
+    model = cotan.create_model(
+        name, in_dim=3, out_dim=4, task="label", depth=1, **({"k": 9} if name == "diffusion" else {})
+    )
+    given, another, third = ((s.pos, cotan.inputs(model, s)) for s in (sheet(9, 8), sheet(13, 5), sheet(7, 11)))
+    sizes = torch.export.AdditionalInputs()
+    sizes.add(another)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using None as a dynamic shape")
+        program = torch.export.export(OfDict(model.eval()), given, dynamic_shapes=sizes, strict=True)
+        torch.testing.assert_close(program.module()(*third), OfDict(model)(*third), rtol=1e-4, atol=1e-5)
 
 
 def test_mixed_dtypes_are_named(tetrahedron):

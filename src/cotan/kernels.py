@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 if TYPE_CHECKING:
-    from .pattern import Pattern
+    from .pattern import Pattern, Rows
 
 aten = torch.ops.aten
 AT_ONCE = 2**20  # entries of all matrices on one pattern
@@ -80,7 +80,7 @@ def total(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> 
     return out
 
 
-def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
+def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
     """A x; with values (E, J), all A_j x for x (C, channels), and for x (C, J, channels) all A_j x_j or their sum."""
     pointer, col = pattern.index("rowptr"), pattern.index("col")
     if values.ndim == 1:
@@ -107,12 +107,12 @@ def product(pattern: Pattern, values: Tensor, x: Tensor, each: bool) -> Tensor:
     return total(pointer * kernels, columns, values.flatten(), x.flatten(0, 1))
 
 
-def _at_once(pattern: Pattern, count: int) -> bool:
+def _at_once(pattern: Rows, count: int) -> bool:
     """Whether `count` matrices are to be one of pairs: fewer steps, but many would no longer be in the cache."""
     return count > 1 and len(pattern.col) * count <= AT_ONCE and not is_compiling()
 
 
-def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+def sampled(pattern: Rows, a: Tensor, b: Tensor) -> Tensor:
     if ours := _triton(a):
         return cast(Tensor, ours.sampled(pattern.index("row"), pattern.index("col"), a, b))
     if a.ndim == b.ndim == 3 and _at_once(pattern, a.shape[1]):

@@ -18,52 +18,22 @@ COUNTED = 1024  # keys from which counting is quicker than sorting
 Made = TypeVar("Made")
 
 
-class Pattern:
-    """Where the entries of a sparse matrix are: sorted CSR and the permutation that sorts them by column.
+class Rows:
+    """The rows of a sorted CSR: what sums need, and no more.
 
-    Attributes:
-        rowptr (R + 1,), col (E,): the rows. E entries, sorted by row, then column; duplicates are kept.
-        t_rowptr (C + 1,), t_col (E,): the rows of the transpose; `t_perm` (E,): entry i of it is entry t_perm[i] here.
-        row (E,): the row of each entry.
+    Attributes: rowptr (R + 1,), col (E,), row (E,).
     """
 
+    rowptr: Tensor
+    col: Tensor
     row: Tensor
-    t_perm: Tensor
-
-    def __init__(
-        self,
-        rowptr: Tensor,
-        col: Tensor,
-        shape: tuple[int, int],
-        t_rowptr: Tensor | None = None,
-        t_col: Tensor | None = None,
-        t_perm: Tensor | None = None,
-        row: Tensor | None = None,
-    ):
-        self.shape, self.rowptr, self.col = shape, rowptr, col
-        self.row = row = _rows(rowptr, len(col)) if row is None else row
-        if t_perm is None or t_rowptr is None or t_col is None:
-            t_rowptr, t_perm = grouped(col, shape[1])
-            t_col = row.index_select(0, t_perm)
-        self.t_rowptr, self.t_col, self.t_perm = t_rowptr, t_col, t_perm
-        self._kept: dict[str, Any] = {}
+    columns: int
+    _kept: dict[str, Any]
 
     @property
-    def transposed(self) -> Pattern:
-        if is_compiling():
-            return _Transposed(self)
-        return self._once("transposed", lambda: _Transposed(self))
-
-    def pairs(self, count: int) -> Pairs:
-        """The pattern of `count` matrices on this one, made once: what multiplies them all is then one sum."""
-        return self._once(f"pairs {count}", lambda: Pairs(self, count))
-
-    def part(self, rows: slice) -> tuple[Pattern, slice]:
-        """Some rows alone, for sums, kept; and which entries they have."""
-        if (rows.start, rows.stop) == (0, self.shape[0]):
-            return self, slice(0, len(self.col))
-        part = self._once(f"rows {rows.start} {rows.stop}", lambda: Part(self, rows))
-        return part, part.of
+    def shape(self) -> tuple[int, int]:
+        """(R, C)."""
+        return self.rowptr.size(0) - 1, self.columns
 
     @property
     def counts(self) -> Tensor:
@@ -82,6 +52,10 @@ class Pattern:
         kept: Tensor = self._once(name, lambda: getattr(self, name).int())
         return kept
 
+    def pairs(self, count: int) -> Pairs:
+        """The rows of `count` matrices on this pattern, made once: what multiplies them all is then one sum."""
+        return self._once(f"pairs {count}", lambda: Pairs(self, count))
+
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
         """What is kept by this key, made when it is asked for first."""
         if key not in self._kept:
@@ -89,23 +63,66 @@ class Pattern:
                 self._kept[key] = make()
         return cast(Made, self._kept[key])
 
+
+class Pattern(Rows):
+    """Where the entries of a sparse matrix are: sorted CSR and the permutation that sorts them by column.
+
+    Attributes:
+        rowptr (R + 1,), col (E,): the rows. E entries, sorted by row, then column; duplicates are kept.
+        t_rowptr (C + 1,), t_col (E,): the rows of the transpose; `t_perm` (E,): entry i of it is entry t_perm[i] here.
+        row (E,): the row of each entry.
+    """
+
+    t_rowptr: Tensor
+    t_col: Tensor
+    t_perm: Tensor
+
+    def __init__(
+        self, rowptr: Tensor, col: Tensor, transpose: int | tuple[Tensor, Tensor, Tensor], row: Tensor | None = None
+    ):
+        """transpose: t_rowptr, t_col and t_perm where they are known, else the number of columns."""
+        self.rowptr, self.col = rowptr, col
+        self.row = row = _rows(rowptr, len(col)) if row is None else row
+        if not isinstance(transpose, tuple):
+            t_rowptr, t_perm = grouped(col, transpose)
+            transpose = t_rowptr, row.index_select(0, t_perm), t_perm
+        self.t_rowptr, self.t_col, self.t_perm = transpose
+        self._kept: dict[str, Any] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(R, C), of tensors: a compiler follows their sizes from batch to batch, and would take a number for a constant."""
+        return self.rowptr.size(0) - 1, self.t_rowptr.size(0) - 1
+
+    @property
+    def transposed(self) -> Pattern:
+        if is_compiling():
+            return _Transposed(self)
+        return self._once("transposed", lambda: _Transposed(self))
+
+    def part(self, rows: slice) -> tuple[Rows, slice]:
+        """Some rows alone, kept; and which entries they have."""
+        if (rows.start, rows.stop) == (0, self.shape[0]):
+            return self, slice(0, len(self.col))
+        part = self._once(f"rows {rows.start} {rows.stop}", lambda: Part(self, rows))
+        return part, part.of
+
     def to(self, device: torch.device | str) -> Pattern:
         col = self.col.to(device)
         if col is self.col:  # "cuda" may be the "cuda:0" where it is
             return self
         moved = (getattr(self, n).to(device) for n in ("rowptr", "t_rowptr", "t_col", "t_perm", "row"))
         rowptr, t_rowptr, t_col, t_perm, row = moved
-        return Pattern(rowptr, col, self.shape, t_rowptr, t_col, t_perm, row)
+        return Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row)
 
     def __reduce__(self) -> Any:
-        return Pattern, (self.rowptr, self.col, self.shape, self.t_rowptr, self.t_col, self.t_perm, self.row)
+        return Pattern, (self.rowptr, self.col, (self.t_rowptr, self.t_col, self.t_perm), self.row)
 
 
 class _Transposed(Pattern):
     """The transpose of a pattern on the same tensors. What only second derivatives ask for is found when asked for."""
 
     def __init__(self, base: Pattern):
-        self.shape = (base.shape[1], base.shape[0])
         self.rowptr, self.col, self.t_rowptr, self.t_col = base.t_rowptr, base.t_col, base.rowptr, base.col
         self._perm = base.t_perm
         self._kept: dict[str, Any] = {}
@@ -130,16 +147,16 @@ class _Transposed(Pattern):
         base = None if is_compiling() else self._base()
         if base is not None:
             return base
-        return Pattern(self.t_rowptr, self.t_col, (self.shape[1], self.shape[0]), self.rowptr, self.col, self._perm)
+        return Pattern(self.t_rowptr, self.t_col, (self.rowptr, self.col, self._perm))
 
 
-class Part(Pattern):
-    """Some rows of a pattern, for sums alone. of: which of its entries they have."""
+class Part(Rows):
+    """Some rows of a pattern. of: which of its entries they have."""
 
     def __init__(self, base: Pattern, rows: slice):
         ends = base.index("rowptr")[rows.start : rows.stop + 1]
         self.of = slice(int(ends[0]), int(ends[-1]))
-        self.shape = (rows.stop - rows.start, base.shape[1])
+        self.columns = base.shape[1]
         self.rowptr, self.col, self.row = (
             ends - ends[0],
             base.index("col")[self.of],
@@ -148,15 +165,15 @@ class Part(Pattern):
         self._kept: dict[str, Any] = {}
 
 
-class Pairs(Pattern):
-    """Joins (row, j) with (column, j) for each j < count: the pattern of kron(A, 1), for sums alone.
+class Pairs(Rows):
+    """Joins (row, j) with (column, j) for each j < count: the rows of kron(A, 1).
 
     Attributes:
         place (E J,): the entry here of each of the values (E, J). order (E J,): which of those each entry here is.
     """
 
-    def __init__(self, base: Pattern, count: int):
-        self.shape = (base.shape[0] * count, base.shape[1] * count)
+    def __init__(self, base: Rows, count: int):
+        self.columns = base.shape[1] * count
         pointer, col, row = (base.index(name) for name in ("rowptr", "col", "row"))
         j = torch.arange(count, dtype=col.dtype, device=col.device)
         shift = pointer[:-1, None] * (count - 1) + pointer.diff()[:, None] * j  # (R, J)
@@ -177,11 +194,14 @@ def sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pa
     """Entries sorted by row, then column, those of one place in the order given; and the order that sorts them."""
     order = torch.argsort(row * shape[1] + col, stable=True)
     row, col = row.index_select(0, order), col.index_select(0, order)
-    return Pattern(pointer(row, shape[0]), col, shape, row=row), order
+    return Pattern(pointer(row, shape[0]), col, shape[1], row), order
 
 
 def pointer(sorted_or_not: Tensor, size: int) -> Tensor:
-    counts = torch.bincount(sorted_or_not, minlength=size)
+    if is_compiling() or sorted_or_not.device.type != "cpu":  # bincount looks for the largest: a GPU is waited for
+        counts = sorted_or_not.new_zeros(size).scatter_add(0, sorted_or_not, torch.ones_like(sorted_or_not))
+    else:
+        counts = torch.bincount(sorted_or_not, minlength=size)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 

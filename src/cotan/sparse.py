@@ -66,7 +66,7 @@ class Sparse(Traceable):
             key, entry = torch.unique(row * shape[1] + col, return_inverse=True)
             row, col = key // max(shape[1], 1), key % max(shape[1], 1)
             summed = values.new_zeros((len(key), *values.shape[1:])).index_add(0, entry, values)
-            return cls(Pattern(pointer(row, shape[0]), col, shape, row=row), summed)
+            return cls(Pattern(pointer(row, shape[0]), col, shape[1], row), summed)
         pattern, order = sorted_pattern(row, col, shape)
         return cls(pattern, values[order])
 
@@ -132,10 +132,7 @@ class Sparse(Traceable):
         pattern = Pattern(
             shifted("rowptr", 0),
             joined("col", 1),
-            (starts[0][-1], starts[1][-1]),
-            shifted("t_rowptr", 1),
-            joined("t_col", 0),
-            joined("t_perm", 2),
+            (shifted("t_rowptr", 1), joined("t_col", 0), joined("t_perm", 2)),
             joined("row", 0),
         )
         return cls(pattern, torch.cat([block.values for block in blocks]))
@@ -335,12 +332,12 @@ _PATTERN = ("rowptr", "col", "t_rowptr", "t_col", "t_perm", "row")
 
 
 def _flatten(matrix: Sparse) -> tuple[list[Any], Any]:
-    return [matrix.values, *(getattr(matrix.pattern, name) for name in _PATTERN)], matrix.shape
+    return [matrix.values, *(getattr(matrix.pattern, name) for name in _PATTERN)], None
 
 
-def _unflatten(parts: Any, shape: Any) -> Sparse:
+def _unflatten(parts: Any, context: None) -> Sparse:
     values, rowptr, col, t_rowptr, t_col, t_perm, row = parts
-    return Sparse(Pattern(rowptr, col, shape, t_rowptr, t_col, t_perm, row), values)
+    return Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
 
 
 register(Sparse, _flatten, _unflatten, parts=[Pattern])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch.utils import _pytree
 
 
 class Traceable:
-    """A matrix that is not a tensor. torch's tracer (2.13) turns `A @ x` into `Tensor.matmul(x, A)` and asks A what it is."""
+    """A matrix that is not a tensor. torch's tracer (2.13) asks A what `A @ x` is: as `Tensor.matmul(x, A)` in `compile`,
+    as `operator.matmul(A, x)` in a strict `export`.
+    """
 
     def times(self, x: Tensor) -> Tensor:
         """A x."""
@@ -22,11 +25,12 @@ class Traceable:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.compiler.is_compiling() and len(args) == 2 and isinstance(args[1], cls):
-            if func is Tensor.matmul:
-                return args[1].times(args[0])
-            if func is Tensor.mul and hasattr(args[1], "scaled"):
-                return args[1].scaled(args[0])
+        if torch.compiler.is_compiling() and len(args) == 2:
+            A, x = args if func in (operator.matmul, operator.mul) else args[::-1]
+            if isinstance(A, cls) and func in (operator.matmul, Tensor.matmul):
+                return A.times(x)
+            if isinstance(A, cls) and func in (operator.mul, Tensor.mul) and hasattr(A, "scaled"):
+                return A.scaled(x)
         return NotImplemented
 
 

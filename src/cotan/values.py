@@ -248,10 +248,7 @@ def _cut_sparse(matrices: Sequence[Sparse], vertices: Sequence[int]) -> list[lis
         block = Pattern(
             pattern.rowptr[r : r + height + 1] - low,
             pattern.col[entries] - c,
-            (height, width),
-            pattern.t_rowptr[c : c + width + 1] - low,
-            pattern.t_col[entries] - r,
-            pattern.t_perm[entries] - low,
+            (pattern.t_rowptr[c : c + width + 1] - low, pattern.t_col[entries] - r, pattern.t_perm[entries] - low),
             pattern.row[entries] - r,
         )
         for matrix, blocks in zip(matrices, out, strict=True):
@@ -325,7 +322,7 @@ def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> A
             t_rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
             row = torch.from_numpy(np.repeat(np.arange(shape[0]), rowptr.diff().numpy()))
             t_col = row.index_select(0, t_perm)
-            return Sparse(Pattern(rowptr, col, (shape[0], shape[1]), t_rowptr, t_col, t_perm, row), values)
+            return Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
         case {"spectrum": parts}:
             return Spectrum(*(put_together(part, tensors) for part in parts))
         case {"tuple": where, "parts": parts}:

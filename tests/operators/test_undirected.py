@@ -18,7 +18,7 @@ def test_the_pattern_is_that_of_the_dense_matrix(size, pairs, diagonal):
     row, col = dense.nonzero().T
     assert torch.equal(pattern.row, row)
     assert torch.equal(pattern.col, col)
-    again = Pattern(pattern.rowptr, pattern.col, pattern.shape)
+    again = Pattern(pattern.rowptr, pattern.col, pattern.shape[1])
     for name in ("row", "t_rowptr", "t_col", "t_perm"):
         assert torch.equal(getattr(pattern, name), getattr(again, name)), name
     here = torch.arange(size)[: len(place) - 2 * len(low)]

@@ -113,4 +113,4 @@ def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, T
     at_diagonal = rowptr[:-1].index_add(0, source, below)
     at_edge = torch.arange(1, len(source) + 1, device=source.device).add_(source).sub_(below)
     col = source.new_empty(len(source) + size).scatter_(0, at_edge, target).scatter_(0, at_diagonal, here)
-    return Pattern(rowptr, col, (size, size)), at_diagonal
+    return Pattern(rowptr, col, size), at_diagonal

@@ -100,8 +100,8 @@ class _Solve(_TracedSolve):
 
 @torch.library.custom_op("cotan::shifted_solve", mutates_args=())
 def _opaque(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: Tensor) -> Tensor:
-    rowptr, col, *rest = indices
-    matrix = Sparse(Pattern(rowptr, col, (len(mass), len(mass)), *rest), values)
+    rowptr, col, t_rowptr, t_col, t_perm, row = indices
+    matrix = Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
     return iterated(matrix, mass, time, right)
 
 

@@ -41,4 +41,4 @@ def symmetric_pattern(low: Tensor, high: Tensor, size: int, *, diagonal: bool = 
         return torch.empty_like(place).index_copy_(0, place, torch.cat(parts))
 
     row, col = entries(high, low, vertices), entries(low, high, vertices)
-    return Pattern(rowptr, col, (size, size), rowptr, col, entries(up, down, here), row), place
+    return Pattern(rowptr, col, (rowptr, col, entries(up, down, here)), row), place
