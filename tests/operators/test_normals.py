@@ -71,6 +71,12 @@ def test_faces_without_area_have_no_normal_and_no_say(weight, place, bumpy):
 
 
 @WEIGHTS
+def test_normals_of_a_shape_drawn_from_both_sides_cancel(weight, bumpy):
+    pos, face = bumpy()
+    assert (vertex_normals(pos, torch.cat([face, face.flip(0)], 1), weight=weight) == 0).all()
+
+
+@WEIGHTS
 def test_turns_with_the_shape(weight, bumpy, rotation):
     pos, face = bumpy()
     turned = vertex_normals(3 * pos @ rotation[0].T + rotation[1], face, weight=weight)

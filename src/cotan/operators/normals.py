@@ -32,9 +32,13 @@ def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor
         raise unknown("weight of vertex_normals", weight, WEIGHTS)
     pos, face = check_mesh(pos, face)
     t = triangles(pos, face)
-    n = normals(t)
-    parts = n.expand(3, -1, -1) if weight == "area" else angles(t.area, t.dots)[..., None] * unit(n)
-    return unit(torch.zeros_like(pos).index_add(0, face.reshape(-1), parts.reshape(-1, 3)))
+    n, corners = normals(t), face.reshape(-1)
+    w = (2 * t.area).expand(3, -1) if weight == "area" else angles(t.area, t.dots)
+    parts = n.expand(3, -1, -1) if weight == "area" else w[..., None] * unit(n)
+    total = torch.zeros_like(pos).index_add(0, corners, parts.reshape(-1, 3))
+    most = pos.new_zeros(len(pos)).index_add(0, corners, w.detach().reshape(-1))
+    cancel = torch.linalg.vector_norm(total.detach(), dim=1) <= 1e-12 * most  # but for rounding
+    return unit(torch.where(cancel[:, None], 0, total))
 
 
 def normals(t: Triangles) -> Tensor:
