@@ -41,8 +41,9 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
         flat = torch.from_numpy(solver.compute_log_map(s))
     except RuntimeError as reason:
         report = mesh_report(pos, face)
-        wrong = faults(report) or ("faces that cannot agree" if not report["orientable"] else reason)
-        raise CotanError(f"logarithmic_map: expected a manifold mesh whose faces agree, got one with {wrong}") from reason
+        wrong = faults(report) or (reason if report["orientable"] else "faces that cannot agree")
+        text = f"logarithmic_map: expected a manifold mesh whose faces agree, got one with {wrong}"
+        raise CotanError(text) from reason
     if not torch.isfinite(torch.cat([flat.reshape(-1), x, y])).all():
         raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
     frame = tangent_frames[centre, :2].detach().double().cpu()
