@@ -130,6 +130,20 @@ def test_forty_copies_of_one_shape(pairs):
     torch.testing.assert_close(values, circle(50, 5).repeat_interleave(40), atol=1e-12, rtol=1e-9)
 
 
+def test_nine_parts_that_hardly_hang_together(pairs):
+    """Their second zero is no larger than the rounding of the first, and each of their eigenvalues is ninefold."""
+    alone, size = torus(8), 64
+    rows, columns = (torch.cat([part + size * copy for copy in range(9)]) for part in (alone.row, alone.col))
+    (i, j), weak = torch.stack([torch.arange(8), torch.arange(1, 9)]) * size, torch.full((8,), 1e-26).double()
+    values = torch.cat([alone.values.repeat(9), -weak, -weak, weak, weak])
+    index = torch.cat([rows, i, j, i, j]), torch.cat([columns, j, i, i, j])
+    L = Sparse.from_coo(*index, values, (9 * size, 9 * size), sum_duplicates=True)
+    found, vectors = pairs(L, ones(9 * size), k=20)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(20).double(), atol=1e-9, rtol=0)
+    assert (found[:9] < 1e-12).all()
+    torch.testing.assert_close(found[9:], torch.full((11,), 2 - 2**0.5).double(), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("loops", [0, 1])
 def test_one_pair_of_a_large_matrix(loops, pairs):
     L = cycle(1500)

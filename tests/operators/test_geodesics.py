@@ -154,6 +154,16 @@ def test_refusals_of_the_logarithmic_map(icosphere):
         logarithmic_map(pos, pillow, frames(pos, pillow))
 
 
+def test_the_logarithmic_map_says_what_is_wrong_with_a_mesh(icosphere):
+    pos, face = icosphere(1)
+    twisted = torch.cat([face[:, :30], face[:, 30:40].flip(0), face[:, 40:]], 1)
+    with pytest.raises(CotanError, match=r"expected a manifold mesh whose faces agree, got one with 10 flipped faces$"):
+        logarithmic_map(pos, twisted, frames(pos, twisted))
+    moebius = torch.tensor([[i, (i + 1) % 5, (i + 2) % 5] for i in range(5)]).T
+    with pytest.raises(CotanError, match=r"whose faces agree, got one with faces that cannot agree$"):
+        logarithmic_map(pos[:5], moebius, frames(pos[:5], moebius))
+
+
 def test_hard_logarithmic_map(hard):
     pos, face = hard
     try:

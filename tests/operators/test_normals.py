@@ -50,6 +50,32 @@ def test_angles_of_a_triangle_sum_to_pi(bumpy):
     torch.testing.assert_close(angles(t.area, t.dots).sum(0), torch.full_like(t.area, np.pi))
 
 
+def test_angles_do_not_depend_on_where_their_triangle_stands(bumpy):
+    t = triangles(*bumpy())
+    alone = [angles(t.area[f : f + 1], t.dots[:, f : f + 1]) for f in range(200)]
+    assert torch.equal(torch.cat(alone, 1), angles(t.area, t.dots)[:, :200])
+
+
+@WEIGHTS
+@pytest.mark.parametrize("place", [False, True])
+def test_faces_without_area_have_no_normal_and_no_say(weight, place, bumpy):
+    pos, face = bumpy()
+    first, second = face[:2, :50]
+    third = torch.tensor(len(pos)).expand(50) + torch.arange(50) if place else first
+    more = torch.cat([pos, pos[first]]) if place else pos
+    every = torch.cat([face, torch.stack([first, third, second])], 1)
+    assert (face_normals(more, every)[-50:] == 0).all()
+    normals = vertex_normals(more, every, weight=weight)
+    torch.testing.assert_close(normals[: len(pos)], vertex_normals(pos, face, weight=weight))
+    assert (normals[len(pos) :] == 0).all()
+
+
+@WEIGHTS
+def test_normals_of_a_shape_drawn_from_both_sides_cancel(weight, bumpy):
+    pos, face = bumpy()
+    assert (vertex_normals(pos, torch.cat([face, face.flip(0)], 1), weight=weight) == 0).all()
+
+
 @WEIGHTS
 def test_turns_with_the_shape(weight, bumpy, rotation):
     pos, face = bumpy()

@@ -39,11 +39,7 @@ def is_triangle(face: Tensor) -> Tensor:
 
 def on_rim(face: Tensor, num_nodes: int) -> Tensor:
     """Whether a vertex is at a side that belongs to one face only, of faces that are triangles. (V,)"""
-    source, target = half_edges(face)
-    key = torch.minimum(source, target) * num_nodes + torch.maximum(source, target)
-    key, count = torch.unique(key, return_counts=True)
+    low, high, edge = undirected(*half_edges(face), num_nodes)
+    alone = torch.bincount(edge, minlength=len(low)) == 1
     rim = torch.zeros(num_nodes, dtype=torch.bool, device=face.device)
-    alone = key[count == 1]
-    rim[alone // num_nodes] = True
-    rim[alone % num_nodes] = True
-    return rim
+    return rim.index_fill(0, torch.cat([low[alone], high[alone]]), True)

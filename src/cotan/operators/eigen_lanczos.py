@@ -25,7 +25,6 @@ def lanczos(
     block: int = 8,
     most: int | None = None,
     dtype: Any = np.float32,
-    seed: int = 0,
 ) -> tuple[Array, Array] | None:
     """The k largest pairs of a symmetric operator off the rows of `locked`: values (k,) and orthonormal rows (k, V).
 
@@ -36,7 +35,7 @@ def lanczos(
     Arguments: locked (l, V) orthonormal rows.
     """
     most = min(most or 5 * k + 128, size - len(locked) - block)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     start = len(locked)
     basis = np.empty((start + most + block, size), dtype=dtype)
     basis[:start] = locked

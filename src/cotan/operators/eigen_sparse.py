@@ -78,7 +78,9 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)
         if more is None or more[0][0] >= values[-1] * (1 - 1e-9):
             break
-        order = np.argsort(np.concatenate([values, more[0]]), kind="stable")[: len(values)]
+        # The first stays first, also among rounded zeros: it may be the constants, exactly.
+        rank = np.maximum(np.concatenate([values, more[0]]), values[0])
+        order = np.argsort(rank, kind="stable")[: len(values)]
         values, U, errors = (np.concatenate(pair)[order] for pair in zip((values, U, errors), more, strict=True))
     return values, U, errors
 

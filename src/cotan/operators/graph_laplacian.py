@@ -47,11 +47,8 @@ def heat_laplacian(
     if time is not None and not time > 0:
         raise CotanError(f"laplacian, kind='heat': time={time}, expected a positive number")
     square = (pos[edge_index[0]] - pos[edge_index[1]]).square().sum(-1)
-    if time is not None:
-        weight = torch.exp(-square / time)
-    else:
-        mean = square.sum() / max(len(square), 1)
-        weight = torch.exp(-square / torch.where(mean > 0, mean, 1))
+    mean = square.sum() / max(len(square), 1)
+    weight = torch.exp(-square / (torch.where(mean > 0, mean, 1) if time is None else time))
     return normalized(weighted_laplacian(edge_index[0], edge_index[1], weight / 2, len(pos)), normalization)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..errors import CotanError
 from ..registry import operator
 from .geodesic_distance import chosen, reachable
+from .mesh_report import faults, mesh_report
 from .triangle_soup import triangle_soup
 
 
@@ -39,7 +40,10 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
         x, y, _ = (torch.from_numpy(axis[s]) for axis in solver.get_tangent_frames())
         flat = torch.from_numpy(solver.compute_log_map(s))
     except RuntimeError as reason:
-        raise CotanError(f"logarithmic_map: this mesh is refused by potpourri3d: {reason}") from reason
+        report = mesh_report(pos, face)
+        wrong = faults(report) or (reason if report["orientable"] else "faces that cannot agree")
+        text = f"logarithmic_map: expected a manifold mesh whose faces agree, got one with {wrong}"
+        raise CotanError(text) from reason
     if not torch.isfinite(torch.cat([flat.reshape(-1), x, y])).all():
         raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
     frame = tangent_frames[centre, :2].detach().double().cpu()

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import unknown
 from ..registry import operator
 from .checks import check_mesh
-from .triangles import triangles
+from .triangles import Triangles, triangles
 
 WEIGHTS = ("area", "angle")
 
@@ -16,7 +16,7 @@ WEIGHTS = ("area", "angle")
 @operator(per="face", many=True)
 def face_normals(pos: Tensor, face: Tensor) -> Tensor:
     """n = (x_1 - x_0) x (x_2 - x_0), normalised; zero on a face without area. (F, 3)"""
-    return unit(triangles(*check_mesh(pos, face)).normal)
+    return unit(normals(triangles(*check_mesh(pos, face))))
 
 
 @operator(per="vertex", many=True)
@@ -32,8 +32,18 @@ def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor
         raise unknown("weight of vertex_normals", weight, WEIGHTS)
     pos, face = check_mesh(pos, face)
     t = triangles(pos, face)
-    parts = t.normal.expand(3, -1, -1) if weight == "area" else angles(t.area, t.dots)[..., None] * unit(t.normal)
-    return unit(torch.zeros_like(pos).index_add(0, face.reshape(-1), parts.reshape(-1, 3)))
+    n, corners = normals(t), face.reshape(-1)
+    w = (2 * t.area).expand(3, -1) if weight == "area" else angles(t.area, t.dots)
+    parts = n.expand(3, -1, -1) if weight == "area" else w[..., None] * unit(n)
+    total = torch.zeros_like(pos).index_add(0, corners, parts.reshape(-1, 3))
+    most = pos.new_zeros(len(pos)).index_add(0, corners, w.detach().reshape(-1))
+    cancel = torch.linalg.vector_norm(total.detach(), dim=1) <= 1e-12 * most  # but for rounding
+    return unit(torch.where(cancel[:, None], 0, total))
+
+
+def normals(t: Triangles) -> Tensor:
+    """Normals (F, 3), twice the area long; zero where all of that is rounding, an area of 1e-15 of the squared sides."""
+    return torch.where((t.area > 1e-9 * t.floored)[:, None], t.normal, 0)
 
 
 def angles(area: Tensor, dots: Tensor) -> Tensor:
@@ -42,7 +52,9 @@ def angles(area: Tensor, dots: Tensor) -> Tensor:
     Where the two sides' product and the area are zero the angle is not defined, and zero is given.
     """
     defined = (dots != 0) | (area != 0)
-    return torch.where(defined, torch.atan2(2 * area, torch.where(defined, dots, 1)), 0)
+    # Not next to each other, as what torch has for whole vectors differs from what it has for their rest in the last digit.
+    parts = torch.stack([(2 * area).expand_as(dots), torch.where(defined, dots, 1)], -1)
+    return torch.where(defined, torch.atan2(*parts.unbind(-1)), 0)
 
 
 def unit(vectors: Tensor) -> Tensor:
