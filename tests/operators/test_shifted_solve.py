@@ -55,10 +55,10 @@ def test_float32_is_close_to_float64(bumpy):
 
 @pytest.mark.parametrize("unit", [1e-4, 1, 1e4])
 def test_what_is_left_of_each_column_in_any_unit(bumpy, unit):
-    """Of the largest |M^-1 b| of that column, however long the edges and however large the other columns are."""
+    """Of the largest |M^-1 b| of that column, however long the edges are and whatever the unit of b is."""
     pos, face = bumpy(2)
     L, m = (part.to(dtype=torch.float32) for part in matrices(unit * pos, face))
-    b = m[:, None] * signal(len(m)).float() * torch.tensor([1.0, 1e-6, 1e6, 1e-3])
+    b = unit * m[:, None] * signal(len(m)).float() * torch.tensor([1.0, 1.0, 1e-4, 1e-4])
     t = unit**2 * TIMES.clamp(max=0.1).float()
     y = cotan.shifted_solve(L, m, t, b)
     left = ((b - m[:, None] * y - t * (L @ y)) / m[:, None]).abs().amax(0)
