@@ -291,6 +291,20 @@ def test_derivatives(side, monkeypatch):
     assert torch.autograd.gradcheck(all_pairs, args, atol=1e-5, fast_mode=True)
 
 
+def test_what_lies_off_the_known_pairs_is_as_the_sum_over_all():
+    """By conjugate gradients, in many steps here."""
+    n, generator = 20, torch.Generator().manual_seed(1)
+    L = torus(n)
+    edges = torch.stack([L.row, L.col], 1)[L.row < L.col]
+    weights, c = (torch.rand(size, generator=generator).double() for size in (len(edges), n * n))
+    weights = (weights + 0.5).requires_grad_()
+    gradients = []
+    for k in (6, n * n):
+        vectors = eigenpairs(graph(edges, n * n, weights), ones(n * n), k, 1e-12)[1][:, :6]
+        gradients += torch.autograd.grad((vectors.mT @ c).pow(2).sum(), weights)
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-10)
+
+
 def test_derivative_of_what_is_one_in_a_multiple_eigenvalue():
     """A cycle: no vector of a pair has a derivative, the projector on what they span has."""
     edges = [(i, (i + 1) % 12) for i in range(12)]

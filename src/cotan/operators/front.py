@@ -77,8 +77,7 @@ def _unfoldings(pos: Tensor, face: Tensor, key: Tensor, fixed: Tensor) -> _Unfol
 
 def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """The shortest radius that any face gives, and the angle that goes with it."""
-    infinite = radius.new_full((1,), math.inf)
-    all_radii, all_angles = torch.cat([radius, infinite]), torch.cat([angle, infinite * 0 + 0.0]).nan_to_num()
+    all_radii, all_angles = torch.cat([radius, radius.new_full((1,), math.inf)]), torch.cat([angle, angle.new_zeros(1)])
     ra, rb, ta, tb = all_radii[s.a], all_radii[s.b], all_angles[s.a], all_angles[s.b]
 
     # Along an edge.
