@@ -240,6 +240,21 @@ def test_superlu_solves_as_cholesky_does():
     np.testing.assert_allclose(eigen_factor.superlu(B)(x) @ B, x, atol=1e-9)
 
 
+@pytest.mark.parametrize("constants", [True, False])
+def test_where_lanczos_does_not_converge(constants, monkeypatch):
+    """All pairs at once, or for large matrices ARPACK."""
+    L, mass = torus(20), torch.rand(400, generator=torch.Generator().manual_seed(2)).double() + 0.5
+    L = L.with_values(L.values + (not constants) * 0.1 * (L.row == L.col))
+    expected, _ = eigenpairs(L, mass, 12)
+    monkeypatch.setattr(eigen, "DENSE", -100)
+    monkeypatch.setattr(eigen_sparse, "inverse_lanczos", lambda *_: None)
+    for dense in (400, 399):
+        monkeypatch.setattr(eigen_sparse, "DENSE", dense)
+        values, vectors = eigenpairs(L, mass, 12)
+        check_pairs(L, mass, values, vectors)
+        torch.testing.assert_close(values, expected, atol=1e-12, rtol=1e-8)
+
+
 def test_lanczos_says_when_it_did_not_converge():
     spread = 0.9 ** np.arange(2000)
     locked = np.empty((0, 2000))
@@ -259,6 +274,16 @@ def test_chebyshev_filter_gives_up_where_it_is_too_slow(monkeypatch):
     assert chebyshev_pairs(A, m, 40, 1e-6, torch.device("cpu")) is None
     monkeypatch.setattr(eigen, "FACTORISED", ())
     torch.testing.assert_close(eigenpairs(L, ones(900), 40)[0], torch.from_numpy(values), atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_rounding_that_leaves_a_matrix_uneven(n):
+    """The pairs are those of (L + L^T) / 2."""
+    L = torus(n)
+    L = L.with_values(L.values * (1 + 1e-6 * torch.rand(len(L.values), generator=torch.Generator().manual_seed(0))))
+    even = L.with_values((L.values + L.T.values) / 2)
+    for found, expected in zip(eigenpairs(L, ones(n * n), 9), eigenpairs(even, ones(n * n), 9), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_signs_are_fixed():
