@@ -118,7 +118,12 @@ def test_what_came_before_changes_nothing(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-def test_where_it_is_not_wider_torch_multiplies(monkeypatch):
-    monkeypatch.setattr(dense, "wider", lambda: False)
+def test_who_multiplies(monkeypatch):
+    """oneDNN, but few rows, and where it is not wider."""
     monkeypatch.setattr(dense, "by_onednn", None)
-    cotan.Linear(8, 4)(torch.randn(600, 8)).sum().backward()
+    layer = cotan.Linear(8, 4)
+    with pytest.raises(TypeError):
+        layer(torch.randn(dense.FEW, 8))
+    layer(torch.randn(dense.FEW - 1, 8)).sum().backward()
+    monkeypatch.setattr(dense, "wider", lambda: False)
+    layer(torch.randn(dense.FEW, 8)).sum().backward()

@@ -483,6 +483,7 @@ def test_autocast_promotes() -> None:
         (lambda: sampled(A.pattern, torch.ones(6, 2), torch.ones(5, 2).double()), "b torch.float64"),
         (lambda: segment_softmax(torch.ones(3), A.pattern), r"each of 16 entries, got shape \(3,\)"),
         (lambda: segment_sum(torch.ones(16, dtype=torch.long), A.pattern), "torch.int64"),
+        (lambda: segment_sum(torch.ones(16, device="meta"), A.pattern), "values are on meta, the pattern on cpu"),
         (lambda: spread(A.pattern, torch.ones(5)), "expected 6 rows on cpu, got 5"),
         (lambda: adjacency(torch.tensor([[0, 1], [1, 7]]), 5), "0 to 7, expected 0 to 4"),
         (lambda: adjacency(torch.tensor([0, 1]), 5), r"expected edge_index \(2, E\)"),

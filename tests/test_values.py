@@ -79,6 +79,34 @@ def test_vertex_numbers_are_offset_and_laid_out_as_in_pyg():
     assert neighbours.tolist() == [[1], [0], [2]]
 
 
+@pytest.mark.parametrize(
+    ("per", "numbers"),
+    [
+        ("edge", [[[0, 2], [1, 0]], [[], []], [[1], [0]], [[], []]]),
+        ("vertex", [[2, 0], [0], [1], []]),  # some vertices of each shape
+        ("vertex", [[[1, 2], [0, 2], [0, 1]], [[0, 0]], [[1, 1], [0, 0]], []]),  # neighbours of each
+    ],
+)
+def test_vertex_numbers_are_cut_again(per, numbers):
+    values, vertices = [torch.tensor(n, dtype=torch.long) for n in numbers], [3, 1, 2, 0 if per == "vertex" else 4]
+    values[-1] = values[-1].reshape(0, *values[0].shape[1:]) if per == "vertex" else values[-1]
+    batch = collate(values, per=per, index="vertex", vertices=vertices)
+    for one, other in zip(uncollate(batch, vertices, per=per, index="vertex"), values, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_matrices_are_cut_again_with_their_transposes():
+    vertices, blocks = [3, 1, 4], []
+    for n in vertices:
+        index = torch.randint(n, (2, 9)) * torch.tensor([[2], [1]])
+        blocks.append(cotan.Sparse.from_coo(*index, torch.randn(9), (2 * n, n)))
+    for block, cut in zip(blocks, uncollate(collate(blocks, per=None), vertices), strict=True):
+        assert torch.equal(cut.values, block.values)
+        assert cut.shape == block.shape
+        for name in ("rowptr", "col", "row", "t_rowptr", "t_col", "t_perm"):
+            assert torch.equal(getattr(cut.pattern, name), getattr(block.pattern, name)), name
+
+
 def test_a_named_tuple_is_collated_field_by_field_and_cut_again():
     values = [
         Pair(torch.randn(n, 2), cotan.Sparse.from_coo(torch.arange(n), torch.arange(n), torch.rand(n), (n, n)))

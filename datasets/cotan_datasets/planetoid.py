@@ -79,12 +79,10 @@ def _check(folder: Path, name: str) -> None:
             raise cotan.CotanError(f"planetoid: {path} has {found}, expected {papers}, the papers in {name}'s tx")
 
 
-def _drawn(
-    y: Tensor, labelled: Tensor, seed: int, per_class: int = 20, val: int = 500, test: int = 1000
-) -> dict[str, Tensor]:
+def _drawn(y: Tensor, labelled: Tensor, seed: int) -> dict[str, Tensor]:
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     order = order[labelled[order]]
-    train = torch.cat([order[y[order] == label][:per_class] for label in range(int(y.max()) + 1)])
+    train = torch.cat([order[y[order] == label][:20] for label in range(int(y.max()) + 1)])
     rest = order[~torch.isin(order, train)]
-    parts = {"train": train, "val": rest[:val], "test": rest[val : val + test]}
+    parts = {"train": train, "val": rest[:500], "test": rest[500:1500]}
     return {part: torch.zeros(len(y), dtype=torch.bool).index_fill(0, places, True) for part, places in parts.items()}

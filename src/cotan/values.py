@@ -228,7 +228,8 @@ def uncollate(
     starts = [0, *accumulate(vertices)]
     if index == "vertex" and elements is None:
         bounds = torch.tensor(starts[1:-1], device=value.device)
-        owner = torch.bucketize(value.reshape(-1) if per == "vertex" else value[0].contiguous(), bounds, right=True)
+        first = value.reshape(len(value), -1)[:, 0] if per == "vertex" else value[0]
+        owner = torch.bucketize(first.contiguous(), bounds, right=True)
         elements = torch.bincount(owner, minlength=len(vertices)).tolist()
     if elements is None and per != "vertex":
         raise CotanError(f"values per {per} do not say where a shape begins; cut the values per vertex or per shape")

@@ -10,6 +10,7 @@ import scipy.sparse
 import torch
 
 import cotan
+from cotan_datasets.planetoid import _drawn
 
 LABELLED, ALL, TEST, WORDS, CLASSES = 6, 506, 10, 4, 3
 
@@ -79,6 +80,16 @@ def test_full_and_random_splits(raw):
     assert not ((train | val) & test).any()
 
 
+def test_sizes_of_a_random_split():
+    y = torch.arange(2000) % CLASSES
+    masks = _drawn(y, torch.arange(2000) > 99, seed=3)
+    assert torch.bincount(y[masks["train"]]).tolist() == [20, 20, 20]
+    assert [int(masks[part].sum()) for part in ("val", "test")] == [500, 1000]
+    times = sum(mask.int() for mask in masks.values())
+    assert times.max() == 1
+    assert not times[:100].any()
+
+
 def test_the_papers_that_citeseer_lacks(raw, tmp_path):
     """Its test index leaves out papers without words, links and class."""
     lost = ALL + 4
@@ -113,6 +124,8 @@ def test_missing_files_and_unknown_names(raw, tmp_path):
         cotan.load_dataset("planetoid", root=str(tmp_path / "nowhere"))
     with pytest.raises(cotan.CotanError, match=r"unknown name of planetoid 'Citeseer'\. Did you mean 'CiteSeer'"):
         cotan.load_dataset("planetoid", name="Citeseer")
+    with pytest.raises(cotan.CotanError, match="unknown masks of planetoid 'half'"):
+        cotan.load_dataset("planetoid", root=str(raw), masks="half")
 
 
 def test_a_damaged_file_is_named(raw, tmp_path):

@@ -254,6 +254,21 @@ def test_superlu_solves_as_cholesky_does():
     np.testing.assert_allclose(eigen_factor.superlu(B)(x) @ B, x, atol=1e-9)
 
 
+@pytest.mark.parametrize("constants", [True, False])
+def test_where_lanczos_does_not_converge(constants, monkeypatch):
+    """All pairs at once, or for large matrices ARPACK."""
+    L, mass = torus(20), torch.rand(400, generator=torch.Generator().manual_seed(2)).double() + 0.5
+    L = L.with_values(L.values + (not constants) * 0.1 * (L.row == L.col))
+    expected, _ = eigenpairs(L, mass, 12)
+    monkeypatch.setattr(eigen, "DENSE", -100)
+    monkeypatch.setattr(eigen_sparse, "inverse_lanczos", lambda *_: None)
+    for dense in (400, 399):
+        monkeypatch.setattr(eigen_sparse, "DENSE", dense)
+        values, vectors = eigenpairs(L, mass, 12)
+        check_pairs(L, mass, values, vectors)
+        torch.testing.assert_close(values, expected, atol=1e-12, rtol=1e-8)
+
+
 def test_lanczos_says_when_it_did_not_converge():
     spread = 0.9 ** np.arange(2000)
     locked = np.empty((0, 2000))
@@ -273,6 +288,16 @@ def test_chebyshev_filter_gives_up_where_it_is_too_slow(monkeypatch):
     assert chebyshev_pairs(A, m, 40, 1e-6, torch.device("cpu")) is None
     monkeypatch.setattr(eigen, "FACTORISED", ())
     torch.testing.assert_close(eigenpairs(L, ones(900), 40)[0], torch.from_numpy(values), atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_rounding_that_leaves_a_matrix_uneven(n):
+    """The pairs are those of (L + L^T) / 2."""
+    L = torus(n)
+    L = L.with_values(L.values * (1 + 1e-6 * torch.rand(len(L.values), generator=torch.Generator().manual_seed(0))))
+    even = L.with_values((L.values + L.T.values) / 2)
+    for found, expected in zip(eigenpairs(L, ones(n * n), 9), eigenpairs(even, ones(n * n), 9), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_signs_are_fixed():
@@ -303,6 +328,20 @@ def test_derivatives(side, monkeypatch):
     assert torch.autograd.gradcheck(pairs, args, check_forward_ad=True, atol=1e-5)
     all_pairs = lambda w, m: eigenpairs(graph(edges, 14, w), m, 14)  # noqa: E731
     assert torch.autograd.gradcheck(all_pairs, args, atol=1e-5, fast_mode=True)
+
+
+def test_what_lies_off_the_known_pairs_is_as_the_sum_over_all():
+    """By conjugate gradients, in many steps here."""
+    n, generator = 20, torch.Generator().manual_seed(1)
+    L = torus(n)
+    edges = torch.stack([L.row, L.col], 1)[L.row < L.col]
+    weights, c = (torch.rand(size, generator=generator).double() for size in (len(edges), n * n))
+    weights = (weights + 0.5).requires_grad_()
+    gradients = []
+    for k in (6, n * n):
+        vectors = eigenpairs(graph(edges, n * n, weights), ones(n * n), k, 1e-12)[1][:, :6]
+        gradients += torch.autograd.grad((vectors.mT @ c).pow(2).sum(), weights)
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-10)
 
 
 def test_derivative_of_what_is_one_in_a_multiple_eigenvalue():

@@ -32,6 +32,8 @@ def test_what_is_missed_is_noticed():
     assert not missed(L, np.ones(30), exact[:12])
     for i in (0, 3, 6):
         assert missed(L, np.ones(30), np.delete(exact[:13], i))
+    for unknown in (exact[1:2], np.ones(8)):  # no gap, and none but for rounding
+        assert not missed(L, np.ones(30), unknown)
 
 
 def test_a_solver_that_misses_is_mended(monkeypatch):

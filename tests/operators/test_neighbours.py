@@ -19,8 +19,10 @@ def distances(pos):
     return (pos[:, None] - pos).norm(dim=2)
 
 
-def test_nearest_by_all_distances(device):
-    pos = cloud().to(device)
+@pytest.mark.parametrize("size", [1, 1e-7])
+def test_nearest_by_all_distances(device, size):
+    """Small ones far from the origin too: inner products would lose their digits."""
+    pos = 1 + size * cloud().to(device)
     found = nearest_neighbours(pos, k=7)
     expected = distances(pos).fill_diagonal_(9).topk(7, largest=False).indices
     assert torch.equal(found[0].view(-1, 7), expected)
@@ -74,3 +76,5 @@ def test_refusals():
         radius_neighbours(cloud(5), radius=0)
     with pytest.raises(CotanError, match="limit=0, expected at least 1"):
         radius_neighbours(cloud(5), limit=0)
+    with pytest.raises(CotanError, match="k=6 of 5 points"):
+        nearest(cloud(5), cloud(2), 6)

@@ -53,6 +53,18 @@ def test_float32_is_close_to_float64(bumpy):
     torch.testing.assert_close(near.double(), cotan.shifted_solve(L, m, TIMES, b), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1, 1e4])
+def test_what_is_left_of_each_column_in_any_unit(bumpy, unit):
+    """Of the largest |M^-1 b| of that column, however long the edges are and whatever the unit of b is."""
+    pos, face = bumpy(2)
+    L, m = (part.to(dtype=torch.float32) for part in matrices(unit * pos, face))
+    b = unit * m[:, None] * signal(len(m)).float() * torch.tensor([1.0, 1.0, 1e-4, 1e-4])
+    t = unit**2 * TIMES.clamp(max=0.1).float()
+    y = cotan.shifted_solve(L, m, t, b)
+    left = ((b - m[:, None] * y - t * (L @ y)) / m[:, None]).abs().amax(0)
+    assert (left <= 2e-6 * (b / m[:, None]).abs().amax(0)).all()
+
+
 @pytest.mark.parametrize("times", [torch.tensor(0.3, dtype=torch.float64), TIMES[1:]], ids=["one", "each"])
 def test_derivatives(bumpy, times):
     L, m = matrices(*bumpy(0))
@@ -73,7 +85,7 @@ def test_derivatives(bumpy, times):
 
         value, change = torch.func.jvp(moved, (inputs[place].detach(),), (along,))
         torch.testing.assert_close(value, solve(*inputs).detach())
-        by_reverse = torch.autograd.grad(solve(*inputs), inputs[place], torch.ones_like(value))[0]
+        by_reverse = torch.autograd.grad(moved(inputs[place]), inputs[place], torch.ones_like(value))[0]  # it alone
         torch.testing.assert_close(change.sum(), (by_reverse * along).sum())
 
 

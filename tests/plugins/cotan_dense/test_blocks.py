@@ -6,6 +6,19 @@ import torch
 import cotan
 
 
+def test_residual_by_hand():
+    layer = cotan.create_layer("residual", 2, 2, width=1)
+    layer.load_state_dict(
+        {
+            "first.weight": torch.tensor([[1.0, 2.0]]),
+            "first.bias": torch.tensor([-1.0]),
+            "second.weight": torch.tensor([[10.0], [-10.0]]),
+            "second.bias": torch.tensor([0.5, 0.0]),
+        }
+    )
+    assert layer(torch.tensor([[3.0, 1.0], [-3.0, 1.0]])).tolist() == [[43.5, -39.0], [-2.5, 1.0]]
+
+
 def test_residual_adds_to_what_it_was_given():
     layer = cotan.create_layer("residual", 4, 4)
     layer.second.weight.data.zero_(), layer.second.bias.data.zero_()
@@ -31,6 +44,10 @@ def test_dense_block_sees_all_outputs_before():
     layer.transition.bias.data.zero_()
     # x = (2, 3): h_1 = 2 + 3 = 5, h_2 = 2 + 5 = 7
     assert layer(torch.tensor([[2.0, 3.0]])).item() == 2 + 30 + 500 + 7000
+
+
+def test_one_layer_and_one_channel_are_enough():
+    assert cotan.create_layer("dense-block", 2, 3, depth=1, growth=1)(torch.zeros(5, 2)).shape == (5, 3)
 
 
 @pytest.mark.parametrize(

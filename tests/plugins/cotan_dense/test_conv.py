@@ -41,10 +41,9 @@ def test_residual_and_its_projection():
 
 
 def test_without_padding_the_grid_shrinks():
-    assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=5)(torch.zeros(1, 1, 9, 8)).shape[2:] == (
-        5,
-        4,
-    )
+    x = torch.zeros(1, 1, 9, 8)
+    assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=5)(x).shape[2:] == (5, 4)
+    assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=1, residual=True)(x).shape[2:] == (9, 8)
 
 
 @pytest.mark.parametrize(

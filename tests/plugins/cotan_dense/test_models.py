@@ -107,6 +107,14 @@ def test_cnn_takes_grids_of_each_dimension(dims, signal, sides):
     assert torch.allclose(out, torch.cat([cotan.apply(model, shape) for shape in shapes]), atol=1e-6)
 
 
+@pytest.mark.parametrize(("depth", "repeat", "widths"), [(3, 1, (4, 8, 16)), (2, 3, (4, 4, 4, 8, 8, 8)), (1, 1, (4,))])
+def test_widths_of_a_cnn(depth, repeat, widths):
+    model = cotan.create_model("cnn", 2, 5, width=4, depth=depth, repeat=repeat)
+    convolutions = [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [*zip((2, *widths), widths)]
+    assert model(torch.randn(3, 2, 9, 8)).shape == (3, 5)
+
+
 def test_cnn_does_not_see_where():
     """One stage with circular padding, and the mean over the grid: shifts change nothing."""
     model = cotan.create_model("cnn", 1, 3, depth=1, width=4, padding="circular").eval()

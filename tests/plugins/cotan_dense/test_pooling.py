@@ -8,7 +8,8 @@ def test_by_hand():
     x = torch.arange(12.0).view(1, 1, 3, 4)
     assert cotan.create_layer("pool2d", 1, 1)(x).tolist() == [[[[5.0, 7.0]]]]  # the third row fills no cell
     assert cotan.create_layer("pool2d", 1, 1, kind="mean")(x).tolist() == [[[[2.5, 4.5]]]]
-    assert cotan.create_layer("pool1d", 1, 1, size=3)(x[0, :, :1].flatten(1)[None]).tolist() == [[[2.0]]]
+    for kind, expected in (("max", 2.0), ("mean", 1.0)):
+        assert cotan.create_layer("pool1d", 1, 1, kind=kind, size=3)(x[:, :, 0]).tolist() == [[[expected]]]
 
 
 def test_a_side_shorter_than_the_cell_is_the_cell():

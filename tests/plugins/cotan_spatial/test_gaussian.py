@@ -47,6 +47,29 @@ def test_the_order_of_the_edges_does_not_matter(dims):
 
 
 @pytest.mark.parametrize("dims", [(3, 4), (4, 3), (3, 3)])
+def test_an_edge_after_the_other(dims):
+    data, layer, x = graph(), on_features(*dims, kernels=3), torch.randn(SIZE, dims[0])
+    torch.nn.init.normal_(layer.bias)
+    with torch.no_grad():
+        y = layer(x, **cotan.inputs(layer, data))
+        expected = x @ layer.root.weight.T + layer.bias
+        incoming = torch.bincount(data.edge_index[1], minlength=SIZE)
+        for (j, i), u in zip(data.edge_index.T.tolist(), data.edge_attr, strict=True):
+            for W, mean, p in zip(layer.weight, layer.mean, layer.factor, strict=True):
+                expected[i] += math.exp(-float(((p * (u - mean)) ** 2).sum())) * (x[j] @ W) / incoming[i]
+    torch.testing.assert_close(y, expected)
+
+
+def test_a_gradient_through_weights_that_do_not_learn():
+    data, layer = graph(), on_features(3, 3)
+    x = torch.randn(SIZE, 3, requires_grad=True)
+    nodes, gradients = cotan.inputs(layer, data), []
+    for learns in (True, False):
+        gradients += torch.autograd.grad(layer.requires_grad_(learns)(x, **nodes).square().sum(), x)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dims", [(3, 4), (4, 3), (3, 3)])
 def test_derivatives(dims):
     data = graph()
     layer = on_features(*dims, kernels=2).double()
