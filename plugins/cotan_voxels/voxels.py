@@ -22,7 +22,7 @@ METHODS = ("auto", "parity", "winding", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"))
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=2)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -79,7 +79,7 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
         return distance(grid.triangles, resolution, truncation) * side / truncation
     if name == "flood":
-        return enclosed(surface(grid.triangles, resolution)).double()
+        return enclosed(grid.triangles, resolution).double()
     solid = inside(name, grid, resolution)
     if fill == "union":
         solid |= surface(grid.triangles, resolution)
@@ -129,8 +129,7 @@ def inside(method: str, grid: Grid, resolution: int) -> Tensor:
         return counts_above(snap(grid.triangles), resolution, signed=False).bool()
     if method == "winding":
         return winding_number(snap(grid.triangles), resolution).abs() > 0.5
-    wall = surface(grid.triangles, resolution)
-    return enclosed(wall) & ~wall
+    return enclosed(grid.triangles, resolution) & ~surface(grid.triangles, resolution)
 
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:
