@@ -54,8 +54,7 @@ def voxels(
     """
     if fill not in FILLS:
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
-    if method not in METHODS:
-        raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
+    _check(method)
     if fill == "surface" and method != "auto":
         raise cotan.CotanError(f"fill='surface' asks for no inside, and does not use method; got {method=}")
     if fill != "tsdf" and truncation != TRUNCATION:
@@ -74,7 +73,7 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
         return surface(grid.triangles, resolution).double()
     face, triangles = distinct(face, grid.triangles)
     grid = grid._replace(triangles=triangles)
-    name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method
+    name = automatic(edges(face, grid.triangles)) if method == "auto" else method
     if fill == "tsdf":
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
         return distance(grid.triangles, resolution, truncation) * side / truncation
@@ -104,10 +103,11 @@ def voxel_report(
       the same way along an edge, and none has more than two.
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
+    _check(method)
     grid = place(pos, face, resolution, normalize, padding)
     found = edges(*distinct(face, grid.triangles))
     return {
-        "method": resolve(method, found),
+        "method": automatic(found) if method == "auto" else method,
         "watertight": found.closed,
         "oriented": found.oriented,
         "resolution": resolution,
@@ -116,10 +116,13 @@ def voxel_report(
     }
 
 
-def resolve(method: str, found: Edges) -> str:
+def _check(method: str) -> None:
+    if method not in METHODS:
+        raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
+
+
+def automatic(found: Edges) -> str:
     """The method that ``auto`` stands for on a mesh with such edges."""
-    if method != "auto":
-        return method
     return "parity" if found.even else "winding" if found.oriented else "flood"
 
 

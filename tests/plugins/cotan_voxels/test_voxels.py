@@ -294,6 +294,13 @@ def test_refusals(change, message):
         voxels(**{"pos": pos, "face": face, **change})
 
 
+def test_the_report_knows_its_methods():
+    pos, face = tensors(trimesh.creation.icosahedron())
+    assert voxel_report(pos, face, method="winding")["method"] == "winding"
+    with pytest.raises(cotan.CotanError, match="auto, parity, winding, flood; got 'guess'"):
+        voxel_report(pos, face, method="guess")
+
+
 @pytest.mark.parametrize("fill", ["solid", "surface", "union", "tsdf"])
 def test_hard_meshes(fill):
     for path in sorted((data() / "meshes" / "hard").iterdir()):
