@@ -11,6 +11,7 @@ from torch import Tensor
 
 import cotan
 
+MOST = 1024  # voxels a side
 NORMALIZATIONS = ("box", "sphere", "none")
 
 
@@ -34,8 +35,8 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     the farthest corner, so that no rotation about it leaves the grid; ``none`` takes [-1, 1]^3 to be the grid.
     Vertices that no face uses do not count.
     """
-    if not isinstance(resolution, int) or not 2 <= resolution <= 1024:
-        raise cotan.CotanError(f"voxels need a resolution from 2 to 1024, a whole number, got {resolution}")
+    if not isinstance(resolution, int) or not 2 <= resolution <= MOST:
+        raise cotan.CotanError(f"voxels need a resolution from 2 to {MOST}, a whole number, got {resolution}")
     if normalize not in NORMALIZATIONS:
         raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
     if not -math.inf < 2 * padding < resolution:

@@ -22,7 +22,7 @@ METHODS = ("auto", "parity", "winding", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"))
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=2)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -54,8 +54,7 @@ def voxels(
     """
     if fill not in FILLS:
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
-    if method not in METHODS:
-        raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
+    _check(method)
     if fill == "surface" and method != "auto":
         raise cotan.CotanError(f"fill='surface' asks for no inside, and does not use method; got {method=}")
     if fill != "tsdf" and truncation != TRUNCATION:
@@ -74,12 +73,12 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
         return surface(grid.triangles, resolution).double()
     face, triangles = distinct(face, grid.triangles)
     grid = grid._replace(triangles=triangles)
-    name = resolve(method, edges(face, grid.triangles)) if method == "auto" else method
+    name = automatic(edges(face, grid.triangles)) if method == "auto" else method
     if fill == "tsdf":
         side = 1.0 - 2.0 * inside(name, grid, resolution).double()
         return distance(grid.triangles, resolution, truncation) * side / truncation
     if name == "flood":
-        return enclosed(surface(grid.triangles, resolution)).double()
+        return enclosed(grid.triangles, resolution).double()
     solid = inside(name, grid, resolution)
     if fill == "union":
         solid |= surface(grid.triangles, resolution)
@@ -104,10 +103,11 @@ def voxel_report(
       the same way along an edge, and none has more than two.
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
+    _check(method)
     grid = place(pos, face, resolution, normalize, padding)
     found = edges(*distinct(face, grid.triangles))
     return {
-        "method": resolve(method, found),
+        "method": automatic(found) if method == "auto" else method,
         "watertight": found.closed,
         "oriented": found.oriented,
         "resolution": resolution,
@@ -116,10 +116,13 @@ def voxel_report(
     }
 
 
-def resolve(method: str, found: Edges) -> str:
+def _check(method: str) -> None:
+    if method not in METHODS:
+        raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
+
+
+def automatic(found: Edges) -> str:
     """The method that ``auto`` stands for on a mesh with such edges."""
-    if method != "auto":
-        return method
     return "parity" if found.even else "winding" if found.oriented else "flood"
 
 
@@ -129,8 +132,7 @@ def inside(method: str, grid: Grid, resolution: int) -> Tensor:
         return counts_above(snap(grid.triangles), resolution, signed=False).bool()
     if method == "winding":
         return winding_number(snap(grid.triangles), resolution).abs() > 0.5
-    wall = surface(grid.triangles, resolution)
-    return enclosed(wall) & ~wall
+    return enclosed(grid.triangles, resolution) & ~surface(grid.triangles, resolution)
 
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:

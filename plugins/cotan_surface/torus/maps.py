@@ -14,7 +14,7 @@ import cotan
 from .cut import EXTREMITIES, Disc, cut, extremities, triples
 from .edges import edge_graph
 from .embed import WEIGHTS, embed, flat_area, star
-from .image import draw
+from .image import STEP, draw
 from .sphere import Sphere, sphere
 
 HANDLES = 8  # that are cut; a surface with more is hardly a body that touches itself
@@ -98,7 +98,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=2)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=3)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -166,7 +166,8 @@ def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
     order = np.argsort(size, kind="stable")
     order = order[vertex[order] >= 0]
     vertex = vertex[order]
-    copies = chart.value[order, None] * np.array([1, 1j, -1, -1j])
+    # As in a drawing: a hair below 0 would be 1, which is no place on the torus, once rounded.
+    copies = np.round(chart.value[order, None] / STEP) * STEP * np.array([1, 1j, -1, -1j])
     uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
     uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)
     scale[vertex] = size[order]

@@ -138,6 +138,14 @@ def test_scale_sums_to_one():
     assert torch.allclose(found.scale.sum(0), torch.ones(2, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_places_are_below_one_in_single_precision_too(name):
+    pos, face = SHAPES[name]
+    uv = cotan.compute(Data(pos=pos, face=face), "torus", maps=3, resolution=4).uv
+    assert uv.dtype == torch.float32
+    assert 0 <= uv.min() <= uv.max() < 1
+
+
 @pytest.mark.parametrize("resolution", [16, 64])
 def test_each_pixel_has_one_face_and_each_copy_its_pixels(resolution):
     pos, face = SHAPES["limbs"]

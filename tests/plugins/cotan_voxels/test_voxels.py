@@ -210,11 +210,14 @@ def test_sphere_centres_the_surface_however_it_is_cut():
     assert report["origin"] == pytest.approx([-1, -3, -3])
 
 
-def test_less_than_no_padding_cuts_off():
+@pytest.mark.parametrize("fill", ["solid", "tsdf"])
+@pytest.mark.parametrize("method", ["parity", "winding", "flood"])
+def test_less_than_no_padding_cuts_off(method, fill):
     pos, face = tensors(ANALYTIC["torus"][0])
     pos = pos @ rotation(2).T
-    whole = voxels(pos, face, resolution=32, padding=0)
-    assert torch.equal(voxels(pos, face, resolution=24, padding=-4), whole[4:-4, 4:-4, 4:-4])
+    whole = voxels(pos, face, resolution=32, padding=0, method=method, fill=fill)
+    inner = voxels(pos, face, resolution=24, padding=-4, method=method, fill=fill)
+    torch.testing.assert_close(inner, whole[4:-4, 4:-4, 4:-4], rtol=0, atol=1e-12)
 
 
 def test_samples_give_the_share_of_a_voxel_that_is_inside():
@@ -268,6 +271,7 @@ def test_unreferenced_vertices_do_not_count():
         ({"pos": torch.full((12, 3), torch.nan)}, "finite positions, got NaN"),
         ({"resolution": 1}, "resolution from 2 to 1024, a whole number, got 1"),
         ({"fill": "hollow"}, "solid, surface, union, tsdf; got 'hollow'"),
+        ({"method": "flood", "padding": -600}, "1232 voxels a side, where 1024 are the most"),
         ({"method": "guess"}, "auto, parity, winding, flood; got 'guess'"),
         ({"normalize": "unit"}, "box, sphere, none; got 'unit'"),
         ({"padding": 16}, "below half of the resolution 32, got 16"),
@@ -288,6 +292,13 @@ def test_refusals(change, message):
     pos, face = tensors(trimesh.creation.icosahedron())
     with pytest.raises(cotan.CotanError, match=message):
         voxels(**{"pos": pos, "face": face, **change})
+
+
+def test_the_report_knows_its_methods():
+    pos, face = tensors(trimesh.creation.icosahedron())
+    assert voxel_report(pos, face, method="winding")["method"] == "winding"
+    with pytest.raises(cotan.CotanError, match="auto, parity, winding, flood; got 'guess'"):
+        voxel_report(pos, face, method="guess")
 
 
 @pytest.mark.parametrize("fill", ["solid", "surface", "union", "tsdf"])
