@@ -196,6 +196,11 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
         store.put("a", torch.ones(2), ENTRY)
         store.put("b", torch.ones(3), ENTRY)
     assert len(warned) == 1
+    value = torch.ones(2)
+    store.put("c", value, ENTRY)
+    for mine in (value, store.get("c", "mass")):  # as from a file: what is done to it stays outside
+        mine.zero_()
+        assert torch.equal(store.get("c", "mass"), torch.ones(2))
     assert store.get("a", "mass").shape == (2,)
 
 

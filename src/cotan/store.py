@@ -39,7 +39,7 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str], limit: int):
         self.folder = Path(folder) / f"v{FORMAT}"
         self.limit = limit
-        self.memory: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self.writable = True
         self._written = 0
         self._warned: set[str] = set()
@@ -55,7 +55,7 @@ class Store:
     def get(self, key: str, node: str) -> Any:
         """The value at an address, or None."""
         if (kept := self.memory.get(key)) is not None:  # at once: another thread may drop it
-            return kept[0]
+            return kept[0].value(key)
         packed = self._packed(key, node)
         file = None if packed is None else self._open(packed[0])
         if packed is not None and file is None:  # another process removed it
@@ -102,9 +102,10 @@ class Store:
             except OSError as reason:
                 self.writable = False
                 self._warn("unwritable", f"the store {self.folder} cannot be written ({reason}); values stay in memory")
+        file = decode(b"".join(content))
         with self._lock:
             for kept in values:
-                self.memory[kept.key] = kept.value, size // len(values)
+                self.memory[kept.key] = file, size // len(values)
             while len(self.memory) > 1 and sum(size for _, size in self.memory.values()) > MEMORY:
                 self.memory.popitem(last=False)
 
