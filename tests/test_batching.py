@@ -1,5 +1,7 @@
 """Preparation: shapes that have one graph share its matrices, whatever else they hold."""
 
+import math
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -125,6 +127,39 @@ def test_masks_of_moved_shapes_are_those_of_the_shapes():
     shapes = [Data(pos=torch.rand(4, 3), y=torch.arange(4) % 2, mask=torch.arange(4) > i) for i in range(2)]
     augmented = Augmented(cotan.create_model("linear", 3, 2, task="label"), shapes, ["random_rotation"], "vertex")
     assert [mask.sum().item() for mask in augmented.epoch(0).masks] == [3, 2]
+
+
+def test_batches_are_of_nearly_one_size_and_in_order():
+    prepared = prepare(cotan.create_model("linear", 2, 2), [path(3, i) for i in range(11)], per=None)
+    for count in range(1, 12):
+        order = torch.randperm(11, generator=torch.Generator().manual_seed(count))[:count].tolist()
+        for size in range(1, 13):
+            places = prepared.places(size, order)
+            assert sum(places, []) == order
+            assert len(places) == math.ceil(count / size)
+            sizes = list(map(len, places))
+            assert max(sizes) <= size
+            assert max(sizes) - min(sizes) <= 1
+    assert prepared.places(4) == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10]]
+
+
+def test_each_motion_of_each_epoch_is_another_and_is_let_go():
+    shapes = [Data(pos=torch.rand(4, 3), y=torch.tensor(0)) for _ in range(2)]
+    augmented = Augmented(cotan.create_model("linear", 3, 2), shapes, ["random_rotation", "random_jitter"], "shape")
+    seeds = [
+        step.options["seed"]
+        for epoch in range(3)
+        for step in augmented.plan(epoch).steps
+        if step.transient
+        if "seed" in step.options
+    ]
+    assert len(set(seeds)) == 6
+    assert min(seeds) >= 0
+    held = []
+    for epoch in range(3):
+        augmented.epoch(epoch)
+        held.append([len(evaluation.values) for evaluation in augmented.evaluations])
+    assert held[0] == held[1] == held[2]
 
 
 def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):

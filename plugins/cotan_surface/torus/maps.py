@@ -98,7 +98,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=2)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=3)
 def torus(
     pos: Tensor,
     face: Tensor,

@@ -279,6 +279,14 @@ def test_seams_are_sewn_and_faces_turned():
     assert torch.allclose(first.uv, turned.uv, atol=1e-9)
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_far_from_the_origin_outside_is_still_outside(flipped):
+    pos, face = SHAPES["limbs"]
+    ball = sphere(pos + torch.tensor([1e8, 7e7, -3e7]), face.flip(0) if flipped else face)
+    x, y, z = (ball.pos - ball.pos.mean(0))[ball.face]
+    assert (torch.linalg.cross(x, y) * z).sum() > 0
+
+
 def test_shrec11_has_twelve_with_a_handle():
     cut = 0
     for path in sorted((data() / "shrec11").glob("*/*/*.obj")):
