@@ -31,8 +31,10 @@ class Pool:
         assert not hasattr(sys.modules["__main__"], "__file__")  # a worker has no script to run again
         Pool.tasks.append([int(shape.number) for shape in shapes])
         threads, future = torch.get_num_threads(), Future()
+        torch.set_num_threads(2)
         try:
             future.set_result(work(jobs, have, shapes, dtype))
+            assert torch.get_num_threads() == 1  # there is a worker for each processor
         except BaseException as reason:
             future.set_exception(reason)
         finally:

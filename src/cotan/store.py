@@ -13,6 +13,7 @@ import json
 import math
 import os
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,7 +201,7 @@ class Store:
                 total, removed, freed = total - size, removed + 1, freed + size
         for leftover in self.folder.rglob(f"{whole.BESIDE}*"):  # of writers that were killed
             with contextlib.suppress(OSError):
-                if leftover.stat().st_mtime < _an_hour_ago():
+                if leftover.stat().st_mtime < time.time() - 3600:
                     leftover.unlink()
         return removed, freed
 
@@ -227,9 +228,3 @@ def store() -> Store:
 @lru_cache(maxsize=8)
 def _store(folder: str, limit: int) -> Store:
     return Store(folder, limit)
-
-
-def _an_hour_ago() -> float:
-    import time
-
-    return time.time() - 3600
