@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import dijkstra
 from torch_geometric.data import Data
 
 import cotan
 from cotan_surface.toric import push
 from cotan_surface.torus import Torus, torus
-from cotan_surface.torus.cut import triples
+from cotan_surface.torus.cut import _sharpest, extremities, triples
+from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
 from cotan_surface.torus.maps import charts
@@ -122,6 +124,20 @@ def test_vertices_lie_at_the_mean_of_their_neighbours():
     assert np.abs(force[plain]).max() < 1e-12
 
 
+def test_with_cotangents_it_is_harmonic():
+    """Away from the cut the Laplacian of the places is zero, where all angles are acute: no weight is held back."""
+    pos, face = SHAPES["sphere"]
+    chart = charts(pos * torch.tensor([1.0, 1.1, 1.2]), face, balance=0)[0]
+    shape = Data(pos=chart.sphere.pos, face=chart.sphere.face)
+    laplacian = cotan.compute(shape, "laplacian", kind="cotan", dtype=torch.float64).to_dense().numpy()
+    cut = np.bincount(chart.disc.vertex, minlength=len(pos)) > 1
+    cut[list(chart.disc.cones)] = True
+    plain = (laplacian[:, cut] == 0).all(1)
+    assert plain.sum() > 500
+    assert (laplacian - np.diag(laplacian.diagonal())).max() <= 0
+    assert np.abs(laplacian @ chart.value)[plain].max() < 1e-12
+
+
 def test_balance_evens_out_areas():
     pos, face = SHAPES["limbs"]
     spread = []
@@ -194,6 +210,21 @@ def test_maps_differ_and_seeds_reorder_them():
     assert cones[0] != cones[1]
     assert cones[0] == [c.disc.cones for c in charts(pos, face, maps=4)]
     assert len({point for three in cones[0][:2] for point in three}) == 5  # two maps show all extremities
+
+
+def test_extremities_are_looked_for_from_the_sharpest_vertex():
+    pos, face = SHAPES["sphere"]
+    spike = torch.ones(len(pos), 1).index_fill(0, torch.tensor(7), 2)
+    ball = sphere(pos * spike + torch.tensor([1.0, -2, 3]), face)
+    assert ball.vertex[_sharpest(ball)] == 7
+    graph = edge_graph(ball.pos, ball.face)
+    first, second, *rest = extremities(ball, graph, 4)
+    far = dijkstra(graph)
+    assert 7 in ball.vertex[[first, second]]
+    assert far[first, second] == pytest.approx(far.max())
+    for number, point in enumerate(rest, start=2):  # each as far as can be from those before it
+        near = far[[first, second, *rest][:number]].min(0)
+        assert near[point] == pytest.approx(near.max())
 
 
 def test_triples_are_all_and_once():
