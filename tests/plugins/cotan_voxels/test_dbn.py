@@ -196,6 +196,14 @@ def test_voxels_may_be_booleans_or_in_double_precision():
     assert results[0] == results[1] == results[2]
 
 
+def test_batches_of_one_shape_train():
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+    history = pretrain(model, *bars(3), epochs=1, batch_size=1, sparsity=0.0)
+    assert torch.tensor([errors[-1] for errors in history]).isfinite().all()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_sparsity_is_reached():
     torch.manual_seed(0)
     model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
