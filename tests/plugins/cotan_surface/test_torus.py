@@ -212,15 +212,16 @@ def test_maps_differ_and_seeds_reorder_them():
     assert len({point for three in cones[0][:2] for point in three}) == 5  # two maps show all extremities
 
 
-def test_extremities_are_looked_for_from_the_sharpest_vertex():
+@pytest.mark.parametrize("tip", [7, 100, 500])
+def test_extremities_are_looked_for_from_the_sharpest_vertex(tip):
     pos, face = SHAPES["sphere"]
-    spike = torch.ones(len(pos), 1).index_fill(0, torch.tensor(7), 2)
+    spike = torch.ones(len(pos), 1).index_fill(0, torch.tensor(tip), 2)
     ball = sphere(pos * spike + torch.tensor([1.0, -2, 3]), face)
-    assert ball.vertex[_sharpest(ball)] == 7
+    assert ball.vertex[_sharpest(ball)] == tip
     graph = edge_graph(ball.pos, ball.face)
     first, second, *rest = extremities(ball, graph, 4)
     far = dijkstra(graph)
-    assert 7 in ball.vertex[[first, second]]
+    assert tip in ball.vertex[[first, second]]
     assert far[first, second] == pytest.approx(far.max())
     for number, point in enumerate(rest, start=2):  # each as far as can be from those before it
         near = far[[first, second, *rest][:number]].min(0)
