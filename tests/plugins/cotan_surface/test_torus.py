@@ -189,6 +189,17 @@ def test_there_and_back():
         assert error.max() < 0.2  # at the cone points an image has a tip
 
 
+def test_a_place_reads_the_pixels_around_it():
+    """Each by how near its centre is, along either axis and around the torus."""
+    generator = torch.Generator().manual_seed(0)
+    uv = torch.rand(6, 4, 2, generator=generator, dtype=torch.float64)
+    image, batch = torch.randn(2, 3, 4, 4, generator=generator, dtype=torch.float64), torch.arange(6) // 3
+    gap = 4 * uv[..., None] - (torch.arange(4) + 0.5)
+    near = (1 - (gap - 4 * (gap / 4).round()).abs()).clamp(min=0)  # (V, 4, 2, R)
+    expected = torch.einsum("vki,vkj,vcij->vc", near[:, :, 0], near[:, :, 1], image[batch]) / 4
+    assert torch.allclose(push(image, uv, batch), expected)
+
+
 def test_number_and_rigid_motion_do_not_matter():
     pos, face = SHAPES["limbs"]
     order = torch.randperm(len(pos), generator=torch.Generator().manual_seed(0))

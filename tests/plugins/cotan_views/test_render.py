@@ -153,6 +153,14 @@ def test_raster_numbers_the_faces_of_a_batch():
     assert torch.equal(seen.barycentric[1], alone.barycentric[0])
 
 
+def test_a_shape_of_a_batch_without_faces_has_empty_pictures():
+    pos, face = sphere(1)
+    batch = torch.arange(3).repeat_interleave(len(pos))
+    pictures = render(pos.repeat(3, 1), face + len(pos), cameras(), size=8, outputs=PLAIN, batch=batch)
+    assert torch.equal(pictures[1], render(pos, face, cameras(), size=8, outputs=PLAIN)[0])
+    assert not pictures[::2].any()
+
+
 def test_threads_do_not_change_the_result():
     pos, face, batch = batched([knot(), soup(), sphere(2)])
     before = torch.get_num_threads()
