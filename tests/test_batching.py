@@ -1,5 +1,8 @@
 """Preparation: shapes that have one graph share its matrices, whatever else they hold."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -125,6 +128,67 @@ def test_masks_of_moved_shapes_are_those_of_the_shapes():
     shapes = [Data(pos=torch.rand(4, 3), y=torch.arange(4) % 2, mask=torch.arange(4) > i) for i in range(2)]
     augmented = Augmented(cotan.create_model("linear", 3, 2, task="label"), shapes, ["random_rotation"], "vertex")
     assert [mask.sum().item() for mask in augmented.epoch(0).masks] == [3, 2]
+
+
+def test_batches_are_of_nearly_one_size_and_in_order():
+    prepared = prepare(cotan.create_model("linear", 2, 2), [path(3, i) for i in range(11)], per=None)
+    for count in range(1, 12):
+        order = torch.randperm(11, generator=torch.Generator().manual_seed(count))[:count].tolist()
+        for size in range(1, 13):
+            places = prepared.places(size, order)
+            assert [place for batch in places for place in batch] == order
+            assert len(places) == math.ceil(count / size)
+            sizes = list(map(len, places))
+            assert max(sizes) <= size
+            assert max(sizes) - min(sizes) <= 1
+    assert prepared.places(4) == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10]]
+
+
+def test_each_motion_of_each_epoch_is_another_and_is_let_go():
+    shapes = [Data(pos=torch.rand(4, 3), y=torch.tensor(0)) for _ in range(2)]
+    augmented = Augmented(cotan.create_model("linear", 3, 2), shapes, ["random_rotation", "random_jitter"], "shape")
+    seeds = [
+        step.options["seed"]
+        for epoch in range(3)
+        for step in augmented.plan(epoch).steps
+        if step.transient
+        if "seed" in step.options
+    ]
+    assert len(set(seeds)) == 6
+    assert min(seeds) >= 0
+    held = []
+    for epoch in range(3):
+        augmented.epoch(epoch)
+        held.append([len(evaluation.values) for evaluation in augmented.evaluations])
+    assert held[0] == held[1] == held[2]
+
+
+def test_other_processes_are_offered_the_rest_at_what_a_shape_took(fresh_store, monkeypatch):
+    """The first is not counted: what all share, it computed. A motion is of this process alone."""
+    offered, clock = [], itertools.count()
+    monkeypatch.setattr("cotan.batching.warm", lambda *given: offered.append(given[1:-1]) or {})
+    monkeypatch.setattr("cotan.evaluation.time.perf_counter", lambda: float(next(clock)))  # all takes a second
+    shapes = [Data(pos=torch.rand(4, 3)) for _ in range(5)]
+    model = cotan.create_model("linear", 3, 2)
+    prepared = prepare(model, shapes, per=None)
+    assert offered == [(shapes, 3, torch.float32, 1.0)]
+    assert prepared.seconds == sum(prepared.nodes.values()) == 5
+    prepare(model, shapes[:3], per=None)
+    prepare(model, shapes, per=None, on="random_rotation")
+    assert len(offered) == 1
+
+
+def test_what_is_refused_is_named_by_its_place_and_file(fresh_store):
+    shapes = [Data(pos=torch.rand(4, 3), path=f"{i}.off") for i in range(3)]
+    shapes[1].pos[0] = torch.nan
+    model = cotan.create_model("linear", 3, 2)
+    with pytest.raises(cotan.CotanError, match=r"^shape 1 of 3 \(1\.off\): "):
+        prepare(model, shapes, per=None)
+    prepared = prepare(model, shapes, per=None, refuse=True)
+    assert (len(prepared), list(prepared.refused), prepared.lost) == (2, [1], 0)
+    assert prepared.refusals().startswith("1 of 3 refused; it: shape 1 of 3 (1.off): ")
+    with pytest.raises(cotan.CotanError, match="made for in_dim=7"):
+        prepare(cotan.create_model("linear", 7, 2), shapes[2:], per=None)
 
 
 def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):

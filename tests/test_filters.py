@@ -1,12 +1,14 @@
 """Pictures of filters: which layers are drawn, what of them, and the command that draws a run's."""
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch_geometric.data import Data
 
 import cotan
-from cotan.filters import at_vertex, draw_filters, filtering, multipliers
+from cotan.filters import at_vertex, draw_filters, draw_signal, filtering, multipliers
 
 
 class Three(cotan.Network):
@@ -76,8 +78,32 @@ def test_a_layer_of_ones_own():
         def multipliers(self, u):
             return self.factor.expand(len(u), 1, 1)
 
-    assert at_vertex(Halving(), path(), 2).tolist() == [0, 0, 0.5, 0, 0, 0, 0, 0, 0]
+    fixed = Halving()
+    del fixed.factor  # what has no parameter may be drawn too
+    fixed.factor = torch.tensor(0.5)
+    for layer in (Halving(), Halving().double(), fixed):
+        assert at_vertex(layer, path(), 2).tolist() == [0, 0, 0.5, 0, 0, 0, 0, 0, 0]
+        assert torch.equal(multipliers(layer, path())[1], torch.full((201, 1, 1), 0.5))
     assert len(draw_filters(nn.Sequential(Halving(), Halving()), path()).axes) == 4
+
+
+@pytest.mark.parametrize(("size", "elevation"), [(2, 90), (3, 35.2643897)])
+def test_a_signal_is_blue_below_zero_and_red_above(size, elevation):
+    """In a plane it is seen from above, else from the side of the vertex that is marked."""
+    data = path(5)
+    data.pos = torch.tensor([[-1.0, -1, -1], [0, 1, -1], [1, 1, 1], [1, -1, 1], [0, 0, 0]])[:, :size]
+    axes = Figure().add_subplot(projection="3d")
+    draw_signal(axes, data, torch.tensor([-3.0, -1.5, 0, 1.5, 3]), 2)
+    points, mark = axes.collections
+    red, _, blue, _ = points._facecolors.T
+    assert np.sign((red - blue).round(1)).tolist() == [-1, -1, 0, 1, 1]
+    place = torch.nn.functional.pad(data.pos, (0, 3 - size))
+    np.testing.assert_allclose(np.stack(points._offsets3d, 1), place.numpy())
+    assert [float(x[0]) for x in mark._offsets3d] == place[2].tolist()
+    for low_high, x in zip((axes.get_xlim(), axes.get_ylim(), axes.get_zlim()), place.T, strict=True):
+        assert low_high[0] <= x.min()
+        assert x.max() <= low_high[1]
+    assert axes.elev == pytest.approx(elevation)
 
 
 def test_errors(sphere):
@@ -85,6 +111,10 @@ def test_errors(sphere):
         draw_filters(nn.Linear(1, 1), sphere)
     with pytest.raises(cotan.CotanError, match="vertex=642, expected 0 to 641"):
         draw_filters(cotan.create_layer("spectral", 1, 1), sphere, vertex=642)
+    with pytest.raises(cotan.CotanError, match="vertex=-1, expected 0 to 641"):
+        draw_filters(cotan.create_layer("spectral", 1, 1), sphere, vertex=-1)
+    with pytest.raises(cotan.CotanError, match="curves=0, expected a positive whole number"):
+        draw_filters(cotan.create_layer("spectral", 1, 1), sphere, curves=0)
 
 
 def test_the_command_draws_a_run(tmp_path, monkeypatch, capsys):

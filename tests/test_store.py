@@ -196,7 +196,36 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
         store.put("a", torch.ones(2), ENTRY)
         store.put("b", torch.ones(3), ENTRY)
     assert len(warned) == 1
+    value = torch.ones(2)
+    store.put("c", value, ENTRY)
+    for mine in (value, store.get("c", "mass")):  # as from a file: what is done to it stays outside
+        mine.zero_()
+        assert torch.equal(store.get("c", "mass"), torch.ones(2))
     assert store.get("a", "mass").shape == (2,)
+
+
+def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("cotan.store.MEMORY", 20_000)
+    monkeypatch.setattr("cotan.store.OPEN", 2)
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / "file", 2**30)
+    with pytest.warns(RuntimeWarning, match="values stay in memory"):
+        for key in "abc":
+            store.put(key, torch.ones(2000), ENTRY)
+    assert [store.get(key, "mass") is not None for key in "abc"] == [False, True, True]
+    store.pack([Kept(key, torch.ones(1000), ENTRY) for key in "de"])  # half as large each
+    assert [store.get(key, "mass") is not None for key in "abcde"] == [False, False, True, True, True]
+    store.put("large", torch.ones(6000), ENTRY)  # one is kept, whatever its size
+    assert len(store.get("large", "mass")) == 6000
+    store = Store(tmp_path / "packs", 2**30)
+    for pair in ("ab", "cd", "ef"):
+        store.pack([Kept(key, torch.ones(2), ENTRY) for key in pair])
+    for key in "aaccee":
+        assert len(store.get(key, "mass")) == 2
+        assert len(store._opened) <= 2
+    for path, _ in store.entries():
+        path.unlink()
+    assert [store.get(key, "mass") is not None for key in "dfb"] == [True, True, False]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

@@ -225,8 +225,9 @@ def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None
     if int(face.min()) < 0 or int(face.max()) >= len(pos):
         raise cotan.CotanError(f"faces are numbers of {len(pos)} vertices; got {int(face.min())} to {int(face.max())}")
     if batch is not None:
-        of_face = batch[face[0]]
-        if batch.shape != pos.shape[:1] or (batch.diff() < 0).any() or (of_face.diff() < 0).any():
+        counts = batch.shape == pos.shape[:1] and not batch.is_floating_point() and int(batch.min()) >= 0
+        of_face = batch[face] if counts else face  # (3, F)
+        if not counts or (batch.diff() < 0).any() or (of_face.diff() < 0).any() or (of_face != of_face[0]).any():
             raise cotan.CotanError("batch is the number of each vertex's shape, and shapes, with their faces, ascend")
     if color is not None and (color.dim() != 2 or len(color) != len(pos) or not color.isfinite().all()):
         raise cotan.CotanError(f"color is (V, K), V = {len(pos)}, and finite; got shape {tuple(color.shape)}")

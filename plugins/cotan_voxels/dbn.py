@@ -153,7 +153,7 @@ class VoxelDBN(nn.Module):
 
         def shape(p: Tensor) -> Tensor:
             voxels = self.down(p)
-            return voxels if known is None else torch.where(known, given, voxels)
+            return voxels if known is None else torch.where(known, given.to(voxels), voxels)
 
         # From the biases of the units, the label alone decides which way to go.
         x = p = self.top.visible[:size].sigmoid().expand(len(label), size)

@@ -53,11 +53,11 @@ def pretrain(
             f"pretrain needs voxels (N, {side}, {side}, {side}) and N labels from 0 to {model.classes - 1}; got shapes "
             f"{tuple(voxels.shape)} and {tuple(label.shape)}, labels from {int(label.min())} to {int(label.max())}"
         )
-    device = model.top.weight.device
+    weight = model.top.weight
 
     def batches() -> Iterable[tuple[Tensor, Tensor]]:
         for pick in torch.randperm(len(voxels)).split(batch_size):
-            yield model.moved(voxels[pick].to(device)), label[pick].to(device)
+            yield model.moved(voxels[pick].to(weight)), label[pick].to(weight.device)
 
     history: list[list[float]] = []
 

@@ -214,11 +214,9 @@ def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evalua
 def _once(evaluation: Evaluation, step: Step) -> float | None:
     """The seconds that a stored value took when it was computed, counted for the first of the shapes that share it."""
     address = evaluation._address(step)
-    told: set[str] = getattr(evaluation.store, "told", set())
     for key in (f"{address}-float32", f"{address}-float64"):
-        seconds = 0.0 if key in told else evaluation.store.seconds(key, step.name)
+        seconds = evaluation.store.seconds(key, step.name)
         if seconds is not None:
-            told.add(key)
             evaluation.costs[step.identity] = seconds
             return seconds
     return None

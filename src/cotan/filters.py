@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .errors import CotanError
 from .evaluation import compute, number_of_vertices
-from .network import inputs, needs
+from .network import _place, inputs, needs
 from .nodes import Node
 from .spectrum import Spectrum
 
@@ -38,6 +38,8 @@ def draw_filters(
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
+    if curves < 1:
+        raise CotanError(f"curves={curves}, expected a positive whole number")
     figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
     for row, (name, layer) in enumerate(layers.items()):
         u, found = multipliers(layer, data)
@@ -53,7 +55,7 @@ def draw_filters(
         left.legend(fontsize=8, frameon=False)
         shape, at = _where(layer, data, vertex)
         right = figure.add_subplot(len(layers), 2, 2 * row + 2, projection="3d")
-        draw_signal(right, shape, at_vertex(layer, data, at, pairs[0]), mark=at)
+        draw_signal(right, shape, at_vertex(layer, data, at, pairs[0]), at)
         right.set_title(f"filter {pairs[0][0]} to {pairs[0][1]} at vertex {at}", fontsize=10)
     if file is not None:
         figure.savefig(file, dpi=110)
@@ -80,18 +82,18 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     if "spectrum" in needs(layer):
         values = inputs(layer, data)["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
-    parameter = next(layer.parameters())
+    dtype, device = _place(layer)
     with torch.no_grad():
-        return u.float(), layer.multipliers(u.to(parameter)).detach().cpu().float()
+        return u.float(), layer.multipliers(u.to(device, dtype)).detach().cpu().float()
 
 
 def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:
     """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex."""
-    parameter = next(layer.parameters())
+    dtype, device = _place(layer)
     nodes = inputs(layer, data)
     in_dim = multipliers(layer, data)[1].shape[1]
     with torch.no_grad():
-        x = parameter.new_zeros(number_of_vertices(_domain(layer, data)), in_dim)
+        x = torch.zeros(number_of_vertices(_domain(layer, data)), in_dim, dtype=dtype, device=device)
         x[vertex, channel[0]] = 1
         return cast(Tensor, layer(x, **nodes) - layer(torch.zeros_like(x), **nodes))[:, channel[1]].cpu()
 
@@ -124,23 +126,19 @@ def _where(layer: nn.Module, data: Any, vertex: int) -> tuple[Any, int]:
     return shape, vertex
 
 
-def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None, symmetric: bool = True) -> None:
-    """A signal (V,) on a shape in 3D axes: faces where there are some, else points. Colours are blue, white and red
-    about zero, or from the least to the largest value.
-    """
+def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
+    """A signal (V,) on a shape in 3D axes, blue, white and red about zero: faces where there are some, else points."""
     from matplotlib import colormaps
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-    pos = data.pos.detach().cpu().double()
+    pos = torch.nn.functional.pad(data.pos.detach().cpu().double(), (0, 3))[:, :3]  # of a plane too
     values = values.double()
     # By a quantile where it is not zero: the impulse itself may be so large that all else would be white.
     size = values.abs()
     top = float(size[size > 1e-6 * size.max()].quantile(0.98)) if size.any() else 1.0
-    low, high = (-top, top) if symmetric else (float(values.min()), float(values.max()))
-    colours = colormaps["RdBu_r" if symmetric else "magma"]
 
     def shade(v: Tensor) -> Any:
-        return colours(((v - low) / max(high - low, 1e-12)).clamp(0, 1).numpy())
+        return colormaps["RdBu_r"](((v / top + 1) / 2).clamp(0, 1).numpy())
 
     if data.get("face") is not None:
         face = data.face.cpu()
@@ -158,12 +156,11 @@ def draw_signal(axes: Any, data: Any, values: Tensor, *, mark: int | None = None
     flat = float(extent[2]) < 1e-6 * radius
     if flat:  # seen from above
         axes.view_init(elev=90, azim=-90)
-    elif mark is not None:  # seen from its side, since matplotlib does not hide what lies behind
+    else:  # seen from its side, since matplotlib does not hide what lies behind
         x, y, z = (pos[mark] - centre).tolist()
         axes.view_init(elev=math.degrees(math.atan2(z, math.hypot(x, y))), azim=math.degrees(math.atan2(y, x)) + 15)
-    if mark is not None:
-        axes.computed_zorder = False
-        axes.scatter(*pos[mark].numpy(), s=50, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
+    axes.computed_zorder = False
+    axes.scatter(*pos[mark].numpy(), s=50, facecolors="none", edgecolors="k", depthshade=False, zorder=10)
     half = (extent / 2 * 1.03).clamp(min=0.05 * radius)
     for set_limits, c, h in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), half.tolist()):
         set_limits(c - h, c + h)

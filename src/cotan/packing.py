@@ -63,6 +63,15 @@ class Packing:
             yield from ((key, pack.values[key].entry.options) for key in pack.families.get(family, ()))
         yield from self.store.family(family, node)
 
+    def seconds(self, key: str, node: str) -> float | None:
+        """What computing a stored value took, told for the first that asks; then nothing."""
+        if key in self.told:
+            return 0.0
+        seconds = self.store.seconds(key, node)
+        if seconds is not None:
+            self.told.add(key)
+        return seconds
+
     def write(self) -> None:
         """Put what waits in the store."""
         for label in list(self.waiting):
@@ -82,9 +91,6 @@ class Packing:
         self.recent[key] = value, size
         while len(self.recent) > RECENT or self.held > HELD:
             self.held -= self.recent.popitem(last=False)[1][1]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
 
 
 class _Pack:

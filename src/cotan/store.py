@@ -13,6 +13,7 @@ import json
 import math
 import os
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str], limit: int):
         self.folder = Path(folder) / f"v{FORMAT}"
         self.limit = limit
-        self.memory: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self.writable = True
         self._written = 0
         self._warned: set[str] = set()
@@ -55,7 +56,7 @@ class Store:
     def get(self, key: str, node: str) -> Any:
         """The value at an address, or None."""
         if (kept := self.memory.get(key)) is not None:  # at once: another thread may drop it
-            return kept[0]
+            return kept[0].value(key)
         packed = self._packed(key, node)
         file = None if packed is None else self._open(packed[0])
         if packed is not None and file is None:  # another process removed it
@@ -102,9 +103,10 @@ class Store:
             except OSError as reason:
                 self.writable = False
                 self._warn("unwritable", f"the store {self.folder} cannot be written ({reason}); values stay in memory")
+        file = decode(b"".join(content))
         with self._lock:
             for kept in values:
-                self.memory[kept.key] = kept.value, size // len(values)
+                self.memory[kept.key] = file, size // len(values)
             while len(self.memory) > 1 and sum(size for _, size in self.memory.values()) > MEMORY:
                 self.memory.popitem(last=False)
 
@@ -199,7 +201,7 @@ class Store:
                 total, removed, freed = total - size, removed + 1, freed + size
         for leftover in self.folder.rglob(f"{whole.BESIDE}*"):  # of writers that were killed
             with contextlib.suppress(OSError):
-                if leftover.stat().st_mtime < _an_hour_ago():
+                if leftover.stat().st_mtime < time.time() - 3600:
                     leftover.unlink()
         return removed, freed
 
@@ -226,9 +228,3 @@ def store() -> Store:
 @lru_cache(maxsize=8)
 def _store(folder: str, limit: int) -> Store:
     return Store(folder, limit)
-
-
-def _an_hour_ago() -> float:
-    import time
-
-    return time.time() - 3600

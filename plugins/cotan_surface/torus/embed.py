@@ -44,7 +44,7 @@ def embed(
     edge = edge.reshape(face.shape)
     spring = np.bincount(edge.ravel(), weights(pos, face, kind).ravel())
     middle = np.median(np.abs(spring))
-    spring = np.clip(spring, LEAST * middle, MOST * middle)[edge] / 2
+    spring = np.clip(spring, LEAST * middle, MOST * middle)[edge]
     area = star(np.linalg.norm(np.cross(pos[face[1]] - pos[face[0]], pos[face[2]] - pos[face[0]]), axis=-1), face)
     value = solve(spring, disc, size)
     strength = np.zeros(size)

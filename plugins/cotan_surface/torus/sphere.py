@@ -57,7 +57,7 @@ def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
     vertex = owners(fan, face)
     genus = _genus(fan, twins(face), len(vertex) - len(torch.unique(face)), handles)
     pos, vertex, face = pos[vertex].double(), name[vertex], fan
-    x, y, z = pos[face].unbind(0)
+    x, y, z = (pos - pos.mean(0))[face].unbind(0)
     if not torch.linalg.cross(y - x, z - x).any():
         raise cotan.CotanError("the torus map needs a surface of some area, got one whose faces are all flat")
     if (torch.linalg.cross(x, y) * z).sum() < 0:

@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import dijkstra
 from torch_geometric.data import Data
 
 import cotan
 from cotan_surface.toric import push
 from cotan_surface.torus import Torus, torus
-from cotan_surface.torus.cut import triples
+from cotan_surface.torus.cut import _sharpest, extremities, triples
+from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
 from cotan_surface.torus.maps import charts
@@ -122,6 +124,20 @@ def test_vertices_lie_at_the_mean_of_their_neighbours():
     assert np.abs(force[plain]).max() < 1e-12
 
 
+def test_with_cotangents_it_is_harmonic():
+    """Away from the cut the Laplacian of the places is zero, where all angles are acute: no weight is held back."""
+    pos, face = SHAPES["sphere"]
+    chart = charts(pos * torch.tensor([1.0, 1.1, 1.2]), face, balance=0)[0]
+    shape = Data(pos=chart.sphere.pos, face=chart.sphere.face)
+    laplacian = cotan.compute(shape, "laplacian", kind="cotan", dtype=torch.float64).to_dense().numpy()
+    cut = np.bincount(chart.disc.vertex, minlength=len(pos)) > 1
+    cut[list(chart.disc.cones)] = True
+    plain = (laplacian[:, cut] == 0).all(1)
+    assert plain.sum() > 500
+    assert (laplacian - np.diag(laplacian.diagonal())).max() <= 0
+    assert np.abs(laplacian @ chart.value)[plain].max() < 1e-12
+
+
 def test_balance_evens_out_areas():
     pos, face = SHAPES["limbs"]
     spread = []
@@ -181,6 +197,17 @@ def test_there_and_back():
         assert error.max() < 0.2  # at the cone points an image has a tip
 
 
+def test_a_place_reads_the_pixels_around_it():
+    """Each by how near its centre is, along either axis and around the torus."""
+    generator = torch.Generator().manual_seed(0)
+    uv = torch.rand(6, 4, 2, generator=generator, dtype=torch.float64)
+    image, batch = torch.randn(2, 3, 4, 4, generator=generator, dtype=torch.float64), torch.arange(6) // 3
+    gap = 4 * uv[..., None] - (torch.arange(4) + 0.5)
+    near = (1 - (gap - 4 * (gap / 4).round()).abs()).clamp(min=0)  # (V, 4, 2, R)
+    expected = torch.einsum("vki,vkj,vcij->vc", near[:, :, 0], near[:, :, 1], image[batch]) / 4
+    assert torch.allclose(push(image, uv, batch), expected)
+
+
 def test_number_and_rigid_motion_do_not_matter():
     pos, face = SHAPES["limbs"]
     order = torch.randperm(len(pos), generator=torch.Generator().manual_seed(0))
@@ -202,6 +229,22 @@ def test_maps_differ_and_seeds_reorder_them():
     assert cones[0] != cones[1]
     assert cones[0] == [c.disc.cones for c in charts(pos, face, maps=4)]
     assert len({point for three in cones[0][:2] for point in three}) == 5  # two maps show all extremities
+
+
+@pytest.mark.parametrize("tip", [7, 100, 500])
+def test_extremities_are_looked_for_from_the_sharpest_vertex(tip):
+    pos, face = SHAPES["sphere"]
+    spike = torch.ones(len(pos), 1).index_fill(0, torch.tensor(tip), 2)
+    ball = sphere(pos * spike + torch.tensor([1.0, -2, 3]), face)
+    assert ball.vertex[_sharpest(ball)] == tip
+    graph = edge_graph(ball.pos, ball.face)
+    first, second, *rest = extremities(ball, graph, 4)
+    far = dijkstra(graph)
+    assert tip in ball.vertex[[first, second]]
+    assert far[first, second] == pytest.approx(far.max())
+    for number, point in enumerate(rest, start=2):  # each as far as can be from those before it
+        near = far[[first, second, *rest][:number]].min(0)
+        assert near[point] == pytest.approx(near.max())
 
 
 def test_triples_are_all_and_once():
@@ -285,6 +328,14 @@ def test_seams_are_sewn_and_faces_turned():
     mixed[:, ::3] = mixed[:, ::3].flip(0)
     turned = torus(pos, mixed)
     assert torch.allclose(first.uv, turned.uv, atol=1e-9)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_far_from_the_origin_outside_is_still_outside(flipped):
+    pos, face = SHAPES["limbs"]
+    ball = sphere(pos + torch.tensor([1e8, 7e7, -3e7]), face.flip(0) if flipped else face)
+    x, y, z = (ball.pos - ball.pos.mean(0))[ball.face]
+    assert (torch.linalg.cross(x, y) * z).sum() > 0
 
 
 def test_shrec11_has_twelve_with_a_handle():

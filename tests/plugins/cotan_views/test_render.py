@@ -153,6 +153,14 @@ def test_raster_numbers_the_faces_of_a_batch():
     assert torch.equal(seen.barycentric[1], alone.barycentric[0])
 
 
+def test_a_shape_of_a_batch_without_faces_has_empty_pictures():
+    pos, face = sphere(1)
+    batch = torch.arange(3).repeat_interleave(len(pos))
+    pictures = render(pos.repeat(3, 1), face + len(pos), cameras(), size=8, outputs=PLAIN, batch=batch)
+    assert torch.equal(pictures[1], render(pos, face, cameras(), size=8, outputs=PLAIN)[0])
+    assert not pictures[::2].any()
+
+
 def test_threads_do_not_change_the_result():
     pos, face, batch = batched([knot(), soup(), sphere(2)])
     before = torch.get_num_threads()
@@ -281,6 +289,10 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
         ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
         ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
         ({"batch": torch.tensor([1, 0] * 21)}, "ascend"),
+        ({"batch": torch.tensor([0, 1]).repeat_interleave(21)}, "with their faces"),  # some have corners of both
+        ({"batch": torch.zeros(41, dtype=torch.int64)}, "number of each vertex's shape"),
+        ({"batch": torch.zeros(42)}, "number of each vertex's shape"),
+        ({"batch": torch.full((42,), -1)}, "number of each vertex's shape"),
         ({"color": torch.zeros(3, 2)}, "V = 42"),
         ({"color": torch.zeros(42), "outputs": ("color",)}, r"V, K.*got shape \(42,\)"),
         ({"color": torch.full((42, 1), math.nan), "outputs": ("color",)}, "finite"),
@@ -298,6 +310,9 @@ def test_wrong_options_are_refused(options, message):
         (torch.full((3, 3), math.nan), torch.tensor([[0], [1], [2]]), "finite"),
         (torch.rand(3, 3), torch.zeros(3, 0, dtype=torch.int64), "at least one"),
         (torch.rand(3, 3), torch.tensor([[0], [1], [3]]), "3 vertices; got 0 to 3"),
+        (torch.rand(3, 3), torch.tensor([[0], [1], [-1]]), "3 vertices; got -1 to 1"),
+        (torch.ones(3, 3, dtype=torch.int64), torch.tensor([[0], [1], [2]]), "real and finite; got torch.int64"),
+        (torch.rand(3, 3), torch.tensor([[0], [1], [2]], dtype=torch.int32), "int64, of at least one; got torch.int32"),
     ],
 )
 def test_wrong_shapes_are_refused(pos, face, message):

@@ -62,3 +62,10 @@ def test_the_budget_does_not_change_it():
     options = {"size": 24, "outputs": ("silhouette",), "softness": 2.0}
     whole = render(pos, face, cameras(), **options)
     assert torch.equal(render(pos, face, cameras(), budget=50, **options), whole)
+
+
+def test_it_is_in_pixels_of_the_picture_however_many_samples_these_have():
+    pos, face = sphere(1)
+    fine = soft(pos * 0.5, face, cameras(), 4.0, 40)
+    mean = render(pos * 0.5, face, cameras(), size=20, samples=2, outputs=("silhouette",), softness=2.0)[:, :, 0]
+    assert torch.equal(mean, torch.nn.functional.avg_pool2d(fine, 2))

@@ -185,6 +185,25 @@ def test_pretraining_repeats_and_its_options_matter(options):
     assert not torch.equal(*results[1:])
 
 
+def test_voxels_may_be_booleans_or_in_double_precision():
+    grid, label = bars(6)
+    results = []
+    for voxels in (grid, grid > 0.5, grid.double()):
+        torch.manual_seed(0)
+        model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+        history = pretrain(model, voxels, label, epochs=1, sparsity=0.0)
+        results.append((history, model.sample(label, steps=1, given=voxels, known=grid > 0).tolist()))
+    assert results[0] == results[1] == results[2]
+
+
+def test_batches_of_one_shape_train():
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+    history = pretrain(model, *bars(3), epochs=1, batch_size=1, sparsity=0.0)
+    assert torch.tensor([errors[-1] for errors in history]).isfinite().all()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_sparsity_is_reached():
     torch.manual_seed(0)
     model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)

@@ -20,7 +20,9 @@ def test_against_libigl(count, size, truncation):
 
 def test_balls_cover_triangles():
     generator = torch.Generator().manual_seed(1)
+    flat = torch.tensor([[-10.0, 0, 0], [10, 0, 0], [0, 0.1, 0]], dtype=torch.float64)
     triangles = torch.randn(30, 3, 3, generator=generator, dtype=torch.float64) * 5
+    triangles = torch.cat([triangles, torch.stack([flat.roll(k, 0) for k in range(3)])])
     weight = torch.rand(200, 1, 3, generator=generator, dtype=torch.float64).log()
     weight = weight / weight.sum(-1, keepdim=True)
     parent, middle, radius = pieces(triangles)
