@@ -60,6 +60,16 @@ def test_seams_are_welded_unless_told_not_to(tmp_path):
     assert torch.equal(welded.pos[welded.face], split.pos[split.face])
 
 
+def test_faces_of_materials_in_turn_keep_their_order(tmp_path):
+    vertices = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nv 2 1 0\nv 2 2 0\n"
+    faces = "usemtl a\nf 1 2 3\nusemtl b\nf 2 4 3\nusemtl a\nf 2 5 4\nusemtl b\nf 4 5 6\n"
+    (tmp_path / "s.obj").write_text(vertices + faces)
+    for weld in (True, False):
+        data = cotan.read(tmp_path / "s.obj", weld=weld)
+        assert data.num_nodes == 6
+        assert data.face.T.tolist() == [[0, 1, 2], [1, 3, 2], [1, 4, 3], [3, 4, 5]]
+
+
 PRISM = [[0, 0, 0], [2, 0, 0], [3, 1, 0], [2, 2, 0], [0, 2, 0], [1, 1, 3]]  # a pentagon and an apex
 SIDES = [[4, 3, 2, 1, 0], [0, 1, 5], [1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 0, 5]]
 

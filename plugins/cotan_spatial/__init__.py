@@ -1,6 +1,6 @@
 """Convolution by neighbours: each vertex gathers from those whose edges reach it."""
 
-from . import (
+from . import (  # noqa: F401  (they register themselves)
     adjacency,
     aggregate,
     appnp,
@@ -12,30 +12,9 @@ from . import (
     gaussian,
     gcn,
     gin,
-    pooling,
     pyramid,
     sage,
     sgc,
     topk,
     transformer,
 )
-
-__all__ = [
-    "adjacency",
-    "aggregate",
-    "appnp",
-    "coarsen",
-    "edge_coordinates",
-    "edgeconv",
-    "gat",
-    "gatv2",
-    "gaussian",
-    "gcn",
-    "gin",
-    "pooling",
-    "pyramid",
-    "sage",
-    "sgc",
-    "topk",
-    "transformer",
-]

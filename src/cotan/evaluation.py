@@ -338,7 +338,7 @@ def check_source(name: str, value: Any, data: Any) -> None:
         rows = 3 if name == "face" else 2
         if value.ndim != 2 or value.shape[0] != rows:
             raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows}, {name[0].upper()})")
-        if value.is_floating_point():
+        if value.is_floating_point() or value.dtype == torch.bool:
             raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
         low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
         size = number_of_vertices(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh: Any = trimesh.load(path, process=False, maintain_order=True, force=None, skip_materials=True)
+            mesh: Any = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
     except Exception as reason:  # parsers of broken files raise anything
@@ -64,6 +65,11 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
     return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
+
+
+def _source(path: Path) -> Path | BytesIO:
+    """The file; of an OBJ file all but its materials, by which trimesh would sort the faces."""
+    return BytesIO(path.read_bytes().replace(b"usemtl ", b"# ")) if path.suffix.lower() == ".obj" else path
 
 
 def _check_whole(path: Path) -> None:

@@ -254,6 +254,8 @@ def evaluate_plan(
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
     for name, value in sample.items():
         if name.startswith("features ") and isinstance(value, Tensor):
+            if value.is_complex():  # a cast would drop the imaginary part
+                raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
             sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():

@@ -43,10 +43,12 @@ WRONG = {
     "index too large": ({"edge_index": torch.tensor([[0], [SIZE]])}, "vertex numbers 0 to 6, expected 0 to 5"),
     "index negative": ({"edge_index": torch.tensor([[0], [-1]])}, "vertex numbers -1 to 0, expected 0 to 5"),
     "index of floats": ({"edge_index": torch.zeros(2, 1)}, r"edge_index holds torch\.float32"),
+    "index of truth values": ({"edge_index": torch.zeros(2, 1).bool()}, r"edge_index holds torch\.bool"),
     "index transposed": ({"edge_index": torch.zeros(5, 2).long()}, r"edge_index has shape \(5, 2\), expected \(2, E\)"),
     "width": ({"x": torch.randn(SIZE, 7)}, "made for in_dim=4 channels; its features have 7"),
     "a row too few": ({"x": torch.randn(SIZE - 1, 4), "num_nodes": SIZE}, "expected a row for each of 6 vertices"),
     "NaN": ({"x": NAN}, "x has NaN or infinite values at 1 of 6 vertices"),
+    "complex": ({"x": graph().x + 1j}, r"x holds torch\.complex64, expected real numbers"),
     "sparse": ({"x": graph().x.to_sparse()}, r"x is sparse \(torch\.sparse_coo\), expected a dense tensor"),
     "array": ({"x": graph().x.numpy()}, "x is a ndarray, expected a tensor"),
 }
