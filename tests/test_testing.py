@@ -150,6 +150,21 @@ def test_a_mistake_in_a_layer(scratch, layer, message):
         testing.check_layer("mistaken", compile=False)
 
 
+class OneSize(Base):
+    """Breaks the graph where a compiler does not take the size of the mesh for a constant."""
+
+    def forward(self, x):
+        if torch.compiler.is_compiling() and len(x) != 162:
+            torch._dynamo.graph_break()
+        return self.linear(x)
+
+
+def test_a_layer_is_compiled_for_another_size_too(scratch):
+    cotan.layer("mistaken")(OneSize)
+    with pytest.raises(AssertionError, match="layer mistaken does not compile in one graph"):
+        testing.check_layer("mistaken")
+
+
 class Places(Base):
     def forward(self, x, pos):
         return self.linear(x) * pos[:, :1]
