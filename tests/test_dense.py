@@ -101,8 +101,8 @@ def test_the_same_numbers_again():
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-@pytest.mark.parametrize("columns", [(24, 16), (16, 24), (24, 3)])
-@pytest.mark.parametrize("rows", [2**14 + 5, 1000, 5, 0])
+@pytest.mark.parametrize("columns", [(24, 16), (16, 24), (24, 3), (200, 40), (64, 64)])
+@pytest.mark.parametrize("rows", [2**14 + 5, 2104, 8 * 1021, 1000, 5, 0])  # 2104 = 8 * 263, no multiple of 64
 def test_cross_is_a_product(rows, columns):
     a, b = (torch.randn(rows, c) for c in columns)
     exact = (a.double().T @ b.double()).float()
@@ -110,7 +110,7 @@ def test_cross_is_a_product(rows, columns):
 
 
 def test_what_came_before_changes_nothing(monkeypatch):
-    inputs, g = (torch.randn(1003, 64), torch.randn(32, 64), torch.randn(32)), torch.randn(1003, 32)
+    inputs, g = (torch.randn(2103, 64), torch.randn(64, 64), torch.randn(64)), torch.randn(2103, 64)
     runs = []
     for before in (set(), set(range(dense.KNOWN))):
         monkeypatch.setattr(dense, "_known", before)

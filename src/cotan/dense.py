@@ -20,8 +20,12 @@ from .blocks import ROWS
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
-NARROW = 16  # columns below which MKL sums over rows more quickly
-AT_ONCE = 8 * 2039  # rows that `cross` takes, so that they stay in the cache; eight times a prime, as ROWS
+NARROW, WIDE, WORTH = (
+    16,
+    128,
+    2**23,
+)  # columns, of both together, and products below which MKL sums over rows more quickly
+AT_ONCE = 8 * 2039  # rows that `by_convolution` takes, so that they stay in the cache; eight times a prime, as ROWS
 KNOWN = 32  # numbers of rows
 _known = set(ROWS)
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
@@ -80,21 +84,26 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
-    """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B).
-
-    It is the gradient of the weights of a convolution whose pixels are the rows: of oneDNN's ways the quickest. A dilation
-    means nothing to one pixel, but without it one thread gets a loop of torch's own.
-    """
+    """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B)."""
     if a.shape[1] > b.shape[1]:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
-    if a.shape[1] < NARROW or not pays(a, b):
+    if len(a) >= MANY or len(a) in ROWS:
+        return by_convolution(a, b) if a.shape[1] >= NARROW and pays(a, b) else a.T @ b
+    if a.numel() * b.shape[1] < WORTH or a.shape[1] + b.shape[1] < WIDE or not pays(a, b):
         return a.T @ b
-    # Whatever came before, so that numbers repeat.
-    n = len(a) if len(a) >= MANY or len(a) in ROWS else len(a) - len(a) % STEP
+    n = len(a) - len(a) % STEP  # whatever came before, so that numbers repeat
+    out = by_onednn(a[:n].T.contiguous(), b[:n].T)
+    return out.addmm_(a[n:].T, b[n:]) if n < len(a) else out
+
+
+def by_convolution(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b as the gradient of the weights of a convolution whose pixels are the rows, which oneDNN does not transpose: of
+    many rows, or few that are in the cache, the quickest. A dilation means nothing to one pixel, but without it one
+    thread gets a loop of torch's own.
+    """
     size = (a.shape[1], b.shape[1], 1, 1)
-    each = zip(a[:n].split(AT_ONCE), b[:n].split(AT_ONCE), strict=True)
-    parts = [conv2d_weight(pixels(y), size, pixels(x), dilation=2)[:, :, 0, 0] for x, y in each]
-    return torch.stack([*parts, *([a[n:].T @ b[n:]] if n < len(a) else [])]).sum(0)
+    each = zip(a.split(AT_ONCE), b.split(AT_ONCE), strict=True)
+    return torch.stack([conv2d_weight(pixels(y), size, pixels(x), dilation=2)[:, :, 0, 0] for x, y in each]).sum(0)
 
 
 def pixels(x: Tensor) -> Tensor:
