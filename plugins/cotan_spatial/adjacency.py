@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.sparse import edge_weights
 
 
 @cotan.operator(invariant_to=("isometry", "scale"), many=True)
@@ -19,7 +20,7 @@ def adjacency(
         edge_index: (2, E). edge_weight: (E,).
         self_loops: exactly one at each vertex, of weight 1 where there is none; of several, the last given.
     """
-    weight = weights(edge_index, edge_weight)
+    weight = edge_weights(edge_index, edge_weight, signed=True)
     if self_loops:
         edge_index, weight = with_self_loops(edge_index, weight, num_nodes)
     return cotan.sparse.adjacency(edge_index, num_nodes, weight)[0]
@@ -52,18 +53,6 @@ def normalized(matrix: cotan.Sparse) -> cotan.Sparse:
     degree = matrix.sum_rows()
     root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
     return matrix.with_values(root[matrix.row] * matrix.values * root[matrix.col])
-
-
-def weights(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
-    """(E,) in float64: the weights given, or ones."""
-    count = edge_index.shape[1]
-    if edge_weight is None:
-        return torch.ones(count, dtype=torch.float64, device=edge_index.device)
-    if edge_weight.shape not in ((count,), (count, 1)):
-        raise cotan.CotanError(
-            f"edge_weight: expected {count} numbers, one for each edge, got {tuple(edge_weight.shape)}"
-        )
-    return edge_weight.reshape(-1).double()
 
 
 def with_self_loops(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:

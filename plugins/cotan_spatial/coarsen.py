@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 import cotan
-
-from .adjacency import weights
+from cotan.sparse import edge_weights
 
 Array = np.ndarray[Any, Any]
 
@@ -64,9 +63,7 @@ def coarsen_graph(
 
     if level < 1:
         raise cotan.CotanError(f"coarsen: level={level}, expected a positive whole number")
-    weight = weights(edge_index, edge_weight) / 2  # an edge in both directions counts once
-    if len(weight) and not float(weight.detach().min()) >= 0:
-        raise cotan.CotanError("coarsen: expected an edge_weight of at least 0 everywhere")
+    weight = edge_weights(edge_index, edge_weight) / 2  # an edge in both directions counts once
     cluster = torch.arange(num_nodes, device=edge_index.device)
     size = num_nodes
     pair, weight = undirected(edge_index, weight, size)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.sparse import edge_weights
 
 
 @cotan.operator("rescaled_laplacian", kind="mesh", invariant_to=("isometry", "scale"))
@@ -32,17 +33,7 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
         edge_index: (2, E). edge_weight: (E,) not negative, ones by default.
     """
     source, target = edge_index
-    weight = torch.ones(len(source), dtype=torch.float64, device=source.device)
-    if edge_weight is not None:
-        weight = edge_weight.reshape(-1).double()
-        fits = edge_weight.shape in ((len(source),), (len(source), 1))
-        if not fits or (len(weight) and not float(weight.detach().min()) >= 0):
-            least = f", the least {float(weight.detach().min()):g}" if len(weight) else ""
-            got = f"{tuple(edge_weight.shape)}{least}"
-            raise cotan.CotanError(
-                f"edge_weight: expected {len(source)} numbers, one for each edge, at least 0; got {got}"
-            )
-    weight = torch.where(source == target, 0, weight)
+    weight = torch.where(source == target, 0, edge_weights(edge_index, edge_weight))
     degree = weight.new_zeros(num_nodes).index_add(0, source, weight)
     root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
     values = -root[source] * weight * root[target]

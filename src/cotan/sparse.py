@@ -5,6 +5,7 @@ torch transposes a CSR matrix anew at each backward pass; here the transpose is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -294,6 +295,19 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
     pattern, order = sorted_pattern(target, source, (num_nodes, num_nodes))
     values = torch.ones(len(order), device=order.device) if weight is None else weight[order]
     return Sparse(pattern, values), order
+
+
+def edge_weights(edge_index: Tensor, weight: Tensor | None, *, signed: bool = False) -> Tensor:
+    """(E,) in float64: the weights of the edges, or ones. Negative ones are refused unless they may be `signed`."""
+    count = edge_index.shape[1]
+    if weight is None:
+        return torch.ones(count, dtype=torch.float64, device=edge_index.device)
+    if weight.shape not in ((count,), (count, 1)):
+        raise CotanError(f"edge_weight: expected {count} numbers, one for each edge, got {tuple(weight.shape)}")
+    least = 0.0 if signed or not count else float(weight.detach().min())
+    if not 0 <= least < math.inf:
+        raise CotanError(f"edge_weight: expected finite numbers of at least 0, got {least:g}")
+    return weight.reshape(-1).double()
 
 
 def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:

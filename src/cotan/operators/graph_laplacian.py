@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import CotanError, unknown
 from ..registry import operator
-from ..sparse import Sparse
+from ..sparse import Sparse, edge_weights
 from .checks import check_edges, check_pos
 from .laplacian import weighted_laplacian
 
@@ -28,7 +28,7 @@ def graph_laplacian(
         edge_index: (2, E). edge_weight: (E,) not negative, ones by default. normalization: as above.
     """
     edge_index = check_edges(edge_index, num_nodes)
-    weight = check_weights(edge_weight, edge_index)
+    weight = edge_weights(edge_index, edge_weight)
     return normalized(weighted_laplacian(edge_index[0], edge_index[1], weight / 2, num_nodes), normalization)
 
 
@@ -66,20 +66,3 @@ def normalized(laplacian: Sparse, normalization: str) -> Sparse:
         )
     root = torch.where(connected, degree.where(connected, 1).rsqrt(), 0)
     return laplacian.with_values(laplacian.values * root[laplacian.row] * root[laplacian.col])
-
-
-def check_weights(edge_weight: Tensor | None, edge_index: Tensor) -> Tensor:
-    """edge_weight (E,) in float64, finite and not negative; ones where there is none."""
-    edges = edge_index.shape[1]
-    if edge_weight is None:
-        return torch.ones(edges, dtype=torch.float64, device=edge_index.device)
-    if edge_weight.shape not in ((edges,), (edges, 1)):
-        raise CotanError(f"edge_weight: expected shape ({edges},), one for each edge, got {tuple(edge_weight.shape)}")
-    weight = edge_weight.reshape(-1).double()
-    if not torch.isfinite(weight.detach()).all():
-        raise CotanError("edge_weight: not all weights are finite")
-    if edges and float(weight.detach().min()) < 0:
-        raise CotanError(
-            f"edge_weight: expected weights of at least 0, the smallest is {float(weight.detach().min()):g}"
-        )
-    return weight

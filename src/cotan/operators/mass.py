@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
+from ..sparse import edge_weights
 from .checks import check_edges, check_mesh
-from .graph_laplacian import check_weights
 from .triangles import Triangles, inner, triangles
 
 LEAST = 1e-6
@@ -65,7 +65,7 @@ def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None =
         edge_index: (2, E). edge_weight: (E,), ones by default.
     """
     edge_index = check_edges(edge_index, num_nodes)
-    weight = torch.where(edge_index[0] == edge_index[1], 0, check_weights(edge_weight, edge_index) / 2)
+    weight = torch.where(edge_index[0] == edge_index[1], 0, edge_weights(edge_index, edge_weight) / 2)
     degree = weight.new_zeros(num_nodes).index_add(0, edge_index[0], weight).index_add(0, edge_index[1], weight)
     return torch.where(degree > 0, degree, 1)
 

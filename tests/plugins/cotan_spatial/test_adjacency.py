@@ -21,6 +21,14 @@ def test_weights_of_another_number_of_edges(name, weight):
         cotan.compute(data, name)
 
 
+def test_weights_may_be_negative_but_are_finite():
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor([-2.0, 3.0]), num_nodes=2)
+    assert cotan.compute(data, "adjacency").to_dense().tolist() == [[0, 3], [-2, 0]]
+    data.edge_weight = torch.tensor([1.0, float("nan")])
+    with pytest.raises(cotan.CotanError, match="edge_weight has NaN or infinite values at 1 of 2 edges"):
+        cotan.compute(data, "adjacency")
+
+
 def test_weights_as_a_column():
     data = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor([[2.0], [3.0]]), num_nodes=2)
     assert cotan.compute(data, "adjacency").to_dense().tolist() == [[0, 3], [2, 0]]
