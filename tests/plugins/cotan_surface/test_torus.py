@@ -149,6 +149,14 @@ def test_balance_evens_out_areas():
     assert spread[2] < spread[1] < spread[0]
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-60, 1e200])
+def test_squares_of_areas_do_not_overflow(size):
+    pos, face = bumpy(1, level=2)
+    first, moved = torus(pos, face, resolution=16), torus(pos * size, face, resolution=16)
+    assert torch.allclose(first.scale, moved.scale, atol=1e-9)
+    assert torch.allclose(charts(pos * size, face)[0].sphere.pos / size, charts(pos, face)[0].sphere.pos)
+
+
 def test_scale_sums_to_one():
     found = torus(*SHAPES["limbs"], maps=2)
     assert torch.allclose(found.scale.sum(0), torch.ones(2, dtype=torch.float64))
