@@ -499,6 +499,19 @@ def test_picture(tmp_path):
     assert (tmp_path / "torus.png").stat().st_size > 10_000
 
 
+def test_nothing_of_the_shape_is_cut_off(caplog):
+    backend = pytest.importorskip("matplotlib.backends.backend_agg")
+    figure = picture(*tensors(trimesh.creation.box().subdivide().subdivide()), resolution=32)
+    canvas = backend.FigureCanvasAgg(figure)
+    canvas.draw()
+    assert "Clipping" not in caplog.text  # colours beyond one, by rounding
+    left, low, right, high = map(int, figure.axes[0].get_window_extent().extents)
+    seen = np.asarray(canvas.buffer_rgba())[::-1][low + 2 : high - 2, left + 2 : right - 2, :3].min(2) < 250
+    assert seen[len(seen) // 2].any()
+    assert not seen[[0, -1]].any()
+    assert not seen[:, [0, -1]].any()
+
+
 def test_the_picture_stands_upright_and_shows_the_cut():
     pytest.importorskip("matplotlib")
     pos, face = bumpy(0, level=2)
