@@ -52,7 +52,7 @@ def cameras(
         raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
     if projection not in ("perspective", "orthographic"):
         raise cotan.CotanError(f"projection is 'perspective' or 'orthographic'; got {projection!r}")
-    if not 0 < fov < 180:
+    if not isinstance(fov, int | float) or not 0 < fov < 180:
         raise cotan.CotanError(f"fov is an angle between 0 and 180 degrees; got {fov!r}")
     perspective = projection == "perspective"
     if fov != FOV and not perspective:
@@ -93,6 +93,8 @@ def _directions(rig: str, count: int | None, elevation: float | None, seed: int 
     if rig == "icosphere":
         return _turned(_icosphere(count), up)
     if rig == "random":
+        if not isinstance(seed, int | None):
+            raise cotan.CotanError(f"seed is a whole number; got {seed!r}")
         generator = torch.Generator().manual_seed(seed or 0)
         return torch.nn.functional.normalize(torch.randn(count, 3, dtype=torch.float64, generator=generator), dim=1)
     elevation = 30.0 if elevation is None else elevation
@@ -134,7 +136,12 @@ def _icosphere(count: int) -> Tensor:
 
 
 def _given(eyes: Sequence[Sequence[float]]) -> Tensor:
-    eye = torch.as_tensor(eyes, dtype=torch.float64)
+    try:
+        eye = torch.as_tensor(eyes, dtype=torch.float64)
+    except (TypeError, ValueError) as reason:
+        raise cotan.CotanError(
+            f"a rig is one of {', '.join(RIGS)}, or a list of eyes (x, y, z); got {eyes!r}"
+        ) from reason
     if eye.dim() != 2 or eye.shape[1] != 3 or len(eye) == 0:
         raise cotan.CotanError(f"given eyes are a list of (x, y, z); got an array of shape {tuple(eye.shape)}")
     if not eye.isfinite().all() or (eye.norm(dim=1) == 0).any():

@@ -1,5 +1,7 @@
 """The shape in the unit ball, where the cameras expect it."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,9 @@ def normalise(pos: Tensor, face: Tensor, align: str = "none") -> Tensor:
         raise cotan.CotanError("views need a surface: this shape has no faces")
     if not pos.isfinite().all():
         raise cotan.CotanError("views need finite positions: this shape has some that are not")
+    # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
+    size = math.frexp(float(pos.detach()[face].abs().max()))[1]
+    pos = pos * 2.0 ** -max(size, -1000)
     area = face_normals(pos, face).norm(dim=1)
     if not area.sum() > 0:
         raise cotan.CotanError("views need a surface: all faces of this shape have area zero")

@@ -63,6 +63,7 @@ def render(
     softness: the pixels over which a silhouette fades out around the shape (see `soft_silhouette`), 0 for none.
     budget: triangles and pixels worked on at once; the result does not depend on it.
     """
+    _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
     grid = _positive("size", size) * _positive("samples", samples)
     style = Style(smooth, _softness(softness, outputs) * samples)
@@ -108,6 +109,7 @@ def raster(
 
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
+    _tensors(cameras, pos=pos, face=face, batch=batch)
     size, budget = _positive("size", size), budget or _budget(pos)
 
     def draw(part: Part) -> None:
@@ -217,6 +219,14 @@ def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None
         list(pool.map(alone, parts))
 
 
+def _tensors(cameras: Cameras, **values: Tensor | None) -> None:
+    if not isinstance(cameras, Cameras):
+        raise cotan.CotanError(f"cameras are what `cameras` gives; got {cameras!r}")
+    for name, value in values.items():
+        if not isinstance(value, Tensor) and (value is not None or name in ("pos", "face")):
+            raise cotan.CotanError(f"{name} is a tensor; got {type(value).__name__}")
+
+
 def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None) -> None:
     if pos.dim() != 2 or pos.shape[1] != 3 or not pos.is_floating_point() or not pos.isfinite().all():
         raise cotan.CotanError(f"pos is (V, 3), real and finite; got {pos.dtype} of shape {tuple(pos.shape)}")
@@ -225,7 +235,7 @@ def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None
     if int(face.min()) < 0 or int(face.max()) >= len(pos):
         raise cotan.CotanError(f"faces are numbers of {len(pos)} vertices; got {int(face.min())} to {int(face.max())}")
     if batch is not None:
-        counts = batch.shape == pos.shape[:1] and not batch.is_floating_point() and int(batch.min()) >= 0
+        counts = batch.shape == pos.shape[:1] and batch.dtype in (torch.int32, torch.int64) and int(batch.min()) >= 0
         of_face = batch[face] if counts else face  # (3, F)
         if not counts or (batch.diff() < 0).any() or (of_face.diff() < 0).any() or (of_face != of_face[0]).any():
             raise cotan.CotanError("batch is the number of each vertex's shape, and shapes, with their faces, ascend")
@@ -234,7 +244,7 @@ def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None
 
 
 def _softness(softness: float, outputs: Sequence[str]) -> float:
-    if not softness >= 0 or not math.isfinite(softness):
+    if not isinstance(softness, int | float) or not softness >= 0 or not math.isfinite(softness):
         raise cotan.CotanError(f"softness is a number of pixels from 0; got {softness!r}")
     if softness and "silhouette" not in outputs:
         raise cotan.CotanError(f"softness is that of the output 'silhouette', which is not in {tuple(outputs)}")

@@ -11,12 +11,26 @@ def rank(queries: Tensor, gallery: Tensor) -> Tensor:
 
     Alike is the cosine of the angle between descriptors; of equals the first comes first.
     """
-    if queries.dim() != 2 or gallery.dim() != 2 or queries.shape[1] != gallery.shape[1]:
+    wrong = [not isinstance(d, Tensor) or d.dim() != 2 or not d.is_floating_point() for d in (queries, gallery)]
+    if any(wrong) or queries.shape[1] != gallery.shape[1] or queries.dtype != gallery.dtype:
         raise cotan.CotanError(
-            f"descriptors are (Q, D) and (S, D); got shapes {tuple(queries.shape)} and {tuple(gallery.shape)}"
+            f"descriptors are (Q, D) and (S, D), of one floating dtype; got {_said(queries)} and {_said(gallery)}"
         )
-    queries, gallery = (torch.nn.functional.normalize(d, dim=1) for d in (queries, gallery))
-    return (queries @ gallery.T).argsort(dim=1, descending=True, stable=True)
+    if not (queries.isfinite().all() and gallery.isfinite().all()):
+        raise cotan.CotanError("descriptors are finite; got NaN or infinity")
+    queries, gallery = _unit(queries), _unit(gallery)
+    # The last digits of a product depend on its place: equal descriptors have theirs but once.
+    distinct, place = gallery.unique(dim=0, return_inverse=True)
+    return (queries @ distinct.T)[:, place].argsort(dim=1, descending=True, stable=True)
+
+
+def _unit(descriptors: Tensor) -> Tensor:
+    largest = descriptors.abs().amax(1, keepdim=True).clamp(min=torch.finfo(descriptors.dtype).tiny)
+    return torch.nn.functional.normalize(descriptors / largest, dim=1)  # squares of any size are numbers
+
+
+def _said(value: object) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
@@ -25,6 +39,13 @@ def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
 
     ranking: (Q, S) numbers of shapes, best first; relevant: (Q, S) boolean, by the shape's number.
     """
+    wrong = [not isinstance(t, Tensor) or t.dim() != 2 for t in (ranking, relevant)]
+    if any(wrong) or (ranking.dtype, relevant.dtype) != (torch.int64, torch.bool) or len(ranking) != len(relevant):
+        raise cotan.CotanError(
+            f"a ranking is (Q, S) int64, and relevant (Q, S) bool; got {_said(ranking)} and {_said(relevant)}"
+        )
+    if ((ranking < 0) | (ranking >= relevant.shape[1])).any():
+        raise cotan.CotanError(f"a ranking holds numbers of {relevant.shape[1]} shapes; got others")
     hit = relevant.gather(1, ranking)
     place = torch.arange(1, hit.shape[1] + 1, device=hit.device, dtype=torch.float64)
     precision = hit.cumsum(1) / place
@@ -38,7 +59,9 @@ def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
 def retrieval_precision(descriptors: Tensor, labels: Tensor) -> float:
     """Mean average precision when each shape (S, D) is looked for among the others, and its class (S,) is relevant."""
     ranking = rank(descriptors, descriptors)
+    if not isinstance(labels, Tensor) or labels.shape != descriptors.shape[:1]:
+        raise cotan.CotanError(f"labels are those of {len(descriptors)} shapes, (S,); got {_said(labels)}")
     itself = torch.arange(len(labels), device=labels.device).unsqueeze(1)
-    ranking = ranking[ranking != itself].view(len(labels), -1)
+    ranking = ranking[ranking != itself].view(len(labels), max(len(labels) - 1, 0))
     relevant = labels.unsqueeze(1) == labels
     return mean_average_precision(ranking, relevant)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import cotan
 
-from .channels import WIDTHS
+from .channels import WIDTHS, width
 
 GAP = 2  # white pixels between pictures
 
@@ -20,11 +20,13 @@ def contact_sheet(
 
     Depth is the brighter the nearer; normals and positions are colours, grey for zero; contours are black on white.
     """
+    channels = width(outputs, 3)
+    if not isinstance(views, Tensor) or views.dim() != 4 or views.shape[1] != channels or not views.numel():
+        got = f"shape {tuple(views.shape)}" if isinstance(views, Tensor) else type(views).__name__
+        raise cotan.CotanError(f"views are (N, {channels}, H, W) for the outputs {tuple(outputs)}; got {got}")
+    if not isinstance(columns, int) or columns < 1:
+        raise cotan.CotanError(f"columns is a whole number from 1; got {columns!r}")
     widths = [WIDTHS.get(name, 3) for name in outputs]
-    if views.dim() != 4 or views.shape[1] != sum(widths):
-        raise cotan.CotanError(
-            f"views are (N, {sum(widths)}, H, W) for the outputs {tuple(outputs)}; got shape {tuple(views.shape)}"
-        )
     pictures = views.detach().cpu().double().split(widths, 1)
     blocks = [_grid(_shown(name, p), columns) for name, p in zip(outputs, pictures, strict=True)]
     from matplotlib.image import imsave

@@ -128,9 +128,14 @@ class VoxelDBN(nn.Module):
 
         Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
         """
-        if label.dim() != 1 or label.dtype != torch.int64 or ((label < 0) | (label >= self.classes)).any():
+        if (
+            not isinstance(label, Tensor)
+            or label.dim() != 1
+            or label.dtype != torch.int64
+            or ((label < 0) | (label >= self.classes)).any()
+        ):
             raise cotan.CotanError(f"label is (B,), numbers of classes from 0 to {self.classes - 1}; got {label}")
-        if steps < 1:
+        if not isinstance(steps, int) or steps < 1:
             raise cotan.CotanError(f"a chain has one or more steps; got {steps}")
         if given is not None or known is not None:
             self._check_view(label, given, known)
@@ -140,11 +145,14 @@ class VoxelDBN(nn.Module):
 
     def _check_view(self, label: Tensor, given: Tensor | None, known: Tensor | None) -> None:
         shape = (len(label), *self.layers[0].visible.shape[1:])
-        if given is None or known is None or not given.shape == known.shape == shape or known.dtype != torch.bool:
-            got = ["none" if part is None else f"{part.dtype} of shape {tuple(part.shape)}" for part in (given, known)]
+        parts = (given, known)
+        if not all(isinstance(p, Tensor) and p.shape == shape for p in parts) or known.dtype != torch.bool:
+            got = " and ".join(map(said, parts))
             raise cotan.CotanError(
-                f"a partial view is given, voxels {shape}, and known, booleans of that shape; got {' and '.join(got)}"
+                f"a partial view is given, voxels {shape}, and known, booleans of that shape; got {got}"
             )
+        if not ((given[known] >= 0) & (given[known] <= 1)).all():
+            raise cotan.CotanError("the known voxels of a partial view are from 0 to 1; got others")
 
     def _chain(self, label: Tensor, steps: int, given: Tensor | None, known: Tensor | None) -> Tensor:
         weight = self.top.weight
@@ -168,6 +176,13 @@ class VoxelDBN(nn.Module):
         for _ in range(10):  # without draws, to what the units agree on
             p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size] if known is None else self.up(shape(p))
         return shape(p)
+
+
+def said(value: object) -> str:
+    """A value as errors have it."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return "none" if value is None else type(value).__name__
 
 
 def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:

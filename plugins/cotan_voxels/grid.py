@@ -13,6 +13,7 @@ import cotan
 
 MOST = 1024  # voxels a side
 NORMALIZATIONS = ("box", "sphere", "none")
+LARGEST = 1e70  # squared areas of what is larger are no float64
 
 
 class Grid(NamedTuple):
@@ -44,8 +45,14 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     if face.numel() == 0:
         raise cotan.CotanError("voxels need a mesh with faces, got none")
     triangles = pos.detach().double()[face.t()]  # (F, 3, 3)
-    if not bool(torch.isfinite(triangles).all()):
+    size = float(triangles.abs().max())
+    if not math.isfinite(size):
         raise cotan.CotanError("voxels need finite positions, got NaN or infinity")
+    if normalize == "none" and size > LARGEST:
+        raise cotan.CotanError(f"voxels with normalize='none' need positions up to {LARGEST:.0e}, got {size:.0e}")
+    # By a power of two, which rounds nothing.
+    unit = 1.0 if normalize == "none" else 2.0 ** min(max(math.frexp(size)[1], -1000), 1000)
+    triangles /= unit
     if normalize == "none":
         centre, radius = triangles.new_zeros(3), 1.0
     elif normalize == "box":
@@ -58,7 +65,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         raise cotan.CotanError("voxels need a shape of some size, got one whose corners all lie in one point")
     pitch = 2 * radius / (resolution - 2 * padding)
     triangles.sub_(centre).div_(pitch).add_(resolution / 2)  # in place: fresh memory would take longer than this
-    return Grid(triangles, centre - pitch * resolution / 2, pitch)
+    return Grid(triangles, (centre - pitch * resolution / 2) * unit, pitch * unit)
 
 
 def _centroid(triangles: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import cotan
 
-from .dbn import VoxelDBN
+from .dbn import VoxelDBN, said
 from .rbm import ConvRBM
 
 UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
@@ -24,6 +24,8 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
     """
     from matplotlib.figure import Figure
 
+    if not len(grids) or any(not isinstance(grid, Tensor) or grid.dim() != 3 or not grid.numel() for grid in grids):
+        raise cotan.CotanError(f"slices draws grids (R, R, R); got {[said(grid) for grid in grids]}")
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
         grid = _upright(grid, up)
@@ -48,8 +50,8 @@ def solids(rows: Sequence[Tensor], names: Sequence[str] = (), *, up: str = "z") 
     """A matplotlib figure with a row for each batch of grids (B, R, R, R), where they are above a half, and its name."""
     from matplotlib.figure import Figure
 
-    if not len(rows) or any(row.dim() != 4 for row in rows):
-        raise cotan.CotanError(f"solids draws batches of grids (B, R, R, R); got {[tuple(r.shape) for r in rows]}")
+    if not len(rows) or any(not isinstance(row, Tensor) or row.dim() != 4 or not row.numel() for row in rows):
+        raise cotan.CotanError(f"solids draws batches of grids (B, R, R, R); got {[said(row) for row in rows]}")
     across = max(len(row) for row in rows)
     figure = Figure(figsize=(1.4 * across, 1.4 * len(rows)), layout="constrained")
     for number, row in enumerate(rows):
@@ -77,6 +79,16 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(model, VoxelDBN):
+        raise cotan.CotanError(f"primitives are those of a voxel-dbn; got {type(model).__name__}")
+    if count < 1 or best < 1:
+        raise cotan.CotanError(f"primitives draws one or more units and windows; got {count=} and {best=}")
+    side = model.layers[0].visible.shape[-1]
+    if not isinstance(voxels, Tensor) or not len(voxels) or voxels.shape[1:] != (side, side, side):
+        raise cotan.CotanError(
+            f"primitives needs voxels (N, {side}, {side}, {side}) of some shapes; got {said(voxels)}"
+        )
+    voxels = voxels.to(model.top.weight)
     rows, field, step = [], 1, 1
     for number, layer in enumerate(model.layers):
         seen = model.up(voxels, number + 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 import cotan
 
 from .associative import top_machine
-from .dbn import VoxelDBN
+from .dbn import VoxelDBN, said
 from .layerwise import one_layer
 from .together import all_layers
 
@@ -47,12 +47,26 @@ def pretrain(
     Gives errors by stage and epoch: of a layer and of the top machine, the mean distance of its input from what one
     step up and down makes of it; of all layers together (last but one), the cross entropy of the voxels.
     """
+    if not isinstance(model, VoxelDBN):
+        raise cotan.CotanError(f"pretrain is for a voxel-dbn; got {type(model).__name__}")
     side = model.layers[0].visible.shape[-1]
-    if voxels.shape != (len(label), side, side, side) or ((label < 0) | (label >= model.classes)).any():
+    right = isinstance(voxels, Tensor) and isinstance(label, Tensor) and label.dtype == torch.int64
+    needs = f"pretrain needs voxels (N, {side}, {side}, {side}) and N labels from 0 to {model.classes - 1}"
+    if not right or not len(label) or voxels.shape != (len(label), side, side, side):
+        raise cotan.CotanError(f"{needs}, int64, of one or more shapes; got {said(voxels)} and {said(label)}")
+    if ((label < 0) | (label >= model.classes)).any() or not ((voxels >= 0) & (voxels <= 1)).all():
         raise cotan.CotanError(
-            f"pretrain needs voxels (N, {side}, {side}, {side}) and N labels from 0 to {model.classes - 1}; got shapes "
-            f"{tuple(voxels.shape)} and {tuple(label.shape)}, labels from {int(label.min())} to {int(label.max())}"
+            f"{needs}, all voxels from 0 to 1; got labels from {int(label.min())} to {int(label.max())}, "
+            f"voxels from {float(voxels.min())} to {float(voxels.max())}"
         )
+    stages = {"epochs": epochs, "together": together or 0, "top": top or 0, "batch_size": batch_size, "steps": steps}
+    for name, value in stages.items():
+        least = int(name in ("batch_size", "steps"))
+        if not isinstance(value, int) or value < least:
+            raise cotan.CotanError(f"{name} is a whole number from {least}; got {value!r}")
+    for name, value in (("sparsity", sparsity), ("noise", noise)):
+        if not 0 <= value < 1:
+            raise cotan.CotanError(f"{name} is a share from 0 to below 1; got {value!r}")
     weight = model.top.weight
 
     def batches() -> Iterable[tuple[Tensor, Tensor]]:

@@ -22,7 +22,7 @@ METHODS = ("auto", "parity", "winding", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=2)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=3)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -87,7 +87,7 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
     return solid.double()
 
 
-@cotan.operator(per="shape")
+@cotan.operator(per="shape", version=1)
 def voxel_report(
     pos: Tensor,
     face: Tensor,

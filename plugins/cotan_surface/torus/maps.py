@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,10 @@ def charts(
         raise cotan.CotanError(
             f"the torus needs at least one map and no negative balance or handles, got {maps}, {balance} and {handles}"
         )
-    ball = sphere(pos.detach().double(), face, handles=handles)
+    # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
+    unit = 2.0 ** min(max(math.frexp(float(pos[face].abs().max()))[1], -1000), 1000) if face.numel() else 1.0
+    ball = sphere(pos.detach().double() / unit, face, handles=handles)
+    shape = ball._replace(pos=ball.pos * unit)
     graph = edge_graph(ball.pos, ball.face)
     points = extremities(ball, graph, EXTREMITIES)
     corners, triangles = ball.pos.cpu().numpy(), ball.face.cpu().numpy()
@@ -74,7 +78,7 @@ def charts(
             break
         disc = _cut(ball, graph, [points[i] for i in triple])
         if disc is not None:
-            chart = Chart(ball, disc, embed(corners, triangles, disc, weights, balance))
+            chart = Chart(shape, disc, embed(corners, triangles, disc, weights, balance))
             (out if flat_area(chart.value, disc).min() > 0 else folded).append(chart)
     out = [*out, *folded][:maps]
     if len(out) < maps:
@@ -98,7 +102,7 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=3)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=4)
 def torus(
     pos: Tensor,
     face: Tensor,

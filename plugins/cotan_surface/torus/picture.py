@@ -53,7 +53,7 @@ def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", 
         under, share = draw(chart.value, chart.disc, resolution)
         vertex = ball.face.cpu()[:, under].permute(1, 2, 0)
         shown = (torch.from_numpy(colour)[vertex] * share[..., None]).sum(-2)
-        axes[1].imshow(shown.transpose(0, 1).numpy(), origin="lower", extent=(0, 1, 0, 1))
+        axes[1].imshow(shown.transpose(0, 1).clamp(0, 1).numpy(), origin="lower", extent=(0, 1, 0, 1))
         axes[1].set_title("the torus: four copies, one outlined")
 
         lines = np.concatenate([z, z[:1], np.full_like(z[:1], np.nan)]).T.ravel()
@@ -110,6 +110,8 @@ def _surface(axis, corner, triangle, colour) -> None:
         ylim=(middle[1] - half, middle[1] + half),
         zlim=(middle[2] - half, middle[2] + half),
     )
-    axis.set_box_aspect((1, 1, 1), zoom=1.6)
+    # At 1.6 the ball in the box just fills the picture; corners reach out of it.
+    reach = np.linalg.norm(corner - middle, axis=1).max()
+    axis.set_box_aspect((1, 1, 1), zoom=1.6 * half / reach)
     axis.view_init(elev=20, azim=-50)
     axis.set_axis_off()

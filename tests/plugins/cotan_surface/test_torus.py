@@ -149,6 +149,14 @@ def test_balance_evens_out_areas():
     assert spread[2] < spread[1] < spread[0]
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-60, 1e200])
+def test_squares_of_areas_do_not_overflow(size):
+    pos, face = bumpy(1, level=2)
+    first, moved = torus(pos, face, resolution=16), torus(pos * size, face, resolution=16)
+    assert torch.allclose(first.scale, moved.scale, atol=1e-9)
+    assert torch.allclose(charts(pos * size, face)[0].sphere.pos / size, charts(pos, face)[0].sphere.pos)
+
+
 def test_scale_sums_to_one():
     found = torus(*SHAPES["limbs"], maps=2)
     assert torch.allclose(found.scale.sum(0), torch.ones(2, dtype=torch.float64))
@@ -489,6 +497,19 @@ def test_picture(tmp_path):
     pytest.importorskip("matplotlib")
     picture(*bumpy(0, level=2), resolution=32, maps=2).savefig(tmp_path / "torus.png")
     assert (tmp_path / "torus.png").stat().st_size > 10_000
+
+
+def test_nothing_of_the_shape_is_cut_off(caplog):
+    backend = pytest.importorskip("matplotlib.backends.backend_agg")
+    figure = picture(*tensors(trimesh.creation.box().subdivide().subdivide()), resolution=32)
+    canvas = backend.FigureCanvasAgg(figure)
+    canvas.draw()
+    assert "Clipping" not in caplog.text  # colours beyond one, by rounding
+    left, low, right, high = map(int, figure.axes[0].get_window_extent().extents)
+    seen = np.asarray(canvas.buffer_rgba())[::-1][low + 2 : high - 2, left + 2 : right - 2, :3].min(2) < 250
+    assert seen[len(seen) // 2].any()
+    assert not seen[[0, -1]].any()
+    assert not seen[:, [0, -1]].any()
 
 
 def test_the_picture_stands_upright_and_shows_the_cut():

@@ -24,6 +24,13 @@ def test_it_does_not_depend_on_where_and_how_large_the_shape_is_and_turns_with_i
     torch.testing.assert_close(moved, normalise(pos, face) @ turn)
 
 
+@pytest.mark.parametrize("align", ["none", "principal"])
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_squares_of_areas_do_not_overflow(size, align):
+    pos, face = soup()
+    torch.testing.assert_close(normalise(pos * size, face, align), normalise(pos, face, align))
+
+
 def rotation(seed):
     q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))
     q = q * r.diagonal().sign()

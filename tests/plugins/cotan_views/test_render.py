@@ -288,6 +288,10 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
         ({"samples": 1.5}, "samples is a whole number"),
         ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
         ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
+        ({"softness": "1", "outputs": ("silhouette",)}, "from 0; got '1'"),
+        ({"batch": [0]}, "batch is a tensor; got list"),
+        ({"batch": torch.zeros(42).bool()}, "number of each vertex's shape"),
+        ({"color": [], "outputs": ("color",)}, "color is a tensor; got list"),
         ({"batch": torch.tensor([1, 0] * 21)}, "ascend"),
         ({"batch": torch.tensor([0, 1]).repeat_interleave(21)}, "with their faces"),  # some have corners of both
         ({"batch": torch.zeros(41, dtype=torch.int64)}, "number of each vertex's shape"),
@@ -306,6 +310,8 @@ def test_wrong_options_are_refused(options, message):
 @pytest.mark.parametrize(
     ("pos", "face", "message"),
     [
+        (None, torch.zeros(3, 1, dtype=torch.int64), "pos is a tensor; got NoneType"),
+        (torch.zeros(3, 3), [], "face is a tensor; got list"),
         (torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.int64), r"\(V, 3\)"),
         (torch.full((3, 3), math.nan), torch.tensor([[0], [1], [2]]), "finite"),
         (torch.rand(3, 3), torch.zeros(3, 0, dtype=torch.int64), "at least one"),
@@ -316,8 +322,15 @@ def test_wrong_options_are_refused(options, message):
     ],
 )
 def test_wrong_shapes_are_refused(pos, face, message):
-    with pytest.raises(cotan.CotanError, match=message):
-        render(pos, face, cameras())
+    for draw in (render, raster):
+        with pytest.raises(cotan.CotanError, match=message):
+            draw(pos, face, cameras())
+
+
+def test_cameras_are_those_of_a_rig():
+    for draw in (render, raster):
+        with pytest.raises(cotan.CotanError, match="cameras are what `cameras` gives; got 'ring'"):
+            draw(*sphere(1), "ring")
 
 
 @pytest.mark.cuda

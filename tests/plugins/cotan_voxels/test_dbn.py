@@ -155,7 +155,11 @@ def test_what_cannot_be_sampled_is_refused(trained):
     for options, message in (
         ({"label": label + 1}, "numbers of classes from 0 to 1; got"),
         ({"label": label.float()}, "numbers of classes"),
+        ({"label": [0, 1]}, r"numbers of classes from 0 to 1; got \[0, 1\]"),
         ({"steps": 0}, "one or more steps; got 0"),
+        ({"steps": 1.5}, "one or more steps; got 1.5"),
+        ({"given": [], "known": known}, "got list and torch.bool"),
+        ({"given": grid + torch.nan, "known": known}, "known voxels of a partial view are from 0 to 1"),
         (
             {"given": grid},
             r"voxels \(2, 12, 12, 12\), and known.*got torch.float32 of shape \(2, 12, 12, 12\) and none",
@@ -169,6 +173,24 @@ def test_what_cannot_be_sampled_is_refused(trained):
     for voxels, y in ((grid[:, :8], label), (grid, label[:1]), (grid, label + 1)):
         with pytest.raises(cotan.CotanError, match=r"voxels \(N, 12, 12, 12\) and N labels from 0 to 1"):
             pretrain(model, voxels, y)
+    before = [p.clone() for p in model.parameters()]
+    for options, message in (
+        ({"voxels": grid[:0], "label": label[:0]}, r"of one or more shapes; got torch.float32 of shape \(0, 12"),
+        ({"voxels": None}, "got none and torch.int64"),
+        ({"label": label.int()}, "labels from 0 to 1, int64"),
+        ({"voxels": grid * torch.nan}, "all voxels from 0 to 1; .* voxels from nan to nan"),
+        ({"voxels": 5 * grid}, "all voxels from 0 to 1; .* voxels from 0.0 to 5.0"),
+        ({"epochs": -1}, "epochs is a whole number from 0; got -1"),
+        ({"together": 1.5}, "together is a whole number from 0; got 1.5"),
+        ({"batch_size": 0}, "batch_size is a whole number from 1; got 0"),
+        ({"steps": 0}, "steps is a whole number from 1; got 0"),
+        ({"sparsity": 1.0}, "sparsity is a share from 0 to below 1; got 1.0"),
+        ({"noise": torch.nan}, "noise is a share from 0 to below 1; got nan"),
+        ({"model": torch.nn.Linear(1, 1)}, "for a voxel-dbn; got Linear"),
+    ):
+        with pytest.raises(cotan.CotanError, match=message):
+            pretrain(**{"model": model, "voxels": grid, "label": label, **options})
+    assert all(map(torch.equal, before, model.parameters()))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +274,14 @@ def test_pictures(trained, tmp_path):
     slices([grid[0], grid[1] - 0.5], ["bar", "plate"]).savefig(tmp_path / "slices.png")
     solids([grid[::2], grid[1:7:2]], ["bars", "plates"]).savefig(tmp_path / "solids.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("primitives", "slices", "solids"))
+    for wrong in (None, grid[:0], grid[0], grid[:, :8]):
+        with pytest.raises(cotan.CotanError, match=r"primitives needs voxels \(N, 12, 12, 12\) of some shapes; got"):
+            primitives(model, wrong)
+    for options, got in (({"count": 0}, "count=0 and best=16"), ({"best": 0}, "count=8 and best=0")):
+        with pytest.raises(cotan.CotanError, match=got):
+            primitives(model, grid, **options)
+    with pytest.raises(cotan.CotanError, match="voxel-dbn; got NoneType"):
+        primitives(None, grid)
 
 
 def test_slices_are_across_the_shape_and_it_stands_upright():
@@ -272,7 +302,10 @@ def test_slices_are_across_the_shape_and_it_stands_upright():
     assert (outside[-1].images[0].get_array() == 1).all()
     with pytest.raises(cotan.CotanError, match="got 'w'"):
         slices([grid], up="w")
-    with pytest.raises(cotan.CotanError, match=r"\(B, R, R, R\); got \[\(12, 12, 12\)"):
+    for grids in ([], [grid[0]], [None], [grid[:0]]):
+        with pytest.raises(cotan.CotanError, match=r"slices draws grids \(R, R, R\); got \["):
+            slices(grids)
+    with pytest.raises(cotan.CotanError, match=r"\(B, R, R, R\); got \[.torch.float32 of shape \(12, 12, 12\)"):
         solids([grid])
 
 

@@ -192,6 +192,17 @@ def test_place_and_size_do_not_matter(normalize):
     assert torch.equal(first, moved)
 
 
+@pytest.mark.parametrize("normalize", ["box", "sphere"])
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_squares_of_areas_do_not_overflow(normalize, size):
+    pos, face = tensors(ANALYTIC["cone"][0])
+    pos = pos @ rotation(4).T + 0.2
+    assert torch.equal(voxels(pos * size, face, normalize=normalize), voxels(pos, face, normalize=normalize))
+    report, large = (voxel_report(pos * s, face, normalize=normalize) for s in (1, size))
+    assert large["pitch"] / size == pytest.approx(report["pitch"])
+    assert [x / size for x in large["origin"]] == pytest.approx(report["origin"])
+
+
 def test_sphere_keeps_the_size_under_rotation():
     pos, face = tensors(ANALYTIC["box"][0])
     pitches = {
@@ -269,6 +280,10 @@ def test_unreferenced_vertices_do_not_count():
         ({"face": torch.empty(3, 0, dtype=torch.long)}, "a mesh with faces, got none"),
         ({"pos": torch.zeros(12, 3)}, "all lie in one point"),
         ({"pos": torch.full((12, 3), torch.nan)}, "finite positions, got NaN"),
+        (
+            {"pos": torch.full((12, 3), 2e70, dtype=torch.float64), "normalize": "none"},
+            r"positions up to 1e\+70, got 2e\+70",
+        ),
         ({"resolution": 1}, "resolution from 2 to 1024, a whole number, got 1"),
         ({"fill": "hollow"}, "solid, surface, union, tsdf; got 'hollow'"),
         ({"method": "flood", "padding": -600}, "1232 voxels a side, where 1024 are the most"),
