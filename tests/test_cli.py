@@ -359,3 +359,24 @@ def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
         failed = [("blobs", "mlp", seed, "not finite")]
         monkeypatch.setattr("cotan.benchmark.bench", lambda *_, f=failed, **__: Table(suite, tmp_path, [row], f))
         assert cotan("bench", "demo").returncode == code
+
+
+def test_inspect_says_what_can_be_said_of_a_graph(cotan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.edgelist").write_text("0 1\n1 2\n3 3\n")
+    (tmp_path / "p.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n")
+    out = cotan("inspect", "g.edgelist")
+    assert (out.returncode, out.stderr) == (0, "")
+    assert out.stdout.splitlines() == [
+        "vertices: 4",
+        "edges: 3",
+        "components: 2",
+        "self loops: 1",
+        "largest degree: 2",
+        "eigenvalues: 0, 0, 1, 3",  # of a path of three, and of a vertex
+    ]
+    for file, *options in (("g.edgelist", "--out", "g.png"), ("g.edgelist", "--views"), ("p.xyz", "--views")):
+        out = cotan("inspect", file, *options)
+        assert out.returncode == 2
+        assert f"{file} has no {'face' if '--views' in options else 'pos'} to draw" in out.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.edgelist", "p.xyz"]

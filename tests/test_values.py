@@ -190,6 +190,10 @@ def test_the_tensors_of_a_data_have_one_order():
     assert seen[0] == seen[1]
 
 
+def test_records_of_a_batch_are_a_list():
+    assert collate([{"genus": 1}, {"genus": 2}], per=None) == [{"genus": 1}, {"genus": 2}]
+
+
 def test_what_does_not_fit_under_each_other_is_named():
     with pytest.raises(cotan.CotanError, match=r"node 'x' has another shape on each .*: \[\(3,\), \(4,\)\]"):
         collate([torch.zeros(5, 3), torch.zeros(5, 4)], per="vertex", name="x")

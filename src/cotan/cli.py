@@ -464,10 +464,13 @@ def inspect(
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it
         data = read(file, repair=repair, dtype=torch.float64)
+    drawn = "face" if views else "pos"
+    if (views or out) and data.get(drawn) is None:
+        raise CotanError(f"{file} has no {drawn} to draw; its report needs neither --views nor --out")
     print(text(report(data)))
     values = evaluate(data, "spectrum", k=k, dtype=torch.float64).values
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
-    if data.get("face") is not None or (data.get("pos") is not None and not views):
+    if data.get(drawn) is not None:
         target = out or Path(f"{file.stem}.png")
         if views:
             contact_sheet(data, target, up=up or "z")

@@ -284,7 +284,7 @@ class _Resolver:
             try:
                 inputs[name] = self.resolve(replaced.get(name, Node(name)), domain, path)
             except MissingSource:
-                if name not in definition.optional:
+                if name in replaced or name not in definition.optional:
                     raise
         step = _step(definition, options, inputs, domain)
         return self.steps.setdefault(step.identity, step)
