@@ -63,8 +63,8 @@ class FailsHere(nn.Module):
     def __init__(self, in_dim, out_dim, *, when: str = "forward"):
         super().__init__()
         self.linear = nn.Linear(in_dim, out_dim)
-        if when == "plan":
-            self.needs = {"mass": cotan.node("always_fails")}
+        if when != "forward":
+            self.needs = {"mass": cotan.node("always_fails" if when == "plan" else "edge_weight")}
 
     def forward(self, x, mass):
         if self.training:
@@ -307,6 +307,25 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert write_report(table).exists()
 
 
+def test_data_that_lack_what_one_model_needs_are_for_the_others(suite, tmp_path, monkeypatch):
+    data = two_solids()
+    data.stress["cloud"] = [Data(pos=s.pos, y=s.y) for s in data.test]
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    lacking = '[[models]]\nname = "fails-here"\noptions = { when = "source", depth = 1 }\n'
+    normals = '[[models]]\nname = "linear"\nlabel = "normals"\nfeatures = "vertex_normals"\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + lacking + normals)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert [row["model"] for row in table.rows] == ["linear", "wide", "normals"]
+    rows = table.summary("two-solids")[1]
+    assert [row[3] == "-" for row in rows] == [False, False, True]
+    (first, second) = table.failures
+    assert first[1] == "fails-here"
+    assert first[3].startswith("train: ")
+    assert "'edge_weight'" in first[3]
+    assert second[1] == "normals"
+    assert second[3].startswith("stress_cloud: node 'vertex_normals")
+
+
 def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
     data = two_solids()
     data.test[0].pos = data.test[0].pos / 1000
@@ -422,6 +441,11 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (('label = "wide"', 'label = "wide"\ndatasets = "two-solids"'), r"expected a list of labels"),
         (("[recipe]", "[recipe"), r"is not TOML"),
         (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
+        (("epochs = 3", "val_share = 0.5"), r"val_share is one for all models, in \[recipe\]; 'wide' has its own"),
+        (("[0, 1]", "3"), r"seeds=3, expected a list of whole numbers, such as \[0, 1, 2\]"),
+        (("[[datasets]]", "[datasets]"), r"datasets is a list of names or of tables \[\[datasets\]\]$"),
+        (('label = "wide"', 'lable = "wide"'), r"unknown key of \[\[models\]\] in .* 'lable'\. Did you mean 'label'"),
+        (('name = "linear"\nlabel', "label"), r"an entry of models has no name"),
     ],
 )
 def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monkeypatch, change, message):
@@ -510,6 +534,8 @@ def test_folds_are_one_row(tmp_path):
 def test_options_that_are_no_table_are_named():
     with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
         Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
+    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
+        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
 
 
 def test_the_table_for_other_programs(suite, tmp_path, capsys):
