@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import json
 import re
 
@@ -14,7 +15,7 @@ import cotan
 from cotan.benchmark import Suite, bench
 from cotan.datasets import Splits
 from cotan.drawing import bars
-from cotan.report import Section, write_report
+from cotan.report import write_report
 from cotan.suite import shipped
 from cotan.training import Run
 
@@ -109,10 +110,9 @@ def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
     mean = (lines[0]["test_accuracy"] + lines[2]["test_accuracy"]) / 2
     assert rows[0][1].startswith(f"{mean:.1%}")
     assert "wide" in str(table)
-    page = write_report(table, sections=[Section("More", "words & words", "<svg></svg>")]).read_text()
+    page = write_report(table).read_text()
     assert page.count("data:image/png;base64,") == 2
     assert "<svg" in page
-    assert "words &amp; words" in page
     assert "&lt;box&gt;" not in page  # class names are drawn, not written
     assert "x.off" in page
     assert not re.search(r"(src|href)=\"http", page)
@@ -305,6 +305,22 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert model == "careful"
     assert "stress_tiny: 6 of 6 refused; the first: shape 0 of 6: too small" in reason
     assert write_report(table).exists()
+
+
+def test_a_suite_in_which_all_failed_has_a_page_that_says_so(tmp_path, monkeypatch):
+    cloud = Data(pos=torch.rand(9, 3), y=torch.tensor([0]))
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: Splits([cloud], [cloud], [cloud]))
+    suite = {
+        "recipe": {"epochs": 1, "device": "cpu"},
+        "datasets": ["two-solids"],
+        "models": [{"name": "fails-here", "options": {"depth": 1, "when": "source"}}],
+    }
+    table = bench(suite, out=tmp_path, progress="none")
+    assert not table.rows
+    page = write_report(table).read_text()
+    assert "fails-here on two-solids: train: 'edge_weight'" in html.unescape(page)
+    assert "To run it again" not in page
+    assert "<h2>Preparation" not in page
 
 
 def test_data_that_lack_what_one_model_needs_are_for_the_others(suite, tmp_path, monkeypatch):

@@ -291,7 +291,7 @@ def test_an_input_that_is_asked_for_is_never_left_out(scratch, tetrahedron):
 
     assert torch.equal(cotan.compute(tetrahedron, "warm"), tetrahedron.pos[:, 0])
     assert torch.equal(cotan.compute(tetrahedron, "warm", edge_weight="mass"), cotan.compute(tetrahedron, "mass"))
-    with pytest.raises(cotan.CotanError, match="needs 'edge_weight' .* the data does not have"):
+    with pytest.raises(cotan.CotanError, match=r"needs 'edge_weight' .* the data does not have"):
         cotan.compute(tetrahedron, "warm", edge_weight="edge_weight")
 
 

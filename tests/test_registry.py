@@ -207,7 +207,10 @@ def _module(forward, **options):
         (lambda: cotan.operator("made")(lambda pos, **rest: pos), r"options are named one by one, not \*\*rest"),
         (lambda: cotan.operator("made")(lambda *nodes: nodes), r"parameter \*nodes: nodes are named one by one"),
         (lambda: cotan.dataset("made")(lambda size: size), r"dataset 'made' .*'size' must be keyword-only"),
-        (lambda: cotan.layer("made", signal="face")(nn.Linear), r"signal='face', expected one of vertex, image, volume"),
+        (
+            lambda: cotan.layer("made", signal="face")(nn.Linear),
+            r"signal='face', expected one of vertex, image, volume",
+        ),
         (lambda: cotan.layer("made")(_module(None)), r"layer 'made' .* has no forward method"),
         (lambda: cotan.layer("made")(_module("x, *, k=3")), r"forward takes nodes only; 'k' is keyword-only"),
         (lambda: cotan.model("made")(_module("x")), r"model 'made' .*no keyword-only option 'task'"),

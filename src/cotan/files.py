@@ -154,7 +154,9 @@ def _read_graph(path: Path, suffix: str) -> Any:
             names = list(graph)
             if suffix == ".edgelist" and all(map(str.isdecimal, names)):  # else they come as the edges do
                 names.sort(key=int)
-            matrix = networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
+            matrix = (
+                networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
+            )
     except Exception as reason:
         raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
     coo = matrix.tocoo()

@@ -147,7 +147,9 @@ def collate(
     if isinstance(first, bool | int | float):
         return torch.tensor(values)
     if _is_data(first):  # which of its numbers count vertices, it does not say
-        raise CotanError(f"node {name!r} gives a Data: ask for what you need of it, as cotan.node('edge_index', on=...)")
+        raise CotanError(
+            f"node {name!r} gives a Data: ask for what you need of it, as cotan.node('edge_index', on=...)"
+        )
     return list(values)
 
 
