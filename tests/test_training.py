@@ -925,7 +925,7 @@ def test_what_no_run_and_no_checkpoint_can_be_made_of(tmp_path):
 
     model = model_for("linear", clouds())
     model.beside = Counts(1, 1)
-    with pytest.raises(cotan.CotanError, match="the model's state 'beside._extra_state' is a dict; a checkpoint"):
+    with pytest.raises(cotan.CotanError, match=r"state 'beside\._extra_state' is a dict; a checkpoint holds tensors"):
         fit(model, clouds(), out=tmp_path, **QUICK)
 
 
