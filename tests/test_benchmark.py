@@ -17,6 +17,7 @@ from cotan.datasets import Splits
 from cotan.drawing import bars
 from cotan.report import write_report
 from cotan.suite import shipped
+from cotan.table import Table
 from cotan.training import Run
 
 SUITE = """
@@ -581,3 +582,13 @@ def test_each_dataset_has_the_metric_of_its_task(tmp_path):
     assert "mean_absolute_error on two-sizes" in str(table)
     assert table.summary("two-sizes")[0][1:3] == ["test", "small"]
     assert "Numbers are accuracy, mean_absolute_error." in write_report(table).read_text()
+
+
+def test_a_table_in_a_file_is_not_cut_to_a_terminals_width(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    suite = Suite.of({"datasets": ["two-solids"], "models": ["linear"]})
+    row = {"dataset": "two-solids", "model": "linear", "seed": 0, "val_accuracy": 1.0, "test_accuracy": 1.0}
+    row |= {f"stress_variant_number_{i}_accuracy": 1.0 for i in range(7)}
+    Table(suite, tmp_path, [row]).show()
+    lines = capsys.readouterr().out.splitlines()
+    assert any("variant_number_0" in line and "variant_number_6" in line for line in lines)

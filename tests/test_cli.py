@@ -76,6 +76,7 @@ def test_compute_writes_a_matrix_into_a_folder_of_its_own(cotan, mesh, tmp_path)
 
     path = tmp_path / "made/L.npz"
     assert f"written: {path}" in cotan("compute", mesh, "laplacian", "--out", path).stdout
+    assert cotan("compute", mesh, "num_nodes").stdout.startswith("num_nodes: 162 (")
     expected = compute(read(mesh), "laplacian").to_dense()
     assert torch.equal(torch.from_numpy(scipy.sparse.load_npz(path).toarray()), expected)
     for arguments, message in {
@@ -199,6 +200,7 @@ FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out",
         (["compute", "MESH", "spectrum", "-o", "k"], "expected NAME=VALUE"),
         (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
         (["show", "specral"], "Did you mean 'spectral'"),
+        (["show"], "no model named; there is: aggregate, "),
         (["list", "layrs"], "unknown kind or name 'layrs'. Did you mean 'layer'"),
         (["compute", "MESH", "spectrum", "-o", "k=x"], "option k='x' of operator 'spectrum': expected a number"),
         (["cache", "--prune", "--node", "spectrm"], "unknown node in the store 'spectrm'"),

@@ -110,6 +110,11 @@ CUT = {
         b"element face 9999999999\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n",
         "ends after 0 of its 9999999999 faces",
     ),
+    "long_binary.ply": (
+        b"ply\nformat binary_little_endian 1.0\nelement vertex 9999999999\nproperty float x\nproperty float y\n"
+        b"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n" + bytes(40),
+        "cannot be read as a mesh; is it a whole .ply file",
+    ),
     "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
     "flat.obj": (b"v 1 2\nv 2 3\n", "has vertices of 2 coordinates, expected three"),
     "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),
