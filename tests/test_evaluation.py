@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan.batching import Augmented, prepare
 from cotan.evaluation import Evaluation, evaluate_together, groups
+from cotan.network import evaluate_all
 from cotan.nodes import sources_of
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
 from cotan.plan import make_plan
@@ -265,3 +266,10 @@ def test_vertices_are_counted_by_edges_where_nothing_else_says():
     edges = torch.tensor([[0, 3], [3, 0]])
     assert cotan.compute(Data(edge_index=edges), "laplacian").shape == (4, 4)
     assert cotan.compute(Data(edge_index=edges, num_nodes=6), "laplacian").shape == (6, 6)
+
+
+def test_shapes_on_several_devices_have_the_values_of_each_alone(sphere, gpu):
+    plan = make_plan({"mass": "mass", "areas": "face_areas"}, ["pos", "face"])
+    found = evaluate_all(plan, [sphere, sphere.clone().to(gpu)])
+    assert [sample["mass"].device for sample in found] == [sphere.pos.device, torch.device(gpu)]
+    assert torch.equal(found[0]["mass"], found[1]["mass"].cpu())

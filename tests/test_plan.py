@@ -295,6 +295,16 @@ def test_an_input_that_is_asked_for_is_never_left_out(scratch, tetrahedron):
         cotan.compute(tetrahedron, "warm", edge_weight="edge_weight")
 
 
+@pytest.mark.parametrize("on", [None, "random_rotation"])
+def test_an_input_of_an_invariant_operator_that_is_not_there_is_named(scratch, sphere, on):
+    @cotan.operator(per="vertex", invariant_to=("rigid",))
+    def weighed(pos, face, weight):
+        return weight
+
+    with pytest.raises(cotan.CotanError, match=r"needs 'edge_weight' \(weighed.*-> edge_weight\), which the data"):
+        cotan.compute(sphere, cotan.node("weighed", weight="edge_weight", on=on))
+
+
 def test_the_content_of_a_data_within_the_data_is_part_of_the_address(scratch, tetrahedron):
     @cotan.operator(per="vertex")
     def pulled(pos, other):

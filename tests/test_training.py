@@ -929,6 +929,61 @@ def test_what_no_run_and_no_checkpoint_can_be_made_of(tmp_path):
         fit(model, clouds(), out=tmp_path, **QUICK)
 
 
+def test_stopped_in_the_first_epoch_nothing_is_kept(tmp_path, capsys):
+    model = model_for("linear", clouds())
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    handle = model.register_forward_pre_hook(stop)
+    run = fit(model, clouds(), out=tmp_path, **{**QUICK, "progress": "lines"})
+    handle.remove()
+    assert (run.status, run.best_epoch, run.history, run.metrics) == ("stopped", None, [], {})
+    assert "stopped before the first epoch was finished; nothing is kept" in capsys.readouterr().err
+    assert not (tmp_path / "best.safetensors").exists()
+    assert fit(model, clouds(), out=tmp_path, resume=True, **QUICK).status == "finished"
+
+
+@pytest.mark.parametrize("option", [{"label_smoothing": 0.1}, {"class_balance": True}])
+def test_options_of_classes_are_not_for_numbers(option):
+    data = replace(clouds(), task="regress", classes=())
+    with pytest.raises(cotan.CotanError, match=f"{next(iter(option))} is for tasks with classes"):
+        fit("linear", data, **QUICK, **option)
+
+
+def test_a_first_signal_is_a_tensor():
+    with pytest.raises(cotan.CotanError, match="features: laplacian is a Sparse, expected a tensor per vertex"):
+        model_for("linear", clouds(), features="laplacian")
+
+
+def test_no_shapes_have_no_predictions():
+    assert predict(model_for("linear", clouds()), []) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cotan.CotanError, match="file/run cannot be written: Not a directory"):
+        fit("linear", clouds(), out=tmp_path / "file/run", **QUICK)
+    (tmp_path / "lines").mkdir()
+    with pytest.raises(cotan.CotanError, match=r"lines cannot be written: Is a directory\. The lines before are whole"):
+        append(tmp_path / "lines", {})
+    run = fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+
+    def fixed(*_):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", fixed)
+        with pytest.raises(cotan.CotanError, match=r"the run in .*run cannot be put aside: .*Read-only"):
+            fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    assert Run.load(tmp_path / "run").metrics == run.metrics
+
+
+def test_what_is_no_recipe():
+    with pytest.raises(cotan.CotanError, match="recipe: expected a Recipe, a mapping or a TOML file, got int"):
+        fit("linear", clouds(), 3)
+
+
 def test_the_weights_alone_are_a_run(tmp_path):
     run = fit("linear", clouds(), out=tmp_path / "whole", **QUICK)
     (tmp_path / "sent").mkdir()

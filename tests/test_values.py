@@ -193,6 +193,7 @@ def test_the_tensors_of_a_data_have_one_order():
 def test_a_batch_of_spectra_is_a_spectrum_but_no_shape():
     spectra = [random_spectrum(5, 3), random_spectrum(4, 2)]
     batch = collate(spectra, per=None)
+    assert uncollate(collate(spectra[:1], per=None), [5]) == spectra[:1]
     x = torch.randn(5, 2, dtype=torch.float64)
     double = batch.to(dtype=torch.float64)
     assert double.values.dtype == torch.float64

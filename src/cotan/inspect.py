@@ -33,7 +33,8 @@ def report(data: Any) -> dict[str, Any]:
         return found
     out = {"vertices": int(data.num_nodes)}
     if data.get("edge_index") is not None:
-        low, high, _ = undirected(*data.edge_index, out["vertices"])
+        row, col = data.edge_index
+        low, high, _ = undirected(row, col, out["vertices"])
         degree = torch.bincount(torch.cat([low, high]), minlength=out["vertices"])
         out |= {
             "edges": len(low),

@@ -196,6 +196,8 @@ def uncollate(
     if isinstance(value, Sparse):
         return _cut_sparse([value], vertices)[0]
     if isinstance(value, Spectrum):
+        if isinstance(value.vectors, Tensor):
+            return [value]
         cut = zip(value.values.split(value.sizes), value.vectors.blocks(), strict=True)
         return [Spectrum(values, vectors) for values, vectors in cut]
     if _is_named_tuple(value):
