@@ -270,6 +270,7 @@ def test_vertices_are_counted_by_edges_where_nothing_else_says():
 
 def test_shapes_on_several_devices_have_the_values_of_each_alone(sphere, gpu):
     plan = make_plan({"mass": "mass", "areas": "face_areas"}, ["pos", "face"])
-    found = evaluate_all(plan, [sphere, sphere.clone().to(gpu)])
-    assert [sample["mass"].device for sample in found] == [sphere.pos.device, torch.device(gpu)]
+    shapes = [sphere, sphere.clone().to(gpu)]
+    found = evaluate_all(plan, shapes)
+    assert [sample["mass"].device for sample in found] == [shape.pos.device for shape in shapes]
     assert torch.equal(found[0]["mass"], found[1]["mass"].cpu())
