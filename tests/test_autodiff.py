@@ -59,6 +59,11 @@ def test_what_is_asked_wrongly_is_said():
         autodiff.jacobian(torch.sin, torch.ones(2), mode="backward")
     with pytest.raises(cotan.CotanError, match=r"give a cotangent"):
         autodiff.reverse(torch.sin, torch.ones(2))
+    with pytest.raises(cotan.CotanError, match=r"tangent of shape \(1,\) for an input of shape \(2,\)"):
+        autodiff.forward(torch.sin, torch.ones(2), torch.ones(1))  # which would broadcast
+    for traverse in (autodiff.jacobian, autodiff.reverse):
+        with pytest.raises(cotan.CotanError, match="f gives a list; a derivative is taken of a tensor"):
+            traverse(lambda x: [x], torch.ones(2))
     with pytest.raises(cotan.CotanError, match=r"the data has no 'x'; it has: pos"):
         from torch_geometric.data import Data
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import json
 import re
 
@@ -14,8 +15,9 @@ import cotan
 from cotan.benchmark import Suite, bench
 from cotan.datasets import Splits
 from cotan.drawing import bars
-from cotan.report import Section, write_report
+from cotan.report import write_report
 from cotan.suite import shipped
+from cotan.table import Table
 from cotan.training import Run
 
 SUITE = """
@@ -63,8 +65,8 @@ class FailsHere(nn.Module):
     def __init__(self, in_dim, out_dim, *, when: str = "forward"):
         super().__init__()
         self.linear = nn.Linear(in_dim, out_dim)
-        if when == "plan":
-            self.needs = {"mass": cotan.node("always_fails")}
+        if when != "forward":
+            self.needs = {"mass": cotan.node("always_fails" if when == "plan" else "edge_weight")}
 
     def forward(self, x, mass):
         if self.training:
@@ -109,10 +111,9 @@ def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
     mean = (lines[0]["test_accuracy"] + lines[2]["test_accuracy"]) / 2
     assert rows[0][1].startswith(f"{mean:.1%}")
     assert "wide" in str(table)
-    page = write_report(table, sections=[Section("More", "words & words", "<svg></svg>")]).read_text()
+    page = write_report(table).read_text()
     assert page.count("data:image/png;base64,") == 2
     assert "<svg" in page
-    assert "words &amp; words" in page
     assert "&lt;box&gt;" not in page  # class names are drawn, not written
     assert "x.off" in page
     assert not re.search(r"(src|href)=\"http", page)
@@ -307,6 +308,41 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert write_report(table).exists()
 
 
+def test_a_suite_in_which_all_failed_has_a_page_that_says_so(tmp_path, monkeypatch):
+    cloud = Data(pos=torch.rand(9, 3), y=torch.tensor([0]))
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: Splits([cloud], [cloud], [cloud]))
+    suite = {
+        "recipe": {"epochs": 1, "device": "cpu"},
+        "datasets": ["two-solids"],
+        "models": [{"name": "fails-here", "options": {"depth": 1, "when": "source"}}],
+    }
+    table = bench(suite, out=tmp_path, progress="none")
+    assert not table.rows
+    page = write_report(table).read_text()
+    assert "fails-here on two-solids: train: 'edge_weight'" in html.unescape(page)
+    assert "To run it again" not in page
+    assert "<h2>Preparation" not in page
+
+
+def test_data_that_lack_what_one_model_needs_are_for_the_others(suite, tmp_path, monkeypatch):
+    data = two_solids()
+    data.stress["cloud"] = [Data(pos=s.pos, y=s.y) for s in data.test]
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    lacking = '[[models]]\nname = "fails-here"\noptions = { when = "source", depth = 1 }\n'
+    normals = '[[models]]\nname = "linear"\nlabel = "normals"\nfeatures = "vertex_normals"\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + lacking + normals)
+    table = bench(suite, out=tmp_path / "out", progress="none")
+    assert [row["model"] for row in table.rows] == ["linear", "wide", "normals"]
+    rows = table.summary("two-solids")[1]
+    assert [row[3] == "-" for row in rows] == [False, False, True]
+    (first, second) = table.failures
+    assert first[1] == "fails-here"
+    assert first[3].startswith("train: ")
+    assert "'edge_weight'" in first[3]
+    assert second[1] == "normals"
+    assert second[3].startswith("stress_cloud: node 'vertex_normals")
+
+
 def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
     data = two_solids()
     data.test[0].pos = data.test[0].pos / 1000
@@ -422,6 +458,11 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
         (('label = "wide"', 'label = "wide"\ndatasets = "two-solids"'), r"expected a list of labels"),
         (("[recipe]", "[recipe"), r"is not TOML"),
         (("epochs = 2", "epochs = 2\nseed = 3"), r"the recipe has a seed of its own, where a suite has seeds ="),
+        (("epochs = 3", "val_share = 0.5"), r"val_share is one for all models, in \[recipe\]; 'wide' has its own"),
+        (("[0, 1]", "3"), r"seeds=3, expected a list of whole numbers, such as \[0, 1, 2\]"),
+        (("[[datasets]]", "[datasets]"), r"datasets is a list of names or of tables \[\[datasets\]\]$"),
+        (('label = "wide"', 'lable = "wide"'), r"unknown key of \[\[models\]\] in .* 'lable'\. Did you mean 'label'"),
+        (('name = "linear"\nlabel', "label"), r"an entry of models has no name"),
     ],
 )
 def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monkeypatch, change, message):
@@ -510,6 +551,8 @@ def test_folds_are_one_row(tmp_path):
 def test_options_that_are_no_table_are_named():
     with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
         Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
+    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
+        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
 
 
 def test_the_table_for_other_programs(suite, tmp_path, capsys):
@@ -539,3 +582,13 @@ def test_each_dataset_has_the_metric_of_its_task(tmp_path):
     assert "mean_absolute_error on two-sizes" in str(table)
     assert table.summary("two-sizes")[0][1:3] == ["test", "small"]
     assert "Numbers are accuracy, mean_absolute_error." in write_report(table).read_text()
+
+
+def test_a_table_in_a_file_is_not_cut_to_a_terminals_width(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    suite = Suite.of({"datasets": ["two-solids"], "models": ["linear"]})
+    row = {"dataset": "two-solids", "model": "linear", "seed": 0, "val_accuracy": 1.0, "test_accuracy": 1.0}
+    row |= {f"stress_variant_number_{i}_accuracy": 1.0 for i in range(7)}
+    Table(suite, tmp_path, [row]).show()
+    lines = capsys.readouterr().out.splitlines()
+    assert any("variant_number_0" in line and "variant_number_6" in line for line in lines)

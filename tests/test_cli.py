@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from cotan.cli import main
 from cotan.errors import CotanError
+from cotan.evaluation import compute
 from cotan.files import read
-from cotan.training import Run
+from cotan.training import Run, predict
 
 
 class Out(NamedTuple):
@@ -67,6 +69,32 @@ def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_pa
     assert "from the store" in cotan("compute", mesh, "spectrum", "-o", "k=9", "--double").stdout
     values = numpy.load(tmp_path / "s.npz")["values"]
     assert numpy.allclose(values, [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
+
+
+def test_compute_writes_a_matrix_into_a_folder_of_its_own(cotan, mesh, tmp_path):
+    import scipy.sparse
+
+    path = tmp_path / "made/L.npz"
+    assert f"written: {path}" in cotan("compute", mesh, "laplacian", "--out", path).stdout
+    assert cotan("compute", mesh, "num_nodes").stdout.startswith("num_nodes: 162 (")
+    expected = compute(read(mesh), "laplacian").to_dense()
+    assert torch.equal(torch.from_numpy(scipy.sparse.load_npz(path).toarray()), expected)
+    for arguments, message in {
+        ("mass", "--out", mesh / "m.npz"): f"error: {mesh}/",  # a folder that is none
+        ("pos",): "'pos' is in the file itself",
+    }.items():
+        out = cotan("compute", mesh, *arguments)
+        assert (out.returncode, len(out.stderr.splitlines())) == (2, 1)
+        assert message in out.stderr
+
+
+def test_inspect_draws_what_a_network_of_views_sees(cotan, mesh, tmp_path):
+    from matplotlib.image import imread
+
+    out = cotan("inspect", mesh, "--views", "--out", tmp_path / "v.png")
+    assert out.stdout.endswith(f"picture: {tmp_path / 'v.png'}\n")
+    height, width = imread(tmp_path / "v.png").shape[:2]
+    assert (height, width) == (600, 800)  # three rows of four
 
 
 def test_compute_writes_matrices_of_a_tuple_and_no_record(cotan, mesh, tmp_path):
@@ -172,6 +200,7 @@ FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out",
         (["compute", "MESH", "spectrum", "-o", "k"], "expected NAME=VALUE"),
         (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
         (["show", "specral"], "Did you mean 'spectral'"),
+        (["show"], "no model named; there is: aggregate, "),
         (["list", "layrs"], "unknown kind or name 'layrs'. Did you mean 'layer'"),
         (["compute", "MESH", "spectrum", "-o", "k=x"], "option k='x' of operator 'spectrum': expected a number"),
         (["cache", "--prune", "--node", "spectrm"], "unknown node in the store 'spectrm'"),
@@ -252,6 +281,35 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     drawn = trimesh.load(tmp_path / "one.ply", process=False)
     assert drawn.visual.kind == "vertex"
     assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)
+
+
+def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ["--dataset", "poses", "-d", "per_class=3", "-d", 'creatures=["dog","crab"]', "-d", "vertices=150"]
+    for run, *task in (("classes",), ("numbers", "--task", "regress")):
+        fitted = cotan("fit", "--model", "linear", *data, "-d", "stress=[]", *task, "--epochs", 1, "--out", run)
+        assert fitted.returncode == 0, fitted.stderr
+    found = predict(Run.load("classes"), mesh)
+    assert cotan("predict", "classes", mesh).stdout == f"{mesh}: {found.name}  {found.probability:.1%}\n"
+    found = predict(Run.load("numbers"), mesh)
+    out = cotan("predict", "numbers", mesh, mesh).stdout
+    assert out == f"{mesh}: {float(found.label):.6g}\n" * 2
+    for files in ([mesh], [mesh, mesh.with_name("other.off")]):
+        out = cotan("predict", "classes", *files, "--out", "labels.txt")
+        assert (out.returncode, out.stdout) == (2, "")
+        assert "--out labels.txt: this model gives one answer a shape" in out.stderr
+    assert not (tmp_path / "labels.txt").exists()
+
+
+def test_list_says_a_line_of_each(cotan):
+    out = cotan("list").stdout.splitlines()
+    start = {kind: out.index(kind) for kind in ("operators", "layers", "models", "datasets", "tasks", "suites")}
+    assert list(start.values()) == sorted(start.values())
+    assert re.match(r"  spectrum +\S", next(line for line in out if line.startswith("  spectrum ")))
+    models = out[start["models"] + 1 : start["datasets"]]
+    assert [line.split(None, 1)[1] for line in models if line.startswith("  gcn ")] == ["a stack of the layer"]
+    assert [line.split()[0] for line in out[start["suites"] + 1 :]][:2] == ["cora", "demo"]
+    assert cotan("list", "suites").stdout.splitlines() == out[start["suites"] :]
 
 
 def test_list_says_all_of_a_name(cotan):
@@ -359,3 +417,29 @@ def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
         failed = [("blobs", "mlp", seed, "not finite")]
         monkeypatch.setattr("cotan.benchmark.bench", lambda *_, f=failed, **__: Table(suite, tmp_path, [row], f))
         assert cotan("bench", "demo").returncode == code
+    stopped = Table(suite, tmp_path, [row], stopped=True)
+    monkeypatch.setattr("cotan.benchmark.bench", lambda *_, **__: stopped)
+    out = cotan("bench", "demo")
+    assert out.returncode == 130
+    assert f"stopped: 1 results are kept in {tmp_path}; the same command goes on" in out.stdout
+
+
+def test_inspect_says_what_can_be_said_of_a_graph(cotan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.edgelist").write_text("0 1\n1 2\n3 3\n")
+    (tmp_path / "p.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n")
+    out = cotan("inspect", "g.edgelist")
+    assert (out.returncode, out.stderr) == (0, "")
+    assert out.stdout.splitlines() == [
+        "vertices: 4",
+        "edges: 3",
+        "components: 2",
+        "self loops: 1",
+        "largest degree: 2",
+        "eigenvalues: 0, 0, 1, 3",  # of a path of three, and of a vertex
+    ]
+    for file, *options in (("g.edgelist", "--out", "g.png"), ("g.edgelist", "--views"), ("p.xyz", "--views")):
+        out = cotan("inspect", file, *options)
+        assert out.returncode == 2
+        assert f"{file} has no {'face' if '--views' in options else 'pos'} to draw" in out.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.edgelist", "p.xyz"]

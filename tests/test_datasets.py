@@ -186,3 +186,26 @@ def test_a_dataset_that_gives_a_list_is_named(scratch):
 
     with pytest.raises(cotan.CotanError, match="dataset 'listed-here' gives a list: expected"):
         cotan.load_dataset("listed-here")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file", "a.csv"), "dataset 'broken-here': .*No such file.*a.csv"),
+        (ValueError("too few"), "dataset 'broken-here': too few"),
+        (KeyError("y"), "dataset 'broken-here': KeyError: 'y'"),
+        (cotan.CotanError("own words"), "^own words"),
+    ],
+)
+def test_what_a_dataset_raises_is_said_with_its_name(scratch, error, said):
+    @cotan.dataset("broken-here")
+    def broken_here():
+        raise error
+
+    with pytest.raises(cotan.CotanError, match=said):
+        cotan.load_dataset("broken-here")
+
+
+def test_a_dataset_may_be_given_by_its_name():
+    model = cotan.model_for("mlp", "xor", seed=0)
+    assert cotan.evaluate(model, "xor") == cotan.evaluate(model, load_dataset("xor"))

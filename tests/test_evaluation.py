@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan.batching import Augmented, prepare
 from cotan.evaluation import Evaluation, evaluate_together, groups
+from cotan.network import evaluate_all
 from cotan.nodes import sources_of
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
 from cotan.plan import make_plan
@@ -245,3 +246,31 @@ def test_a_gradient_through_a_shape_within_the_data_is_not_stored(sphere, scratc
     sphere.other_shape.pos = sphere.pos.clone().requires_grad_()
     for _ in range(2):
         assert cotan.compute(sphere, cotan.node("mass", on="other_shape")).requires_grad
+
+
+def test_sources_that_do_not_fit_are_named(scratch):
+    @cotan.operator(gives=("pos", "face"))
+    def faceless(pos):
+        return Data(pos=pos[:2])
+
+    pos = torch.rand(4, 3)
+    for data, request, message in (
+        (Data(pos=pos), cotan.node("face_areas", on="faceless"), "the data of faceless has no 'face'"),
+        (Data(pos=pos[:, 0]), "normalized_pos", r"pos has shape \(4,\), expected \(V, 3\)"),
+    ):
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.compute(data, request)
+
+
+def test_vertices_are_counted_by_edges_where_nothing_else_says():
+    edges = torch.tensor([[0, 3], [3, 0]])
+    assert cotan.compute(Data(edge_index=edges), "laplacian").shape == (4, 4)
+    assert cotan.compute(Data(edge_index=edges, num_nodes=6), "laplacian").shape == (6, 6)
+
+
+def test_shapes_on_several_devices_have_the_values_of_each_alone(sphere, gpu):
+    plan = make_plan({"mass": "mass", "areas": "face_areas"}, ["pos", "face"])
+    shapes = [sphere, sphere.clone().to(gpu)]
+    found = evaluate_all(plan, shapes)
+    assert [sample["mass"].device for sample in found] == [shape.pos.device for shape in shapes]
+    assert torch.equal(found[0]["mass"], found[1]["mass"].cpu())

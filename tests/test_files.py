@@ -110,6 +110,11 @@ CUT = {
         b"element face 9999999999\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n",
         "ends after 0 of its 9999999999 faces",
     ),
+    "long_binary.ply": (
+        b"ply\nformat binary_little_endian 1.0\nelement vertex 9999999999\nproperty float x\nproperty float y\n"
+        b"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n" + bytes(40),
+        "cannot be read as a mesh; is it a whole .ply file",
+    ),
     "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
     "flat.obj": (b"v 1 2\nv 2 3\n", "has vertices of 2 coordinates, expected three"),
     "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),
@@ -324,3 +329,81 @@ def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):
         cotan.apply(cotan.create_model("linear", 2, 2), several)
     with pytest.raises(cotan.CotanError, match=r"got a HeteroData$"):
         cotan.fit("linear", several)
+
+
+MARKET = "%%MatrixMarket matrix {}\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "lines", "edges", "weights"),
+    [  # numbers start at one; a symmetric file holds one of two entries
+        ("coordinate pattern symmetric", "4 4 2\n2 1\n4 4", [[0, 1], [1, 0], [3, 3]], None),
+        ("coordinate real general", "4 4 2\n2 1 0.5\n1 4 3", [[0, 3], [1, 0]], [3, 0.5]),
+        ("coordinate integer symmetric", "4 4 1\n3 1 7", [[0, 2], [2, 0]], [7, 7]),
+        ("coordinate real general", "4 4 0", [], None),
+        ("array real general", "2 2\n0\n0\n5\n0", [[0, 1]], [5]),
+    ],
+)
+def test_a_matrix_market_file_is_a_graph(head, lines, edges, weights, tmp_path):
+    (tmp_path / "g.mtx").write_text(MARKET.format(head) + lines + "\n")
+    data = cotan.read(tmp_path / "g.mtx")
+    found = data.edge_index.T.tolist()
+    assert sorted(found) == edges
+    assert data.num_nodes == (2 if "array" in head else 4)
+    if weights is None:
+        assert "edge_weight" not in data
+    else:
+        assert data.edge_weight.dtype == torch.float32
+        assert [data.edge_weight[found.index(edge)].item() for edge in edges] == weights
+
+
+@pytest.mark.parametrize(
+    ("head", "lines", "message"),
+    [
+        ("coordinate complex hermitian", "3 3 1\n2 1 5 1", "has complex weights, expected real numbers"),
+        ("coordinate real general", "3 2 1\n2 1 5", "holds a 3 x 2 matrix; a graph's is square"),
+        ("coordinate real general", "0 0 0", "has no nodes"),
+        ("coordinate real general", "3 3 1\n2 1 nan", "has weights that are NaN, infinite or too large for float32"),
+        ("coordinate real general", "3 3 1\n2 1 1e300", "has weights that are NaN, infinite or too large for float32"),
+        ("coordinate real general", "3 3 1\n4 1 1", "cannot be read as a graph: ValueError: Line 3"),
+    ],
+)
+def test_a_matrix_that_is_no_graph_is_refused(head, lines, message, tmp_path):
+    (tmp_path / "g.mtx").write_text(MARKET.format(head) + lines + "\n")
+    with pytest.raises(cotan.CotanError, match=f"g.mtx {message}"):
+        cotan.read(tmp_path / "g.mtx")
+
+
+def test_sparse_matrices_of_each_kind_of_number(tmp_path):
+    import scipy.sparse
+
+    def there_and_back(values, *index, **shape):
+        scipy.sparse.save_npz(tmp_path / "g.npz", scipy.sparse.coo_array((values, index), **shape))
+        return cotan.read(tmp_path / "g.npz")
+
+    for kind in (bool, "u8", "f4", np.longdouble):
+        data = there_and_back(np.array([1, 1], kind), [0, 1], [1, 0], shape=(3, 3))
+        assert (data.edge_index.tolist(), data.num_nodes) == ([[0, 1], [1, 0]], 3)
+        assert "edge_weight" not in data
+    with pytest.raises(cotan.CotanError, match="complex weights"):
+        there_and_back([1j], [0], [1], shape=(3, 3))
+    with pytest.raises(cotan.CotanError, match="holds a 3 matrix; a graph's is square"):
+        there_and_back([1.0], [1], shape=(3,))
+
+
+def test_weights_of_named_nodes(tmp_path):
+    import networkx
+
+    g = networkx.DiGraph()
+    g.add_edge("b", "a", weight=3.5)
+    g.add_node("c")
+    networkx.write_graphml(g, tmp_path / "g.graphml")
+    data = cotan.read(tmp_path / "g.graphml")
+    assert (data.edge_index.tolist(), data.edge_weight.tolist(), data.num_nodes) == ([[0], [1]], [3.5], 3)
+    g["b"]["a"]["weight"] = "heavy"
+    networkx.write_gml(g, tmp_path / "g.gml")
+    (tmp_path / "g.edgelist").write_text("# no edges\n")
+    (tmp_path / "d.mtx").mkdir()
+    for name, message in {"g.gml": "could not convert", "g.edgelist": "has no nodes", "d.mtx": "is a folder"}.items():
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.read(tmp_path / name)

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.colors import GREY
-from cotan.inspect import _close, _paint, contact_sheet, picture
+from cotan.inspect import _close, _paint, contact_sheet, picture, report
 
 
 def pixels(path):
@@ -111,3 +111,31 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     assert torch.equal(pixels(tmp_path / "one.png"), image)
     cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": sphere.pos})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]
+
+
+def test_the_report_of_a_graph_counts_both_directions_as_one_edge():
+    import networkx
+
+    g = networkx.gnm_random_graph(40, 30, seed=1)
+    g.add_edges_from([(3, 3), (5, 5)])
+    degrees = dict(g.degree)  # a loop counts twice
+    expected = {
+        "vertices": 40,
+        "edges": 32,
+        "components": networkx.number_connected_components(g),
+        "isolated_vertices": networkx.number_of_isolates(g),
+        "self_loops": 2,
+        "largest_degree": max(degrees.values()),
+    }
+    one_way = torch.tensor(list(g.edges)).T
+    for edge_index in (one_way, one_way.flip(0), torch.cat([one_way, one_way.flip(0)], 1)):
+        assert report(Data(edge_index=edge_index, num_nodes=40)) == expected
+    assert report(Data(edge_index=one_way[:, :0], num_nodes=2)) == {
+        "vertices": 2,
+        "edges": 0,
+        "components": 2,
+        "isolated_vertices": 2,
+        "self_loops": 0,
+        "largest_degree": 0,
+    }
+    assert report(Data(pos=torch.rand(5, 3))) == {"vertices": 5}

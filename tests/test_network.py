@@ -351,3 +351,16 @@ def test_a_class_of_a_layers_kind_asks_for_what_its_own_forward_takes():
     other = type("Other", (layer,), {"forward": lambda self, x, mass: x})
     assert set(cotan.needs(inherits(3, 2))) == set(cotan.needs(layer(3, 2)))
     assert set(cotan.needs(other(3, 2))) == {"mass"}
+
+
+def test_a_network_that_was_never_asked_for_its_needs_feeds_its_layers(sphere):
+    asked, other = (cotan.create_model("gcn", 3, 2, task="label", depth=2) for _ in range(2))
+    other.load_state_dict(asked.state_dict())
+    nodes = cotan.inputs(asked, sphere)
+    assert torch.equal(other(sphere.pos, **nodes), asked(sphere.pos, **nodes))
+
+
+@pytest.mark.parametrize("call", [cotan.inputs, cotan.apply])
+def test_no_shapes_at_all(call):
+    with pytest.raises(cotan.CotanError, match="no shape given: expected a Data or a list of them"):
+        call(cotan.create_model("gcn", 3, 2), [])

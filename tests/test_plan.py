@@ -269,6 +269,53 @@ def test_half(pos):
 test_half.__test__ = False
 
 
+def test_a_layer_asks_for_nodes_on_a_domain_and_not_for_the_domain(sphere):
+    class Own(torch.nn.Module):
+        def forward(self, x, test_half): ...
+
+    own = Own()
+    for shapes in (sphere, [sphere, sphere]):
+        with pytest.raises(
+            cotan.CotanError, match=r"'test_half' gives a Data: .*, as cotan.node\('edge_index', on=\.\.\.\)"
+        ):
+            cotan.inputs(own, shapes)
+    own.needs = {"test_half": cotan.node("edge_index", on="test_half")}
+    half = sphere.num_nodes // 2
+    assert cotan.inputs(own, [sphere, sphere])["test_half"].tolist() == [[0, 1, half, half + 1], [1, 0, half + 1, half]]
+
+
+def test_an_input_that_is_asked_for_is_never_left_out(scratch, tetrahedron):
+    @cotan.operator(per="vertex")
+    def warm(pos, edge_weight=None):
+        return pos[:, 0] if edge_weight is None else edge_weight
+
+    assert torch.equal(cotan.compute(tetrahedron, "warm"), tetrahedron.pos[:, 0])
+    assert torch.equal(cotan.compute(tetrahedron, "warm", edge_weight="mass"), cotan.compute(tetrahedron, "mass"))
+    with pytest.raises(cotan.CotanError, match=r"needs 'edge_weight' .* the data does not have"):
+        cotan.compute(tetrahedron, "warm", edge_weight="edge_weight")
+
+
+@pytest.mark.parametrize("on", [None, "random_rotation"])
+def test_an_input_of_an_invariant_operator_that_is_not_there_is_named(scratch, sphere, on):
+    @cotan.operator(per="vertex", invariant_to=("rigid",))
+    def weighed(pos, face, weight):
+        return weight
+
+    with pytest.raises(cotan.CotanError, match=r"needs 'edge_weight' \(weighed.*-> edge_weight\), which the data"):
+        cotan.compute(sphere, cotan.node("weighed", weight="edge_weight", on=on))
+
+
+def test_the_content_of_a_data_within_the_data_is_part_of_the_address(scratch, tetrahedron):
+    @cotan.operator(per="vertex")
+    def pulled(pos, other):
+        return pos + other.shift
+
+    for shift in (1.0, 2.0):
+        shape = tetrahedron.clone()
+        shape.other = Data(shift=torch.tensor(shift))
+        assert torch.equal(cotan.compute(shape, "pulled"), tetrahedron.pos + shift)
+
+
 def test_an_augmentation_of_a_domain_has_the_domains_vertices(scratch, sphere):
     @cotan.operator(gives=("pos", "face"))
     def first_four(pos):

@@ -187,3 +187,77 @@ def test_motions_and_tasks_are_checked():
         cotan.task("mine")(type("Mine", (), {"per": "face", "loss": None, "metrics": None}))
     with pytest.raises(CotanError, match=r"source 'mine': index='verts', expected 'vertex'"):
         cotan.source("mine", per="edge", index="verts")
+
+
+def _module(forward, **options):
+    """A class with a forward method, made without a file."""
+    made = {}
+    rest = "".join(f", {name}={value!r}" for name, value in options.items())
+    text = f"class Made(Module):\n    def __init__(self, in_dim, out_dim{', *' if options else ''}{rest}): ...\n"
+    exec(text + (f"    def forward(self, {forward}): ...\n" if forward else ""), {"Module": object}, made)
+    return made["Made"]
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda: cotan.operator(index="face")(lambda pos: pos), r"index='face', expected 'vertex'"),
+        (lambda: cotan.operator("no-name")(lambda pos: pos), r"'no-name' .*name is a Python identifier"),
+        (lambda: cotan.operator("made")(lambda pos, **rest: pos), r"options are named one by one, not \*\*rest"),
+        (lambda: cotan.operator("made")(lambda *nodes: nodes), r"parameter \*nodes: nodes are named one by one"),
+        (lambda: cotan.dataset("made")(lambda size: size), r"dataset 'made' .*'size' must be keyword-only"),
+        (
+            lambda: cotan.layer("made", signal="face")(nn.Linear),
+            r"signal='face', expected one of vertex, image, volume",
+        ),
+        (lambda: cotan.layer("made")(_module(None)), r"layer 'made' .* has no forward method"),
+        (lambda: cotan.layer("made")(_module("x, *, k=3")), r"forward takes nodes only; 'k' is keyword-only"),
+        (lambda: cotan.model("made")(_module("x")), r"model 'made' .*no keyword-only option 'task'"),
+        (lambda: cotan.source("made", per="vertices"), r"source 'made': per='vertices', expected one of vertex, edge"),
+        (lambda: cotan.source("pos", per="edge"), r"source 'pos' is declared already: .*per='vertex'"),
+        (lambda: cotan.node("spectrum", k=object()), r"option 'k' of node 'spectrum': expected numbers, .* got object"),
+    ],
+)
+def test_definitions_of_another_form_are_refused(scratch, register, message):
+    with pytest.raises(CotanError, match=message):
+        register()
+    assert not registry.has("layer", "made")
+
+
+def test_options_that_are_arrays_are_those_that_are_numbers():
+    import torch
+
+    plain = cotan.node("spectrum", k=3, sources=(0, 1))
+    assert cotan.node("spectrum", k=torch.tensor(3), sources=torch.tensor([0, 1])) == plain
+
+
+def test_a_definition_without_a_file_is_told_by_its_name(scratch):
+    """As in an interactive session."""
+    cotan.layer("made")(_module("x", k=3))
+    definition = registry.lookup("layer", "made")
+    assert definition.source == definition.origin == "builtins.Made"
+    assert definition.line == ""
+    assert not hasattr(definition, "nothing")
+
+
+def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch):
+    from types import SimpleNamespace
+
+    def half_of_it():
+        cotan.operator("left_behind")(lambda pos: pos)
+        cotan.layer("left-behind")(_module("x"))
+        raise OSError("no such library")
+
+    entries = [SimpleNamespace(name="half", value="half", dist=None, load=half_of_it)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr(registry._state, "failures", {})
+    monkeypatch.setattr(registry._state, "plugins", {})
+    registry._load()
+    assert registry.plugins() == {"half": "?"}
+    assert registry.failures() == {"half": "OSError: no such library"}
+    assert not registry.has("operator", "left_behind")
+    assert not registry.has("layer", "left-behind")
+    registry._state.plugins.clear()
+    monkeypatch.setenv("COTAN_PLUGINS", "off")
+    registry._load()
+    assert registry.plugins() == {}

@@ -14,3 +14,9 @@ def test_a_model_without_layers_hangs_on_its_own_nodes(sphere):
     drawing = draw(["topk"], sphere)
     (box,) = [box for box in drawing.values() if box.kind == "layer"]
     assert "adjacency(self_loops=True)" in [drawing[key].label for key in box.inputs]
+
+
+def test_a_model_that_takes_no_signal_hangs_on_what_it_asks_for(sphere):
+    drawing = draw(["multiview"], sphere)
+    (box,) = [box for box in drawing.values() if box.kind == "layer"]
+    assert any(drawing[key].label.startswith("views") for key in box.inputs)

@@ -594,3 +594,13 @@ def test_copies_are_let_go() -> None:
         assert [r() for r in gone] == [None, None]  # no cycle
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("reduce", [segment_max, segment_softmax])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_reductions_of_many_at_once_are_those_of_each(reduce, dim):
+    row, col = torch.tensor([[0, 0, 1, 3, 3, 3], [0, 1, 1, 0, 1, 2]])
+    pattern = Sparse.from_coo(row, col, torch.ones(6), (4, 3)).pattern
+    s = torch.randn(5, 6, 2).movedim(0, dim)
+    each = torch.stack([reduce(one.contiguous(), pattern) for one in s.unbind(dim)])
+    assert torch.equal(torch.vmap(lambda one: reduce(one, pattern), in_dims=dim)(s), each)

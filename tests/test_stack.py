@@ -55,6 +55,21 @@ def test_attention_over_an_image_is_refused_rather_than_a_mean():
         cotan.create_model("conv2d", 1, 2, readout="attention")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gcn", {"width": 0}, "width=0, expected a positive whole number"),
+        ("gcn", {"depth": -1}, "depth=-1, expected a positive whole number"),
+        ("gcn", {"activation": "rely"}, "unknown activation 'rely'. Did you mean 'relu'"),
+        ("gcn", {"norm": "instance"}, "unknown norm 'instance'. Did you mean 'none'"),
+        ("conv2d", {"task": "label"}, "layer 'conv2d' works on a image; task 'label' wants a value per vertex"),
+    ],
+)
+def test_what_no_stack_is_made_of_is_refused(name, options, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.create_model(name, 3, 2, **options)
+
+
 def test_input_dropout_silences_the_signal():
     model = cotan.create_model("linear", 3, 2, task="label", input_dropout=1.0, **PLAIN)
     data = GRAPH.clone()

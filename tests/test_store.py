@@ -93,6 +93,25 @@ def test_packs_of_other_processes_are_met_and_missed(tmp_path):
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
 
 
+def test_a_pack_that_another_process_removed_is_forgotten(tmp_path):
+    store = packed(tmp_path, [("a", torch.ones(1))])
+    assert store.get("a", "mass") is not None
+    only_file(store).unlink()
+    packed(tmp_path, [("b", torch.ones(2))])
+    store._opened.clear()
+    assert [key for key, _ in store.family("family", "mass")] == ["b"]
+    assert store.get("a", "mass") is None
+
+
+def test_what_another_process_is_writing_is_left_to_it(tmp_path):
+    store = Store(tmp_path, 2**30)
+    store.put("a", torch.ones(1), ENTRY)
+    writing = store._family_folder("family", "mass") / f"{whole.BESIDE}b"
+    writing.write_text("{")
+    assert [key for key, _ in store.family("family", "mass")] == ["a"]
+    assert writing.exists()
+
+
 def test_packs_written_within_one_tick_are_met(tmp_path):
     store = packed(tmp_path, [("a", torch.ones(1))])
     assert store.get("a", "mass") is not None

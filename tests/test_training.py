@@ -28,6 +28,7 @@ from cotan.tasks import Classify
 from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
 from cotan.training.folder import alone, append
+from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
 QUICK = {"epochs": 4, "batch_size": 4, "lr": 1e-2, "progress": "none", "device": "cpu"}
@@ -866,6 +867,132 @@ def test_no_bar_is_left_behind_that_hides_the_cursor(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit("linear", clouds(), **{**QUICK, "progress": "bar"})
     assert not there
+
+
+def test_a_bar_shows_what_is_counted_now(monkeypatch, capsys):
+    from rich.progress import Progress as Plain
+
+    bars = []
+
+    class Bar(Plain):
+        def start(self):
+            bars.append(self)
+            super().start()
+
+    monkeypatch.setattr("rich.progress.Progress", Bar)
+
+    def running():
+        return [bar.tasks[0].description for bar in bars if bar.live.is_started]
+
+    with Progress("bar") as show:
+        show.counter("make")(1, 3)  # and then it fails
+        again = show.counter("prepare")
+        again(1, 2)
+        assert running() == ["prepare"]
+        again(2, 2)
+        assert running() == []
+        show.counter("make")(1, 3)
+        show.start("train", 5, done=2)
+        assert running() == ["train"]
+        assert bars[-1].tasks[0].completed == 2
+        show.say("[a line] that stays")
+    assert running() == []
+    assert "[a line] that stays" in capsys.readouterr().err
+    with pytest.raises(cotan.CotanError, match="unknown progress 'dots'"):
+        Progress("dots")
+
+
+def test_a_long_preparation_says_a_line_every_ten_seconds(monkeypatch, capsys):
+    clock = iter([0, 4, 11, 12, 22])
+    monkeypatch.setattr("cotan.training.progress.time.monotonic", lambda: next(clock))
+    count = Progress("lines").counter("prepare train")
+    for done in range(1, 4):
+        count(done, 9)
+    assert capsys.readouterr().err == "prepare train 2/9\n"
+
+
+def test_what_no_run_and_no_checkpoint_can_be_made_of(tmp_path):
+    with pytest.raises(cotan.CotanError, match="no run folder"):
+        Run.load(tmp_path / "nowhere")
+    with pytest.raises(cotan.CotanError, match=r"has no best\.safetensors: no epoch of a run was finished there"):
+        Run.load(tmp_path)
+
+    class Counts(nn.Linear):
+        def get_extra_state(self):
+            return {"seen": 3}
+
+        def set_extra_state(self, state): ...
+
+    model = model_for("linear", clouds())
+    model.beside = Counts(1, 1)
+    with pytest.raises(cotan.CotanError, match=r"state 'beside\._extra_state' is a dict; a checkpoint holds tensors"):
+        fit(model, clouds(), out=tmp_path, **QUICK)
+
+
+def test_stopped_in_the_first_epoch_nothing_is_kept(tmp_path, capsys):
+    model = model_for("linear", clouds())
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    handle = model.register_forward_pre_hook(stop)
+    run = fit(model, clouds(), out=tmp_path, **{**QUICK, "progress": "lines"})
+    handle.remove()
+    assert (run.status, run.best_epoch, run.history, run.metrics) == ("stopped", None, [], {})
+    assert "stopped before the first epoch was finished; nothing is kept" in capsys.readouterr().err
+    assert not (tmp_path / "best.safetensors").exists()
+    assert fit(model, clouds(), out=tmp_path, resume=True, **QUICK).status == "finished"
+
+
+@pytest.mark.parametrize("option", [{"label_smoothing": 0.1}, {"class_balance": True}])
+def test_options_of_classes_are_not_for_numbers(option):
+    data = replace(clouds(), task="regress", classes=())
+    with pytest.raises(cotan.CotanError, match=f"{next(iter(option))} is for tasks with classes"):
+        fit("linear", data, **QUICK, **option)
+
+
+def test_a_first_signal_is_a_tensor():
+    with pytest.raises(cotan.CotanError, match="features: laplacian is a Sparse, expected a tensor per vertex"):
+        model_for("linear", clouds(), features="laplacian")
+
+
+def test_no_shapes_have_no_predictions():
+    assert predict(model_for("linear", clouds()), []) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cotan.CotanError, match="file/run cannot be written: Not a directory"):
+        fit("linear", clouds(), out=tmp_path / "file/run", **QUICK)
+    (tmp_path / "lines").mkdir()
+    with pytest.raises(cotan.CotanError, match=r"lines cannot be written: Is a directory\. The lines before are whole"):
+        append(tmp_path / "lines", {})
+    run = fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+
+    def fixed(*_):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", fixed)
+        with pytest.raises(cotan.CotanError, match=r"the run in .*run cannot be put aside: .*Read-only"):
+            fit("linear", clouds(), out=tmp_path / "run", **QUICK)
+    assert Run.load(tmp_path / "run").metrics == run.metrics
+
+
+def test_what_is_no_recipe():
+    with pytest.raises(cotan.CotanError, match="recipe: expected a Recipe, a mapping or a TOML file, got int"):
+        fit("linear", clouds(), 3)
+
+
+def test_the_weights_alone_are_a_run(tmp_path):
+    run = fit("linear", clouds(), out=tmp_path / "whole", **QUICK)
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "whole/best.safetensors").rename(tmp_path / "sent/best.safetensors")
+    sent = Run.load(tmp_path / "sent")
+    assert (sent.classes, sent.best_epoch, sent.recipe) == (run.classes, run.best_epoch, run.recipe)
+    assert sent.metrics == {name: value for name, value in run.metrics.items() if name.startswith("val_")}
+    assert torch.equal(predict(sent, clouds().test[0]).probabilities, predict(run, clouds().test[0]).probabilities)
+    assert repr(sent).startswith(f"Run(running, 0 epochs, best {run.best_epoch}: val_accuracy ")
 
 
 def test_a_device_that_is_not_there():

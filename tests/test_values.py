@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import cast, collate, digest, is_live, map_tensors, move, uncollate
+from cotan.values import cast, collate, digest, is_live, map_tensors, move, put_together, uncollate
 
 
 class Pair(NamedTuple):
@@ -188,6 +188,40 @@ def test_the_tensors_of_a_data_have_one_order():
         map_tensors(lambda t, found=found: found.append(int(t)) or t, shape)
         seen.append(found)
     assert seen[0] == seen[1]
+
+
+def test_a_batch_of_spectra_is_a_spectrum_but_no_shape():
+    spectra = [random_spectrum(5, 3), random_spectrum(4, 2)]
+    batch = collate(spectra, per=None)
+    assert uncollate(collate(spectra[:1], per=None), [5]) == spectra[:1]
+    x = torch.randn(5, 2, dtype=torch.float64)
+    double = batch.to(dtype=torch.float64)
+    assert double.values.dtype == torch.float64
+    expected = torch.cat([s.vectors.double() @ part for s, part in zip(spectra, x.split([3, 2]), strict=True)])
+    torch.testing.assert_close(double.vectors @ x, expected)
+    assert double.sizes == batch.sizes == (3, 2)
+    assert repr(double) == "Spectrum(5 pairs, 9 vertices, torch.float64)"
+    with pytest.raises(cotan.CotanError, match=r"first\(k\) is for the spectrum of one shape, not of a batch"):
+        batch.first(2)
+    with pytest.raises(cotan.CotanError, match="a batch of batches: give the spectra of single shapes"):
+        collate([batch, batch], per=None)
+
+
+def test_values_per_edge_that_nothing_tells_apart_are_not_cut():
+    with pytest.raises(cotan.CotanError, match="values per edge do not say where a shape begins"):
+        uncollate(torch.ones(3), [2, 1], per="edge")
+
+
+def test_a_file_never_says_what_to_import():
+    for description in ({"tuple": "os:stat_result", "parts": []}, {"tuple": "nowhere:Two", "parts": []}):
+        with pytest.raises(ValueError, match="is not a NamedTuple of a loaded module"):
+            put_together(description, [])
+    with pytest.raises(ValueError, match="unknown description"):
+        put_together({"pickle": "..."}, [])
+
+
+def test_records_of_a_batch_are_a_list():
+    assert collate([{"genus": 1}, {"genus": 2}], per=None) == [{"genus": 1}, {"genus": 2}]
 
 
 def test_what_does_not_fit_under_each_other_is_named():

@@ -61,8 +61,6 @@ class Toric(nn.Module):
         handles: int = HANDLES,
     ) -> None:
         super().__init__()
-        if task not in ("classify", "regress", "label"):
-            raise cotan.CotanError(f"toric can classify, regress or label, got task {task!r}")
         options = {"maps": maps, "resolution": resolution, "weights": weights, "balance": balance, "seed": seed}
         options["handles"] = handles
         self.needs = {"torus": cotan.node("torus", **options)}

@@ -54,8 +54,6 @@ class VoxelDBN(nn.Module):
         pretraining: int = 10,
     ) -> None:
         super().__init__()
-        if task != "classify":
-            raise cotan.CotanError(f"voxel-dbn classifies, got task {task!r}")
         if fill == "tsdf":
             raise cotan.CotanError("voxel-dbn has binary units: fill must be solid, surface or union, got 'tsdf'")
         if not len(widths) == len(kernels) == len(strides) or not widths:

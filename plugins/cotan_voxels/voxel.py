@@ -56,8 +56,6 @@ class Voxel(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if task not in ("classify", "regress"):
-            raise cotan.CotanError(f"voxel can classify or regress whole shapes, got task {task!r}")
         if resolution < 8:
             raise cotan.CotanError(f"voxel needs a resolution of at least 8, got {resolution}")
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}

@@ -46,8 +46,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without accents still says the rest
     try:
         app()
-    except BrokenPipeError:
-        sys.exit(0)
     except (KeyboardInterrupt, SystemExit) as end:
         code = getattr(end, "code", STOPPED)
         if code == STOPPED:  # typer turns Ctrl-C into an exit without a word
@@ -268,15 +266,16 @@ def _another_ending(path: Path) -> CotanError:
 
 def _write_numbers(value: Any, path: Path) -> None:
     import numpy
+    import scipy.sparse
 
+    from . import whole
     from .sparse import Sparse
     from .spectrum import Spectrum
 
+    content = io.BytesIO()
     if isinstance(value, Sparse):
-        import scipy.sparse
-
-        scipy.sparse.save_npz(path, value.to_scipy())
-        return
+        scipy.sparse.save_npz(content, value.to_scipy())
+        return whole.write(path, content.getvalue())
     if isinstance(value, Spectrum):
         arrays = {"values": value.values, "vectors": value.vectors}
     elif isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -289,7 +288,8 @@ def _write_numbers(value: Any, path: Path) -> None:
             arrays |= {f"{name}_row": part.row, f"{name}_col": part.col, f"{name}_values": part.values}
         elif not hasattr(part, "numpy"):
             raise CotanError(f"--out {path}: a {type(part).__name__} is no array of numbers")
-    numpy.savez(path, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
+    numpy.savez(content, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
+    whole.write(path, content.getvalue())
 
 
 Text = Annotated[str | None, typer.Option()]
@@ -409,6 +409,8 @@ def predict(
 
     trained = Run.load(run)
     per = per_of(trained.model)
+    if out is not None and per == "shape":
+        raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed")
     if out is not None and len(files) > 1:
         if len({file.stem for file in files}) < len(files):
             raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
@@ -464,10 +466,13 @@ def inspect(
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it
         data = read(file, repair=repair, dtype=torch.float64)
+    drawn = "face" if views else "pos"
+    if (views or out) and data.get(drawn) is None:
+        raise CotanError(f"{file} has no {drawn} to draw; its report needs neither --views nor --out")
     print(text(report(data)))
     values = evaluate(data, "spectrum", k=k, dtype=torch.float64).values
     print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
-    if data.get("face") is not None or (data.get("pos") is not None and not views):
+    if data.get(drawn) is not None:
         target = out or Path(f"{file.stem}.png")
         if views:
             contact_sheet(data, target, up=up or "z")

@@ -151,21 +151,25 @@ def _read_graph(path: Path, suffix: str) -> Any:
                 ".edgelist": networkx.read_edgelist,
             }
             graph = reader[suffix](path)
-            if graph.number_of_nodes() == 0:
-                raise CotanError(f"{path} has no nodes")
             names = list(graph)
             if suffix == ".edgelist" and all(map(str.isdecimal, names)):  # else they come as the edges do
                 names.sort(key=int)
-            matrix = networkx.to_scipy_sparse_array(graph, names, dtype=float)
-    except CotanError:
-        raise
+            matrix = (
+                networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
+            )
     except Exception as reason:
         raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
     coo = matrix.tocoo()
-    if coo.shape[0] != coo.shape[1]:
-        raise CotanError(f"{path} holds a {coo.shape[0]} x {coo.shape[1]} matrix; a graph's is square")
+    if coo.ndim != 2 or coo.shape[0] != coo.shape[1]:
+        raise CotanError(f"{path} holds a {' x '.join(map(str, coo.shape))} matrix; a graph's is square")
+    if not coo.shape[0]:
+        raise CotanError(f"{path} has no nodes")
+    if coo.dtype.kind == "c":
+        raise CotanError(f"{path} has complex weights, expected real numbers")
     edge_index = torch.stack([torch.as_tensor(coo.row).long(), torch.as_tensor(coo.col).long()])
-    weight = torch.as_tensor(coo.data).to(torch.float32)
+    weight = torch.as_tensor(coo.data.astype("f8")).to(torch.float32)
+    if not torch.isfinite(weight).all():
+        raise CotanError(f"{path} has weights that are NaN, infinite or too large for float32")
     data = Data(edge_index=edge_index, num_nodes=coo.shape[0])
     if len(weight) and not bool((weight == 1).all()):
         data.edge_weight = weight

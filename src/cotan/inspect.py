@@ -16,6 +16,7 @@ from .errors import CotanError
 from .evaluation import compute
 from .nodes import check_data, node
 from .operators.topology import connected
+from .operators.undirected import undirected
 from .sparse import Sparse
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
@@ -26,21 +27,21 @@ COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler",
 
 
 def report(data: Any) -> dict[str, Any]:
-    """What can be said of a shape: the mesh report, or the numbers of a graph."""
+    """What can be said of a shape: the mesh report, or the numbers of a graph, of which both directions are one edge."""
     if data.get("face") is not None:
         found: dict[str, Any] = compute(data, "mesh_report")
         return found
     out = {"vertices": int(data.num_nodes)}
     if data.get("edge_index") is not None:
         row, col = data.edge_index
-        matrix = Sparse.from_coo(row, col, torch.ones(len(row)), (out["vertices"], out["vertices"]))
-        degree = torch.bincount(row, minlength=out["vertices"])
+        low, high, _ = undirected(row, col, out["vertices"])
+        degree = torch.bincount(torch.cat([low, high]), minlength=out["vertices"])
         out |= {
-            "edges": len(row),
-            "components": _components(matrix),
+            "edges": len(low),
+            "components": connected(out["vertices"], low, high)[0],
             "isolated_vertices": int((degree == 0).sum()),
-            "self_loops": int((row == col).sum()),
-            "largest_degree": int(degree.max()) if len(degree) else 0,
+            "self_loops": int((low == high).sum()),
+            "largest_degree": int(degree.max()),
         }
     return out
 

@@ -276,7 +276,7 @@ class _Resolver:
         if outer is not None and domain.moves in definition.invariant_to:
             # What stands in for a source, such as pos, moves as that does; another input has to stay as it is.
             own = [request for name, request in replaced.items() if name not in SOURCES]
-            if all(self._found(request, domain, path) is self._found(request, outer, path) for request in own):
+            if all(self.resolve(request, domain, path) is self.resolve(request, outer, path) for request in own):
                 wanted = Node(definition.name, tuple(sorted({**settings, **definition.variant}.items())))
                 return self.resolve(wanted, outer, path)
         inputs = {}
@@ -284,16 +284,10 @@ class _Resolver:
             try:
                 inputs[name] = self.resolve(replaced.get(name, Node(name)), domain, path)
             except MissingSource:
-                if name not in definition.optional:
+                if name in replaced or name not in definition.optional:
                     raise
         step = _step(definition, options, inputs, domain)
         return self.steps.setdefault(step.identity, step)
-
-    def _found(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step | None:
-        try:
-            return self.resolve(wanted, domain, path)
-        except MissingSource:
-            return None
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])

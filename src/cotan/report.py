@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import registry
 from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
 from .table import Table
 from .training.checkpoint import write
-
-
-class Section(NamedTuple):
-    """Something more for the page: text, and a matplotlib figure or SVG if there is one."""
-
-    title: str
-    text: str
-    figure: Any = None
-
 
 STYLE = """
 :root { --ink: #1d1d1f; --soft: #6a6a70; --line: #d9d9de; --page: #fcfcfa; --best: #1b7f4b; color-scheme: light dark }
@@ -43,14 +33,9 @@ code { font-size: .9em }
 """.strip()
 
 
-def write_report(table: Table, folder: Path | str | None = None, *, sections: Sequence[Section] = ()) -> Path:
-    """Writes index.html, and table.csv and table.tex beside it; gives the page's path.
-
-    Arguments:
-        folder: `report` in the table's folder by default.
-        sections: more to show, below the results.
-    """
-    path = Path(folder) if folder is not None else table.folder / "report"
+def write_report(table: Table) -> Path:
+    """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
+    path = table.folder / "report"
     parts = [f"<h1>{escape(table.suite.name)}</h1>", f"<p>{escape(_protocol(table))}</p>"]
     for dataset in dict.fromkeys(row["dataset"] for row in table.rows):
         parts += _results(table, dataset)
@@ -60,8 +45,6 @@ def write_report(table: Table, folder: Path | str | None = None, *, sections: Se
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
             parts.append(f"<li>{escape(where)}: {escape(reason)}</li>")
         parts.append("</ul>")
-    for section in sections:
-        parts += [f"<h2>{escape(section.title)}</h2>", _figure(section.figure), f"<p>{escape(section.text)}</p>"]
     for label, splits in table.datasets.items():
         if splits.skipped:
             parts.append(f"<h2>Skipped in {escape(label)}: {len(splits.skipped)} files</h2><ul>")
@@ -193,18 +176,6 @@ def _again(table: Table) -> list[str]:
         f"Every number is a line of results.jsonl; the weights are in {escape(str(table.folder / 'runs'))}.",
     ]
     return ["<h2>To run it again</h2>", *(f"<p>{escape(line)}</p>" for line in lines)]
-
-
-def _figure(figure: Any) -> str:
-    if figure is None:
-        return ""
-    if isinstance(figure, str):
-        return f"<figure>{figure}</figure>"
-    from io import BytesIO
-
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=120, bbox_inches="tight")  # on white: its ink is dark
-    return f'<figure style="background:#fff;padding:.5rem;border-radius:6px">{_image(out.getvalue())}</figure>'
 
 
 def _image(png: bytes) -> str:

@@ -146,8 +146,10 @@ def collate(
         return sum(values)
     if isinstance(first, bool | int | float):
         return torch.tensor(values)
-    if _is_data(first):
-        return _collate_data(values)
+    if _is_data(first):  # which of its numbers count vertices, it does not say
+        raise CotanError(
+            f"node {name!r} gives a Data: ask for what you need of it, as cotan.node('edge_index', on=...)"
+        )
     return list(values)
 
 
@@ -175,25 +177,6 @@ def _collate_tensors(
             shifts = total  # type: ignore[assignment]
         values = [v + shift for v, shift in zip(values, shifts)]
     return values[0] if len(values) == 1 else torch.cat(list(values), dim=dim)
-
-
-def _collate_data(values: Sequence[Any]) -> Any:
-    from .evaluation import number_of_vertices
-    from .nodes import SOURCES
-
-    batch = type(values[0])()
-    vertices = [number_of_vertices(v) for v in values]
-    for name in values[0].keys():
-        known = SOURCES.get(name)
-        parts = [v[name] for v in values]
-        batch[name] = collate(
-            parts,
-            per=known.per if known else "vertex",
-            index=known.index if known else None,
-            vertices=vertices,
-            name=name,
-        )
-    return batch
 
 
 def uncollate(

@@ -102,6 +102,14 @@ def test_labels_that_are_no_digits(own, tmp_path):
 def test_errors(own, tmp_path):
     with pytest.raises(cotan.CotanError, match="train=0, expected a number of digits from 1 to 60000"):
         cotan.load_dataset("mnist", root=str(own), train=0)
+    for options, message in (
+        ({"edges": "near"}, "unknown edges of mnist-superpixels 'near'. Did you mean 'nearest'"),
+        ({"segments": 1}, "expected segments >= 2, .* got segments=1, "),
+        ({"compactness": 0.0}, "compactness > 0 .* compactness=0.0, "),
+        ({"neighbours": 0}, "neighbours >= 1, .* neighbours=0$"),
+    ):
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.load_dataset("mnist-superpixels", root=str(own), **options)
     with pytest.raises(cotan.CotanError, match=r"unknown kind of mnist 'superpixels'\."):
         cotan.load_dataset("mnist", root=str(own), kind="superpixels")
     with pytest.raises(cotan.CotanError, match=r"mnist: .* has no train-images-idx3-ubyte, .*; expected 4 files"):
@@ -116,6 +124,10 @@ def test_a_download(own, tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "URL", served.as_uri())
     with pytest.raises(cotan.CotanError, match=r"could not be downloaded from file:.*Put train-images-idx3-ubyte, "):
         cotan.load_dataset("mnist")
+    with monkeypatch.context() as context:
+        context.setattr(mnist, "_fetch", lambda root: (Path(root) / "MNIST/raw").mkdir(parents=True))
+        with pytest.raises(cotan.CotanError, match=r"what file:.* gave for MNIST has no train-images-idx3-ubyte, "):
+            cotan.load_dataset("mnist")
     for file in mnist.FILES:
         whole = gzip.compress(idx(mnist.read_idx(own / file)))
         (served / f"{file}.gz").write_bytes(whole)

@@ -15,6 +15,7 @@ from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
 from cotan_datasets.poses import SPLITS, STRESS, jobs, poses
 from cotan_datasets.remesh import sheets
+from cotan_datasets.spread import spread
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from importing torch_geometric
 
@@ -40,6 +41,16 @@ def test_number_of_workers_changes_nothing():
     for split in SPLITS:
         for a, b in zip(getattr(one, split), getattr(two, split), strict=True):
             assert all(torch.equal(a[k], b[k]) for k in ("pos", "face", "y", "part", "body"))
+
+
+def test_what_ends_the_making_of_many_ends_it_soon(tmp_path):
+    def progress(done, total):
+        raise KeyboardInterrupt
+
+    calls = [["sh", "-c", f"sleep 0.05; touch {tmp_path / str(i)}"] for i in range(200)]
+    with pytest.raises(KeyboardInterrupt):
+        spread(subprocess.call, calls, workers=2, progress=progress)
+    assert 0 < len(list(tmp_path.iterdir())) < 150
 
 
 def test_workers_leave_an_unguarded_script_alone(tmp_path):

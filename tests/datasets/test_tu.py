@@ -196,6 +196,8 @@ def test_the_fold_as_val_is_asked_for(own):
     assert len(set.union(*ids)) == sum(map(len, ids)) == 12
     with pytest.raises(cotan.CotanError, match="unknown val of tu 'fold'"):
         load(own, val="fold")
+    with pytest.raises(cotan.CotanError, match=r"unknown nodes of tu 'label'\. Did you mean 'labels'"):
+        load(own, nodes="label")
 
 
 def test_mutag_is_as_pyg_reads_it(real_data, tmp_path):

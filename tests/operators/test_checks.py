@@ -1,8 +1,11 @@
 import pytest
 import torch
+from torch_geometric.data import Data
 
+import cotan
 from cotan.errors import CotanError
 from cotan.operators.checks import check_mesh, check_pos
+from cotan.operators.functional_map import zoom_out
 
 POS = torch.eye(3)
 FACE = torch.tensor([[0], [1], [2]])
@@ -34,4 +37,36 @@ def test_types():
     pos, face = check_mesh(POS, FACE.int())
     assert pos.dtype == torch.float64
     assert face.dtype == torch.int64
-    assert check_pos(POS.requires_grad_()).requires_grad
+    assert check_pos(POS.clone().requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("node", "options", "message"),
+    [
+        ("laplacian", {"kind": "heat", "time": 0.0}, "laplacian, kind='heat': time=0.0, expected a positive number"),
+        ("laplacian", {"kind": "heat", "time": float("nan")}, "time=nan, expected a positive number"),
+        ("normalized_pos", {"scale": "volume"}, "unknown scale 'volume'. There is: "),
+        ("vertex_normals", {"weight": "angel"}, "unknown weight of vertex_normals 'angel'. Did you mean 'angle'"),
+        ("ring_neighbours", {"rings": 0}, "ring_neighbours: rings=0, expected at least 1"),
+        ("shape_dna", {"size": 0}, "shape_dna: size=0, expected at least 1"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(node, options, message, tetrahedron):
+    with pytest.raises(CotanError, match=message):
+        cotan.compute(tetrahedron, node, **options)
+
+
+def test_a_refinement_by_no_pairs_is_refused(tetrahedron):
+    spectrum, mass = (cotan.compute(tetrahedron, name) for name in ("spectrum", "mass"))
+    with pytest.raises(CotanError, match="zoom_out: step=0, expected at least 1"):
+        zoom_out(torch.eye(2), spectrum, spectrum, mass, step=0)
+
+
+def test_a_mesh_of_faces_that_are_none_has_no_robust_laplacian():
+    with pytest.raises(CotanError, match="without area: none of its 2 faces has three different vertices"):
+        cotan.compute(Data(pos=POS, face=torch.tensor([[0, 1], [0, 2], [1, 2]])), "laplacian", kind="robust")
+
+
+def test_a_request_of_several_nodes_takes_no_options_of_one(tetrahedron):
+    with pytest.raises(CotanError, match=r"options k with a list of nodes: give each its own, cotan\.node\(name"):
+        cotan.compute(tetrahedron, ["spectrum", "mass"], k=3)

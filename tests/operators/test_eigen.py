@@ -244,6 +244,28 @@ def test_some_pairs_of_close_and_equal_eigenvalues():
         np.testing.assert_allclose(values, exact[:30], atol=1e-12)
 
 
+def test_without_cholespy_superlu_solves(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "cholespy", None)
+    A, x = torus(20).to_scipy(), np.random.default_rng(0).standard_normal((3, 400))
+    y = eigen_factor.factorise(A, 0.01)(x)
+    np.testing.assert_allclose(y @ A + 0.01 * y, x, atol=1e-9)
+
+
+@pytest.mark.parametrize(("entry", "refused"), [(1e-12, False), (1e-3, True)])
+def test_an_entry_without_its_mirror_is_rounding_or_refused(entry, refused):
+    L, mass = torus(8), ones(64)
+    far = torch.tensor([40])  # no neighbour of 0
+    values = torch.cat([L.values, torch.tensor([entry], dtype=torch.float64)])
+    uneven = Sparse.from_coo(torch.cat([L.row, 0 * far]), torch.cat([L.col, far]), values, (64, 64))
+    if refused:
+        with pytest.raises(CotanError, match=r"expected a symmetric matrix, got one with \|L - L\^T\| up to 0.001"):
+            eigenpairs(uneven, mass, 5)
+    else:
+        assert torch.allclose(eigenpairs(uneven, mass, 5)[0], eigenpairs(L, mass, 5)[0], atol=1e-10)
+
+
 def test_superlu_solves_as_cholesky_does():
     pytest.importorskip("cholespy")
     from scipy.sparse import eye_array

@@ -97,7 +97,31 @@ def test_the_data_is_left_alone(icosphere):
     assert torch.equal(data.face, face.flip(0))
 
 
+def test_a_moebius_band_is_left_as_it_is_and_said():
+    turn = torch.arange(9) * 2 * torch.pi / 9
+    across = torch.tensor([-0.3, 0.3])[:, None] * torch.stack([(turn / 2).cos(), (turn / 2).sin()])[:, None]
+    radius = 1 + across[0]
+    pos = torch.stack([radius * turn.cos(), radius * turn.sin(), across[1]], -1).transpose(0, 1).reshape(18, 3)
+    a, b = torch.arange(0, 18, 2), torch.arange(1, 18, 2)
+    c, d = a.roll(-1), b.roll(-1)
+    c[-1], d[-1] = d[-1].clone(), c[-1].clone()
+    face = torch.cat([torch.stack([a, c, b]), torch.stack([c, d, b])], 1)
+    mended, done = repair(Data(pos=pos, face=face))
+    assert done == ["left 1 parts whose faces cannot agree"]
+    assert torch.equal(mended.face, face)
+
+
+def test_a_flat_face_is_not_flipped_into_another_flat_one():
+    line = torch.tensor([[0.0, 0, 0], [3, 0, 0], [1, 0, 0], [2, 0, 0], [0, 5, 0], [1, 5, 0], [0, 6, 0]])
+    face = torch.tensor([[0, 1, 4], [1, 0, 5], [2, 3, 6]])
+    mended, done = repair(Data(pos=line, face=face))
+    assert done == ["dropped 2 faces without area", "dropped 4 vertices without a face"]
+    assert torch.equal(mended.pos, line[4:])
+
+
 def test_refusals():
+    with pytest.raises(CotanError, match="no face is left: dropped 3 vertices that are not finite"):
+        repair(Data(pos=torch.full((3, 3), torch.nan), face=torch.tensor([[0], [1], [2]])))
     with pytest.raises(CotanError, match="expected a mesh"):
         repair(Data(pos=torch.zeros(3, 3)))
     with pytest.raises(CotanError, match="tolerance=-1"):

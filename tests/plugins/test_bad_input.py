@@ -118,3 +118,55 @@ def test_a_signal_of_another_shape(name):
 def test_diffusion_wants_a_surface_for_its_gradients():
     with pytest.raises(cotan.CotanError, match=r"needs 'pos' .*which the data does not have"):
         cotan.inputs(cotan.create_layer("diffusion", 4, 4, k=3), graph())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("appnp", {"hops": -1}, "appnp: hops=-1, hidden=64, expected whole numbers, zero or more"),
+        ("appnp", {"hidden": -1}, "appnp: hops=10, hidden=-1, expected whole numbers, zero or more"),
+        ("appnp", {"alpha": 1.5}, "appnp: alpha=1.5, expected a number from 0 to 1"),
+        ("sgc", {"hops": -1}, "sgc: hops=-1, expected a whole number, zero or more"),
+        ("diffusion", {"depth": 0}, "diffusion: depth=0, expected a positive whole number"),
+        ("pool2d", {"size": 0}, "size=0, expected a positive whole number"),
+        ("toric", {"task": "match"}, "model 'toric' does not do task 'match'; it does: classify, regress, label"),
+        ("voxel", {"task": "label"}, "model 'voxel' does not do task 'label'; it does: classify, regress"),
+        ("voxel-dbn", {"task": "regress"}, "model 'voxel-dbn' does not do task 'regress'; it does: classify"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(name, options, message):
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.create_model(name, 3, 2, **options)
+
+
+def test_a_cayley_filter_is_of_the_laplacian_that_it_names():
+    x, data = torch.randn(SIZE, 4), graph(edge_weight=torch.linspace(0.1, 2, 2 * SIZE))
+    layers = [cotan.create_layer("cayley", 4, 3, kind=kind) for kind in (None, "graph")]
+    wanted = cotan.node("rescaled_laplacian", kind="graph")
+    assert cotan.needs(layers[1]) == {"rescaled_laplacian": wanted}
+    layers[0].load_state_dict(layers[1].state_dict())
+    matrix = cotan.compute(data, wanted)
+    assert torch.equal(layers[1](x, **cotan.inputs(layers[1], data)), layers[0](x, matrix))
+
+
+def test_dropout_of_appnp_is_of_edges_too():
+    """Its propagation in training is, on average, that of evaluation; Gasteiger et al. 2019."""
+    data = graph()
+    layer = cotan.create_layer("appnp", 4, 3, hidden=0, hops=1, alpha=0.0, dropout=0.5)
+    nodes = cotan.inputs(layer, data)
+    expected = layer.eval()(data.x, **nodes)
+    layer.train()
+    torch.manual_seed(0)
+    drawn = torch.stack([layer(data.x, **nodes) for _ in range(4000)]).detach()
+    torch.testing.assert_close(drawn.mean(0), expected.detach(), atol=0.06, rtol=0)
+    some = drawn[:, 0, 0].unique()
+    assert 4 < len(some) <= 2**3  # the vertex and its two neighbours, each there or not
+
+
+def test_half_precision_keeps_pairs_apart_that_are_only_near():
+    vectors = torch.linalg.qr(torch.randn(9, 3, generator=torch.Generator().manual_seed(0)))[0]
+    spectrum = cotan.Spectrum(torch.tensor([0.0, 1.0, 1.001]), vectors)
+    layer, x = cotan.create_layer("spectral", 2, 2, k=3), torch.randn(9, 2)
+    expected = layer(x, spectrum, torch.ones(9))
+    half = layer.bfloat16()(x.bfloat16(), spectrum.to(dtype=torch.bfloat16), torch.ones(9).bfloat16())
+    torch.testing.assert_close(half.float(), expected, atol=0.06, rtol=0.06)

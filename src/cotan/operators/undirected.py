@@ -9,10 +9,7 @@ from ..sparse import Pattern, grouped
 
 
 def undirected(source: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """low and high (E,): the edges between different vertices, each once, sorted; and the edge (N,) of each given one.
-
-    Arguments: source, target (N,), no self-loops.
-    """
+    """low <= high (E,): the edges, each once, sorted; and the edge (N,) of each given one, source and target (N,)."""
     key, edge = torch.unique(torch.minimum(source, target) * size + torch.maximum(source, target), return_inverse=True)
     return key // size, key % size, edge
 

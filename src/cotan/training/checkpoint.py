@@ -55,7 +55,7 @@ def write(path: Path, content: bytes) -> None:
 def state_of(
     model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of a model and its optimizer under flat names, and what of the optimizer is no tensor."""
+    """Tensors of a model and its optimizer under flat names, and the optimizer's groups."""
     tensors = {}
     for name, value in registry.uncompiled(model).state_dict().items():
         if not isinstance(value, Tensor):
@@ -64,14 +64,9 @@ def state_of(
     if optimizer is None:
         return tensors, {}
     state = optimizer.state_dict()
-    plain: dict[str, Any] = {}
     for number, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{number}.{name}"] = value
-            else:
-                plain[f"{number}.{name}"] = value
-    return tensors, {"groups": state["param_groups"], "plain": plain}
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in entries.items()}
+    return tensors, {"groups": state["param_groups"]}
 
 
 def load_model(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -88,7 +83,4 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = tensor
-    for name, value in record["plain"].items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})

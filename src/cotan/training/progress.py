@@ -42,6 +42,7 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
+        self.stop()  # what counted before may have failed
         self.title, self.total = title, total
         if self.style != "bar":
             return
@@ -76,7 +77,7 @@ class Progress:
 
         def count(done: int, total: int) -> None:
             if self.style == "bar":
-                if self.bar is None and done < total:
+                if (self.bar is None or self.title != title) and done < total:
                     self.start(title, total)
                 self.step(done)
                 if done == total:

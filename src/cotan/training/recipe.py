@@ -155,10 +155,8 @@ def request_of(given: Any) -> Node:
     return node(given)
 
 
-def record_of(request: Node | str) -> Any:
+def record_of(request: Node) -> Any:
     """A request as JSON: its name, or {name, options, on}."""
-    if isinstance(request, str):
-        return request
     out: dict[str, Any] = {name: record_of(v) if isinstance(v, Node) else v for name, v in request.settings}
     if request.on is not None:
         out["on"] = record_of(request.on)

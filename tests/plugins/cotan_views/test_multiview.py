@@ -158,6 +158,26 @@ def test_a_network_of_torchvision_with_the_users_weights(torchvision, tmp_path):
             make(cnn="tiny", weights=str(tmp_path / name))
 
 
+def test_a_network_of_timm_is_without_its_head(torchvision, monkeypatch):
+    import importlib.machinery
+
+    class Timms(Tiny):
+        def reset_classifier(self, classes):
+            assert classes == 0
+            self.fc = nn.Identity()
+
+    timm = ModuleType("timm")
+    timm.__spec__ = importlib.machinery.ModuleSpec("timm", None)
+    timm.is_model = lambda name: name == "small"
+    timm.create_model = lambda name, pretrained: Timms()
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    assert make(cnn="small").descriptor(torch.randn(2, 3, 4, 16, 16)).shape == (2, 6)
+    assert not hasattr(make(cnn="tiny").cnn[1], "reset_classifier")  # which timm has not: torchvision's
+    timm.create_model = lambda name, pretrained: nn.Sequential(nn.Conv2d(3, 6, 3))
+    with pytest.raises(cotan.CotanError, match="this cnn has no fc, classifier, heads or head to take away"):
+        make(cnn="small")
+
+
 def test_networks_that_are_not_for_this_are_refused(torchvision):
     with pytest.raises(cotan.CotanError, match="unknown cnn 'detector'"):
         make(cnn="detector")
