@@ -438,7 +438,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
     _check_kind(kind)
     load()
-    found = _state.definitions.get((kind, name))
+    found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
     if not found:
         error = unknown(kind, name, names(kind))
         raise CotanError(str(error) + _failures_text())
@@ -447,7 +447,7 @@ def variants(kind: str, name: str) -> list[Definition]:
 
 def has(kind: str, name: str) -> bool:
     load()
-    return bool(_state.definitions.get((kind, name)))
+    return isinstance(name, str) and bool(_state.definitions.get((kind, name)))
 
 
 def uncompiled(module: Any) -> Any:
