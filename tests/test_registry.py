@@ -138,9 +138,12 @@ def test_options_are_known_by_pygs_names(options, hint):
         cotan.create_model("gin", 3, 2, **options)
 
 
-def test_capitals_are_no_other_name():
+def test_a_list_is_no_name():
     with pytest.raises(CotanError, match=r"unknown task \['label'\]\. Did you mean 'label'\?"):
         cotan.create_model("gin", 2, 2, task=["label"])
+
+
+def test_capitals_are_no_other_name():
     with pytest.raises(CotanError, match=r"unknown layer 'GIN'\. Did you mean 'gin'\?"):
         cotan.create_layer("GIN", 3, 4)
 
