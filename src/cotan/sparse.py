@@ -15,6 +15,8 @@ from torch.compiler import is_compiling
 
 from . import kernels
 from .errors import CotanError
+from .neighbourhoods import neighbour_max as neighbour_max
+from .neighbourhoods import neighbour_variance as neighbour_variance
 from .pattern import Pattern as Pattern
 from .pattern import grouped as grouped
 from .pattern import pointer, sorted_pattern
