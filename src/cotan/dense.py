@@ -20,6 +20,7 @@ from .blocks import ROWS
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
+WORTH = 2**22  # multiplications from which oneDNN is quicker, also in parts; four times as many of a sum over rows
 NARROW = 16  # columns below which MKL sums over rows more quickly
 AT_ONCE = 8 * 2039  # rows that `cross` takes, so that they stay in the cache; eight times a prime, as ROWS
 KNOWN = 32  # numbers of rows
@@ -36,7 +37,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b for x (V, in), W (out, in), b (out,)."""
-    if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight):  # else torch says what is wrong
+    if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight, len(weight)):  # else torch says what is wrong
         if not torch.is_grad_enabled():
             return rows_times(x, weight, bias)
         function: Any = _Linear
@@ -44,10 +45,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return by_torch(x, weight, bias)
 
 
-def pays(x: Tensor, y: Tensor) -> bool:
-    """Whether oneDNN is to multiply them: plain float32 on a CPU, and many rows of x."""
+def pays(x: Tensor, y: Tensor, each: float) -> bool:
+    """Whether oneDNN is to multiply them: plain float32 on a CPU, many rows, and enough to do: `each` for a number of x."""
     here = x.dtype == torch.float32 and x.device.type == y.device.type == "cpu"
-    return here and reverse_mode_only(x, y) and len(x) >= FEW and wider()  # compiled code asks for no size
+    plain = here and reverse_mode_only(x, y)  # compiled code asks for no size
+    return plain and len(x) >= FEW and x.numel() * each >= WORTH and wider()
 
 
 class _Linear(torch.autograd.Function):
@@ -87,7 +89,7 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
     """
     if a.shape[1] > b.shape[1]:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
-    if a.shape[1] < NARROW or not pays(a, b):
+    if a.shape[1] < NARROW or not pays(a, b, b.shape[1] / 4):
         return a.T @ b
     # Whatever came before, so that numbers repeat.
     n = len(a) if len(a) >= MANY or len(a) in ROWS else len(a) - len(a) % STEP
