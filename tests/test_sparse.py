@@ -30,6 +30,7 @@ from cotan.sparse import (
     multiply_sum,
     neighbour_max,
     neighbour_variance,
+    numbered,
     sampled,
     segment_max,
     segment_mean,
@@ -635,3 +636,9 @@ def test_copies_are_let_go() -> None:
         assert [r() for r in gone] == [None, None]  # no cycle
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 60])
+def test_numbers_of_rows_are_those_of_unique(rows: int) -> None:
+    x = torch.randint(-1, 2, (rows, 3)) * torch.tensor([1.0, -1.0, 0.5])  # some zeros are negative
+    assert torch.equal(numbered(x), torch.unique(x, dim=0, return_inverse=True)[1])
