@@ -30,8 +30,8 @@ class EdgeConv(nn.Module):
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         pattern = adjacency.pattern
         own, difference = self.first.weight.chunk(2, 1)
-        near = nn.functional.linear(x, difference)
-        here = nn.functional.linear(x, own - difference, self.first.bias)
+        near = cotan.linear(x, difference)
+        here = cotan.linear(x, own - difference, self.first.bias)
         if self.last is None:
             return torch.where(pattern.counts[:, None] > 0, here + neighbour_max(near, pattern), 0)
         h = torch.relu(spread(pattern, near, columns=True) + spread(pattern, here))  # (E, hidden)
