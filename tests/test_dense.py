@@ -10,10 +10,11 @@ from cotan import dense
 
 @pytest.fixture(autouse=True)
 def onednn(monkeypatch):
-    """By oneDNN also where MKL is as wide."""
+    """By oneDNN also where MKL is as wide, and where there is little to do."""
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("a torch without oneDNN")
     monkeypatch.setattr(dense, "wider", lambda: True)
+    monkeypatch.setattr(dense, "WORTH", 1)
 
 
 def gradients(function, *inputs, g):
@@ -119,11 +120,14 @@ def test_what_came_before_changes_nothing(monkeypatch):
 
 
 def test_who_multiplies(monkeypatch):
-    """oneDNN, but few rows, and where it is not wider."""
+    """oneDNN, but few rows or multiplications, and where it is not wider."""
     monkeypatch.setattr(dense, "by_onednn", None)
     layer = cotan.Linear(8, 4)
     with pytest.raises(TypeError):
         layer(torch.randn(dense.FEW, 8))
     layer(torch.randn(dense.FEW - 1, 8)).sum().backward()
+    monkeypatch.setattr(dense, "WORTH", dense.FEW * 8 * 4 + 1)
+    layer(torch.randn(dense.FEW, 8)).sum().backward()
+    monkeypatch.setattr(dense, "WORTH", 1)
     monkeypatch.setattr(dense, "wider", lambda: False)
     layer(torch.randn(dense.FEW, 8)).sum().backward()

@@ -25,6 +25,7 @@ ORDER = [
     "sums",
     "dense",
     "segments",
+    "neighbourhoods",
     "pattern",
     "sparse",
     "spectrum",

@@ -28,6 +28,9 @@ from cotan.sparse import (
     multiply,
     multiply_each,
     multiply_sum,
+    neighbour_max,
+    neighbour_variance,
+    numbered,
     sampled,
     segment_max,
     segment_mean,
@@ -240,6 +243,8 @@ DIFFERENTIABLE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "max": (lambda s: segment_max(s, A.pattern), (tensor(E, WEIGHTS),)),
     "min": (lambda s: segment_min(s, A.pattern), (tensor(E),)),
     "mean": (lambda s: segment_mean(s, A.pattern), (tensor(E, WEIGHTS),)),
+    "largest of the neighbours": (lambda x: neighbour_max(x, A.pattern), (tensor(5, kernels.VECTOR),)),
+    "variance of the neighbours": (lambda x: neighbour_variance(x, A.pattern), (tensor(5, kernels.VECTOR),)),
     "spread": (lambda x: spread(A.pattern, x), (tensor(6, CHANNELS),)),
     "spread of columns": (lambda x: spread(A.pattern, x, columns=True), (tensor(5, CHANNELS),)),
     "collect in columns": (lambda s: collect(A.pattern, s, columns=True), (tensor(E, CHANNELS),)),
@@ -383,6 +388,43 @@ def test_ties_share_the_gradient_as_in_scatter_reduce() -> None:
     ours = torch.autograd.grad(segment_max(s, pattern).sum(), s)
     theirs = torch.autograd.grad(torch.zeros(2).scatter_reduce(0, row, s, "amax", include_self=False).sum(), s)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_neighbours_are_their_messages(dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some rows at a time; of one's own or another number of rows; with ties and numbers that are none."""
+    monkeypatch.setattr("cotan.blocks.NUMBERS", 2**10)
+    matrix = random_matrix(700, 300, 3000, dtype)
+    x = torch.randint(-2, 3, (300, 9)).to(dtype).requires_grad_()
+    pattern, messages = matrix.pattern, lambda: spread(matrix.pattern, x, columns=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for ours, theirs in (
+            (neighbour_max(x, pattern), segment_max(messages(), pattern)),
+            (
+                neighbour_variance(x, pattern),
+                segment_mean(messages().square(), pattern) - (segment_mean(messages(), pattern)).square(),
+            ),
+        ):
+            g = torch.randint(-2, 3, ours.shape).to(dtype)
+            tolerance = {"rtol": TOLERANCE[dtype], "atol": 10 * TOLERANCE[dtype]}
+            torch.testing.assert_close(ours, theirs, **tolerance)
+            torch.testing.assert_close(*(torch.autograd.grad(y, x, g)[0] for y in (ours, theirs)), **tolerance)
+        odd = x.detach().clone()
+        odd[3, 0], odd[4, 1], odd[5, 2] = torch.tensor([float("nan"), float("inf"), -float("inf")])
+        expected = segment_max(spread(pattern, odd, columns=True), pattern)
+        torch.testing.assert_close(neighbour_max(odd, pattern), expected, equal_nan=True)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_variance_far_from_zero() -> None:
+    x = torch.randn(5, 8)
+    torch.testing.assert_close(
+        neighbour_variance(x + 4096, A.pattern), neighbour_variance(x, A.pattern), rtol=1e-2, atol=1e-3
+    )
 
 
 def test_softmax_is_a_distribution_that_a_shift_leaves() -> None:
@@ -604,3 +646,9 @@ def test_reductions_of_many_at_once_are_those_of_each(reduce, dim):
     s = torch.randn(5, 6, 2).movedim(0, dim)
     each = torch.stack([reduce(one.contiguous(), pattern) for one in s.unbind(dim)])
     assert torch.equal(torch.vmap(lambda one: reduce(one, pattern), in_dims=dim)(s), each)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 60])
+def test_numbers_of_rows_are_those_of_unique(rows: int) -> None:
+    x = torch.randint(-1, 2, (rows, 3)) * torch.tensor([1.0, -1.0, 0.5])  # some zeros are negative
+    assert torch.equal(numbered(x), torch.unique(x, dim=0, return_inverse=True)[1])

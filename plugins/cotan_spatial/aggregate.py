@@ -7,19 +7,38 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 import cotan
-from cotan.sparse import Pattern, segment_max, segment_mean, segment_min, segment_softmax, segment_sum, spread
+from cotan.sparse import (
+    Pattern,
+    neighbour_max,
+    neighbour_variance,
+    reverse_mode_only,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_softmax,
+    segment_sum,
+    spread,
+)
 
 
 def segment_std(m: Tensor, pattern: Pattern) -> Tensor:
     """(R, ...) the standard deviation of each row, 0 where it is empty or constant; so is its derivative there."""
-    variance = segment_mean((m - spread(pattern, segment_mean(m, pattern))).square(), pattern)
+    return root(segment_mean((m - spread(pattern, segment_mean(m, pattern))).square(), pattern))
+
+
+def root(variance: Tensor) -> Tensor:
     varies = variance > 0
     return torch.where(varies, variance.where(varies, 1).sqrt(), 0)
 
 
-# By a sparse product, without a message for each edge; and on the messages (E, C).
+# By a sparse product, without a message for each edge; on the messages (E, C); and where these are what neighbours have.
 PRODUCTS = ("sum", "mean", "attention")
 MESSAGES = {"max": segment_max, "min": segment_min, "std": segment_std}
+NEIGHBOURS = {
+    "max": neighbour_max,
+    "min": lambda x, pattern: -neighbour_max(-x, pattern),
+    "std": lambda x, pattern: root(neighbour_variance(x, pattern)),
+}
 COMBINE = ("add", "concatenate", "gru", "mlp")
 Gather = str | Callable[[Tensor, Pattern], Tensor]
 
@@ -76,14 +95,19 @@ class Aggregate(nn.Module):
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, edge_features: cotan.Sparse | None = None) -> Tensor:
         e = self.check(edge_features)
+        plain = self.edge is None and ones(adjacency, x)
+        direct = (*PRODUCTS, *NEIGHBOURS) if plain else PRODUCTS
         messages = None
-        if any(kind not in PRODUCTS for kind in self.aggregates):
+        if any(kind not in direct for kind in self.aggregates):
             messages = spread(adjacency.pattern, x, columns=True) + (0 if self.edge is None else self.edge(e))
             messages = adjacency.values[:, None] * messages
         parts = []
         for kind in self.aggregates:
             if isinstance(kind, str) and kind in PRODUCTS:
                 parts.append(self.product(kind, x, adjacency, e))
+                continue
+            if plain and isinstance(kind, str):
+                parts.append(NEIGHBOURS[kind](x, adjacency.pattern))
                 continue
             function = MESSAGES[kind] if isinstance(kind, str) else kind
             parts.append(checked("aggregate", function(messages, adjacency.pattern), x.shape))
@@ -109,6 +133,13 @@ class Aggregate(nn.Module):
         if got != self.edge_dim:
             raise cotan.CotanError(f"aggregate: edge_dim={self.edge_dim}, but the data's edge_attr has {got} channels")
         return edge_features.values
+
+
+def ones(adjacency: cotan.Sparse, x: Tensor) -> bool:
+    """Whether the weights are all one, and nobody asks for their derivatives; known on a CPU alone, which need not wait."""
+    weight = adjacency.values
+    fixed = weight.device.type == "cpu" and reverse_mode_only(x, weight) and not weight.requires_grad
+    return fixed and bool((weight == 1).all())
 
 
 class Combine(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.sparse import segment_max, spread
+from cotan.sparse import neighbour_max, segment_max, spread
 
 
 @cotan.layer("edgeconv", invariant_to=("isometry", "scale"))
@@ -30,10 +30,9 @@ class EdgeConv(nn.Module):
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
         pattern = adjacency.pattern
         own, difference = self.first.weight.chunk(2, 1)
-        near = nn.functional.linear(x, difference)
-        here = nn.functional.linear(x, own - difference, self.first.bias)
+        near = cotan.linear(x, difference)
+        here = cotan.linear(x, own - difference, self.first.bias)
         if self.last is None:
-            largest = segment_max(spread(pattern, near, columns=True), pattern)
-            return torch.where(pattern.counts[:, None] > 0, here + largest, 0)
+            return torch.where(pattern.counts[:, None] > 0, here + neighbour_max(near, pattern), 0)
         h = torch.relu(spread(pattern, near, columns=True) + spread(pattern, here))  # (E, hidden)
         return segment_max(self.last(h), pattern)

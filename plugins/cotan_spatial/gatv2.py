@@ -50,8 +50,8 @@ class GATv2(nn.Module):
         pattern = adjacency.pattern
         h = self.source(x)
         both = spread(pattern, h, columns=True) + spread(pattern, self.target(x))  # (E, H C)
-        both = nn.functional.leaky_relu(both, self.slope).unflatten(1, (self.heads, -1))
-        p = segment_softmax((both * self.score).sum(-1), pattern)  # (E, H)
+        both = nn.functional.leaky_relu(both, self.slope)
+        p = segment_softmax(cotan.linear(both, torch.block_diag(*self.score[:, None])), pattern)  # (E, H)
         p = self.dropout(p)
         y = gather(adjacency, p, h.unflatten(1, (self.heads, -1)), self.concat)
         return y if self.bias is None else y + self.bias

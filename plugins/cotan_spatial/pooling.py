@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 import cotan
-from cotan.sparse import segment_max, spread
+from cotan.sparse import neighbour_max, spread
 
 POOLS = ("max", "mean", "sum")
 
@@ -13,7 +13,7 @@ POOLS = ("max", "mean", "sum")
 def pool(x: Tensor, clusters: cotan.Sparse, kind: str = "max") -> Tensor:
     """(V, C) to (Vc, C): the max, mean or sum of x over each cluster; `clusters` is the node of that name."""
     if kind == "max":
-        return segment_max(spread(clusters.pattern, x, columns=True), clusters.pattern)
+        return neighbour_max(x, clusters.pattern)
     total: Tensor = clusters @ x
     if kind == "sum":
         return total

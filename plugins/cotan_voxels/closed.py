@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cotan.sparse import numbered
+
 
 class Edges(NamedTuple):
     """``even``: each edge has an even number of faces, so that a line meets the mesh an even number of times.
@@ -39,7 +41,7 @@ def distinct(face: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
     if not again.any():
         return face, triangles
     some = order[functional.pad(again, (1, 0)) | functional.pad(again, (0, 1))].sort().values
-    _, place = torch.unique(weld(triangles[some]).sort(0).values, dim=1, return_inverse=True)
+    place = numbered(weld(triangles[some]).sort(0).values.T)
     first = torch.full_like(some, len(triangles)).scatter_reduce_(0, place, some, "amin")
     keep = torch.ones(len(triangles), dtype=torch.bool, device=face.device)
     keep[some] = first[place] == some
@@ -48,8 +50,7 @@ def distinct(face: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
 
 def weld(triangles: Tensor) -> Tensor:
     """Faces (3, F) numbered so that corners at one position are one vertex."""
-    _, number = torch.unique(triangles.reshape(-1, 3), dim=0, return_inverse=True)
-    return number.view(-1, 3).t()
+    return numbered(triangles.reshape(-1, 3)).view(-1, 3).t()
 
 
 def directed(face: Tensor) -> tuple[Tensor, Tensor]:

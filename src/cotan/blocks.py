@@ -23,9 +23,12 @@ ROWS, NUMBERS = tuple(8 * prime for prime in (1021, 509, 251, 127)), 2**19
 Result = TypeVar("Result")
 
 
-def by_blocks(work: Callable[[slice], Result], x: Tensor) -> list[Result]:
-    """work(rows) for all rows of x, in order, for a Function: no derivatives. On a GPU they are one block."""
-    count, each = len(x), max(1, x[:1].numel())
+def by_blocks(work: Callable[[slice], Result], x: Tensor, times: int = 1) -> list[Result]:
+    """work(rows) for all rows of x, in order, for a Function: no derivatives. On a GPU they are one block.
+
+    times: how many rows it makes of each.
+    """
+    count, each = len(x), max(1, x[:1].numel() * times)
     rows = next((rows for rows in ROWS if rows * each <= NUMBERS), max(1, NUMBERS // each))
     rows = rows if x.device.type == "cpu" else max(1, count)
     parts = [slice(start, min(start + rows, count)) for start in range(0, max(1, count), rows)]

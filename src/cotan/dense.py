@@ -20,11 +20,8 @@ from .blocks import ROWS
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
-NARROW, WIDE, WORTH = (
-    16,
-    128,
-    2**23,
-)  # columns, of both together, and products below which MKL sums over rows more quickly
+WORTH = 2**22  # multiplications from which oneDNN is quicker, also in parts; twice as many of a sum over rows
+NARROW, WIDE = 16, 128  # columns, and those of both, below which MKL sums over rows more quickly
 AT_ONCE = 8 * 2039  # rows that `by_convolution` takes, so that they stay in the cache; eight times a prime, as ROWS
 KNOWN = 32  # numbers of rows
 _known = set(ROWS)
@@ -40,7 +37,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b for x (V, in), W (out, in), b (out,)."""
-    if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight):  # else torch says what is wrong
+    if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight, len(weight)):  # else torch says what is wrong
         if not torch.is_grad_enabled():
             return rows_times(x, weight, bias)
         function: Any = _Linear
@@ -48,10 +45,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return by_torch(x, weight, bias)
 
 
-def pays(x: Tensor, y: Tensor) -> bool:
-    """Whether oneDNN is to multiply them: plain float32 on a CPU, and many rows of x."""
+def pays(x: Tensor, y: Tensor, each: float) -> bool:
+    """Whether oneDNN is to multiply them: plain float32 on a CPU, many rows, and enough to do: `each` for a number of x."""
     here = x.dtype == torch.float32 and x.device.type == y.device.type == "cpu"
-    return here and reverse_mode_only(x, y) and len(x) >= FEW and wider()  # compiled code asks for no size
+    plain = here and reverse_mode_only(x, y)  # compiled code asks for no size
+    return plain and len(x) >= FEW and x.numel() * each >= WORTH and wider()
 
 
 class _Linear(torch.autograd.Function):
@@ -87,10 +85,12 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
     """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B)."""
     if a.shape[1] > b.shape[1]:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
-    if len(a) >= MANY or len(a) in ROWS:
-        return by_convolution(a, b) if a.shape[1] >= NARROW and pays(a, b) else a.T @ b
-    if a.numel() * b.shape[1] < WORTH or a.shape[1] + b.shape[1] < WIDE or not pays(a, b):
+    folded = len(a) >= MANY or len(a) in ROWS
+    narrow = a.shape[1] < NARROW if folded else a.shape[1] + b.shape[1] < WIDE
+    if narrow or not pays(a, b, b.shape[1] / 2):
         return a.T @ b
+    if folded:
+        return by_convolution(a, b)
     n = len(a) - len(a) % STEP  # whatever came before, so that numbers repeat
     out = by_onednn(a[:n].T.contiguous(), b[:n].T)
     return out.addmm_(a[n:].T, b[n:]) if n < len(a) else out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -17,11 +18,14 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from .blocks import by_blocks
+
 if TYPE_CHECKING:
     from .pattern import Pattern, Rows
 
 aten = torch.ops.aten
 AT_ONCE = 2**20  # entries of all matrices on one pattern
+VECTOR = 8  # channels from which torch's maxima by a sparse product are quicker
 
 
 @cache
@@ -149,12 +153,39 @@ def largest(pattern: Pattern, s: Tensor) -> Tensor:
     if is_compiling():
         index = pattern.row[:, None].expand_as(s)
         return s.new_zeros(pattern.shape[0], s.shape[1]).scatter_reduce(0, index, s, "amax", include_self=False)
-    return torch.where(pattern.counts[:, None] > 0, _tops(pattern, s), 0)
+    return _tops(pattern, s).masked_fill_(pattern.counts[:, None] == 0, 0)
 
 
 def _tops(pattern: Pattern, s: Tensor) -> Tensor:
-    """(R, H) the largest of each row, minus infinity where the row is empty."""
+    """(R, H) the largest of each row; where it is empty, nothing that counts."""
+    if s.device.type == "cpu" and s.shape[1] >= VECTOR:
+        return row_maxima(pattern, pattern.index("entries"), s)
     return torch.segment_reduce(s.contiguous(), "max", offsets=pattern.rowptr, unsafe=True)
+
+
+def row_maxima(pattern: Rows, index: Tensor, x: Tensor) -> Tensor:
+    """(R, H) the largest over each row of what its entries find in x (N, H) by `index`, 0 where it is empty; on a CPU."""
+    ones = x.new_ones(len(index))
+    return cast(Tensor, torch.sparse.mm(_csr(pattern.index("rowptr"), index, ones, len(x)), x.contiguous(), "amax"))
+
+
+def between(
+    pattern: Pattern, f: Callable[[Tensor, Tensor], Tensor], there: Tensor, here: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """(R, H): y_r = sum over the entries e of row r of w_{col e} f(there_{col e}, here_r), some rows at a time; on a CPU.
+
+    f works in place on its first argument.
+    """
+
+    def work(rows: slice) -> Tensor:
+        part = pattern.part(rows)[0]
+        col = part.index("col")
+        s = f(there.index_select(0, col), here[rows].index_select(0, part.index("row")))
+        if weights is not None:
+            s.mul_(weights.index_select(0, col))
+        return total(part.index("rowptr"), part.index("entries"), None, s)
+
+    return torch.cat(by_blocks(work, here, len(pattern.col) // max(len(here), 1)))
 
 
 def softmax(pattern: Pattern, s: Tensor) -> Tensor:

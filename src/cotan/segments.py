@@ -30,7 +30,8 @@ class _TracedMax(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return None, spread(ctx.pattern, g) * _shares(ctx.pattern, *ctx.saved_tensors)
+        best, ties = _best(ctx.pattern, *ctx.saved_tensors)
+        return None, spread(ctx.pattern, g / ties) * best
 
 
 class _Max(_TracedMax):
@@ -41,7 +42,8 @@ class _Max(_TracedMax):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, d: Tensor) -> Any:
-        return collect(ctx.pattern, d * _shares(ctx.pattern, *ctx.saved_tensors))
+        best, ties = _best(ctx.pattern, *ctx.saved_tensors)
+        return collect(ctx.pattern, d * best) / ties
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, pattern: Pattern, s: Tensor) -> Any:
@@ -49,10 +51,10 @@ class _Max(_TracedMax):
         return segment_max(s, pattern), 1
 
 
-def _shares(pattern: Pattern, s: Tensor, top: Tensor) -> Tensor:
-    s, top = s.detach(), top.detach()
-    best = (s == spread(pattern, top)).to(s.dtype)
-    return best / spread(pattern, collect(pattern, best)).clamp(min=1)
+def _best(pattern: Pattern, s: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, C) a one for each entry that is the largest of its row; and how many these are, (R, C), at least 1."""
+    best = (s.detach() == spread(pattern, top.detach())).to(s.dtype)
+    return best, collect(pattern, best).clamp(min=1)
 
 
 class _TracedSoftmax(Function):

@@ -16,8 +16,11 @@ from torch.compiler import is_compiling
 
 from . import kernels
 from .errors import CotanError
+from .neighbourhoods import neighbour_max as neighbour_max
+from .neighbourhoods import neighbour_variance as neighbour_variance
 from .pattern import Pattern as Pattern
 from .pattern import grouped as grouped
+from .pattern import numbered as numbered
 from .pattern import pointer, sorted_pattern
 from .segments import segment_max as segment_max
 from .segments import segment_mean as segment_mean

@@ -1,6 +1,6 @@
 """Layers beside PyG's of the same kind: forward, and backward to x and all parameters, 64 channels in and out.
 
-    python tests/benchmarks/bench_layers.py [--threads 2] [--device cuda] [--only gat] [--graph mesh] [--no-memory]
+    python tests/benchmarks/bench_layers.py [--threads 2] [--device cuda] [--only gat] [--graph mesh] [--no-memory] [--more]
 
 Graphs: a triangulated square (100k vertices, 600k edges), a power-law graph (100k nodes, 2M edges), and Cora, or one of
 its size without COTAN_DATA. The two of a pair take turns; the ratio is the median over the rounds of peer / ours. What
@@ -42,10 +42,31 @@ LAYERS = {
     "sage": ("sage", {}, lambda c: pyg.SAGEConv(c, c), (1.5, 1, 1), 2),
     "gin": ("gin", {}, lambda c: pyg.GINConv(_mlp(c)), (3, 2, 1), 2),
 }
+SEVERAL = ["mean", "max", "min", "std"]
+# --more: what has no goals. SAGEConv is `aggregate` with one linear map of what was gathered and one of x.
+MORE = {
+    "edgeconv": ("edgeconv", {}, lambda c: pyg.EdgeConv(_mlp(2 * c, c))),
+    "edgeconv, hidden=0": ("edgeconv", {"hidden": 0}, lambda c: pyg.EdgeConv(nn.Linear(2 * c, c))),
+    "gatv2, 4 heads": ("gatv2", {"heads": 4}, lambda c: pyg.GATv2Conv(c, c // 4, heads=4)),
+    "transformer, 4 heads": ("transformer", {"heads": 4}, lambda c: pyg.TransformerConv(c, c // 4, heads=4)),
+    "sgc": ("sgc", {}, lambda c: pyg.SGConv(c, c, K=2)),
+    "appnp": (
+        "appnp",
+        {},
+        lambda c: pyg.Sequential("x, edges", [(_mlp(c), "x -> x"), (pyg.APPNP(10, 0.1), "x, edges -> x")]),
+    ),
+    **{
+        f"aggregate, {kind}": ("aggregate", {"aggregate": kind}, lambda c, kind=kind: pyg.SAGEConv(c, c, aggr=kind))
+        for kind in ("sum", *SEVERAL)
+    },
+    "aggregate, 4 kinds": ("aggregate", {"aggregate": SEVERAL}, lambda c: pyg.SAGEConv(c, c, aggr=SEVERAL)),
+}
+MORE = {name: (*entry, (None,) * len(SIZES), 0) for name, entry in MORE.items()}
 
 
-def _mlp(c: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(c, c), nn.ReLU(), nn.Linear(c, c))
+def _mlp(a: int, c: int | None = None) -> nn.Module:
+    c = c or a
+    return nn.Sequential(nn.Linear(a, c), nn.ReLU(), nn.Linear(c, c))
 
 
 def graph(name: str) -> Data:
@@ -66,7 +87,7 @@ def pair(name: str, data: Data) -> tuple[Callable[[], object], Callable[[], obje
     """One forward and backward, ours and the peer's."""
     import cotan
 
-    own, options, make_peer, *_ = LAYERS[name]
+    own, options, make_peer, *_ = (LAYERS | MORE)[name]
     torch.manual_seed(0)
     device = data.edge_index.device
     layer, peer = cotan.create_layer(own, CHANNELS, CHANNELS, **options).to(device), make_peer(CHANNELS).to(device)
@@ -126,6 +147,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--graph", choices=SIZES, action="append")
     parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument(
+        "--more", action="store_true", help="the other layers: edgeconv, gatv2, transformer, aggregate ..."
+    )
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -133,6 +157,7 @@ def main() -> None:
     if args.peak:
         print_peak(args.peak[0], args.peak[1], int(args.peak[2]))
         return
+    layers = MORE if args.more else LAYERS
     for size in args.graph or SIZES:
         data = graph(size).to(args.device)
         print(
@@ -141,13 +166,13 @@ def main() -> None:
         print(
             f"{'':22}{'ours ms':>9}{'PyG ms':>9}{'ratio':>7}{'goal':>6}{'dense ms':>10}{'ours MiB':>12}{'PyG MiB':>9}"
         )
-        for name in (name for name in LAYERS if args.only in name):
-            goal = LAYERS[name][3][SIZES.index(size)]
+        for name in (name for name in layers if args.only in name):
+            goal = layers[name][3][SIZES.index(size)]
             used = data
-            if size == "power" and "gaussian" in name:  # PyG's would need some 20 GB
+            if size == "power" and (args.more or "gaussian" in name):  # PyG's would need some 20 GB
                 used = graph("power, quarter").to(args.device)
             times, ours, theirs = ratio(*pair(name, used), ROUNDS[size])
-            run = dense(LAYERS[name][4], used.num_nodes, data.edge_index.device)
+            run = dense(layers[name][4], used.num_nodes, data.edge_index.device)
             products = ratio(run, lambda: None, ROUNDS[size])[1]
             line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}{products:10.1f}"
             line += "" if used is data else f"   on {used.num_nodes} vertices, {used.num_edges} edges"

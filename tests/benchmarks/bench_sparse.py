@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter, softmax
 
-from cotan.sparse import Sparse, adjacency, multiply_sum, sampled, segment_max, segment_softmax, spread
+from cotan.sparse import Sparse, adjacency, multiply_sum, neighbour_max, sampled, segment_softmax
 
 KERNELS, HEADS = 8, 4
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -101,7 +101,7 @@ def pairs(edge_index: Tensor, nodes: int, channels: int) -> dict[str, Callable[[
         ),
         "attention, 4 heads, backward": lambda: (both(attend, scores, several), both(pyg_attend, scores, several)),
         "max over neighbours, backward": lambda: (
-            both(lambda x: segment_max(spread(P, x, columns=True), P), x),
+            both(lambda x: neighbour_max(x, P), x),
             both(lambda x: scatter(x[source], target, 0, nodes, "max"), x),
         ),
         "A x of 3 channels, backward": lambda: (

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.sparse import numbered
 
 from .edges import components, fans, owners, twins
 from .handles import cut_handle
@@ -39,12 +40,13 @@ def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
     try:
         return _sphere(pos, face, torch.arange(len(pos), device=pos.device), handles)
     except cotan.CotanError:
-        place, number = torch.unique(pos, dim=0, return_inverse=True)
-        if len(place) == len(pos):
+        number = numbered(pos)
+        places = int(number.max()) + 1
+        if places == len(pos):
             raise
-    first = torch.full((len(place),), len(pos), device=pos.device)
+    first = torch.full((places,), len(pos), device=pos.device)
     first = first.scatter_reduce_(0, number, torch.arange(len(pos), device=pos.device), "amin")
-    return _sphere(place, number[face], first, handles)
+    return _sphere(pos[first], number[face], first, handles)
 
 
 def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:

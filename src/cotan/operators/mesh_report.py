@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..registry import operator
+from ..sparse import numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
-from .topology import Orientation, Topology, connected, different, orientation, topology
+from .topology import Orientation, Topology, connected, orientation, topology
 from .triangles import triangles
 
 
@@ -63,7 +64,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "components": t.components,
         "non_finite_vertices": int((~finite).sum()),
         "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
-        "duplicate_vertices": int(finite.sum()) - different(pos[finite]),
+        "duplicate_vertices": int(finite.sum()) - len(numbered(pos[finite]).unique()),
         "degenerate_faces": int((~proper).sum()),
         "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
         "duplicate_faces": int(repeats(kept).sum()),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
+from ..sparse import numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .mesh_report import inside_out, repeats
@@ -88,7 +89,7 @@ def same_place(pos: Tensor, finite: Tensor, tolerance: float) -> Tensor:
     if not len(here):
         return place
     if tolerance == 0:
-        group = torch.unique(pos[here] + 0.0, dim=0, return_inverse=True)[1]
+        group = numbered(pos[here])
     else:
         from scipy.spatial import cKDTree
 

@@ -60,13 +60,6 @@ def topology(face: Tensor) -> Topology:
     return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)
 
 
-def different(rows: Tensor) -> int:
-    """How many different ones there are of the rows (N, 3)."""
-    x, y, z = (torch.unique(column, return_inverse=True)[1] for column in rows.unbind(1))
-    xy = torch.unique(x * len(rows) + y, return_inverse=True)[1]
-    return len(torch.unique(xy * len(rows) + z))
-
-
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
     """Number of connected components of a graph, and the component of each of its `size` vertices."""
     from scipy.sparse import coo_array

@@ -29,6 +29,23 @@ def test_named_aggregates_by_hand(kind, of_two):
     assert not y[[1, 3]].any()
 
 
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 1, 1, 1]), torch.tensor([0.5, -2.0, 3.0, 1.5])])
+@pytest.mark.parametrize("kind", ["max", "min", "std"])
+def test_wide_signals_by_the_messages(kind, weight):
+    """What needs no message for each edge gives what messages do, and so do its derivatives by the weights."""
+    data, x = DATA.clone(), torch.randn(4, 16, requires_grad=True)
+    data.edge_weight = weight
+    reduce = {"max": torch.amax, "min": torch.amin, "std": lambda m, dim: m.std(dim, correction=0)}[kind]
+    y = gathered(kind, data, x)[2]
+    m = (torch.ones(3) if weight is None else weight[[0, 1, 3]])[:, None] * x[:3]
+    torch.testing.assert_close(y, reduce(m, 0))
+    torch.testing.assert_close(*(torch.autograd.grad(v.sum(), x)[0] for v in (y, reduce(m, 0))))
+    layer = cotan.create_layer("aggregate", 16, 16, aggregate=kind, combine=lambda a, x: a)
+    adjacency = cotan.compute(DATA, "adjacency")
+    learned = torch.ones(4, requires_grad=True)
+    assert torch.autograd.grad(layer(x, adjacency.with_values(learned))[2].sum(), learned)[0].abs().sum() > 0
+
+
 def test_several_stand_side_by_side():
     both = gathered(["max", "mean", lambda m, pattern: segment_max(m.abs(), pattern)])
     assert torch.equal(both, torch.cat([gathered("max"), gathered("mean"), gathered("max", x=X.abs())], 1))
