@@ -47,9 +47,12 @@ class Rows:
 
     def index(self, name: str) -> Tensor:
         """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
-        if is_compiling() or max(len(self.col), *self.shape) >= 2**31:
+        if is_compiling():
             return cast(Tensor, getattr(self, name))
-        kept: Tensor = self._once(name, lambda: getattr(self, name).int())
+        kept: Tensor | None = self._kept.get(name)
+        if kept is None:
+            short = max(len(self.col), *self.shape) < 2**31
+            kept = self._once(name, lambda: getattr(self, name).int() if short else getattr(self, name))
         return kept
 
     def pairs(self, count: int) -> Pairs:
