@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed")
 HERE = Path(__file__).parent
 # Compiled code keeps to torch's operations.
-AGAIN = "dtype or wide or noncontiguous or forward_mode or no_entries or several or distribution"
+# But what works in several threads, which it does only on a CPU: the interpreter takes one.
+AGAIN = "(dtype or wide or noncontiguous or forward_mode or no_entries or several or distribution) and not neighbours"
 
 COMPILE = """
 import triton
