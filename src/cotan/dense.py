@@ -85,11 +85,11 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
     """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B)."""
     if a.shape[1] > b.shape[1]:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
-    folded = len(a) >= MANY or len(a) in ROWS
-    narrow = a.shape[1] < NARROW if folded else a.shape[1] + b.shape[1] < WIDE
+    convolved = len(a) >= MANY or len(a) in ROWS
+    narrow = a.shape[1] < NARROW if convolved else a.shape[1] + b.shape[1] < WIDE
     if narrow or not pays(a, b, b.shape[1] / 2):
         return a.T @ b
-    if folded:
+    if convolved:
         return by_convolution(a, b)
     n = len(a) - len(a) % STEP  # whatever came before, so that numbers repeat
     out = by_onednn(a[:n].T.contiguous(), b[:n].T)
