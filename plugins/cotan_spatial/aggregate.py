@@ -13,17 +13,17 @@ from cotan.sparse import (
     neighbour_variance,
     reverse_mode_only,
     segment_max,
-    segment_mean,
     segment_min,
     segment_softmax,
     segment_sum,
+    segment_variance,
     spread,
 )
 
 
 def segment_std(m: Tensor, pattern: Pattern) -> Tensor:
     """(R, ...) the standard deviation of each row, 0 where it is empty or constant; so is its derivative there."""
-    return root(segment_mean((m - spread(pattern, segment_mean(m, pattern))).square(), pattern))
+    return root(segment_variance(m, pattern))
 
 
 def root(variance: Tensor) -> Tensor:
@@ -95,10 +95,10 @@ class Aggregate(nn.Module):
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, edge_features: cotan.Sparse | None = None) -> Tensor:
         e = self.check(edge_features)
-        plain = self.edge is None and ones(adjacency, x)
-        direct = (*PRODUCTS, *NEIGHBOURS) if plain else PRODUCTS
+        others = [kind for kind in self.aggregates if kind not in PRODUCTS]
+        plain = bool(others) and self.edge is None and ones(adjacency, x)
         messages = None
-        if any(kind not in direct for kind in self.aggregates):
+        if any(callable(kind) or not plain for kind in others):
             messages = spread(adjacency.pattern, x, columns=True) + (0 if self.edge is None else self.edge(e))
             messages = adjacency.values[:, None] * messages
         parts = []

@@ -12,7 +12,7 @@ import torch
 from . import whole
 from .errors import CotanError, MeshWarning, unknown
 from .mesh_file import load
-from .sparse import numbered
+from .sparse import firsts, numbered
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
 WRITES = (".off", ".obj", ".ply", ".stl", ".glb")
@@ -125,10 +125,9 @@ def _cast(path: Path, pos: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Vertices at exactly the same place become one, in the order of their first appearance."""
     inverse = numbered(pos)
-    places = int(inverse.max()) + 1
-    if places == len(pos):
+    first = firsts(inverse)
+    if len(first) == len(pos):
         return pos, face
-    first = torch.full((places,), len(pos)).scatter_reduce(0, inverse, torch.arange(len(pos)), "amin")
     order = torch.argsort(first)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))

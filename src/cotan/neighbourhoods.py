@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from . import kernels
-from .segments import segment_max, segment_mean
+from .segments import segment_max, segment_variance
 from .sums import composed_gradients, reverse_mode_only, spread
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def _max(x: Tensor, pattern: Pattern) -> Tensor:
 
 
 def _variance(x: Tensor, pattern: Pattern) -> Tensor:
-    x = spread(pattern, x, columns=True)
-    return segment_mean((x - spread(pattern, segment_mean(x, pattern))).square(), pattern)
+    return segment_variance(spread(pattern, x, columns=True), pattern)
 
 
 class _Max(Function):

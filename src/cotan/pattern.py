@@ -49,11 +49,10 @@ class Rows:
         """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
         if is_compiling():
             return cast(Tensor, getattr(self, name))
-        kept: Tensor | None = self._kept.get(name)
-        if kept is None:
-            short = max(len(self.col), *self.shape) < 2**31
-            kept = self._once(name, lambda: getattr(self, name).int() if short else getattr(self, name))
-        return kept
+        return self._once(name, lambda: self._short(getattr(self, name)))
+
+    def _short(self, index: Tensor) -> Tensor:
+        return index.int() if max(len(self.col), *self.shape) < 2**31 else index
 
     def pairs(self, count: int) -> Pairs:
         """The rows of `count` matrices on this pattern, made once: what multiplies them all is then one sum."""
@@ -240,3 +239,9 @@ def numbered(rows: Tensor) -> Tensor:
         other = torch.unique(column, return_inverse=True)[1]
         number = torch.unique(number * len(rows) + other, return_inverse=True)[1]
     return number
+
+
+def firsts(number: Tensor) -> Tensor:
+    """(P,) where each of the numbers 0 to P - 1 comes first in (N,)."""
+    rows = torch.arange(len(number), device=number.device)
+    return rows.new_full((int(number.max()) + 1,), len(number)).scatter_reduce(0, number, rows, "amin")

@@ -114,6 +114,11 @@ def segment_mean(s: Tensor, pattern: Pattern) -> Tensor:
     return total / pattern.counts.clamp(min=1).to(s.dtype).reshape(-1, *[1] * (s.ndim - 1))
 
 
+def segment_variance(s: Tensor, pattern: Pattern) -> Tensor:
+    """(R, ...) the variance of each row, 0 where it is empty."""
+    return segment_mean((s - spread(pattern, segment_mean(s, pattern))).square(), pattern)
+
+
 def segment_max(s: Tensor, pattern: Pattern) -> Tensor:
     """(R, ...) the largest of each row, 0 where it is empty."""
     rows = flat(_checked(s, pattern))

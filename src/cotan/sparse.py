@@ -19,6 +19,7 @@ from .errors import CotanError
 from .neighbourhoods import neighbour_max as neighbour_max
 from .neighbourhoods import neighbour_variance as neighbour_variance
 from .pattern import Pattern as Pattern
+from .pattern import firsts as firsts
 from .pattern import grouped as grouped
 from .pattern import numbered as numbered
 from .pattern import pointer, sorted_pattern
@@ -27,6 +28,7 @@ from .segments import segment_mean as segment_mean
 from .segments import segment_min as segment_min
 from .segments import segment_softmax as segment_softmax
 from .segments import segment_sum as segment_sum
+from .segments import segment_variance as segment_variance
 from .sums import collect as collect
 from .sums import composed_gradients as composed_gradients
 from .sums import product

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .pattern import pointer
 from .sparse import Pattern, Sparse
 from .spectrum import BlockDiagonal, Spectrum
 
@@ -302,8 +303,7 @@ def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> A
             return tensors[number]
         case {"sparse": parts, "shape": shape}:
             rowptr, col, t_perm, values = (put_together(part, tensors) for part in parts)
-            counts = torch.bincount(col, minlength=shape[1])
-            t_rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+            t_rowptr = pointer(col, shape[1])
             row = torch.from_numpy(np.repeat(np.arange(shape[0]), rowptr.diff().numpy()))
             t_col = row.index_select(0, t_perm)
             return Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)

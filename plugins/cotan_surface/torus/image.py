@@ -14,6 +14,10 @@ from .embed import places
 STEP = 2.0**-24
 
 
+def on_lattice(value: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    return np.round(value / STEP) * STEP
+
+
 def draw(value: NDArray[np.complex128], disc: Disc, resolution: int) -> tuple[Tensor, Tensor]:
     """The face under each pixel centre, (R, R) int64, and its barycentric coordinates there, (R, R, 3).
 
@@ -22,7 +26,7 @@ def draw(value: NDArray[np.complex128], disc: Disc, resolution: int) -> tuple[Te
     still match.
     """
     r = resolution
-    corner = places(np.round(value / STEP) * STEP, disc) * r
+    corner = places(on_lattice(value), disc) * r
     count = corner.shape[1]
     turned = torch.from_numpy(np.concatenate([corner * turn for turn in (1, 1j, -1, -1j)], axis=1))
     x, y = turned.real, turned.imag  # (3, 4F)

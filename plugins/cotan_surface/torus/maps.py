@@ -15,7 +15,7 @@ import cotan
 from .cut import EXTREMITIES, Disc, cut, extremities, triples
 from .edges import edge_graph
 from .embed import WEIGHTS, embed, flat_area, star
-from .image import STEP, draw
+from .image import draw, on_lattice
 from .sphere import Sphere, sphere
 
 HANDLES = 8  # that are cut; a surface with more is hardly a body that touches itself
@@ -171,7 +171,7 @@ def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
     order = order[vertex[order] >= 0]
     vertex = vertex[order]
     # As in a drawing: a hair below 0 would be 1, which is no place on the torus, once rounded.
-    copies = np.round(chart.value[order, None] / STEP) * STEP * np.array([1, 1j, -1, -1j])
+    copies = on_lattice(chart.value[order, None]) * np.array([1, 1j, -1, -1j])
     uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
     uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)
     scale[vertex] = size[order]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import cotan
-from cotan.sparse import numbered
+from cotan.sparse import firsts, numbered
 
 from .edges import components, fans, owners, twins
 from .handles import cut_handle
@@ -41,11 +41,9 @@ def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
         return _sphere(pos, face, torch.arange(len(pos), device=pos.device), handles)
     except cotan.CotanError:
         number = numbered(pos)
-        places = int(number.max()) + 1
-        if places == len(pos):
+        first = firsts(number)
+        if len(first) == len(pos):
             raise
-    first = torch.full((places,), len(pos), device=pos.device)
-    first = first.scatter_reduce_(0, number, torch.arange(len(pos), device=pos.device), "amin")
     return _sphere(pos[first], number[face], first, handles)
 
 

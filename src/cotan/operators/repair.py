@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
-from ..sparse import numbered
+from ..sparse import firsts, numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .mesh_report import inside_out, repeats
@@ -99,8 +99,7 @@ def same_place(pos: Tensor, finite: Tensor, tolerance: float) -> Tensor:
         tree = cKDTree(pos[here].numpy())
         near = torch.from_numpy(tree.query_pairs(tolerance * float(box.norm()), output_type="ndarray")).long()
         group = connected(len(here), near[:, 0], near[:, 1])[1]
-    first = torch.full((int(group.max()) + 1,), len(pos)).scatter_reduce(0, group, here, "amin")
-    place[here] = first[group]
+    place[here] = here[firsts(group)][group]
     return place
 
 
