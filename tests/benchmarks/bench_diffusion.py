@@ -7,8 +7,8 @@ eigenpairs, heat kernel signatures, no dropout. Operators are ready on both side
 processor's time is taken.
 
 The peer does, in the order of the published code (Sharp et al. 2022, github.com/nmwsharp/diffusion-net, its experiment on
-SHREC 2011): a loader that hands out one mesh, its signatures, a forward pass with a batch axis of one that the sparse
-gradients are taken out of again, the smoothed loss, the count of right answers, a step of Adam.
+SHREC 2011): a loader that hands out one mesh with its operators, under a progress bar, its signatures, a forward pass with a
+batch axis of one that the sparse gradients are taken out of again, the smoothed loss, the count of right answers, Adam.
 """
 
 import argparse
@@ -16,12 +16,14 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 import cotan
 from cotan.batching import prepare
@@ -64,6 +66,7 @@ class Published(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         x, mass, *operators = (value.unsqueeze(0) for value in inputs)
         x = self.first(x)
+        *operators, _ = operators  # the Laplacian, which only the other way of diffusing takes
         for block in self.blocks:
             x = block(x, mass, *operators)
         x = self.last(x)
@@ -85,20 +88,24 @@ def smoothed(prediction: Tensor, label: Tensor) -> Tensor:
 def peer_epoch(shapes: list[Any], classes: int) -> Callable[[], None]:
     examples = []
     for shape in shapes:
-        mass, spectrum, gradient = cotan.compute(shape, ["mass", cotan.node("spectrum", k=K), "gradient"]).values()
-        sparse = (
-            torch.sparse_coo_tensor(torch.stack([g.row, g.col]), g.values, g.shape, check_invariants=False).coalesce()
-            for g in gradient
+        wanted = ["mass", cotan.node("spectrum", k=K), "gradient", "tangent_frames", "laplacian"]
+        mass, spectrum, gradient, frames, laplacian = cotan.compute(shape, wanted).values()
+        vectors = spectrum.vectors.T.contiguous().T  # a column after the other, as eigsh leaves them
+        matrices = (
+            torch.sparse_coo_tensor(torch.stack([m.row, m.col]), m.values, m.shape, check_invariants=False).coalesce()
+            for m in (*gradient, laplacian)
         )
-        examples.append(((mass, spectrum.values, spectrum.vectors, *sparse), shape.y.reshape(1)))
+        unused = shape.pos, shape.face.T.contiguous(), frames
+        examples.append((mass, spectrum.values, vectors, *matrices, shape.y.reshape(1), *unused))
     loader: Any = DataLoader(examples, batch_size=None, shuffle=True)  # type: ignore[arg-type]
-    model = Published(classes)
+    model, device = Published(classes), torch.device("cpu")
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
     def epoch() -> None:
         right = 0
-        for (mass, values, vectors, g_x, g_y), label in loader:
-            prediction = model(signature(values, vectors), mass, values, vectors, g_x, g_y)
+        for example in tqdm(loader, file=StringIO()):
+            mass, values, vectors, g_x, g_y, laplacian, label, *_ = (value.to(device) for value in example)
+            prediction = model(signature(values, vectors), mass, values, vectors, g_x, g_y, laplacian)
             smoothed(prediction, label).backward()
             right += prediction.argmax(-1).eq(label).sum().item()
             optimizer.step()

@@ -96,44 +96,82 @@ def ours_with_the_store(meshes: list[Mesh]) -> None:
         cotan.inputs(cotan.create_layer("diffusion", 8, 8, k=64), [Data(pos=pos, face=face) for pos, face in meshes])
 
 
-def theirs_for_diffusion(pos: Tensor, face: Tensor, published: bool) -> None:
-    """The published steps; its loop over vertices, or the leaner one above."""
-    from potpourri3d import cotan_laplacian as by_potpourri
-    from potpourri3d import vertex_areas
-    from scipy.sparse import csc_array, diags_array
+def leaner_for_diffusion(pos: Tensor, face: Tensor) -> None:
+    """The published matrices and pairs, with the leaner loop above."""
+    _, _, edges = published_pairs(pos.numpy(), face.T.numpy())
+    loop_over_vertices(pos, torch.from_numpy(edges), tangents(pos, face)[1])
+
+
+def published_for_diffusion(pos: Tensor, face: Tensor) -> None:
+    """The steps of DiffusionNet's own code, from normals to the tensors that its layers take."""
+    pos, face = pos.float(), face.T.contiguous()
+    frames = published_frames(pos, face)
+    laplacian, (values, vectors), ends = published_pairs(pos.double().numpy(), face.numpy())
+    edges = torch.from_numpy(ends).long()
+    gradient = published_gradient(pos, edges, frames)
+    for matrix in (laplacian, np.real(gradient), np.imag(gradient)):
+        entries = matrix.tocoo()
+        places = torch.LongTensor(np.vstack([entries.row, entries.col]))
+        torch.sparse_coo_tensor(
+            places, torch.FloatTensor(entries.data), entries.shape, check_invariants=False
+        ).coalesce()
+    torch.from_numpy(values).float(), torch.from_numpy(vectors).float()
+
+
+def published_frames(pos: Tensor, face: Tensor) -> Tensor:
+    """(V, 3, 3): normals summed corner by corner, and two axes off the first or second coordinate's."""
+    corners = pos[face]
+    across = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    across = across / (across.norm(dim=1, keepdim=True) + 1e-6)
+    summed = np.zeros(pos.shape)
+    for corner in range(3):
+        np.add.at(summed, face[:, corner].numpy(), across.numpy())
+    normal = torch.from_numpy(summed / np.linalg.norm(summed, axis=1, keepdims=True)).float()
+    first, second = torch.eye(3)[:2]
+    x = torch.where((normal @ first).abs()[:, None] < 0.9, first, second)
+    x = x - normal * (x * normal).sum(1, keepdim=True)
+    x = x / (x.norm(dim=1, keepdim=True) + 1e-6)
+    return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
+
+
+def published_pairs(points: Any, face: Any) -> tuple[Any, Any, Any]:
+    """The Laplacian, 64 pairs and the edges (2, E), diagonal included."""
+    from potpourri3d import cotan_laplacian, vertex_areas
+    from scipy.sparse import diags, identity
     from scipy.sparse.linalg import eigsh
 
-    laplacian = csc_array(by_potpourri(pos.numpy(), face.T.numpy(), denom_eps=1e-10))
-    mass = vertex_areas(pos.numpy(), face.T.numpy())
-    eigsh(laplacian + 1e-8 * diags_array(np.ones(len(pos))), 64, csc_array(diags_array(mass)), sigma=1e-8)
-    (published_loop if published else loop_over_vertices)(pos, *tangents(pos, face))
+    laplacian, mass = cotan_laplacian(points, face, denom_eps=1e-10), vertex_areas(points, face)
+    mass += 1e-8 * mass.mean()
+    pairs = eigsh((laplacian + 1e-8 * identity(len(mass))).tocsc(), 64, diags(mass), sigma=1e-8)
+    entries = laplacian.tocoo()
+    return laplacian, pairs, np.stack([entries.row, entries.col])
 
 
-def published_loop(pos: Tensor, edges: Tensor, frames: Tensor) -> Any:
-    """The work of DiffusionNet's own loop, step for step: rows are filled, and entries collected, one at a time."""
-    from scipy.sparse import coo_array
+def published_gradient(pos: Tensor, edges: Tensor, frames: Tensor) -> Any:
+    """Edge by edge and vertex by vertex: a row of a tensor for each edge, an entry of a list for each number."""
+    from scipy.sparse import coo_matrix
 
     offset = pos[edges[1]] - pos[edges[0]]
     tangent = torch.stack([(offset * frames[edges[0], axis]).sum(-1) for axis in (0, 1)], -1)
-    ends, lists = edges.numpy(), [[] for _ in range(len(pos))]
+    ends, around = edges.numpy(), [[] for _ in range(len(pos))]
     for edge in range(ends.shape[1]):
         source, target = ends[0, edge], ends[1, edge]
         if source != target:
-            lists[source].append(edge)
+            around[source].append(edge)
     rows, cols, values = [], [], []
-    for i, around in enumerate(lists):
-        u, difference, places = np.zeros((len(around), 2)), np.zeros((len(around), len(around) + 1)), [i]
-        for place, edge in enumerate(around):
+    for i, own in enumerate(around):
+        u, difference, places = np.zeros((len(own), 2)), np.zeros((len(own), len(own) + 1)), [i]
+        for place, edge in enumerate(own):
             places.append(ends[1, edge])
-            u[place] = tangent[edge]
-            difference[place, 0], difference[place, place + 1] = -1, 1
-        x, y = np.linalg.inv(u.T @ u + 1e-5 * np.eye(2)) @ u.T @ difference
+            u[place][:] = 1.0 * tangent[edge][:]
+            difference[place][0], difference[place][place + 1] = -1, 1
+        x, y = np.linalg.inv(u.T @ u + 1e-5 * np.identity(2)) @ u.T @ difference
         weights = x + 1j * y
         for place, j in enumerate(places):
             rows.append(i)
             cols.append(j)
             values.append(weights[place])
-    return coo_array((np.array(values), (np.array(rows), np.array(cols))), shape=(len(pos), len(pos))).tocsc()
+    return coo_matrix((np.array(values), (np.array(rows), np.array(cols))), shape=(len(pos), len(pos))).tocsc()
 
 
 def in_turn(repeats: int, *functions: Callable[[], Any]) -> Any:
@@ -179,8 +217,8 @@ def main() -> None:
             1,
             lambda g=g: ours_for_diffusion(g),
             lambda g=g: ours_with_the_store(g),
-            lambda g=g: [theirs_for_diffusion(*mesh, published=True) for mesh in g],
-            lambda g=g: [theirs_for_diffusion(*mesh, published=False) for mesh in g],
+            lambda g=g: [published_for_diffusion(*mesh) for mesh in g],
+            lambda g=g: [leaner_for_diffusion(*mesh) for mesh in g],
         )
         for g in groups
     ]
