@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
+from torch_geometric.data import Data
 
 import cotan
 
@@ -30,3 +32,27 @@ def test_an_epoch_of_diffusion_beside_the_published_loop(script, few):
     few.train = few.train[:3]
     for epoch in (bench.our_epoch(few, 2), bench.peer_epoch(list(few.train), len(few.classes))):
         epoch()
+
+
+def test_the_two_loops_for_gradients_agree(script):
+    bench = script("bench_geometry")
+    pos, face = bench.square(7)
+    frames = bench.published_frames(pos.float(), face.T.contiguous())
+    laplacian, _, edges = bench.published_pairs(pos.numpy(), face.T.numpy(), 8)
+    assert abs(laplacian - cotan.compute(Data(pos=pos, face=face), "laplacian").to_scipy()).max() < 1e-4
+    edges = torch.from_numpy(edges).long()
+    theirs = bench.published_gradient(pos, edges, frames)
+    leaner = bench.loop_over_vertices(pos, edges[:, edges[0] != edges[1]], frames)
+    assert abs(theirs - leaner).max() < 1e-4 * abs(leaner).max()
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_training_beside_pyg_is_of_the_same_net(script, real_data):
+    bench = script("bench_fit")
+    for data, layer, options, peer, _, batch, recipe in bench.cases(str(real_data)).values():
+        model, other = cotan.model_for(layer, data, seed=0, **options), peer()
+        assert count(model) == count(other)
+        bench.peer_fit(other, data.train[:2], data.val[:1], 1, batch, recipe)

@@ -101,12 +101,12 @@ def cases(root: str) -> dict[str, Any]:
         "gin, MUTAG": (
             mutag, "gin", {"width": 32, "depth": 5, "readout": "sum", **PLAIN},
             lambda: Peer([GINConv(mlp(a, b)) for a, b in pairwise(gin_widths)], relu, 0, nn.Linear(32, 2)),
-            50, 32, {"lr": 0.01},
+            100, 32, {"lr": 0.01},
         ),
         "chebyshev, 96 meshes of SHREC 2011": (
             meshes, "chebyshev", {"order": 5, "width": 64, "depth": 3, "readout": "sum", **PLAIN},
             lambda: Peer([ChebConv(a, b, K=5) for a, b in edges], relu, 0, nn.Linear(64, 30)),
-            5, 16, {"lr": 0.001},
+            20, 16, {"lr": 0.001},
         ),
     }  # fmt: skip
 

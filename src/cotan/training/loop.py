@@ -173,7 +173,9 @@ class _Fit:
             stage([(batch.values, batch.target) for batch in batches], self.show.say)
 
     def _one_epoch(self) -> None:
-        torch.manual_seed(self._seed())  # each epoch its own: a resumed one needs no state
+        # Each epoch its own: a resumed one needs no state. torch.manual_seed keeps calls for a GPU that is not there.
+        here = self.fabric.device.type == "cpu"
+        (torch.default_generator.manual_seed if here else torch.manual_seed)(self._seed())
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.epoch)
         train = (
