@@ -76,7 +76,7 @@ def missed(L: sp.csr_array, m: np.ndarray, x: float, values: np.ndarray) -> bool
     if len(m) < 400:
         below = (np.linalg.eigvalsh(A.toarray()) < 0).sum()
     else:
-        lu = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
+        lu = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, relax=1, options={"SymmetricMode": True})
         below = (lu.U.diagonal() < 0).sum()
     return bool(below != (values < x).sum())
 

@@ -15,10 +15,10 @@ from ..sparse import Sparse
 from .eigen_batch import batched_pairs
 from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
-from .eigen_factor import Array
 from .eigen_gradient import attach
 from .eigen_refine import Found, has_constants, residual, zero
 from .eigen_sparse import sparse_pairs
+from .factor import Array
 from .threads import one_thread, threads
 
 DENSE = 256  # up to so many vertices, and four for each pair that is wanted, a dense solver is quicker

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from .eigen_dense import polished, scaled
-from .eigen_factor import Array
 from .eigen_refine import Found
+from .factor import Array
 
 STEP = 32  # sizes are filled up to a multiple of this, so that a matrix is solved alike in whatever company
 ENTRIES = 2**25  # of the matrices solved at once, 256 MB

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..sparse import Sparse
-from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, residual
+from .factor import Array
 
 ROUNDS, DEGREES = 30, (20, 200)
 

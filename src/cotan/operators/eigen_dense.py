@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_factor import Array
 from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
+from .factor import Array
 from .lapack import lapack
 
 MIXED = 1e-8  # how much of the constants the other vectors may hold

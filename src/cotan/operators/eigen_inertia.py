@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .eigen_factor import Array
+from .factor import Array, symmetric_lu
 
 
 def count_below(L: Any, m: Array, shift: float) -> int | None:
@@ -17,12 +17,11 @@ def count_below(L: Any, m: Array, shift: float) -> int | None:
     Arguments: L (V, V) symmetric, of scipy. m (V,).
     """
     from scipy.sparse import diags_array
-    from scipy.sparse.linalg import splu
 
     scale = diags_array(m**-0.5)
     A = (scale @ L @ scale - shift * diags_array(np.ones(len(m)))).tocsc()
     try:
-        factor = splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        factor = symmetric_lu(A)
     except RuntimeError:  # exactly singular
         return None
     if not np.array_equal(factor.perm_r, factor.perm_c):

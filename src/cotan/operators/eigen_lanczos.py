@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .eigen_factor import Apply, Array
+from .factor import Apply, Array
 
 
 def lanczos(

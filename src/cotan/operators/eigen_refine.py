@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .eigen_factor import Apply, Array, factorise
+from .factor import Apply, Array, factorise
 
 BLOCK = 8
 Found = tuple[Array, Array, Array]  # values (k,), orthonormal rows (k, V), errors (k,)
@@ -34,7 +34,9 @@ class Shifted:
 
     @cached_property
     def solve(self) -> Apply:
-        return factorise(self.A, self.shift)
+        from scipy.sparse import eye_array
+
+        return factorise(self.A + self.shift * eye_array(self.size))
 
     @cached_property
     def lowest(self) -> Array:

@@ -7,19 +7,26 @@ from typing import Any
 import numpy as np
 
 from .eigen_dense import dense_pairs
-from .eigen_factor import Array
 from .eigen_inertia import missed
 from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual
+from .factor import Array
 
 DENSE = 4000  # vertices up to which all pairs at once take seconds
 COUNTED = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
-    """The k smallest pairs of a connected matrix, with M^1/2 phi as rows.
+    """The k smallest pairs of a connected matrix, with M^1/2 phi as rows."""
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-    The residual that a basis in float32 leaves is checked; where it is too large comes a float64 basis. Where neither
+    order = reverse_cuthill_mckee(L, symmetric_mode=True)  # neighbours close in memory: a tenth quicker
+    values, U, errors = pairs_in_order(L[order][:, order], m[order], k, tolerance)
+    return values, U[:, np.argsort(order)], errors
+
+
+def pairs_in_order(L: Any, m: Array, k: int, tolerance: float) -> Found:
+    """The residual that a basis in float32 leaves is checked; where it is too large comes a float64 basis. Where neither
     will do (eigenvalues that lie too close together, say) come all pairs at once, or ARPACK if they are too many.
     """
     shifted = Shifted(L, m)
