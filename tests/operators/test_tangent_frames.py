@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from cotan.operators.edge_index import edge_index
@@ -43,11 +44,25 @@ def test_on_sheets_of_two_sides_the_plane_is_that_of_the_sheet(square, rotation)
     torch.testing.assert_close(found, turn[:, 0].expand(16, 3), rtol=0, atol=1e-8)
 
 
-def test_edges_of_one_line_have_some_frame():
-    pos = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2.0]], dtype=torch.float64)
-    f = frames(pos, torch.tensor([[0], [1], [2]]))
-    assert (f[:, 2] == torch.tensor([0, 0, 1.0])).all()
-    torch.testing.assert_close(f[:, 0].abs(), torch.tensor([0.5, 0.5, 0], dtype=torch.float64).sqrt().expand(3, 3))
+@pytest.mark.parametrize("size", [1e-7, 1.0, 1e7])
+def test_edges_of_one_line(size, rotation):
+    """Across the line all there is is rounding, which gives no plane, and along a normal on the line no x."""
+    line = rotation[0][:, 0]
+    axis = torch.eye(3, dtype=torch.float64)[line.abs().argmin()]
+    aside = torch.nn.functional.normalize(axis - axis @ line * line, dim=0).expand(3, 3)
+    length = size * torch.tensor([0.0, 1.1, 2.3], dtype=torch.float64)
+    pos, face = length[:, None] * line, torch.tensor([[0], [1], [2]])
+    f = frames(pos, face)
+    torch.testing.assert_close(f[:, 2], aside)
+    torch.testing.assert_close(f[:, 0] @ line, torch.tensor([1, 1, -1], dtype=torch.float64))
+    torch.testing.assert_close(gradient(pos, edge_index(face), f).x @ length, f[:, 0] @ line)
+    x = tangent_frames(pos, torch.tensor([[0, 1, 2], [1, 2, 0]]), line.expand(3, 3))[:, 0]
+    torch.testing.assert_close(x, aside)
+
+
+def test_without_edges():
+    f = tangent_frames(torch.zeros(2, 3), torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 3))
+    torch.testing.assert_close(f, torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
 
 
 def test_gradient(bumpy):

@@ -17,8 +17,8 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
 
     n is the vertex's normal; x points along the edge that is longest after projection onto the tangent plane (of those
     within 1e-6 of it, to the neighbour with the lowest number). Where normals cancel, as on sheets of two sides, n is
-    normal to two edges: the longest, and the one that is longest across it. So frames turn with the shape. A vertex
-    whose edges lie on one line and have no normal has n = e_z, one without edges x along an axis.
+    normal to two edges: the longest, and the one that is longest across it. So frames turn with the shape. Where edges
+    lie on one line and have no normal, n is across it in the plane of an axis; without edges, n = e_z and x an axis.
 
     Arguments:
         pos: (V, 3). edge_index: (2, E). vertex_normals: (V, 3).
@@ -29,12 +29,12 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
     if bool((missing := zero(normal)).any()):
         first = along_longest(pos, edges, torch.zeros_like(pos))
         plane = torch.linalg.cross(first, along_longest(pos, edges, first))
-        plane = torch.where(zero(plane), plane.new_tensor([0.0, 0.0, 1.0]), plane)
+        plane = torch.where(zero(plane), across(first), plane)
+        plane = torch.where(zero(first), plane.new_tensor([0.0, 0.0, 1.0]), plane)
         normal = torch.where(missing, plane, normal)
 
     x = along_longest(pos, edges, normal)
-    axis = torch.eye(3, dtype=pos.dtype, device=pos.device).index_select(0, normal.detach().abs().argmin(1))
-    x = torch.where(zero(x), unit(project(axis, normal)), x)
+    x = torch.where(zero(x), across(normal), x)
     return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
 
 
@@ -51,6 +51,12 @@ def along_longest(pos: Tensor, edges: Tensor, normal: Tensor) -> Tensor:
     alone = (neighbour == none)[:, None]
     towards = torch.where(alone, 0, pos.index_select(0, neighbour.where(~alone[:, 0], 0)) - pos)
     return unit(project(unit(project(towards, normal)), normal))  # twice: the edge may lie almost along the normal
+
+
+def across(vectors: Tensor) -> Tensor:
+    """A unit vector across each of some unit vectors (N, 3), in the plane of an axis."""
+    axis = torch.eye(3, dtype=vectors.dtype, device=vectors.device).index_select(0, vectors.detach().abs().argmin(1))
+    return unit(project(axis, vectors))
 
 
 def zero(vectors: Tensor) -> Tensor:
