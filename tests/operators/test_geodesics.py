@@ -13,6 +13,8 @@ from cotan.operators.normals import vertex_normals
 from cotan.operators.ring_neighbours import ring_neighbours
 from cotan.operators.tangent_frames import tangent_frames
 
+from .conftest import real_mesh
+
 
 def frames(pos, face):
     return tangent_frames(pos, edge_index(face), vertex_normals(pos, face))
@@ -217,6 +219,41 @@ def test_polar_coordinates_agree_with_the_logarithmic_map(bumpy):
     x = polar[mine, :1] * torch.stack([polar[mine, 1].cos(), polar[mine, 1].sin()], 1)
     theirs = logarithmic_map(pos, face, frames(pos, face), source=17)[other[mine]]
     assert (x - theirs).norm(dim=1).max() < 0.1 * polar[mine, 0].max()
+
+
+def test_as_far_as_the_end_of_the_side_before_it(rotation):
+    """5 sqrt 2 to the vertex behind, as to one of the side's ends: rounding does not say whether it may be reached."""
+    flat = torch.tensor([[0, 0, 0], [5, 0, 0], [-5, 5, 0], [5, 5, 0]], dtype=torch.float64)
+    face = torch.tensor([[0, 1, 2], [1, 3, 2]]).T
+    pos = flat
+    for _ in range(6):
+        pos = pos @ rotation[0].T
+        pairs, polar = patches(pos, face)
+        radius, angle = polar[(pairs[0] == 3) & (pairs[1] == 0)].T
+        torch.testing.assert_close(radius, torch.tensor([50.0], dtype=torch.float64).sqrt())
+        assert turned(angle, -math.pi / 2) < 1e-9  # x is along the longest edge, to vertex 2
+
+
+@pytest.mark.parametrize("name", ["cube", "octahedron", "icosphere", "hard/wallhole.obj", "hard/degenerated.obj"])
+def test_polar_coordinates_of_ways_equally_long_do_not_change_with_the_pose(name, icosphere, rotation):
+    import trimesh
+
+    if name.startswith("hard"):
+        pos, face = real_mesh(name)
+    elif name == "cube":
+        box = trimesh.creation.box()
+        pos, face = torch.tensor(np.asarray(box.vertices)), torch.tensor(np.asarray(box.faces).T.copy())
+    elif name == "octahedron":
+        pos = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+        face = torch.tensor([[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]]).T
+    else:
+        pos, face = icosphere(1)
+    pairs, polar = patches(pos, face)
+    for turn in (rotation[0], rotation[0] @ rotation[0], rotation[0].T):
+        _, moved = patches(pos @ turn.T + rotation[1], face)
+        torch.testing.assert_close(moved[:, 0], polar[:, 0], rtol=1e-6, atol=0)
+        well = frames(pos @ turn.T, face).sub(frames(pos, face) @ turn.T).abs().amax((1, 2)) < 1e-9  # has a frame
+        assert turned(moved[:, 1], polar[:, 1])[well[pairs[1]]].max() < 1e-6
 
 
 def test_hard_polar_coordinates(hard):

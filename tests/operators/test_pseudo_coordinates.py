@@ -39,6 +39,12 @@ def test_polar_is_kept_by_rigid_motion(bumpy, rotation):
     torch.testing.assert_close(before[:, 1].cos(), after[:, 1].cos(), rtol=0, atol=1e-7)
 
 
+def test_straight_above_but_for_rounding_there_is_no_angle(rotation):
+    pos = 7 * torch.stack([torch.zeros(3), rotation[0][:, 2]])
+    found = polar_coordinates(pos, torch.tensor([[1], [0]]), rotation[0].T.expand(2, 3, 3))
+    torch.testing.assert_close(found, torch.tensor([[7, 0]], dtype=torch.float64), rtol=1e-12, atol=0)
+
+
 def test_relative_is_the_offset_in_the_unit_of_the_edges(bumpy):
     pos, face = bumpy()
     edges = edge_index(face)

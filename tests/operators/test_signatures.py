@@ -102,6 +102,13 @@ def test_few_pairs_stay_finite(signature, values):
     assert dna.shape == (6,)
 
 
+def test_wave_kernel_of_one_eigenvalue_with_rounding_in_it():
+    vectors = torch.tensor([[1.0, 0.5, 2.0, 0.25], [1.0, 1.0, 3.0, 0.5]], dtype=X)
+    s = Spectrum(torch.tensor([0, 2, 2 * (1 + 1e-15), 2 * (1 + 2e-15)], dtype=X), vectors)
+    expected = vectors[:, 1:].square().mean(1, keepdim=True).expand(2, 16)
+    torch.testing.assert_close(wave_kernel_signature(s), expected)
+
+
 def test_two_components_do_not_disturb(bumpy):
     pos, face = bumpy(1)
     two = torch.cat([pos, pos + 100]), torch.cat([face, face + len(pos)], 1)

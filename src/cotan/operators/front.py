@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+TIE = 1 + 1e-9  # ways whose lengths differ by less are of one length: the first is taken, whichever way rounding goes
+
 
 def march(
     pos: Tensor, face: Tensor, key: Tensor, radius: Tensor, angle: Tensor, fixed: Tensor, sweeps: int
@@ -32,7 +34,7 @@ def march(
         fresh = news[steps.a] | news[steps.b]  # only what has changed can change more
         before = radius
         radius, angle = _advance(_Unfoldings(*(part[fresh] for part in steps)), radius, angle)
-        news = radius < before * (1 - 1e-9)
+        news = radius < before
         if not bool(news.any()):
             break
     return radius, angle
@@ -83,7 +85,7 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Ten
 
     # Along an edge.
     by_a, by_b = ra + s.a_to, rb + s.b_to
-    reach, turn = torch.minimum(by_a, by_b), torch.where(by_a <= by_b, ta, tb)
+    reach, turn = torch.minimum(by_a, by_b), torch.where(by_a <= TIE * by_b, ta, tb)
 
     # Straight through side ab: a at 0, b at (ab, 0), the vertex above, the centre below.
     known = torch.isfinite(ra) & torch.isfinite(rb) & (s.ab > 0) & (ra > 0) & (rb > 0)
@@ -98,18 +100,18 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Ten
     to_b, to_v = torch.atan2(-cy, ab - cx), torch.atan2(drop, vx - cx)
     opening = to_b - at_centre
     share = ((to_v - at_centre) / opening.where(opening != 0, 1)).clamp(0, 1)
-    between = torch.remainder(tb - ta + math.pi, 2 * math.pi) - math.pi
-    outwards = straight >= torch.maximum(ra, rb)  # else an obtuse face would feed on itself
+    between = torch.remainder(tb - ta + math.pi - 1e-6, 2 * math.pi) - (math.pi - 1e-6)  # of half a turn, one sign
+    outwards = TIE * straight >= torch.maximum(ra, rb)  # else an obtuse face would feed on itself
     shorter = through & outwards & (straight <= reach)
     reach, turn = torch.where(shorter, straight, reach), torch.where(shorter, ta + share * between, turn)
 
     if not len(reach):
         return radius, angle
     best = radius.scatter_reduce(0, s.to, reach, "amin")
-    improves = (reach <= best[s.to]) & (reach < radius[s.to])
+    improves = (reach <= TIE * best[s.to]) & (TIE * best < radius)[s.to]
     ways = torch.arange(len(reach), device=reach.device)
     none = len(reach)
     winner = s.to.new_full((len(radius),), none)
     winner = winner.scatter_reduce(0, s.to[improves], ways[improves], "amin")
     moved = winner < none
-    return best, torch.where(moved, turn[winner.where(moved, 0)], angle)
+    return torch.where(moved, best, radius), torch.where(moved, turn[winner.where(moved, 0)], angle)

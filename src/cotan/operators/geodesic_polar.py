@@ -11,18 +11,20 @@ from ..registry import operator
 from .checks import check_edges, check_mesh
 from .edge_index import half_edges
 from .front import march
+from .pseudo_coordinates import angle_of
 from .triangle_soup import refuse_derivatives
 
 SWEEPS = 20  # over the faces, at most: one for each ring of neighbours and few more is common
 
 
-@operator(per="edge", invariant_to=("rigid",))
+@operator(per="edge", invariant_to=("rigid",), version=2)
 def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neighbours: Tensor) -> Tensor:
     """(radius, angle) of j about i for each pair j -> i: geodesic distance, and direction in i's tangent plane. (P, 2)
 
     Along the edges at i, length and projected direction. From there the front moves over faces: a face is unfolded
     beside the straight lines to two of its vertices, which gives the third (after Melvaer and Reimers 2012). Paths stay
-    among the neighbours of i. Angles from -pi to pi. No derivative with respect to pos.
+    among the neighbours of i. Of ways equally long, the first in the order of faces gives the angle, from -pi to pi.
+    No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3).
@@ -42,7 +44,7 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     flat = (tangent_frames.to(pos.dtype)[centre, :2] @ offset[..., None])[..., 0]
     radius = torch.where(adjacent, torch.linalg.vector_norm(offset, dim=1), math.inf)
     radius = torch.where(centre == other, 0, radius)
-    angle = torch.atan2(flat[:, 1], flat[:, 0])
+    angle = angle_of(flat, offset)
 
     fixed = adjacent | (centre == other)
     radius, angle = march(pos, face, key, radius, angle, fixed, SWEEPS)

@@ -21,10 +21,15 @@ def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -
     pos = check_pos(pos)
     source, target = check_edges(edge_index, len(pos))
     offset = pos[source] - pos[target]
-    x, y = (tangent_frames.to(pos.dtype)[target, :2] @ offset[..., None])[..., 0].unbind(1)
-    defined = (x != 0) | (y != 0)
-    angle = torch.where(defined, torch.atan2(y, torch.where(defined, x, 1)), 0)
-    return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle], 1)
+    flat = (tangent_frames.to(pos.dtype)[target, :2] @ offset[..., None])[..., 0]
+    return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle_of(flat, offset)], 1)
+
+
+def angle_of(flat: Tensor, offset: Tensor) -> Tensor:
+    """The angle of vectors (N, 2), each the part of an offset (N, 3) in a plane; 0 where that is none but for rounding."""
+    (x, y), size = flat.unbind(1), offset.detach().abs().amax(1)
+    defined = flat.detach().abs().amax(1) > 1e-9 * size
+    return torch.where(defined, torch.atan2(y, torch.where(defined, x, 1)), 0)
 
 
 @operator("pseudo_coordinates", kind="degree", per="edge", invariant_to=("isometry", "scale"), many=True)

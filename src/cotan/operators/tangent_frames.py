@@ -16,31 +16,52 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
     """Rows x, y, n of a right-handed orthonormal frame. (V, 3, 3)
 
     n is the vertex's normal; x points along the edge that is longest after projection onto the tangent plane (of those
-    within 1e-6 of it, to the neighbour with the lowest number). So frames turn with the shape. A vertex without normal
-    has n = e_z, one without edges x along an axis.
+    within 1e-6 of it, to the neighbour with the lowest number). Where normals cancel, as on sheets of two sides, n is
+    normal to two edges: the longest, and the one that is longest across it. So frames turn with the shape. Where edges
+    lie on one line and have no normal, n is across it in the plane of an axis; without edges, n = e_z and x an axis.
 
     Arguments:
         pos: (V, 3). edge_index: (2, E). vertex_normals: (V, 3).
     """
     pos = check_pos(pos)
-    source, target = check_edges(edge_index, len(pos))
+    edges = check_edges(edge_index, len(pos))
     normal = vertex_normals.to(pos.dtype)
-    missing = (normal.detach() == 0).all(1, keepdim=True)
-    normal = torch.where(missing, normal.new_tensor([0.0, 0.0, 1.0]), normal)
+    if bool((missing := zero(normal)).any()):
+        first = along_longest(pos, edges, torch.zeros_like(pos))
+        plane = torch.linalg.cross(first, along_longest(pos, edges, first))
+        plane = torch.where(zero(plane), across(first), plane)
+        plane = torch.where(zero(first), plane.new_tensor([0.0, 0.0, 1.0]), plane)
+        normal = torch.where(missing, plane, normal)
 
+    x = along_longest(pos, edges, normal)
+    x = torch.where(zero(x), across(normal), x)
+    return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
+
+
+def along_longest(pos: Tensor, edges: Tensor, normal: Tensor) -> Tensor:
+    """The direction of each vertex's longest edge, projected across its unit normal; zero if it has none. (V, 3)"""
+    source, target = edges
     edge = pos.index_select(0, target) - pos.index_select(0, source)
-    tangent = project(edge, normal.index_select(0, source))
-    length = torch.linalg.vector_norm(tangent.detach(), dim=1)
+    length = torch.linalg.vector_norm(project(edge, normal.index_select(0, source)).detach(), dim=1)
     longest = length.new_zeros(len(pos)).scatter_reduce(0, source, length, "amax")
-    chosen = (length >= (1 - 1e-6) * longest.index_select(0, source)) & (length > 0)
+    chosen = length >= (1 - 1e-6) * longest.index_select(0, source)
+    chosen &= length > 1e-9 * torch.linalg.vector_norm(edge.detach(), dim=1)  # else what is left is rounding
     none = len(pos)
     neighbour = target.new_full((len(pos),), none).scatter_reduce(0, source[chosen], target[chosen], "amin")
+    alone = (neighbour == none)[:, None]
+    towards = torch.where(alone, 0, pos.index_select(0, neighbour.where(~alone[:, 0], 0)) - pos)
+    return unit(project(unit(project(towards, normal)), normal))  # twice: the edge may lie almost along the normal
 
-    alone = neighbour == none
-    axis = torch.eye(3, dtype=pos.dtype, device=pos.device).index_select(0, normal.detach().abs().argmin(1))
-    towards = torch.where(alone[:, None], axis, pos.index_select(0, neighbour.where(~alone, 0)) - pos)
-    x = unit(project(unit(project(towards, normal)), normal))  # twice: the edge may lie almost along the normal
-    return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
+
+def across(vectors: Tensor) -> Tensor:
+    """A unit vector across each of some unit vectors (N, 3), in the plane of an axis."""
+    axis = torch.eye(3, dtype=vectors.dtype, device=vectors.device).index_select(0, vectors.detach().abs().argmin(1))
+    return unit(project(axis, vectors))
+
+
+def zero(vectors: Tensor) -> Tensor:
+    """Which of the vectors (N, 3) are zero. (N, 1)"""
+    return (vectors.detach() == 0).all(1, keepdim=True)
 
 
 def project(vectors: Tensor, normals: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def wave_kernel_signature(spectrum: Spectrum, *, size: int = 16, width: float = 
     values = spectrum.values
     low, high = (bound.log() for bound in bounds(values))
     step = (high - low) / (size - 1 + 4 * width)
-    sigma = width * torch.where(step > 0, step, 1)
+    sigma = width * torch.where(step > 1e-9, step, 1)  # one eigenvalue alone, but for rounding, has all the weight
     energy = spaced(low + 2 * width * step, high - 2 * width * step, size)
     zero = is_zero(values)
     place = torch.where(zero, 1, values).log()
