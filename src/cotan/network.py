@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .errors import CotanError, unknown
+from .errors import CotanError, expect, unknown
 from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
 from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
@@ -50,6 +50,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
     with None, for none: an optional parameter then keeps its default.
     """
+    expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.uncompiled(module)
     given = dict(getattr(module, "needs", {}))
     names, optional = _parameters(module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from .. import registry
 from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from ..network import _place
 from ..targets import check, check_output
 from . import checkpoint, folder
@@ -60,6 +61,9 @@ def fit(
     """
     if resume and out is None:
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
+    expect("fit: out", out, str | os.PathLike | None, "a folder")
+    expect("fit: on_epoch", on_epoch, Callable | None, "a function")  # type: ignore[operator]
+    expect("fit: prepared", prepared, Mapping | None, "a mapping")
     chosen = Recipe.of(recipe, **overrides)
     check_early(model, chosen)
     path = None if out is None else Path(out)
