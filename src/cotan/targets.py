@@ -115,7 +115,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
     if definition.categorical and train:
-        there = set(torch.cat([counted(shape, definition.per) for shape in splits.train]).tolist())
+        there = set(torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).tolist())
         if len(there) < 2:
             only = there.pop()
             called = f" ({splits.classes[only]})" if only < len(splits.classes) else ""
