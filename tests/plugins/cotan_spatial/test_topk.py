@@ -70,7 +70,9 @@ def test_unknown_ratio():
             cotan.create_model("topk", 1, 2, ratio=ratio)
 
 
-@given(st.lists(st.sampled_from([-2.0, -1.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 3.0, float("inf")]), min_size=1, max_size=40))
+@given(
+    st.lists(st.sampled_from([-2.0, -1.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 3.0, float("inf")]), min_size=1, max_size=40)
+)
 def test_equal_scores_keep_their_order(scores):
     batch = torch.arange(len(scores)) * 3 // len(scores)
     by_hand = []
