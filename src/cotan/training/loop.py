@@ -65,7 +65,7 @@ def fit(
     expect("fit: on_epoch", on_epoch, Callable | None, "a function")  # type: ignore[operator]
     expect("fit: prepared", prepared, Mapping | None, "a mapping")
     chosen = Recipe.of(recipe, **overrides)
-    check_early(model, chosen)
+    fabric = check_early(model, chosen)
     path = None if out is None else Path(out)
     with Progress(progress) as show:
         if isinstance(dataset, str):
@@ -101,16 +101,16 @@ def fit(
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
+            _Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
 
 
-def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> None:
-    """Raise for a model's name or option, a device or an augmentation that there is not, before a dataset is made."""
+def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
+    """Fabric, or an error for what there is not, before a dataset is made: a model, an option, a device, an augmentation."""
     if isinstance(model, str):
         check_model(model, options or {})
-    make_fabric(recipe)
     check_augment(recipe.augment)
+    return make_fabric(recipe)
 
 
 class _Fit:
@@ -123,12 +123,13 @@ class _Fit:
         splits: Splits,
         prepared: Mapping[str, Prepared],
         show: Progress,
+        fabric: Any,
         on_epoch: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
         self.distances = splits.distances if task == "match" else None
-        self.fabric = make_fabric(self.recipe)
+        self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
