@@ -407,3 +407,14 @@ def test_weights_of_named_nodes(tmp_path):
     for name, message in {"g.gml": "could not convert", "g.edgelist": "has no nodes", "d.mtx": "is a folder"}.items():
         with pytest.raises(cotan.CotanError, match=message):
             cotan.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("more", ["", " 9", " # nine"])
+def test_an_off_file_of_triangles_is_read_as_with_colours(tmp_path, sphere, more):
+    lines = [f"{x!r} {y!r} {z!r}" for x, y, z in sphere.pos.double().tolist()]
+    lines += [f"3 {a}  {b} {c}{more}" for a, b, c in sphere.face.T.tolist()]
+    path = tmp_path / "a.off"
+    path.write_text(f"OFF # by hand\n{sphere.num_nodes} {sphere.face.shape[1]} 0\n\n" + "\n".join(lines))
+    found = cotan.read(path, dtype=torch.float64)
+    assert torch.equal(found.pos, sphere.pos.double())
+    assert torch.equal(found.face, sphere.face)

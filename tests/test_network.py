@@ -11,6 +11,7 @@ from torch_geometric.data import Batch, Data
 import cotan
 from cotan.network import join_features
 from cotan.nodes import sources_of
+from cotan.testing import another_device
 
 
 class Two(cotan.Network):
@@ -364,3 +365,13 @@ def test_a_network_that_was_never_asked_for_its_needs_feeds_its_layers(sphere):
 def test_no_shapes_at_all(call):
     with pytest.raises(cotan.CotanError, match="no shape given: expected a Data or a list of them"):
         call(cotan.create_model("gcn", 3, 2), [])
+
+
+@pytest.mark.parametrize("call", [cotan.apply, cotan.inputs])
+def test_shapes_on_two_devices_are_told_apart(call, tetrahedron):
+    model = cotan.create_model("sage", 3, 2)
+    with another_device() as device:
+        there = tetrahedron.clone().to(device)
+        assert call(model, [there, there]) is not None
+        with pytest.raises(cotan.CotanError, match=f"shapes on cpu and {device}, expected one device"):
+            call(model, [tetrahedron, there])

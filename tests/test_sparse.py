@@ -652,3 +652,9 @@ def test_reductions_of_many_at_once_are_those_of_each(reduce, dim):
 def test_numbers_of_rows_are_those_of_unique(rows: int) -> None:
     x = torch.randint(-1, 2, (rows, 3)) * torch.tensor([1.0, -1.0, 0.5])  # some zeros are negative
     assert torch.equal(numbered(x), torch.unique(x, dim=0, return_inverse=True)[1])
+
+
+def test_many_columns_are_numbered():
+    rows = torch.arange(300)[:, None].repeat(1, 9).flip(0)  # 300^9 is beyond 64 bits
+    rows[0] = rows[1]
+    assert numbered(rows).tolist() == [298, *range(298, -1, -1)]

@@ -1,5 +1,7 @@
 """The stack's options: what each does to the numbers."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -133,3 +135,15 @@ def test_a_residual_is_the_input_of_its_block():
     assert cotan.apply(cotan.create_model("gcn", 3, 2, **{**options, "width": 5}), GRAPH).shape == (4, 2)
     with pytest.raises(cotan.CotanError, match="unknown readout 'median'"):
         cotan.create_model("gcn", 3, 2, readout="median", **options)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3), (1, 4, 3), (4,)])
+def test_a_signal_has_a_row_for_each_vertex(shape):
+    model = cotan.create_model("gcn", 3, 5, task="label")
+    nodes = cotan.inputs(model, GRAPH)
+    with pytest.raises(cotan.CotanError, match=rf"a signal of shape {re.escape(str(shape))}, expected \(V, C\)"):
+        model(torch.zeros(shape), **nodes)
+
+
+def test_images_need_no_rows():
+    assert cotan.create_model("conv2d", 1, 5)(torch.zeros(2, 1, 8, 8), *torch.zeros(2, 3).long()).shape == (2, 5)

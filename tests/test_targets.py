@@ -7,6 +7,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.targets import counted, target, width
+from cotan.testing import another_device
 from cotan.training import model_for
 
 QUICK = {"epochs": 1, "progress": "none", "device": "cpu"}
@@ -226,3 +227,12 @@ def test_a_value_that_no_digest_can_be_made_of_is_named():
     shapes[3].owner = object()
     with pytest.raises(cotan.CotanError, match=r"a shape's 'owner' is a source of type object"):
         fit(shapes, [])
+
+
+def test_targets_on_two_devices_are_counted_together(tetrahedron):
+    one, other = (tetrahedron.clone() for _ in range(2))
+    one.y, other.y = torch.tensor([0]), torch.tensor([1])
+    with another_device() as device:
+        splits = cotan.Splits([one, other.to(device)], [one], [one])
+        run = cotan.fit(cotan.create_model("sage", 3, 2), splits, epochs=1, progress="none")
+    assert run.status == "finished"

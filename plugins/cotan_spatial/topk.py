@@ -27,26 +27,31 @@ class TopK(nn.Module):
     def forward(self, x: Tensor, matrix: cotan.Sparse, batch: Tensor) -> tuple[Tensor, cotan.Sparse, Tensor, Tensor]:
         score = x @ (self.weight / self.weight.norm())
         kept = largest(score.detach(), batch, self.ratio)
-        return x[kept] * score[kept].tanh()[:, None], part(matrix, kept), batch[kept], kept
+        x, score, batch = (each.index_select(0, kept) for each in (x, score, batch))
+        return x * score.tanh()[:, None], part(matrix, kept), batch, kept
 
 
 def largest(score: Tensor, batch: Tensor, ratio: float) -> Tensor:
-    """(V',) the vertices of the ceil(ratio V) largest scores of each shape."""
-    order = score.argsort(descending=True, stable=True)
-    order = order[batch[order].argsort(stable=True)]  # shape by shape
+    """(V',) the vertices of the ceil(ratio V) largest scores of each shape, equal ones in their order."""
+    if score.dtype == torch.float64:
+        order = score.argsort(descending=True, stable=True)
+        order = order[batch[order].argsort(stable=True)]
+    else:  # one sort of whole numbers, a third of the time: the bits of floats are in the floats' order, but for the sign
+        bits = (score.float() + 0.0).view(torch.int32)  # -0 is 0
+        order = (batch * 2**32 - (bits ^ (bits >> 31 & 0x7FFFFFFF))).argsort(stable=True)
     count = batch.bincount()
-    place = torch.arange(len(batch), device=batch.device) - (count.cumsum(0) - count)[batch[order]]
-    most = (ratio * count.double()).ceil().long()
-    return order[place < most[batch[order]]]
+    end = count.cumsum(0) - count + (ratio * count.double()).ceil().long()  # of those that stay, shape by shape
+    return order[torch.arange(len(batch), device=batch.device) < end.index_select(0, batch[order])]
 
 
 def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
     """The rows and columns `kept` of a matrix, in that order."""
     place = torch.full((matrix.shape[0],), -1, device=kept.device)
     place[kept] = torch.arange(len(kept), device=kept.device)
-    row, col = place[matrix.row], place[matrix.col]
-    inside = ((row >= 0) & (col >= 0)).nonzero()[:, 0]  # found once: a GPU is waited for
-    return cotan.Sparse.from_coo(row[inside], col[inside], matrix.values[inside], (len(kept), len(kept)))
+    row, col = place.index_select(0, matrix.row), place.index_select(0, matrix.col)
+    inside = ((row | col) >= 0).nonzero()[:, 0]  # found once: a GPU is waited for
+    row, col, values = (each.index_select(0, inside) for each in (row, col, matrix.values))
+    return cotan.Sparse.from_coo(row, col, values, (len(kept), len(kept)))
 
 
 @cotan.model("topk")

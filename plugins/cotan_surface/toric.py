@@ -29,7 +29,10 @@ class CircularBlock(nn.Module):
         return silu(x + y)
 
 
-@cotan.model("toric", tasks=("classify", "regress", "label"))
+PER_VERTEX = ("label", "regress-vertices")
+
+
+@cotan.model("toric", tasks=("classify", "regress", *PER_VERTEX))
 class Toric(nn.Module):
     """Signals pulled back to the torus, convolved there, and pushed back to the vertices.
 
@@ -41,7 +44,7 @@ class Toric(nn.Module):
     - resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
     - weights, balance, seed, handles: how the shape is flattened, and how many handles may be cut for it (see ``torus``).
 
-    Tasks ``classify`` and ``regress`` give (B, out_dim), ``label`` gives (V, out_dim).
+    Tasks ``classify`` and ``regress`` give (B, out_dim), ``label`` and ``regress-vertices`` (V, out_dim).
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Toric(nn.Module):
         # A dilation of half the torus or more would meet itself.
         dilations = [d for d in (1, 2, 4, 8) if 4 * d <= resolution]
         self.blocks = nn.Sequential(*(CircularBlock(width, dilations[i % len(dilations)]) for i in range(depth)))
-        pooled = width + in_dim if task == "label" else 2 * width
+        pooled = width + in_dim if task in PER_VERTEX else 2 * width
         self.head = nn.Sequential(nn.Linear(pooled, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, out_dim))
 
     def forward(self, x: Tensor, torus: Torus, mass: Tensor, batch: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ class Toric(nn.Module):
             maps = 1
         image = self.blocks(self.lift(image.flatten(0, 1))).unflatten(0, (-1, maps))  # (B, M, C, R, R)
         y = torch.stack([push(image[:, m], uv[:, m], batch) for m in range(maps)], 1)  # (V, M, C)
-        if self.task == "label":
+        if self.task in PER_VERTEX:
             logits = self.head(torch.cat([y, x[:, None].expand(-1, maps, -1)], 2))
             share = scale + torch.finfo(scale.dtype).tiny
             return (logits * (share / share.sum(1, keepdim=True))[..., None]).sum(1)

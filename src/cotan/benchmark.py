@@ -16,7 +16,7 @@ from torch import nn
 
 from .batching import Prepared, per_of, prepare
 from .datasets import Splits, load_dataset
-from .errors import CotanError
+from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
 from .training import fit, model_for
@@ -49,6 +49,7 @@ def bench(
 
     >>> cotan.bench("demo").show()
     """
+    expect("bench: out", out, str | os.PathLike | None, "a folder")
     if isinstance(suite, Mapping):
         suite = Suite.of(suite)
     elif not isinstance(suite, Suite):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
+from .values import numbers
 
 GREY = torch.tensor([0.80, 0.83, 0.88])
 # Told apart by the colour-blind as well, on white and on black (Okabe and Ito 2008, and four more).
@@ -39,7 +40,7 @@ def label_colors(label: Tensor) -> Tensor:
 
 def colors_of(given: Any, count: int) -> Tensor:
     """(V, 3) in [0, 1]: of colours as they are; of a function (V,) by `diverging`; of labels (V,), whole numbers."""
-    values: Tensor = torch.as_tensor(given).detach().cpu()
+    values: Tensor = numbers("colours", given).detach().cpu()
     if values.shape == (count, 3) and values.is_floating_point():
         return values.clamp(0, 1)
     if values.shape != (count,):

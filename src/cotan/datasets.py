@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from . import registry
-from .errors import CotanError, unknown
+from .errors import CotanError, expect, unknown
+from .nodes import check_data
 from .targets import mask_of
 from .values import digest, map_tensors
 
@@ -48,6 +49,14 @@ class Splits:
     options: dict[str, Any] = field(default_factory=dict)
     template: Any = None
 
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            expect(name, getattr(self, name), Sequence | torch.utils.data.Dataset, "a list of Data")
+        expect("stress", self.stress, Mapping, "lists of Data by name")
+        expect("classes", self.classes, Sequence, "names")
+        if self.template is not None:
+            check_data(self.template)
+
     @property
     def distances(self) -> Tensor | None:
         """(T, T) along the template's surface, by which the task `match` measures errors; None without a template."""
@@ -69,7 +78,7 @@ class Splits:
         """One list, by `train`, `val`, `test` or the name of a stress variant."""
         if name in SPLITS:
             return list(getattr(self, name))
-        if name not in self.stress:
+        if name not in [*self.stress]:
             raise unknown(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
         return self.stress[name]
 
@@ -120,7 +129,8 @@ def load_dataset(
 
     >>> cotan.load_dataset("poses", per_class=10).train[0]
     """
-    if not registry.has("dataset", name) and os.path.isdir(name):
+    folder = isinstance(name, str | os.PathLike) and os.path.isdir(name)
+    if folder and not registry.has("dataset", name):
         raise CotanError(f"{name!r} is a folder; meshes in one are the dataset 'folder' with the option root={name!r}")
     definition = registry.lookup("dataset", name)
     registry.check_options(definition, options)

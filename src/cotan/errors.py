@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class CotanError(ValueError):
@@ -12,6 +13,12 @@ class CotanError(ValueError):
 
 class MeshWarning(UserWarning):
     """What is wrong with a mesh that was read, or what was repaired, in one line."""
+
+
+def expect(what: str, given: object, kinds: Any, words: str) -> None:
+    """Raise where an argument is of another kind than those that `words` say."""
+    if not isinstance(given, kinds):
+        raise CotanError(f"{what}: expected {words}, got {type(given).__name__}")
 
 
 # The field's other names, of methods and of options.

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from . import whole
-from .errors import CotanError, MeshWarning, unknown
+from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
+from .nodes import check_data
 from .sparse import firsts, numbered
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
@@ -189,6 +190,8 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
 
     from .colors import colors_of
 
+    check_data(data)
+    expect("write", path, str | os.PathLike, "a file")
     path = Path(path)
     if path.suffix.lower() not in WRITES:
         raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)

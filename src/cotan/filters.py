@@ -7,16 +7,17 @@ part of a signal at u (N,), eigenvalues over the largest one. A layer that needs
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
 
-from .errors import CotanError
+from .errors import CotanError, expect
 from .evaluation import compute, number_of_vertices
 from .network import _place, inputs, needs
-from .nodes import Node
+from .nodes import Node, check_data
 from .spectrum import Spectrum
 
 
@@ -35,6 +36,11 @@ def draw_filters(
     """
     from matplotlib.figure import Figure
 
+    expect("draw_filters", model, nn.Module, "a model or a layer")
+    check_data(data)
+    for what, number in (("vertex", vertex), ("curves", curves)):
+        expect(f"draw_filters: {what}", number, SupportsIndex, "a whole number")
+    expect("draw_filters: file", file, str | os.PathLike | None, "a file")
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")

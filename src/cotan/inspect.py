@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from . import whole
 from .colors import GREY, colors_of, diverging
-from .errors import CotanError
+from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import check_data, node
 from .operators.topology import connected
@@ -143,6 +144,7 @@ def _save(
     """Pictures (H, W, 3) in rows, each with its title."""
     import matplotlib.figure
 
+    expect("draw", path, str | os.PathLike, "a file")
     path = Path(path)
     if path.suffix != ".png":
         raise CotanError(f"{path}: expected a file ending in .png")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from .errors import CotanError
+from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .values import numbers
 
 
 class Matched(NamedTuple):
@@ -42,6 +43,9 @@ def match(
     >>> points = cotan.match(source, target).points
     >>> source.part[points]  # labels of the source, on the target
     """
+    for what, number in (("start", start), ("k", k)):
+        expect(f"match: {what}", number, SupportsIndex, "a whole number")
+    expect("match: commute", commute, SupportsFloat, "a number")
     if not 1 <= start <= k:
         raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
     names = {"spectrum": node("spectrum", k=k), "mass": node("mass")}
@@ -53,7 +57,7 @@ def match(
     )
     values = [torch.cat([x["heat_kernel_signature"], x["wave_kernel_signature"]], 1) for x in (a, b)]
     if landmarks is not None:
-        landmarks = torch.as_tensor(landmarks)
+        landmarks = numbers("match: landmarks", landmarks)
         if landmarks.ndim != 2 or len(landmarks) != 2:
             raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
         for at, x in zip(landmarks, (a, b), strict=True):

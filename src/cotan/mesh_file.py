@@ -30,14 +30,16 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         header = file.read(HEADER)
     if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
-    if kind == ".off" or b"format ascii" in header:
-        _check_whole(path)
+    text = _text(path) if kind == ".off" or b"format ascii" in header else ""
+    _check_whole(path, text)
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh: Any = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
+            mesh: Any = _plain_off(text)
+            if mesh is None:
+                mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
     except Exception as reason:  # parsers of broken files raise anything
@@ -72,16 +74,33 @@ def _source(path: Path) -> Path | BytesIO:
     return BytesIO(path.read_bytes().replace(b"usemtl ", b"# ")) if path.suffix.lower() == ".obj" else path
 
 
-def _check_whole(path: Path) -> None:
+def _plain_off(text: str) -> Any:
+    """A mesh of an OFF file that has vertices and triangles and no more, its numbers read in one step; None of another."""
+    import trimesh
+
+    head = re.match(r"\s*OFF\s+(\d+)\s+(\d+)\s+\d+\s", text)
+    if head is None:
+        return None
+    vertices, faces = map(int, head.groups())
+    try:
+        numbers = np.fromstring(text[head.end() :], sep=" ")
+    except (DeprecationWarning, ValueError):  # by numpy's version, of what is no number
+        return None
+    corners = numbers[3 * vertices :].reshape(-1, 4) if len(numbers) == 3 * vertices + 4 * faces else numbers[:0, None]
+    if not len(corners) or (corners[:, 0] != 3).any() or (corners[:, 1:] % 1).any():
+        return None
+    return trimesh.Trimesh(numbers[: 3 * vertices].reshape(-1, 3), corners[:, 1:].astype(np.int64), process=False)
+
+
+def _check_whole(path: Path, text: str) -> None:
     """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
-    text = _text(path)
     # Some of ModelNet have no line break after OFF; the word may be left out.
     head = re.match(r"\s*(?:(?:ST)?C?N?OFF)?\s*(\d+)\s+(\d+).*\n", text) or re.match(
         r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
     )
     if head is not None:
         vertices, faces = map(int, head.groups())
-        there = sum(not line.isspace() for line in text[head.end() :].splitlines() if line) - vertices
+        there = sum(map(bool, map(str.strip, text[head.end() :].splitlines()))) - vertices
         if there < faces:
             raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .errors import CotanError, unknown
-from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
+from .errors import CotanError, expect, unknown
+from .evaluation import Evaluation, _device, evaluate_together, groups, number_of_vertices, quietly
 from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
@@ -50,6 +50,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
     with None, for none: an optional parameter then keeps its default.
     """
+    expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.uncompiled(module)
     given = dict(getattr(module, "needs", {}))
     names, optional = _parameters(module)
@@ -364,7 +365,12 @@ def listed(data: Any) -> list[Any] | None:
 
 def _shapes(data: Any) -> list[Any]:
     shapes = listed(data)
-    return [data] if shapes is None else shapes
+    if shapes is None:
+        return [data]
+    places = {str(_device(shape)) for shape in shapes if hasattr(shape, "keys")}
+    if len(places) > 1:
+        raise CotanError(f"shapes on {' and '.join(sorted(places))}, expected one device: shape.to(device) moves one")
+    return shapes
 
 
 def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import CotanError
+from .errors import CotanError, expect
 from .registry import PER
 
 
@@ -119,6 +119,7 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
 
     >>> cotan.source("temperature", per="vertex")
     """
+    expect("source", name, str, "the name of an attribute")
     if per not in PER:
         raise CotanError(f"source {name!r}: per={per!r}, expected one of {', '.join(PER)}")
     if index not in (None, "vertex"):

@@ -234,11 +234,24 @@ def numbered(rows: Tensor) -> Tensor:
 
     A column at a time: torch.unique of rows compares two of them number by number, and takes ten times as long.
     """
-    number = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
-    for column in rows.unbind(1):
-        other = torch.unique(column, return_inverse=True)[1]
-        number = torch.unique(number * len(rows) + other, return_inverse=True)[1]
-    return number
+    size, number = _numbered(rows[:, 0])
+    if size == len(rows):  # the first column tells all apart
+        return number
+    for column in rows[:, 1:].unbind(1):
+        count, other = _numbered(column)
+        if size * count > 2**62:
+            size, number = _numbered(number)
+        size, number = size * count, number * count + other
+    return _numbered(number)[1]
+
+
+def _numbered(values: Tensor) -> tuple[int, Tensor]:
+    """How many different values there are, and the number of each. On the CPU by numpy, which sorts floats more quickly."""
+    if values.device.type == "cpu":
+        different, number = np.unique(values.detach().numpy(), return_inverse=True, equal_nan=False)
+        return len(different), torch.from_numpy(number)
+    different, number = torch.unique(values, return_inverse=True)
+    return len(different), number
 
 
 def firsts(number: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from . import registry
-from .errors import CotanError, unknown
+from .errors import CotanError, expect, unknown
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes
 
 
@@ -138,6 +138,7 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
 
     Optional requests (`Node.optional`) that the data cannot answer are left out.
     """
+    expect("make_plan", requests, Mapping, "requests by name")
     registry.load()
     resolver = _Resolver(_Domain(frozenset(have)))
     domain = resolver.root

@@ -123,23 +123,33 @@ class Sparse(Traceable):
         entries = [len(p.col) for p in patterns]
         device = patterns[0].col.device
         starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
-        numbers = torch.tensor([[s[:-1] for s in starts], [rows, cols, entries]])
-        shift, sizes = numbers.to(device, non_blocking=True)  # (3, B) each; `device=` would wait for a GPU's work
-        by_entry = [torch.repeat_interleave(s, sizes[2], output_size=starts[2][-1]) for s in shift]  # each (E,)
+        numbers = torch.tensor([*(s[:-1] for s in starts), rows, cols, entries, range(len(blocks))])
+        numbers = numbers.to(device, non_blocking=True)  # (7, B); `device=` would wait for a GPU's work
+        shift, sizes, which = numbers[:3], numbers[3:6], numbers[6]
 
-        def shifted(name: str, axis: int) -> Tensor:
-            ends = torch.cat([getattr(p, name)[1:] for p in patterns])
-            ends = ends + torch.repeat_interleave(shift[2], sizes[axis], output_size=starts[axis][-1])
-            return torch.cat([ends.new_zeros(1), ends])
+        def repeated(number: Tensor, axis: int) -> Tensor:
+            return torch.repeat_interleave(number, sizes[axis], output_size=starts[axis][-1])
 
-        def joined(name: str, axis: int) -> Tensor:
-            return torch.cat([getattr(p, name) for p in patterns]).add_(by_entry[axis])
+        def ends(axis: int) -> tuple[Tensor, Tensor]:
+            """Of each row, or column, of each block: where its end is in the blocks' pointers, and how it is shifted."""
+            place = torch.arange(1, starts[axis][-1] + 1, device=device)
+            return place.add_(repeated(which, axis)), repeated(shift[2], axis)  # a pointer begins with a zero
+
+        row_ends, row_shift, entry_shift = ends(0), repeated(shift[0], 2), repeated(shift[2], 2)
+        col_ends, col_shift = (row_ends, row_shift) if rows == cols else (ends(1), repeated(shift[1], 2))
+
+        def shifted(name: str, place: Tensor, shift: Tensor) -> Tensor:
+            pointers = torch.cat([getattr(p, name) for p in patterns])
+            return torch.cat([pointers[:1], pointers.index_select(0, place).add_(shift)])
+
+        def joined(name: str, shift: Tensor) -> Tensor:
+            return torch.cat([getattr(p, name) for p in patterns]).add_(shift)
 
         pattern = Pattern(
-            shifted("rowptr", 0),
-            joined("col", 1),
-            (shifted("t_rowptr", 1), joined("t_col", 0), joined("t_perm", 2)),
-            joined("row", 0),
+            shifted("rowptr", *row_ends),
+            joined("col", col_shift),
+            (shifted("t_rowptr", *col_ends), joined("t_col", row_shift), joined("t_perm", entry_shift)),
+            joined("row", row_shift),
         )
         return cls(pattern, torch.cat([block.values for block in blocks]))
 

@@ -95,6 +95,8 @@ class Stack(Network):
             self.readout.linear = nn.Identity()
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
+        if x.ndim != 2 and self.signal == "vertex":
+            raise CotanError(f"a signal of shape {tuple(x.shape)}, expected (V, C), a row for each vertex")
         nodes |= {"batch": batch, "ptr": ptr}
         x = self.lift(self.input_dropout(x))
         for i, layer in enumerate(self.layers):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .errors import CotanError, unknown
+from .errors import CotanError, expect, unknown
 from .training import Recipe
 from .training.make import check_model
 from .training.recipe import read_toml
@@ -72,6 +72,9 @@ class Suite:
 
         `folds = 10` in a dataset stands for ten, with the options fold = 0 to 9.
         """
+        expect(
+            "suite", path, str | os.PathLike, "a Suite, a mapping, a TOML file or the name of one that comes with cotan"
+        )
         file = Path(path)
         if not file.suffix and not file.is_file():
             if str(path) not in (known := shipped()):
@@ -82,6 +85,7 @@ class Suite:
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str = "suite") -> Suite:
         """From a mapping with the keys of the file."""
+        expect(where, content, Mapping, "a mapping")
         known = ("name", "seeds", "task", "recipe", "models", "datasets")
         for key in content:
             if key not in known:
@@ -128,6 +132,8 @@ class Suite:
 
     def only(self, models: Sequence[str] = (), seeds: Sequence[int] = ()) -> Suite:
         """The part with some models, by label, their datasets, and some seeds; all of them, if none are named."""
+        expect("models", models, list | tuple, "a list of labels")
+        expect("seeds", seeds, list | tuple, "a list of whole numbers")
         known = [entry.label for entry in self.models]
         for label in models:
             if label not in known:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError
+from .values import numbers
 
 if TYPE_CHECKING:
     from .datasets import Splits
@@ -72,10 +73,7 @@ def check_form(splits: Splits, task: str) -> None:
                 raise CotanError(f"{where} is a {type(shape).__name__}, expected a torch_geometric Data")
             if shape.get("y") is None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
-            try:
-                count = torch.as_tensor(shape.y).numel()
-            except (TypeError, ValueError, RuntimeError):
-                raise CotanError(f"{where}: y is a {type(shape.y).__name__}, expected numbers") from None
+            count = numbers(f"{where}: y", shape.y).numel()
             if per == "vertex":
                 _check_mask(shape, count, where)
 
@@ -117,7 +115,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
     if definition.categorical and train:
-        there = set(torch.cat([counted(shape, definition.per) for shape in splits.train]).tolist())
+        there = set(torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).tolist())
         if len(there) < 2:
             only = there.pop()
             called = f" ({splits.classes[only]})" if only < len(splits.classes) else ""

@@ -69,6 +69,14 @@ def is_live(value: Any) -> bool:
     return torch.autograd.forward_ad.unpack_dual(value).tangent is not None
 
 
+def numbers(what: str, given: Any) -> Tensor:
+    """A tensor of what holds numbers."""
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise CotanError(f"{what} is a {type(given).__name__}, expected numbers") from None
+
+
 def digest(value: Any) -> str:
     """A digest of the content: dtype, shape and bytes."""
     state = hashlib.blake2b(digest_size=16)

@@ -28,6 +28,7 @@ from tqdm import tqdm
 import cotan
 from cotan.batching import prepare
 from cotan.training import Recipe, Run, model_for
+from cotan.training.device import make_fabric
 from cotan.training.loop import _Fit
 from cotan.training.progress import Progress
 
@@ -119,7 +120,14 @@ def our_epoch(data: cotan.Splits, batch: int) -> Callable[[], None]:
     model = model_for("diffusion", data, seed=0, features=features, width=WIDTH, depth=DEPTH, k=K)
     train = prepare(model, data.train)
     recipe = Recipe(batch_size=batch, device="cpu", val_share=0, label_smoothing=SMOOTHING)
-    fit = _Fit(Run(model, recipe, classes=data.classes), "classify", data, {"train": train}, Progress("none"))
+    fit = _Fit(
+        Run(model, recipe, classes=data.classes),
+        "classify",
+        data,
+        {"train": train},
+        Progress("none"),
+        make_fabric(recipe),
+    )
     return lambda: fit._train(fit._shuffled(train))
 
 

@@ -14,6 +14,14 @@ def test_scale_and_translation(bumpy, scale):
     torch.testing.assert_close(normalized_pos(moved), normalized_pos(pos))
 
 
+@pytest.mark.parametrize("size", [2.0**-1000, 2.0**-600, 2.0**90])
+def test_any_size(bumpy, size):
+    pos, face = bumpy()
+    assert torch.equal(normalized_pos(size * pos, face), normalized_pos(pos, face))
+    assert torch.equal(normalized_pos(size * pos, face, scale="area"), normalized_pos(pos, face, scale="area"))
+    assert torch.equal(normalized_pos(size * pos), normalized_pos(pos))
+
+
 def test_radius_and_area(bumpy):
     pos, face = bumpy()
     assert normalized_pos(pos, face).norm(dim=1).max().item() == pytest.approx(1)

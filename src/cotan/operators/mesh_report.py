@@ -12,7 +12,7 @@ from ..sparse import numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .topology import Orientation, Topology, connected, orientation, topology
-from .triangles import triangles
+from .triangles import inner, triangles
 
 
 @operator(per="shape", invariant_to=("rigid", "scale"))
@@ -64,7 +64,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "components": t.components,
         "non_finite_vertices": int((~finite).sum()),
         "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
-        "duplicate_vertices": int(finite.sum()) - len(numbered(pos[finite]).unique()),
+        "duplicate_vertices": int(finite.sum()) - len(numbered(pos[finite]).bincount()),
         "degenerate_faces": int((~proper).sum()),
         "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
         "duplicate_faces": int(repeats(kept).sum()),
@@ -115,8 +115,8 @@ def boundary_loops(t: Topology) -> int:
 def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor:
     """Whether each patch, its faces turned to agree, is closed and has negative volume. (patches,)"""
     turned = torch.where(o.flip, face.flip(0), face)
-    corners = pos[turned] - pos.mean(0)
-    volume = (corners[0] * torch.linalg.cross(corners[1], corners[2])).sum(-1)
+    a, b, c = (pos - pos.mean(0)).index_select(0, turned.reshape(-1)).view(3, -1, 3)
+    volume = inner(a, torch.linalg.cross(b, c))
     total = torch.zeros(o.patches, dtype=pos.dtype).index_add(0, o.patch, volume)
     closed = o.orientable.clone()
     closed[o.patch[(t.faces_at != 2)[t.edge].view(3, -1).any(0)]] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,11 +29,12 @@ def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "rad
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
     if face is None or face.numel() == 0:
-        pos = check_pos(pos)
+        pos = _near_one(check_pos(pos))
         centred = pos - pos.mean(0)
         size = torch.linalg.vector_norm(centred, dim=1).amax()
         return centred / torch.where(size > 0, size, 1)
     pos, face = check_mesh(pos, face)
+    pos = _near_one(pos)
     area = triangles(pos, face).area
     total = area.sum()
     corners = pos[face]
@@ -44,3 +47,8 @@ def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "rad
     else:
         size = torch.linalg.vector_norm(centred[face], dim=-1).amax()
     return centred / torch.where(size > 0, size, 1)
+
+
+def _near_one(pos: Tensor) -> Tensor:
+    """By a power of two, which rounds nothing: squares of tiny sizes would be zero."""
+    return pos / 2.0 ** math.frexp(float(pos.detach().abs().amax()))[1]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.compiler import is_compiling
 
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from ..sparse import Pattern, Sparse, sampled
 from .factor import Apply, superlu
 
@@ -31,6 +31,8 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
         laplacian: (V, V), block-diagonal for a batch. mass: (V,).
         time: t >= 0, a number or (C,), one for each column. right: b (V, C).
     """
+    for what, given, kind in (("laplacian", laplacian, Sparse), ("mass", mass, Tensor), ("right", right, Tensor)):
+        expect(f"shifted_solve: {what}", given, kind, f"a {kind.__name__}")
     if right.dtype in (torch.bfloat16, torch.float16):  # too few digits to tell how far the solution is
         wide = shifted_solve(laplacian.to(dtype=torch.float32), mass.float(), time, right.float())
         return wide.to(right.dtype)

@@ -44,17 +44,17 @@ def topology(face: Tensor) -> Topology:
     key, edge, faces_at = torch.unique(low * stride + high, return_inverse=True, return_counts=True)
 
     order = grouped(edge, len(key))[1]
-    same = edge[order[1:]] == edge[order[:-1]]
-    pairs = torch.stack([order[:-1][same], order[1:][same]])
+    along = edge.index_select(0, order)
+    same = (along[1:] == along[:-1]).nonzero()[:, 0]
+    pairs = torch.stack([order.index_select(0, same), order.index_select(0, same + 1)])
 
     # A side facing corner i starts at corner i + 1 and ends at corner i + 2 of its face.
     side = torch.arange(3 * faces)
-    start, end = (side + faces) % (3 * faces), (side + 2 * faces) % (3 * faces)
+    start, end = side.roll(-faces), side.roll(-2 * faces)
     forward = source < target
     at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
-    fans, fan = connected(
-        3 * faces, torch.cat([at_low[pairs[0]], at_high[pairs[0]]]), torch.cat([at_low[pairs[1]], at_high[pairs[1]]])
-    )
+    ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in pairs)
+    fans, fan = connected(3 * faces, *ends)
     edges = torch.stack([key // stride, key % stride])
     components = len(torch.unique(connected(stride, *edges)[1][face[0]]))
     return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from .. import registry
 from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from ..network import _place
 from ..targets import check, check_output
 from . import checkpoint, folder
@@ -60,8 +61,11 @@ def fit(
     """
     if resume and out is None:
         raise CotanError("resume goes on from the last epoch in a run's folder: expected out=")
+    expect("fit: out", out, str | os.PathLike | None, "a folder")
+    expect("fit: on_epoch", on_epoch, Callable | None, "a function")  # type: ignore[operator]
+    expect("fit: prepared", prepared, Mapping | None, "a mapping")
     chosen = Recipe.of(recipe, **overrides)
-    check_early(model, chosen)
+    fabric = check_early(model, chosen)
     path = None if out is None else Path(out)
     with Progress(progress) as show:
         if isinstance(dataset, str):
@@ -97,16 +101,16 @@ def fit(
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            _Fit(run, task, splits, prepared, show, on_epoch).run_all(resume)
+            _Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
 
 
-def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> None:
-    """Raise for a model's name or option, a device or an augmentation that there is not, before a dataset is made."""
+def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
+    """Fabric, or an error for what there is not, before a dataset is made: a model, an option, a device, an augmentation."""
     if isinstance(model, str):
         check_model(model, options or {})
-    make_fabric(recipe)
     check_augment(recipe.augment)
+    return make_fabric(recipe)
 
 
 class _Fit:
@@ -119,12 +123,13 @@ class _Fit:
         splits: Splits,
         prepared: Mapping[str, Prepared],
         show: Progress,
+        fabric: Any,
         on_epoch: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
         self.distances = splits.distances if task == "match" else None
-        self.fabric = make_fabric(self.recipe)
+        self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)

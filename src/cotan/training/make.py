@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
 
 from .. import registry
 from ..datasets import Splits, as_splits
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from ..network import FEATURE, Sample, create_model, evaluate_plan, first_signal, join_features
 from ..nodes import Node, as_nodes, sources_of
 from ..plan import Plan, make_plan
@@ -33,6 +33,7 @@ def model_for(
 
     >>> model_for("spectral", cotan.load_dataset("poses"), k=32)
     """
+    expect("model_for: seed", seed, SupportsIndex | None, "a whole number")
     splits = as_splits(dataset)
     task = task or splits.task
     check_form(splits, task)

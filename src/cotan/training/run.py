@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from . import checkpoint
 from .make import rebuild
 from .recipe import Recipe
@@ -49,6 +49,7 @@ class Run:
 
         >>> cotan.Run.load("runs/spectral").model
         """
+        expect("Run.load", path, str | os.PathLike, "a run's folder")
         folder = Path(path)
         if not folder.is_dir():
             raise CotanError(f"no run folder {folder}")

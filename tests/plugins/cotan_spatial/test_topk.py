@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import TopKPooling
 
 import cotan
-from cotan_spatial.topk import TopK, part
+from cotan_spatial.topk import TopK, largest, part
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,3 +68,16 @@ def test_unknown_ratio():
     for ratio in (2.0, 0.0, float("nan")):
         with pytest.raises(cotan.CotanError, match=f"ratio={ratio}, expected a number above 0, at most 1"):
             cotan.create_model("topk", 1, 2, ratio=ratio)
+
+
+@given(
+    st.lists(st.sampled_from([-2.0, -1.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 3.0, float("inf")]), min_size=1, max_size=40)
+)
+def test_equal_scores_keep_their_order(scores):
+    batch = torch.arange(len(scores)) * 3 // len(scores)
+    by_hand = []
+    for shape in range(3):
+        at = (batch == shape).nonzero()[:, 0].tolist()
+        by_hand += sorted(at, key=lambda i: -scores[i])[: -(-len(at) // 2)]
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        assert largest(torch.tensor(scores, dtype=dtype), batch, 0.5).tolist() == by_hand

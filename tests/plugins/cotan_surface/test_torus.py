@@ -488,6 +488,19 @@ def test_it_learns(task):
     assert (model.eval()(**batch).argmax(1) == target).float().mean() > 0.85
 
 
+def test_numbers_at_vertices_are_learned():
+    """The height of a vertex, in units far from one."""
+    train = shapes(3)
+    for shape in train:
+        shape.y = 50 + 7 * shape.pos[:, 2]
+    model = cotan.model_for(
+        "toric", (data := cotan.Splits(train, train, train, task="regress-vertices")), seed=0, resolution=16
+    )
+    run = cotan.fit(model, data, epochs=60, lr=3e-3, progress="none")
+    assert cotan.apply(run.model, train[0]).shape == (len(train[0].pos), 1)
+    assert run.metrics["test_root_mean_square_error"] < 0.25 * torch.cat([shape.y for shape in train]).std()
+
+
 def test_refused_tasks():
     with pytest.raises(cotan.CotanError, match="match"):
         cotan.create_model("toric", 3, 4, task="match")
