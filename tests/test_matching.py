@@ -37,6 +37,19 @@ def test_two_poses_of_one_creature(name):
     assert (source.part[told.points] == target.part).double().mean() > 0.95
 
 
+@pytest.mark.parametrize("size", [1.02, 1000.0])
+def test_sizes_may_differ(size):
+    source = creature("giraffe", 0, vertices=400)
+    target = source.clone()
+    target.pos = source.pos * size
+    points, functional = match(source, target)
+    assert (points == torch.arange(400)).double().mean() > 0.99
+    # A function's coefficients are integrals over vectors that are 1 / size of the source's and an area of size^2.
+    torch.testing.assert_close(
+        functional.diagonal().abs(), torch.full((100,), size, dtype=torch.float64), rtol=0.01, atol=0
+    )
+
+
 def test_refusals(sphere):
     with pytest.raises(cotan.CotanError, match="start=20 and k=10"):
         match(sphere, sphere, k=10)

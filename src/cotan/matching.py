@@ -12,6 +12,7 @@ from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .spectrum import Spectrum
 from .values import numbers
 
 
@@ -33,8 +34,9 @@ def match(
 ) -> Matched:
     """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
 
-    Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to `k`. What is symmetric
-    looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell them apart.
+    Both are taken at area one. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
+    `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
+    them apart.
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
@@ -55,7 +57,12 @@ def match(
         {name: compute(shape, wanted, dtype=torch.float64) for name, wanted in names.items()}
         for shape in (source, target)
     )
-    values = [torch.cat([x["heat_kernel_signature"], x["wave_kernel_signature"]], 1) for x in (a, b)]
+    area = [x["mass"].sum() for x in (a, b)]
+    for x, size in zip((a, b), area, strict=True):  # of area one: eigenvalues and signatures in one unit
+        x["spectrum"] = Spectrum(x["spectrum"].values * size, x["spectrum"].vectors * size.sqrt())
+        x["mass"] = x["mass"] / size
+    signatures = "heat_kernel_signature", "wave_kernel_signature"
+    values = [torch.cat([x[name] * size for name in signatures], 1) for x, size in zip((a, b), area, strict=True)]
     if landmarks is not None:
         landmarks = numbers("match: landmarks", landmarks)
         if landmarks.ndim != 2 or len(landmarks) != 2:
@@ -68,4 +75,4 @@ def match(
     few = [x["spectrum"].first(start) for x in (a, b)]
     C = functional_map(few[0], few[1], a["mass"], b["mass"], values[0], values[1], commute=commute)
     C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
-    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C)
+    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C * (area[1] / area[0]).sqrt())

@@ -8,6 +8,7 @@ import pytest
 import torch
 import trimesh
 from scipy.sparse import eye_array
+from scipy.sparse.linalg import ArpackNoConvergence
 
 from cotan.errors import CotanError
 from cotan.operators import eigen, eigen_chebyshev, eigen_dense, eigen_sparse, factor
@@ -431,3 +432,46 @@ def test_real_meshes_agree_with_scipy(name):
     check_pairs(Sparse.from_scipy(L), mass, values, vectors)
     theirs = np.sort(eigsh(L.tocsc(), 24, diags_array(M.diagonal()).tocsc(), sigma=-1e-6, return_eigenvectors=False))
     np.testing.assert_allclose(values[1:], theirs[1:], rtol=1e-6)
+
+
+def expander(size=2500, degree=12, seed=0):
+    """A random graph, of which elimination leaves a full matrix."""
+    edges = np.random.default_rng(seed).integers(0, size, (size * degree // 2, 2))
+    edges = np.concatenate(
+        [edges[edges[:, 0] != edges[:, 1]], np.stack([np.arange(size), np.arange(1, size + 1) % size], 1)]
+    )
+    return graph(edges, size)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full"),
+    [
+        (expander, True),
+        (lambda: torus(40), False),
+        (lambda: graph([(i, (i - 1) // 2) for i in range(1, 3000)], 3000), False),  # a tree
+        (lambda: graph([(0, i) for i in range(1, 3000)], 3000), False),  # a star
+        (lambda: cycle(5000), False),
+    ],
+)
+def test_what_elimination_would_fill_is_not_factorised(matrix, full):
+    assert eigen_sparse.fills(matrix().to_scipy()) == full
+
+
+@pytest.mark.parametrize("converges", [True, False])
+def test_pairs_of_a_graph_without_narrow_cuts(converges, monkeypatch):
+    L = expander()
+    if not converges:
+        monkeypatch.setattr(eigen, "chebyshev_pairs", lambda *_: None)
+    values, vectors = eigenpairs(L, ones(2500), 20)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(L.to_dense().numpy())[:20], atol=1e-8)
+    check_pairs(L, ones(2500), values, vectors)
+
+
+def test_a_graph_that_neither_way_solves_is_refused(monkeypatch):
+    def none(*_, **__):
+        raise ArpackNoConvergence("no convergence", np.empty(0), np.empty((0, 0)))
+
+    monkeypatch.setattr(eigen, "chebyshev_pairs", lambda *_: None)
+    monkeypatch.setattr("scipy.sparse.linalg.eigsh", none)
+    with pytest.raises(CotanError, match="no narrow cuts"):
+        eigenpairs(expander(), ones(2500), 20)

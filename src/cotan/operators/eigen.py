@@ -17,7 +17,7 @@ from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
 from .eigen_gradient import attach
 from .eigen_refine import Found, has_constants, residual, zero
-from .eigen_sparse import sparse_pairs
+from .eigen_sparse import fills, sparse_pairs, unfactorised
 from .factor import Array
 from .threads import one_thread, threads
 
@@ -124,9 +124,11 @@ def connected_pairs(
         if len(m) <= most:
             values, U, errors = dense_pairs(L, m, min(k, len(m)), tolerance) if here else next(batch)
         else:
-            found = None if here else chebyshev_pairs(L, m, k, tolerance, device)
-            # Two at least: the first may be known, and Lanczos looks for no fewer than one.
-            values, U, errors = (part[:k] for part in found or sparse_pairs(L, m, max(k, 2), tolerance))
+            full = fills(L)
+            found = chebyshev_pairs(L, m, k, tolerance, device) if full or not here else None
+            if found is None:  # two at least: the first may be known, and Lanczos looks for no fewer than one
+                found = (unfactorised if full else sparse_pairs)(L, m, max(k, 2), tolerance)
+            values, U, errors = (part[:k] for part in found)
         phi = U * m**-0.5
         if has_constants(L) and values[0] <= zero(L.diagonal() / m):
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding

@@ -17,7 +17,7 @@ from ..sparse import Sparse
 from .eigen_refine import Found, Shifted, has_constants, residual
 from .factor import Array
 
-ROUNDS, DEGREES = 30, (20, 200)
+ROUNDS, DEGREES = 60, (20, 200)
 
 
 def chebyshev_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.device) -> Found | None:

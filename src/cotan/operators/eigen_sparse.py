@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CotanError
 from .eigen_dense import dense_pairs
 from .eigen_inertia import missed
 from .eigen_lanczos import lanczos
@@ -90,6 +91,43 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
         order = np.argsort(rank, kind="stable")[: len(values)]
         values, U, errors = (np.concatenate(pair)[order] for pair in zip((values, U, errors), more, strict=True))
     return values, U, errors
+
+
+def fills(L: Any) -> bool:
+    """Whether elimination would fill a connected L: where no cut across it is as narrow as a solid's.
+
+    The cuts are those between a vertex and the next in the Cuthill-McKee order, of what is left without vertices of one or
+    two neighbours, which fill nothing.
+    """
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    for _ in range(20):
+        branching = np.diff(L.indptr) > 3  # the diagonal is one
+        if branching.all() or not branching.any():
+            break
+        L = L[branching][:, branching]
+    size = L.shape[0]
+    if not np.diff(L.indptr).all():
+        return False
+    order = reverse_cuthill_mckee(L, symmetric_mode=True)
+    L = L[order][:, order]
+    across = np.maximum.accumulate(np.maximum.reduceat(L.indices, L.indptr[:-1])) - np.arange(size)
+    return bool(across[size // 5 : size - size // 5].min(initial=size) > 2 * size ** (2 / 3))
+
+
+def unfactorised(L: Any, m: Array, k: int, tolerance: float) -> Found:
+    """By scipy, with products alone: the last resort where elimination would fill the matrix."""
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
+    shifted = Shifted(L, m)
+    start = np.random.default_rng(0).standard_normal(shifted.size)
+    try:
+        values, psi = eigsh(shifted.A, k, which="SA", tol=tolerance / 10, v0=start)
+    except ArpackNoConvergence as reason:
+        raise CotanError(f"spectrum: {reason}; the graph has no narrow cuts, so it cannot be factorised") from reason
+    order = np.argsort(values)
+    U = np.ascontiguousarray(psi[:, order].T)
+    return values[order], U, shifted.errors(values[order], U)
 
 
 def multiplicity(values: Array) -> int:
