@@ -1,8 +1,8 @@
 """A front that moves outwards over faces, from many centres at once: geodesic radius and angle.
 
 A face whose two vertices a, b have known distances from a centre is unfolded into the plane beside the triangle centre,
-a, b, which gives the third vertex's (after Melvaer and Reimers 2012). Exact on the plane; where no straight line leads
-through side ab, the way is along an edge.
+a, b, which gives the third vertex's (after Melvaer and Reimers 2012). Exact on the plane where no corner is obtuse; where no
+straight line leads through side ab, or it comes in by an obtuse corner, the way is along an edge.
 """
 
 from __future__ import annotations

@@ -50,10 +50,12 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
 
 @operator("geodesic_distance", kind="front", per="vertex", invariant_to=("isometry",), numbers=("source",), version=2)
 def front_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0) -> Tensor:
-    """Distance to the nearest source, by a front that unfolds faces (see `front`): exact on the plane. (V,)
+    """Distance to the nearest source, by a front that unfolds faces (see `front`). (V,)
 
-    More accurate than kind="heat", and slower. Infinite where no path along faces leads to a source.
-    No derivative with respect to pos.
+    Exact on a plane of one source where no corner is obtuse, and there more accurate than kind="heat", and slower: a step for
+    each ring of neighbours. Through obtuse corners ways go along edges: on triangles twenty times as long as wide they come
+    out by a fifth too long on average, where heat is off by some percent. Several sources count as one centre: between two of
+    them distances are a little short. Infinite where no path along faces leads to a source. No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). source: a vertex or several.

@@ -36,7 +36,8 @@ def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float 
 
     Values and vectors carry first derivatives with respect to L and M. In a multiple eigenvalue the rotation of the
     vectors is no function of the input and is left out: the projector on the eigenspace and the sum of the eigenvalues
-    have their exact derivatives there, what treats these pairs one by one has not.
+    have their exact derivatives there. What weighs them by the eigenvalue, as signatures and spectral heat do, lacks a part of
+    its there: on a sphere up to half; a little noise on the vertices makes eigenvalues distinct and derivatives exact.
 
     Arguments:
         laplacian (V, V): symmetric, positive semi-definite. mass (V,): positive.
