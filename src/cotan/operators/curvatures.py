@@ -35,7 +35,8 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
 def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     """K = (2 pi - sum of angles) / m, on a rim (pi - sum of angles) / m: 1 / r^2 on a sphere. (V,)
 
-    sum m K = 2 pi (V - E + F) over manifold meshes (Gauss and Bonnet). For mass see `mean_curvature`. 0 at vertices without faces.
+    sum m K = 2 pi (V - E + F) over manifold meshes (Gauss and Bonnet). 0 at vertices without faces.
+    For mass see `mean_curvature`.
 
     Arguments:
         pos: (V, 3). face: (3, F). mass: (V,).

@@ -23,8 +23,8 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
 
     Along the edges at i, length and projected direction. From there the front moves over faces: a face is unfolded
     beside the straight lines to two of its vertices, which gives the third (after Melvaer and Reimers 2012). Paths stay
-    among the neighbours of i; through obtuse corners they follow edges, which on thin triangles is too long. Of ways equally long, the first in the order of faces gives the angle, from -pi to pi.
-    No derivative with respect to pos.
+    among the neighbours of i; through obtuse corners they follow edges, which on thin triangles is too long. Of ways
+    equally long, the first in the order of faces gives the angle, from -pi to pi. No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3).
