@@ -11,8 +11,9 @@ import cotan
 def from_published(state: Mapping[str, Tensor], *, k: int = 128, ridge: float = 1e-5) -> nn.Module:
     """The `diffusion` model of a published state dict, task label: a score for each vertex and class.
 
-    Published models that label faces give a face the mean of its vertices' scores. The features and the shape's
-    size are those of the training: for the human bodies, positions scaled to radius 1.
+    Published models that label faces give a face the mean of its vertices' scores. Shapes are taken at radius 1, as in their
+    training. So are positions, about the centre of the surface; the published centre is the vertices' mean. Of those, and of
+    other features, hand in x.
 
     >>> model = from_published(torch.load("human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True))
     """
@@ -26,9 +27,8 @@ def from_published(state: Mapping[str, Tensor], *, k: int = 128, ridge: float = 
     (width, in_dim), out_dim = own["lift.weight"].shape, len(own["readout.linear.weight"])
     depth = sum(name.endswith(".time") for name in own)
     gradients = any(name.endswith(".real.weight") for name in own)
-    model = cotan.create_model(
-        "diffusion", in_dim, out_dim, task="label", width=width, depth=depth, k=k, ridge=ridge, gradients=gradients
-    )
+    options = {"width": width, "depth": depth, "k": k, "ridge": ridge, "gradients": gradients, "scale": "radius"}
+    model = cotan.create_model("diffusion", in_dim, out_dim, task="label", **options)
     try:
         model.load_state_dict(own)
     except RuntimeError as reason:  # its first line says only that there is one

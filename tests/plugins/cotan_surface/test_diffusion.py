@@ -50,10 +50,13 @@ def test_published_output_on_the_published_operators(published):
     assert float(error.max()) < 2e-3
 
 
-def test_published_labels_on_our_operators(published):
+@pytest.mark.parametrize("size", [1, 100])
+def test_published_labels_on_our_operators(published, size):
     model, z = published
+    mesh = shape(z)
+    mesh.pos = mesh.pos * size
     with torch.no_grad():
-        out = per_face(model(z["features"], **cotan.inputs(model, shape(z))), faces(z))
+        out = per_face(model(z["features"], **cotan.inputs(model, mesh)), faces(z))
     assert float((out.argmax(1) == z["log_probabilities"].argmax(1)).double().mean()) >= 0.99
 
 
