@@ -68,6 +68,7 @@ def test_an_unchanged_batch_is_cut_as_pyg_cuts_it(sizes):
         shape.nested = {"of": [torch.rand(2), torch.rand(number)]}
     batch = Batch.from_data_list(shapes)
     for one, other in zip(batch.to_data_list(), listed(batch), strict=True):
+        assert type(one) is type(other)
         assert {*one.keys(), "num_nodes"} == set(other.keys())
         for key in one.keys():
             same(one[key], other[key])
@@ -146,13 +147,17 @@ def test_gradients_reach_what_is_set_on_a_batch(batch):
 def test_a_batch_gets_features_and_targets(batch):
     batch.pos, batch.y, batch.mask = torch.rand(18, 3), torch.arange(18), torch.arange(18) > 3
     batch.image, batch.name, batch.table = torch.rand(3, 1, 4, 4), ["a", "b", "c"], torch.rand(7, 7)
+    batch.time = torch.tensor(0.5)
     shapes = listed(batch)
     for name in ("pos", "y", "mask"):
         assert torch.equal(torch.cat([shape[name] for shape in shapes]), batch[name])
         assert [len(shape[name]) for shape in shapes] == [5, 9, 4]
     assert torch.equal(torch.stack([shape.image for shape in shapes]), batch.image)
     assert [shape.name for shape in shapes] == batch.name
-    assert all(shape.table is batch.table for shape in shapes)
+    assert all(shape.table is batch.table and shape.time is batch.time for shape in shapes)
+    named = Batch.from_data_list([Data(name=name, num_nodes=2) for name in "abc"])
+    named.name = ["a"]  # for all
+    assert [shape.name for shape in listed(named)] == [["a"]] * 3
     batch.y = torch.rand(3, 2)
     assert torch.equal(torch.stack([shape.y for shape in listed(batch)]), batch.y)
 

@@ -56,8 +56,8 @@ def _cut(data: Any) -> list[Any]:
             length = value.shape[data.__cat_dim__(name, value) or 0]
             kept = own is not None and len(own) == count + 1 and int(own[-1]) == length
         else:  # PyG cannot cut torch's sparse tensors
-            kept = own is not None and data.num_graphs == count and (isinstance(own, list | dict) or rows == count)
-            kept = kept and not isinstance(value, Tensor)
+            kept = own is not None and data.num_graphs == count and not isinstance(value, Tensor)
+            kept = kept and (rows in (None, count) or isinstance(own, list))
         per, index = (source.per, source.index) if source else (None, None)
         if source is None and whole and not kept and rows == len(batch):
             per = "vertex"
