@@ -3,6 +3,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+import torch_geometric
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.parametrizations import weight_norm
@@ -130,6 +131,22 @@ def test_a_compiled_model_sees_no_registry(sphere):
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(x, **values), model(x, **values), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_an_adjacency_of_pyg_is_told_how_to_be_edges():
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    model = cotan.create_model("gcn", in_dim=2, out_dim=2)
+    data = Data(x=torch.rand(4, 2), edge_index=edges, edge_weight=torch.tensor([3.0, 1.0, 2.0]))
+    expected = cotan.apply(model, data)
+    data.adj_t = torch.sparse_coo_tensor(edges.flip(0), data.edge_weight, (4, 4)).coalesce()
+    del data.edge_index, data.edge_weight
+    with pytest.raises(
+        cotan.CotanError, match=r"does not have. Of adj_t: data.*to_edge_index\(data.adj_t.t\(\)\). It has"
+    ):
+        cotan.apply(model, data)
+    data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())
+    torch.testing.assert_close(cotan.apply(model, data), expected)
 
 
 def sheet(rows: int, columns: int) -> Data:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch_geometric
 from torch_geometric.data import Data
 
 import cotan
@@ -170,6 +171,8 @@ def test_a_number_a_vertex():
 def test_a_graph_with_the_masks_of_pyg():
     data = nodes(train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
     run = cotan.fit("gcn", data, **QUICK)
+    row = nodes(y=data.y[None], train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
+    assert cotan.fit("gcn", row, **QUICK).metrics == run.metrics
     own = [[nodes(mask=part)] for part in PARTS]
     same = cotan.fit("gcn", cotan.Splits(*own, task="label"), **QUICK)
     assert run.metrics == same.metrics
@@ -178,6 +181,35 @@ def test_a_graph_with_the_masks_of_pyg():
         fit([data], [data], "label")
     with pytest.raises(cotan.CotanError, match=r"or a Data with train_mask, val_mask and test_mask; got a Data"):
         cotan.fit("gcn", nodes(), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "way"),
+    [
+        (lambda mask: torch.stack([mask, ~mask], 1), "data.train_mask[:, 0] is the first of its 2 splits"),
+        (lambda mask: mask.numpy(), "torch.as_tensor(data.train_mask)"),
+        (lambda mask: mask.to(torch.uint8), "data.train_mask.bool()"),
+        (lambda mask: mask.nonzero()[:, 0], "torch_geometric.utils.index_to_mask(data.train_mask, 12)"),
+    ],
+)
+def test_masks_of_other_forms_are_told_the_way(change, way):
+    data = nodes(train_mask=change(PARTS[0]), val_mask=PARTS[1], test_mask=PARTS[2])
+    with pytest.raises(
+        cotan.CotanError, match=r"train_mask is \(.* bool tensor \(12,\), .*: data.train_mask = "
+    ) as refusal:
+        cotan.fit("gcn", data, **QUICK)
+    assert str(refusal.value).endswith(f"data.train_mask = {way}")
+    assert torch.equal(
+        eval(way.split(" is ")[0], {"data": data, "torch": torch, "torch_geometric": torch_geometric}), PARTS[0]
+    )
+
+
+def test_targets_of_several_columns_are_not_the_fault_of_a_mask():
+    data = nodes(y=torch.rand(12, 3), train_mask=PARTS[0], val_mask=PARTS[1], test_mask=PARTS[2])
+    with pytest.raises(
+        cotan.CotanError, match=r"y has shape \(12, 3\), expected one target of task 'label' a row, \(12,\)"
+    ):
+        cotan.fit("gcn", data, **QUICK)
 
 
 @pytest.mark.parametrize(

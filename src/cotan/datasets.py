@@ -223,11 +223,35 @@ def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
 def _by_masks(data: Any, name: str) -> Splits:
     """One graph, a mask for each split, as PyG has it."""
     masks = {split: data[f"{split}_mask"] for split in SPLITS if data.get(f"{split}_mask") is not None}
+    y = data.get("y")
+    for split, mask in masks.items():
+        if isinstance(y, Tensor) and y.ndim:
+            _check_split(f"{split}_mask", mask, y.numel() if len(y) == 1 else len(y), name)
     bare = data.clone("mask")  # other tensors stay shared
     for split in masks:
         del bare[f"{split}_mask"]
     lists: dict[str, Any] = {"train": [], **{split: [_masked(bare, mask)] for split, mask in masks.items()}}
     return Splits(**lists, task="label", name=name)
+
+
+def _check_split(name: str, mask: Any, count: int, dataset: str) -> None:
+    """Raise for a mask that is not one truth value a target, with what makes such a one of it."""
+    given, mask = mask, torch.as_tensor(mask)
+    if given is mask and mask.dtype == torch.bool and mask.shape == (count,):
+        return
+    way = ""
+    if given is not mask:
+        way = f": data.{name} = torch.as_tensor(data.{name})"
+    elif mask.ndim == 2 and len(mask) == count:
+        way = f": data.{name} = data.{name}[:, 0] is the first of its {mask.shape[1]} splits"
+    elif mask.shape == (count,):
+        way = f": data.{name} = data.{name}.bool()"
+    elif mask.ndim == 1 and mask.dtype == torch.int64:
+        way = f": data.{name} = torch_geometric.utils.index_to_mask(data.{name}, {count})"
+    raise CotanError(
+        f"dataset {dataset!r}: {name} is {tuple(mask.shape)} of {mask.dtype}, expected a bool tensor ({count},), true where y "
+        f"counts{way}"
+    )
 
 
 def _masked(shape: Any, mask: Tensor) -> Any:

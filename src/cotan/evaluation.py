@@ -335,15 +335,7 @@ def check_source(name: str, value: Any, data: Any) -> None:
         raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
     declared = SOURCES[name]
     if declared.index == "vertex":
-        rows = 3 if name == "face" else 2
-        if value.ndim != 2 or value.shape[0] != rows:
-            raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows}, {name[0].upper()})")
-        if value.is_floating_point() or value.dtype == torch.bool:
-            raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
-        low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
-        size = number_of_vertices(data)
-        if low < 0 or high >= size:
-            raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
+        check_numbers(name, value, number_of_vertices(data))
     if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
         raise CotanError(
             f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
@@ -354,6 +346,18 @@ def check_source(name: str, value: Any, data: Any) -> None:
         bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
         at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
         raise CotanError(f"{name} has NaN or infinite values{at}")
+
+
+def check_numbers(name: str, value: torch.Tensor, size: int) -> None:
+    """Raise for what is no table of numbers of `size` vertices, a column an edge or face."""
+    rows = {"face": 3, "edge_index": 2}.get(name)
+    if value.ndim != 2 or value.shape[0] != (rows or value.shape[0]):
+        raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows or 'n'}, {name[0].upper()})")
+    if value.is_floating_point() or value.dtype == torch.bool:
+        raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
+    low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
+    if low < 0 or high >= size:
+        raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
 
 
 def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:

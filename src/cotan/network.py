@@ -15,6 +15,7 @@ from .evaluation import Evaluation, _device, evaluate_together, groups, number_o
 from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
+from .shapes import listed
 from .values import collate, move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
@@ -353,14 +354,6 @@ def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
         got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
         if got != expected:
             raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
-
-
-def listed(data: Any) -> list[Any] | None:
-    """The shapes of a list, of PyG's `Batch`, as its DataLoader gives, or of one of its datasets; None of one shape."""
-    if hasattr(data, "to_data_list"):
-        return list(data.to_data_list())
-    several: Any = data if isinstance(data, list | tuple | torch.utils.data.Dataset) else None
-    return None if several is None else list(several)
 
 
 def _shapes(data: Any) -> list[Any]:

@@ -148,8 +148,20 @@ def check_data(data: Any) -> None:
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     """The names that a `Data` can answer by itself."""
     given = {name for name in data.keys() if data[name] is not None}
-    if "ptr" in given and len(data["ptr"]) > 2:
-        raise CotanError(
-            f"a batch of {len(data['ptr']) - 1} shapes where one is expected: batch.to_data_list() gives each"
+    count = number_of_shapes(data)
+    if count > 1:
+        each = (
+            "batch.to_data_list() gives each"
+            if hasattr(data, "to_data_list")
+            else "cotan.apply, inputs and predict take it"
         )
+        raise CotanError(f"a batch of {count} shapes where one is expected: {each}")
     return frozenset(given | COUNTED)
+
+
+def number_of_shapes(data: Mapping[str, Any] | Any) -> int:
+    """What the vectors `batch` and `ptr` of a batch say; 1 without them."""
+    batch: Any = data.get("batch")
+    ptr = data.get("ptr")
+    last = int(batch.max()) if getattr(batch, "ndim", 0) == 1 and len(batch) else 0
+    return max(1 + last, 0 if ptr is None else len(ptr) - 1)

@@ -213,6 +213,8 @@ class _Resolver:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 if "edge_index" in ways and "pos" in domain.sources:
                     hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
+                if "edge_index" in ways and "adj_t" in domain.sources:
+                    hint = " Of adj_t: data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())."
                 raise MissingSource(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(

@@ -75,7 +75,7 @@ def check_form(splits: Splits, task: str) -> None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
             count = numbers(f"{where}: y", shape.y).numel()
             if per == "vertex":
-                _check_mask(shape, count, where)
+                _check_mask(shape, count, where, task)
 
 
 def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True) -> None:
@@ -142,7 +142,7 @@ def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
         )
 
 
-def _check_mask(shape: Any, count: int, where: str) -> None:
+def _check_mask(shape: Any, count: int, where: str, task: str) -> None:
     mask = shape.get("mask")
     if mask is None and shape.get("train_mask") is not None:
         raise CotanError(
@@ -151,6 +151,11 @@ def _check_mask(shape: Any, count: int, where: str) -> None:
         )
     if mask is None or (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == (count,)):
         return
+    y = torch.as_tensor(shape.y)
+    if isinstance(mask, Tensor) and (count,) != mask.shape == y.shape[:1]:
+        raise CotanError(
+            f"{where}: y has shape {tuple(y.shape)}, expected one target of task {task!r} a row, ({len(y)},)"
+        )
     got = f"{tuple(mask.shape)} of {mask.dtype}" if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
     raise CotanError(f"{where}: mask is {got}, expected a bool tensor ({count},), true where y counts")
 

@@ -13,7 +13,8 @@ from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import _place, forward, listed
+from ..network import _place, forward
+from ..shapes import listed
 from ..targets import check
 from .run import trained
 

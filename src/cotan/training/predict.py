@@ -11,7 +11,8 @@ from torch import Tensor
 from .. import registry
 from ..batching import prepare, task_of
 from ..files import read
-from ..network import _place, forward, listed
+from ..network import _place, forward
+from ..shapes import listed
 from ..values import uncollate
 from .run import trained
 
