@@ -59,7 +59,8 @@ def test_an_unknown_option_is_named_with_what_there_is(tetrahedron):
         cotan.compute(tetrahedron, "spectrum", kk=3)
 
 
-def test_what_the_data_has_wins_over_an_operator(tetrahedron):
+def test_what_the_data_has_wins_over_an_operator(tetrahedron, monkeypatch):
+    monkeypatch.setattr(cotan.nodes, "SOURCES", {**cotan.nodes.SOURCES})
     tetrahedron.mass = torch.full((4,), 7.0)
     cotan.source("mass", per="vertex")
     assert (cotan.compute(tetrahedron, "mass") == 7).all()
