@@ -274,3 +274,19 @@ def test_shapes_on_several_devices_have_the_values_of_each_alone(sphere, gpu):
     found = evaluate_all(plan, shapes)
     assert [sample["mass"].device for sample in found] == [shape.pos.device for shape in shapes]
     assert torch.equal(found[0]["mass"], found[1]["mass"].cpu())
+
+
+@pytest.mark.parametrize(("size", "name"), [(1e-23, "mass"), (1e-23, "spectrum"), (1e25, "face_areas"), (1e25, "x")])
+def test_numbers_that_the_dtype_cannot_hold_are_refused(size, name, scratch):
+    """Computed, stored in float64, and given; in float64 there is nothing to refuse, and infinity given stays."""
+    data = shapes()[0]
+    data.pos = data.pos.double() * size
+    data.x = data.pos.abs().square()
+    for _ in range(2):
+        with pytest.raises(
+            cotan.CotanError, match=rf"node '{name}.* gives numbers up to .*, which float32 cannot hold"
+        ):
+            cotan.compute(data, name)
+        cotan.compute(data, name, dtype=torch.float64)
+    apart = shapes()[-1]
+    assert cotan.compute(apart, "geodesic_distance").isinf().any()

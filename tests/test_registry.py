@@ -115,6 +115,10 @@ def test_a_name_with_variants_takes_no_definition_that_is_none_of_them(scratch):
 
 
 def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
+    @cotan.operator(per="shape")
+    def some(pos, *, limit: int | None = 3):
+        return len(pos[:limit])
+
     with pytest.raises(CotanError, match=r"option k='x' of layer 'spectral': expected a number; the default is 64"):
         cotan.create_layer("spectral", 3, 4, k="x")
     with pytest.raises(CotanError, match=r"option k='x' of operator 'spectrum': expected a number"):
@@ -123,6 +127,9 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         CotanError, match=r"option k=2.5 of operator 'spectrum': expected a whole number; the default is"
     ):
         cotan.compute(tetrahedron, "spectrum", k=2.5)
+    with pytest.raises(CotanError, match="option k=None of operator 'spectrum': expected a number; the default is 128"):
+        cotan.compute(tetrahedron, "spectrum", k=None)
+    assert cotan.compute(tetrahedron, "some", limit=None) == 4
     with pytest.raises(CotanError, match="option residual='no' of model 'stack': expected true or false"):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):

@@ -20,6 +20,8 @@ def normalise(pos: Tensor, face: Tensor, align: str = "none") -> Tensor:
     """
     if align not in ALIGNMENTS:
         raise cotan.CotanError(f"align is 'none' or 'principal'; got {align!r}")
+    if pos.shape[1:] != (3,):
+        raise cotan.CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
     if face.shape[1] == 0:
         raise cotan.CotanError("views need a surface: this shape has no faces")
     if not pos.isfinite().all():

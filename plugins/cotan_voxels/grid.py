@@ -42,6 +42,8 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
     if not -math.inf < 2 * padding < resolution:
         raise cotan.CotanError(f"padding must be finite and below half of the resolution {resolution}, got {padding}")
+    if pos.shape[1:] != (3,):
+        raise cotan.CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
     if face.numel() == 0:
         raise cotan.CotanError("voxels need a mesh with faces, got none")
     triangles = pos.detach().double()[face.t()]  # (F, 3, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import threading
 import time
 import traceback
@@ -20,7 +21,7 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
-from .values import cast, check_storable, collate, digest, is_live, move, size_of, uncollate
+from .values import cast, check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # says nothing against the shape
@@ -94,14 +95,15 @@ class Evaluation:
         if step.definition is None and (step.identity, None) not in self.values:
             self.values[step.identity, None] = self._read(step)
         if (step.identity, None) in self.values:
-            return cast(self.values[step.identity, None], dtype)
+            return narrowed(step, self.values[step.identity, None], dtype)
         address = self._address(step)
         if address is not None:
             for stored_dtype in dict.fromkeys((dtype, torch.float64)):
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     add_counts({step.name: Count(hits=1)})
-                    value = self.values[step.identity, dtype] = move(stored, _device(self.data), dtype)
+                    value = narrowed(step, move(stored, _device(self.data)), dtype)
+                    self.values[step.identity, dtype] = value
                     return value
         return None
 
@@ -110,7 +112,7 @@ class Evaluation:
         self.costs[step.identity] = seconds
         add_counts({step.name: Count(1, 0, seconds)})
         self.values[step.identity, None] = value
-        value = self.values[step.identity, dtype] = cast(value, dtype)
+        value = self.values[step.identity, dtype] = narrowed(step, value, dtype)
         address = self._address(step)
         if address is not None:
             entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
@@ -192,6 +194,26 @@ class Evaluation:
             else:
                 self.digests[name] = digest(self.data[name])
         return {name: self.digests[name] for name in sorted(step.reaches)}
+
+
+def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
+    """A step's value cast to a dtype, refused where that makes finite numbers infinite, or zero of all that are positive."""
+
+    def narrow(wide: torch.Tensor) -> torch.Tensor:
+        if not wide.is_floating_point() or wide.dtype == dtype:
+            return wide
+        out = wide.to(dtype)
+        total = float(out.detach().sum())  # inf or NaN where a number is: the cheapest look at all of them
+        over = not math.isfinite(total) and bool((out.isinf() & wide.isfinite()).any())
+        if over or (total == 0 and step.per in MANY and wide.numel() and bool((wide > 0).all())):
+            size = float(wide.detach().abs().nan_to_num(posinf=0).max())
+            raise CotanError(
+                f"node {step.label!r} gives numbers up to {size:.0e}, which {_short(dtype)} cannot hold: scale the data "
+                "(`normalized_pos` does a shape), or take dtype=torch.float64"
+            )
+        return out
+
+    return map_tensors(narrow, value)
 
 
 def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | None = None) -> tuple[Any, float]:
@@ -308,7 +330,7 @@ class _Union:
         yield from ((part, seconds / len(cut)) for part in cut)
 
 
-MANY = {"vertex": "vertices", "edge": "edges"}
+MANY = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def number_of_vertices(data: Any) -> int:

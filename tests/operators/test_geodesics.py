@@ -107,6 +107,8 @@ def test_refusals(icosphere):
         geodesic_distance(pos, face, source=1.5)
     with pytest.raises(CotanError, match="time=0, expected a positive number"):
         geodesic_distance(pos, face, time=0)
+    with pytest.raises(CotanError, match="a mesh without area: all of its 20 faces"):
+        geodesic_distance(pos * 1e-100, face)
     with pytest.raises(CotanError, match="time=inf, expected a positive number"):
         geodesic_distance(pos, face, time=math.inf)
     for distance in (geodesic_distance, front_distance):

@@ -46,7 +46,7 @@ def test_says_what_it_did(icosphere):
         "dropped 2 faces that name a vertex twice",
         "dropped 1 repeated faces",
         "dropped 1 vertices without a face",
-        "turned 1 closed parts outwards",
+        "turned 1 closed parts outwards (cavities inwards)",
     ]
     sphere = icosphere(1)
     assert torch.equal(mended.pos, sphere[0])
@@ -128,3 +128,20 @@ def test_refusals():
         repair(Data(pos=torch.zeros(3, 3), face=torch.tensor([[0], [1], [2]])), tolerance=-1)
     with pytest.raises(CotanError, match=r"pos: expected shape \(V, 3\)"):
         repair(Data(pos=torch.zeros(3, 2), face=torch.tensor([[0], [1], [2]])))
+
+
+def test_a_cavity_faces_inwards(icosphere):
+    """Three balls in each other, of which the second is a cavity, and one beside them that meets the first."""
+    pos, face = icosphere(2)
+    beside = pos.new_tensor([0.8, 0, 0])
+    places = torch.cat([pos, pos / 2, pos / 4, pos / 2 + beside])
+    right = [face, face.flip(0), face, face]
+    for wrong in (None, 0, 1, 2, 3):
+        faces = [part.flip(0) if i == wrong else part for i, part in enumerate(right)]
+        faces = torch.cat([part + i * len(pos) for i, part in enumerate(faces)], 1)
+        assert mesh_report(places, faces)["inside_out_patches"] == (wrong is not None)
+        mended, done = repair(Data(pos=places, face=faces))
+        assert done == ([] if wrong is None else ["turned 1 closed parts outwards (cavities inwards)"])
+        a, b, c = mended.pos[mended.face]
+        volume = (a * torch.linalg.cross(b, c)).sum(1).view(4, -1).sum(1).sign()
+        assert volume.tolist() == [1, -1, 1, 1]

@@ -11,8 +11,10 @@ from ..errors import CotanError
 from ..registry import operator
 from .checks import check_mesh
 from .front import march
+from .mass import measurable
 from .topology import connected
 from .triangle_soup import Soup, refuse_derivatives, triangle_soup
+from .triangles import triangles
 
 
 @operator("geodesic_distance", kind="heat", per="vertex", invariant_to=("isometry",), numbers=("source",))
@@ -40,6 +42,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
             solver = MeshHeatMethodDistanceSolver(part.vertices, part.faces, t_coef=time)
             found = torch.from_numpy(solver.compute_distance_multisource(start.tolist()))
         except RuntimeError as reason:
+            measurable(triangles(*(checked := check_mesh(pos, face))), checked[1])
             raise CotanError(f"geodesic_distance: this mesh is refused by potpourri3d: {reason}") from reason
         if not torch.isfinite(found).all():
             raise CotanError("geodesic_distance: the heat method fails on this mesh; `repair` it first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     duplicate_faces (the vertices of an earlier one);
     non_manifold_edges (more than two faces), non_manifold_vertices (more than one fan of faces, or at such an edge);
     boundary_edges, boundary_loops; flipped_faces (the fewest to turn so that faces agree), orientable;
-    inside_out_patches (parts joined along edges: closed, of negative volume); closed (no rim, faces agree), manifold;
+    inside_out_patches (parts joined along edges: closed, facing inwards, or outwards within an odd number of other closed
+    ones, as which they are cavities); closed (no rim, faces agree), manifold;
     euler = V - E + F over vertices with faces; genus of all components together, None unless manifold and orientable.
 
     Topology is that of the faces with three different vertices; vertices are joined by number, not by place.
@@ -113,14 +115,38 @@ def boundary_loops(t: Topology) -> int:
 
 
 def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor:
-    """Whether each patch, its faces turned to agree, is closed and has negative volume. (patches,)"""
+    """Whether each patch, its faces turned to agree, is closed and faces what is solid by `depths`. (patches,)"""
     turned = torch.where(o.flip, face.flip(0), face)
-    a, b, c = (pos - pos.mean(0)).index_select(0, turned.reshape(-1)).view(3, -1, 3)
+    corners = (pos - pos.mean(0)).index_select(0, turned.reshape(-1)).view(3, -1, 3)
+    a, b, c = corners
     volume = inner(a, torch.linalg.cross(b, c))
     total = torch.zeros(o.patches, dtype=pos.dtype).index_add(0, o.patch, volume)
     closed = o.orientable.clone()
     closed[o.patch[(t.faces_at != 2)[t.edge].view(3, -1).any(0)]] = False
+    if int(closed.sum()) > 1:
+        parts = corners[:, o.patch.argsort(stable=True)].split(o.patch.bincount().tolist(), 1)
+        cavity = depths([parts[i] for i in closed.nonzero()[:, 0].tolist()]) % 2 == 1
+        total[closed] *= torch.where(cavity, -1, 1)
     return closed & (total < 0)
+
+
+def depths(parts: Sequence[Tensor]) -> Tensor:
+    """In how many of the others each closed part, corners (3, F, 3), lies; not in those that it meets.
+
+    By the winding number, a sum of solid angles (van Oosterom and Strackee 1983), at the six ends of its box.
+    """
+    box = torch.stack([torch.cat([part.amin((0, 1)), -part.amax((0, 1))]) for part in parts])
+    depth = torch.zeros(len(parts), dtype=torch.long)
+    for outer, around in zip(parts, box):
+        for i in (box > around).all(1).nonzero()[:, 0].tolist():
+            corner = parts[i].reshape(-1, 3)
+            ends = corner[torch.cat([corner.argmin(0), corner.argmax(0)])]
+            a, b, c = outer[:, None] - ends[:, None]
+            la, lb, lc = (torch.linalg.vector_norm(side, dim=-1) for side in (a, b, c))
+            below = la * lb * lc + inner(a, b) * lc + inner(b, c) * la + inner(c, a) * lb
+            winding = torch.atan2(inner(a, torch.linalg.cross(b, c)), below).sum(1) / (2 * torch.pi)
+            depth[i] += int((winding.abs() > 0.75).all())  # 1/2 and less on the surface
+    return depth
 
 
 def count_used(face: Tensor, size: int) -> int:

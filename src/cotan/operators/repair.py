@@ -28,7 +28,8 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
 
     In this order: vertices that are not finite go, with their faces; vertices at one place become one; faces that name
     a vertex twice go; the longest side of a flat face is flipped into its neighbour (or the face goes, at a rim or a
-    non-manifold edge); repeated faces go, then loose vertices; faces are turned to agree, and closed parts outwards.
+    non-manifold edge); repeated faces go, then loose vertices; faces are turned to agree, and closed parts outwards
+    (cavities, closed parts within an odd number of others, inwards).
     Non-manifold edges and vertices and holes stay: the operators take them.
 
     Arguments:
@@ -150,7 +151,7 @@ def _orient(pos: Tensor, face: Tensor, done: list[str]) -> Tensor:
         done.append(f"turned {int(o.flip.sum())} faces to agree with their neighbours")
     wrong = inside_out(pos, face, t, o)
     if wrong.any():
-        done.append(f"turned {int(wrong.sum())} closed parts outwards")
+        done.append(f"turned {int(wrong.sum())} closed parts outwards (cavities inwards)")
     if not o.orientable.all():
         done.append(f"left {int((~o.orientable).sum())} parts whose faces cannot agree")
     return torch.where(o.flip != wrong[o.patch], face.flip(0), face)

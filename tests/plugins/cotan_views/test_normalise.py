@@ -81,6 +81,7 @@ def test_it_is_differentiable():
     [
         (torch.rand(3, 3), torch.zeros(3, 0, dtype=torch.int64), "no faces"),
         (torch.full((3, 3), torch.inf), torch.tensor([[0], [1], [2]]), "finite"),
+        (torch.rand(3, 2), torch.tensor([[0], [1], [2]]), r"pos: expected shape \(V, 3\), got \(3, 2\)"),
         (torch.ones(3, 3), torch.tensor([[0], [1], [2]]), "area zero"),
         (torch.rand(3, 1) * torch.ones(3), torch.tensor([[0], [1], [1]]), "area zero"),
     ],

@@ -301,6 +301,7 @@ def test_unreferenced_vertices_do_not_count():
         ),
         ({"fill": "tsdf", "truncation": 0}, "truncation must be positive and at most the resolution 32, got 0"),
         ({"fill": "tsdf", "truncation": math.inf}, "at most the resolution 32, got inf"),
+        ({"pos": torch.rand(12, 2)}, r"pos: expected shape \(V, 3\), got \(12, 2\)"),
     ],
 )
 def test_refusals(change, message):
