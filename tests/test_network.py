@@ -7,6 +7,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.parametrizations import weight_norm
 from torch_geometric.data import Batch, Data
+from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
 import cotan
 from cotan.network import join_features
@@ -364,3 +365,28 @@ def test_a_network_that_was_never_asked_for_its_needs_feeds_its_layers(sphere):
 def test_no_shapes_at_all(call):
     with pytest.raises(cotan.CotanError, match="no shape given: expected a Data or a list of them"):
         call(cotan.create_model("gcn", 3, 2), [])
+
+
+@pytest.mark.parametrize("kind", [GAT, GCN, GIN, GraphSAGE])
+def test_pygs_models_apply_and_fit_as_they_are(kind):
+    torch.manual_seed(0)
+    data = Data(x=torch.randn(30, 4), edge_index=torch.randint(30, (2, 90)), y=torch.arange(30) % 3)
+    model = kind(4, 8, 2, 3)
+    assert torch.equal(cotan.apply(model, data), model(data.x, data.edge_index))
+    data.train_mask = data.val_mask = data.test_mask = torch.arange(30) < 10
+    assert "test_accuracy" in cotan.fit(kind(4, 8, 2, 3), data, epochs=1).metrics
+
+
+def test_a_foreign_modules_optional_parameters_keep_their_defaults_where_nothing_has_their_name(tetrahedron):
+    class Foreign(nn.Module):
+        def forward(self, x, mass=None, size=None, slope=0.1):
+            return mass, size, slope
+
+    mass, size, slope = cotan.apply(Foreign(), tetrahedron)
+    assert (len(mass), size, slope) == (4, None, 0.1)
+    tetrahedron.slope = 0.5
+    assert cotan.apply(Foreign(), tetrahedron)[2] == 0.5
+    asked = Foreign()
+    asked.needs = {"size": "spectrm"}
+    with pytest.raises(cotan.CotanError, match=r"unknown node 'spectrm'"):
+        cotan.apply(asked, tetrahedron)

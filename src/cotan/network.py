@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, unknown
 from .evaluation import Evaluation, evaluate_together, groups, number_of_vertices, quietly
-from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .values import collate, move
@@ -48,7 +48,8 @@ def needs(module: nn.Module) -> dict[str, Node]:
     """The nodes that a layer, model or network asks for, by the names its `forward` takes them under.
 
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
-    with None, for none: an optional parameter then keeps its default.
+    with None, for none: an optional parameter then keeps its default. So does one of a module that is neither registered
+    nor a `Network`, where no node, source or attribute of the data has its name.
     """
     module = registry.uncompiled(module)
     given = dict(getattr(module, "needs", {}))
@@ -85,13 +86,28 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if definition is not None:
         return definition.inputs, definition.optional
     cls: Any = type(registry.uncompiled(module))
-    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True)
+    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True, foreign=_foreign(module))
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
             "forward(self, x, edge_index, batch)"
         )
     return names, optional
+
+
+def _foreign(module: nn.Module) -> bool:
+    """Whether it was written with no thought of cotan: names that are no nodes are then no typing errors."""
+    return registry.definition_of(module) is None and not isinstance(registry.uncompiled(module), Network)
+
+
+def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
+    """What a module needs of data with the sources `have`: of a foreign one, not the defaults that no node has the name of."""
+    requests = needs(module)
+    if _foreign(module):
+        known = {*SOURCES, *have, *registry.names("operator")}
+        for name in [n for n, wanted in requests.items() if wanted.optional and wanted.name == n and n not in known]:
+            del requests[name]
+    return requests
 
 
 def _takes_more(module: nn.Module) -> bool:
@@ -207,7 +223,7 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
 
 def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
-    requests = needs(model)
+    requests = requests_of(model, have)
     if takes_signal(model):
         for i, request in enumerate(first_signal(model, have)):
             requests[FEATURE.format(i)] = request
@@ -321,7 +337,8 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    plan = make_plan(needs(module), _common_sources(shapes))
+    have = _common_sources(shapes)
+    plan = make_plan(requests_of(module, have), have)
     dtype, device = _place(module)
     samples = evaluate_all(plan, shapes, dtype)
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}

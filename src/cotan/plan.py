@@ -144,6 +144,7 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
     for below in as_nodes(on):
         domain = resolver.domain(below, domain, ())
     plan = Plan()
+    failed: dict[str, CotanError] = {}
     for name, request in requests.items():
         wanted = as_node(request)
         try:
@@ -152,9 +153,13 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
             if not wanted.optional:
                 raise
         except CotanError as reason:
-            if wanted.optional:
-                raise CotanError(f"{reason}\n(it has a default, which needs = {{{name!r}: None}} keeps)") from None
-            raise
+            if not wanted.optional:
+                raise
+            failed[name] = reason
+    if failed:
+        what = "it has a default" if len(failed) == 1 else "they have defaults"
+        reasons = "\n".join(map(str, failed.values()))
+        raise CotanError(f"{reasons}\n({what}, which needs = {dict.fromkeys(failed)} keeps)")
     return plan
 
 
