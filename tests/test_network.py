@@ -390,3 +390,26 @@ def test_a_foreign_modules_optional_parameters_keep_their_defaults_where_nothing
     asked.needs = {"size": "spectrm"}
     with pytest.raises(cotan.CotanError, match=r"unknown node 'spectrm'"):
         cotan.apply(asked, tetrahedron)
+
+
+class Atoms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(3, 2)
+        self.seen = []
+
+    def forward(self, x, batch, ptr):
+        self.seen += x.flatten().tolist()
+        return cotan.pool(self.embedding(x.flatten() % 3), batch, len(ptr) - 1)
+
+
+@pytest.mark.parametrize("kind", [Atoms, type("InNetwork", (Atoms, cotan.Network), {})])
+def test_whole_numbers_stay_whole_for_modules_that_cotan_did_not_make(kind):
+    numbers = [1, 2**24 + 1]  # the second is none of float32
+    graphs = [Data(x=torch.tensor(numbers)[:, None], y=torch.tensor([i % 2])) for i in range(4)]
+    model = kind()
+    cotan.apply(model, graphs[:2])
+    cotan.fit(model, cotan.Splits(graphs[:2], graphs[2:]), epochs=1)
+    assert set(model.seen) == set(numbers)
+    for made in (cotan.create_layer("linear", 1, 2), cotan.create_model("linear", 1, 2)):
+        assert cotan.apply(made, graphs[0].update({"x": torch.tensor([[0], [1]])})).dtype == torch.float32

@@ -230,6 +230,13 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     return requests
 
 
+def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Request] = ()) -> Plan:
+    """The plan of a model for data with the sources `have`."""
+    plan = make_plan(model_requests(model, have), have, on=on)
+    plan.whole = not hasattr(model, "recipe") and registry.definition_of(model) is None  # it may look them up
+    return plan
+
+
 def takes_signal(model: nn.Module) -> bool:
     return "x" in _parameters(model)[0]
 
@@ -272,7 +279,8 @@ def evaluate_plan(
         if name.startswith("features ") and isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
-            sample[name] = value.to(dtype)  # whole numbers and truth values too
+            if value.is_floating_point() or not plan.whole:
+                sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():
         if step.vertices_of is not None:
@@ -353,7 +361,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     """
     shapes = _shapes(data)
     have = _common_sources(shapes)
-    plan = make_plan(model_requests(model, have), have, on=on)
+    plan = model_plan(model, have, on)
     dtype, device = _place(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}

@@ -94,9 +94,13 @@ class _Domain:
 
 @dataclass
 class Plan:
-    """Steps in topological order, sources first; `roots` are what was asked for, by name."""
+    """Steps in topological order, sources first; `roots` are what was asked for, by name.
+
+    whole: whether a model's first signal stays in whole numbers where the data has them.
+    """
 
     roots: dict[str, Step] = field(default_factory=dict)
+    whole: bool = field(default=False, init=False)
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> Plan:
