@@ -413,3 +413,8 @@ def test_whole_numbers_stay_whole_for_modules_that_cotan_did_not_make(kind):
     assert set(model.seen) == set(numbers)
     for made in (cotan.create_layer("linear", 1, 2), cotan.create_model("linear", 1, 2)):
         assert cotan.apply(made, graphs[0].update({"x": torch.tensor([[0], [1]])})).dtype == torch.float32
+
+
+def test_a_layer_says_what_number_of_channels_it_was_made_for(tetrahedron):
+    with pytest.raises(cotan.CotanError, match="the layer was made for in_dim=7 channels; its features have 3"):
+        cotan.apply(cotan.create_layer("gcn", 7, 2), tetrahedron)

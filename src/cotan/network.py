@@ -207,6 +207,7 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
     try:
         registry.check_options(definition, options)
         module: nn.Module = definition.target(in_dim, out_dim, **options)
+        module._made_for = in_dim  # type: ignore[assignment]
     except CotanError:
         raise
     # An option of another type, or out of range.
@@ -371,12 +372,13 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 
 def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
     """Raise where the first signal has another number of channels than the model was made for."""
-    expected = getattr(model, "recipe", {}).get("in_dim")
+    expected = getattr(model, "_made_for", None)
     features = [value for name, value in values.items() if name.startswith("features ")]
     if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
         got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
         if got != expected:
-            raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
+            kind = "model" if hasattr(model, "recipe") else "layer"
+            raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
 def listed(data: Any) -> list[Any] | None:
