@@ -8,6 +8,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.parametrizations import weight_norm
 from torch_geometric.data import Batch, Data
+from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
 import cotan
 from cotan.network import join_features
@@ -392,3 +393,56 @@ def test_shapes_on_two_devices_are_told_apart(call, tetrahedron):
         assert call(model, [there, there]) is not None
         with pytest.raises(cotan.CotanError, match=f"shapes on cpu and {device}, expected one device"):
             call(model, [tetrahedron, there])
+
+
+@pytest.mark.parametrize("kind", [GAT, GCN, GIN, GraphSAGE])
+def test_pygs_models_apply_and_fit_as_they_are(kind):
+    torch.manual_seed(0)
+    data = Data(x=torch.randn(30, 4), edge_index=torch.randint(30, (2, 90)), y=torch.arange(30) % 3)
+    model = kind(4, 8, 2, 3)
+    assert torch.equal(cotan.apply(model, data), model(data.x, data.edge_index))
+    data.train_mask = data.val_mask = data.test_mask = torch.arange(30) < 10
+    assert "test_accuracy" in cotan.fit(kind(4, 8, 2, 3), data, epochs=1).metrics
+
+
+def test_a_foreign_modules_optional_parameters_keep_their_defaults_where_nothing_has_their_name(tetrahedron):
+    class Foreign(nn.Module):
+        def forward(self, x, mass=None, size=None, slope=0.1):
+            return mass, size, slope
+
+    mass, size, slope = cotan.apply(Foreign(), tetrahedron)
+    assert (len(mass), size, slope) == (4, None, 0.1)
+    tetrahedron.slope = 0.5
+    assert cotan.apply(Foreign(), tetrahedron)[2] == 0.5
+    asked = Foreign()
+    asked.needs = {"size": "spectrm"}
+    with pytest.raises(cotan.CotanError, match=r"unknown node 'spectrm'"):
+        cotan.apply(asked, tetrahedron)
+
+
+class Atoms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(3, 2)
+        self.seen = []
+
+    def forward(self, x, batch, ptr):
+        self.seen += x.flatten().tolist()
+        return cotan.pool(self.embedding(x.flatten() % 3), batch, len(ptr) - 1)
+
+
+@pytest.mark.parametrize("kind", [Atoms, type("InNetwork", (Atoms, cotan.Network), {})])
+def test_whole_numbers_stay_whole_for_modules_that_cotan_did_not_make(kind):
+    numbers = [1, 2**24 + 1]  # the second is none of float32
+    graphs = [Data(x=torch.tensor(numbers)[:, None], y=torch.tensor([i % 2])) for i in range(4)]
+    model = kind()
+    cotan.apply(model, graphs[:2])
+    cotan.fit(model, cotan.Splits(graphs[:2], graphs[2:]), epochs=1)
+    assert set(model.seen) == set(numbers)
+    for made in (cotan.create_layer("linear", 1, 2), cotan.create_model("linear", 1, 2)):
+        assert cotan.apply(made, graphs[0].update({"x": torch.tensor([[0], [1]])})).dtype == torch.float32
+
+
+def test_a_layer_says_what_number_of_channels_it_was_made_for(tetrahedron):
+    with pytest.raises(cotan.CotanError, match="the layer was made for in_dim=7 channels; its features have 3"):
+        cotan.apply(cotan.create_layer("gcn", 7, 2), tetrahedron)

@@ -349,15 +349,20 @@ def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):
         cotan.inputs(Heavy(3, 2), sphere)
 
 
-def test_an_optional_parameter_that_is_no_node_says_how_to_leave_it_out(sphere):
-    class Own(torch.nn.Module):
-        def forward(self, x, batch_size=None):
-            return x if batch_size is None else None
+def test_optional_parameters_that_are_no_nodes_are_said_all_at_once_with_how_to_leave_them_out(sphere):
+    class Own(cotan.Network):
+        def forward(self, x, spectrm=None, batch_size=None):
+            return x
 
     own = Own()
     with pytest.raises(
-        cotan.CotanError, match=r"unknown node 'batch_size'.*\n\(it has a .* needs = \{'batch_size': None\} "
+        cotan.CotanError,
+        match=r"^unknown node 'spectrm'\. Did you mean 'spectrum'.*\nunknown node 'batch_size'.*\n"
+        r"\(they have defaults, which needs = \{'spectrm': None, 'batch_size': None\} keeps\)$",
     ):
         cotan.inputs(own, sphere)
-    own.needs = {"batch_size": None}
+    own.needs = {"spectrm": None}
+    with pytest.raises(cotan.CotanError, match=r"\n\(it has a default, which needs = \{'batch_size': None\} keeps\)$"):
+        cotan.inputs(own, sphere)
+    own.needs = {"spectrm": None, "batch_size": None}
     assert cotan.inputs(own, sphere) == {}

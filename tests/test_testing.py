@@ -19,6 +19,12 @@ class OneDtype(Base):
         return self.linear((laplacian @ x).float())
 
 
+class OwnZeros(Base):
+    def forward(self, x):
+        y = self.linear(x)
+        return x.new_zeros(y.shape).index_add(0, torch.arange(len(x)), y)
+
+
 class Squares(Base):
     def forward(self, x, spectrum):
         return self.linear(spectrum.vectors**2 @ (spectrum.vectors.T @ x))
@@ -140,6 +146,7 @@ class Draws(Base):
         (Unused, "no derivative reaches more.bias, more.weight, so it would never be learned"),
         (Draws, "determinism on a mesh: .*: two runs differ: random numbers, or something kept"),
         (OneDtype, "OneDtype.forward failed in float64: RuntimeError: mat1 and mat2"),
+        (OwnZeros, "OwnZeros.forward failed in float32 under bf16 autocast: RuntimeError: index_add"),
         (Squares, r"Squares.forward failed .*of a batch, vectors are block-diagonal: they know @ and .T alone"),
         (InPlace, "InPlace.forward changes its input x in place"),
     ],

@@ -350,6 +350,20 @@ def only_if_large(pos):
     return pos
 
 
+def test_what_is_in_train_and_test_is_counted(capsys):
+    data, options = clouds(), {**QUICK, "epochs": 1, "progress": "lines"}
+    fit("linear", Splits(data.train, data.val, data.test), **options)
+    graph = Data(x=torch.rand(12, 2), y=torch.arange(12) % 2)
+    graph.train_mask, graph.test_mask = torch.arange(12) < 6, torch.arange(12) >= 6
+    fit("linear", graph, **options)
+    assert "in train too" not in capsys.readouterr().err
+    fit("linear", Splits(data.train, data.val, data.test + data.train[:3]), **options)
+    assert capsys.readouterr().err.startswith("3 targets of test are in train too\n")
+    graph.val_mask, graph.test_mask = graph.test_mask, torch.arange(12) >= 4
+    fit("linear", graph, **options)
+    assert capsys.readouterr().err.startswith("2 targets of test are in train too\n")
+
+
 @pytest.mark.parametrize("task", ["classify", "label"])
 def test_what_a_model_refuses_is_left_out_of_training_and_wrong_in_test(task, capsys):
     data = clouds()

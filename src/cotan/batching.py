@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, groups, quietly
-from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_requests
+from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_plan
 from .nodes import Request, node
 from .packing import Packing
-from .plan import Plan, Step, make_plan
+from .plan import Plan, Step
 from .targets import counted, mask_of, target
 from .values import collate, move
 from .warming import warm
@@ -151,7 +151,7 @@ def prepare(
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
     have = _common_sources(shapes)
-    plans = {name: make_plan(model_requests(model, have), have, on=on) for name, model in several.items()}
+    plans = {name: model_plan(model, have, on) for name, model in several.items()}
     out = {
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
         for name, plan in plans.items()
@@ -245,7 +245,7 @@ class Augmented:
 
     def plan(self, seed: int) -> Plan:
         on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
-        return make_plan(model_requests(self.model, self.have), self.have, on=on)
+        return model_plan(self.model, self.have, on)
 
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""

@@ -111,6 +111,15 @@ class Splits:
         train = [shape for i, shape in enumerate(self.train) if i not in picked]
         return replace(self, train=train, val=[shape for i, shape in enumerate(self.train) if i in picked])
 
+    @property
+    def seen(self) -> int:
+        """How many of test's shapes, or of its vertices of train's one masked graph, are in train too."""
+        if len(self.train) == len(self.test) == 1 and self.train[0].get("mask") is not None:
+            one, other = self.train[0], self.test[0]
+            return int((mask_of(one) & mask_of(other)).sum()) if one.y is other.y else 0
+        trained = set(map(id, self.train))
+        return sum(id(shape) in trained for shape in self.test)
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())
         classes = f"; {len(self.classes)} classes" if self.classes else ""

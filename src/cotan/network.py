@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, expect, unknown
 from .evaluation import Evaluation, _device, evaluate_together, groups, number_of_vertices, quietly
-from .nodes import COUNTED, Node, Request, as_node, as_nodes, check_data, sources_of
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .shapes import listed
@@ -49,7 +49,8 @@ def needs(module: nn.Module) -> dict[str, Node]:
     """The nodes that a layer, model or network asks for, by the names its `forward` takes them under.
 
     A parameter of `forward` asks for the node of its name; `module.needs = {parameter: request}` asks for another, or,
-    with None, for none: an optional parameter then keeps its default.
+    with None, for none: an optional parameter then keeps its default. So does one of a module that is neither registered
+    nor a `Network`, where no node, source or attribute of the data has its name.
     """
     expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.uncompiled(module)
@@ -87,13 +88,28 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if definition is not None:
         return definition.inputs, definition.optional
     cls: Any = type(registry.uncompiled(module))
-    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True)
+    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True, foreign=_foreign(module))
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
             "forward(self, x, edge_index, batch)"
         )
     return names, optional
+
+
+def _foreign(module: nn.Module) -> bool:
+    """Whether it was written with no thought of cotan: names that are no nodes are then no typing errors."""
+    return registry.definition_of(module) is None and not isinstance(registry.uncompiled(module), Network)
+
+
+def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
+    """What a module needs of data with the sources `have`: of a foreign one, not the defaults that no node has the name of."""
+    requests = needs(module)
+    if _foreign(module):
+        known = {*SOURCES, *have, *registry.names("operator")}
+        for name in [n for n, wanted in requests.items() if wanted.optional and wanted.name == n and n not in known]:
+            del requests[name]
+    return requests
 
 
 def _takes_more(module: nn.Module) -> bool:
@@ -193,6 +209,7 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
     try:
         registry.check_options(definition, options)
         module: nn.Module = definition.target(in_dim, out_dim, **options)
+        module._made_for = in_dim  # type: ignore[assignment]
     except CotanError:
         raise
     # An option of another type, or out of range.
@@ -209,11 +226,18 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
 
 def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
-    requests = needs(model)
+    requests = requests_of(model, have)
     if takes_signal(model):
         for i, request in enumerate(first_signal(model, have)):
             requests[FEATURE.format(i)] = request
     return requests
+
+
+def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Request] = ()) -> Plan:
+    """The plan of a model for data with the sources `have`."""
+    plan = make_plan(model_requests(model, have), have, on=on)
+    plan.whole = not hasattr(model, "recipe") and registry.definition_of(model) is None  # it may look them up
+    return plan
 
 
 def takes_signal(model: nn.Module) -> bool:
@@ -258,7 +282,8 @@ def evaluate_plan(
         if name.startswith("features ") and isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
-            sample[name] = value.to(dtype)  # whole numbers and truth values too
+            if value.is_floating_point() or not plan.whole:
+                sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():
         if step.vertices_of is not None:
@@ -323,7 +348,8 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    plan = make_plan(needs(module), _common_sources(shapes))
+    have = _common_sources(shapes)
+    plan = make_plan(requests_of(module, have), have)
     dtype, device = _place(module)
     samples = evaluate_all(plan, shapes, dtype)
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
@@ -338,7 +364,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     """
     shapes = _shapes(data)
     have = _common_sources(shapes)
-    plan = make_plan(model_requests(model, have), have, on=on)
+    plan = model_plan(model, have, on)
     dtype, device = _place(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
@@ -348,12 +374,13 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 
 def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
     """Raise where the first signal has another number of channels than the model was made for."""
-    expected = getattr(model, "recipe", {}).get("in_dim")
+    expected = getattr(model, "_made_for", None)
     features = [value for name, value in values.items() if name.startswith("features ")]
     if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
         got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
         if got != expected:
-            raise CotanError(f"the model was made for in_dim={expected} channels; its features have {got}")
+            kind = "model" if hasattr(model, "recipe") else "layer"
+            raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
 def _shapes(data: Any) -> list[Any]:

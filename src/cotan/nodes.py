@@ -117,6 +117,8 @@ TENSORS = frozenset(SOURCES) - COUNTED
 def source(name: str, *, per: str, index: str | None = None) -> None:
     """Declare an attribute of your own data, so that nodes and layers can ask for it by name.
 
+    per="shape" puts the shapes' values on a new first axis: of u (3,) a batch is (B, 3), of (1, 3) it is (B, 1, 3).
+
     >>> cotan.source("temperature", per="vertex")
     """
     expect("source", name, str, "the name of an attribute")

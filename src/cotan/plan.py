@@ -94,9 +94,13 @@ class _Domain:
 
 @dataclass
 class Plan:
-    """Steps in topological order, sources first; `roots` are what was asked for, by name."""
+    """Steps in topological order, sources first; `roots` are what was asked for, by name.
+
+    whole: whether a model's first signal stays in whole numbers where the data has them.
+    """
 
     roots: dict[str, Step] = field(default_factory=dict)
+    whole: bool = field(default=False, init=False)
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> Plan:
@@ -145,6 +149,7 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
     for below in as_nodes(on):
         domain = resolver.domain(below, domain, ())
     plan = Plan()
+    failed: dict[str, CotanError] = {}
     for name, request in requests.items():
         wanted = as_node(request)
         try:
@@ -153,9 +158,13 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
             if not wanted.optional:
                 raise
         except CotanError as reason:
-            if wanted.optional:
-                raise CotanError(f"{reason}\n(it has a default, which needs = {{{name!r}: None}} keeps)") from None
-            raise
+            if not wanted.optional:
+                raise
+            failed[name] = reason
+    if failed:
+        what = "it has a default" if len(failed) == 1 else "they have defaults"
+        reasons = "\n".join(map(str, failed.values()))
+        raise CotanError(f"{reasons}\n({what}, which needs = {dict.fromkeys(failed)} keeps)")
     return plan
 
 

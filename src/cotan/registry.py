@@ -288,7 +288,7 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
 
 
 def _signature(
-    function: Callable[..., Any], where: str, skip_self: bool = False
+    function: Callable[..., Any], where: str, skip_self: bool = False, foreign: bool = False
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any], str | None]:
     """(node parameters, those of them that have a default, options with defaults, name of **rest or None)."""
     inputs, optional, options, loose = [], [], {}, None
@@ -303,7 +303,7 @@ def _signature(
             options[parameter.name] = parameter.default
         elif parameter.default is parameter.empty:
             inputs.append(parameter.name)
-        elif parameter.default is None:
+        elif parameter.default is None or foreign:
             inputs.append(parameter.name)
             optional.append(parameter.name)
         else:

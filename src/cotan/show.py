@@ -13,7 +13,7 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import FEATURE, _members, create_model, first_signal, model_requests, needs, takes_signal
+from .network import FEATURE, _members, create_model, first_signal, model_plan, needs, takes_signal
 from .nodes import sources_of
 from .plan import make_plan
 from .sparse import Sparse
@@ -54,7 +54,7 @@ def draw(
     drawing: Drawing = {}
     for name in models:
         model = _make(name, have, evaluation, task, options or {})
-        plan = make_plan(model_requests(model, have), have)
+        plan = model_plan(model, have)
         for step in plan.steps:
             if step.name in ("batch", "ptr", "num_nodes"):
                 continue

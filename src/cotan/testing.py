@@ -592,9 +592,10 @@ def _run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
     try:
         out = _call(module, values)
     except (CotanError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as reason:
+        autocast = " under bf16 autocast" * torch.is_autocast_enabled("cpu")
         blocks = "; of a batch, vectors are block-diagonal: they know @ and .T alone"
         raise AssertionError(
-            f"{who} failed in {_dtype_of(module)}: {type(reason).__name__}: {reason}"
+            f"{who} failed in {_dtype_of(module)}{autocast}: {type(reason).__name__}: {reason}"
             + blocks * ("BlockDiagonal" in str(reason))
         ) from reason
     _check_unchanged(before, values, who)

@@ -96,6 +96,8 @@ def fit(
                 if not split.answered and name in ("train", "val"):
                     raise CotanError(f"{name}: {split.refusals()}")
                 show.say(f"{name}: {split.refusals()}")
+        if splits.seen:
+            show.say(f"{splits.seen} targets of test are in train too")
         prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
