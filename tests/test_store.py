@@ -378,3 +378,12 @@ def test_a_value_that_carries_a_gradient_is_not_stored(tetrahedron, fresh_store)
 
 def test_cast_keeps_integers():
     assert cast(torch.tensor([1]), torch.float64).dtype == torch.int64
+
+
+def test_a_store_of_no_size_writes_nothing(tmp_path, monkeypatch, tetrahedron):
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path / "none"))
+    monkeypatch.setenv("COTAN_CACHE_GB", "0")
+    first = cotan.compute(tetrahedron, "spectrum", k=3)
+    assert cotan.compute(tetrahedron, "spectrum", k=3).values.equal(first.values)
+    assert store_in_use().memory
+    assert not (tmp_path / "none").exists()

@@ -41,7 +41,7 @@ class Store:
         self.folder = Path(folder) / f"v{FORMAT}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
-        self.writable = True
+        self.writable = limit > 0  # else values stay in memory
         self._written = 0
         self._warned: set[str] = set()
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class Store:
 
 
 def store() -> Store:
-    """The store in use: `COTAN_CACHE` or the platform's cache folder; at most `COTAN_CACHE_GB` gigabytes (20)."""
+    """The store in use: `COTAN_CACHE` or the platform's cache folder; at most `COTAN_CACHE_GB` gigabytes (20), with 0 in memory."""
     from platformdirs import user_cache_dir
 
     folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
