@@ -212,7 +212,7 @@ class Store:
 
 
 def store() -> Store:
-    """The store in use: `COTAN_CACHE` or the platform's cache folder; at most `COTAN_CACHE_GB` gigabytes (20), with 0 in memory."""
+    """The store in use: `COTAN_CACHE` or the platform's cache folder; at most `COTAN_CACHE_GB` gigabytes (20), 0: in memory."""
     from platformdirs import user_cache_dir
 
     folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
