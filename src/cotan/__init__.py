@@ -20,7 +20,8 @@ _HOME = {
     "nodes": ("node", "source", "Node"),
     "evaluation": ("compute", "counts"),
     "plan": ("make_plan", "Plan"),
-    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "needs", "on_domain"),
+    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "forward", "needs", "on_domain"),
+    "batching": ("prepare",),
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
     "stack": ("Readout", "pool"),
@@ -45,6 +46,7 @@ __all__ = sorted({*_WHERE, "autodiff", "testing"})
 if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import testing as testing
+    from .batching import prepare as prepare
     from .benchmark import Suite as Suite
     from .benchmark import Table as Table
     from .benchmark import bench as bench
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from .network import apply as apply
     from .network import create_layer as create_layer
     from .network import create_model as create_model
+    from .network import forward as forward
     from .network import inputs as inputs
     from .network import needs as needs
     from .network import on_domain as on_domain

@@ -137,13 +137,18 @@ def prepare(
     refuse: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Any:
-    """`Prepared` for a model, or one for each of several models, which share what they both need.
+    """Shapes evaluated for a loop of one's own, once: `Prepared` for a model, or one for each of several, which share what
+    they both need.
 
     Arguments:
         per: of the task, "shape" or "vertex", for the targets; None where there are none.
         on: augmentations before the plan.
         refuse: leave the shapes that an operator of a model refuses out of its `Prepared`, listed, instead of raising.
         progress: called with the numbers of shapes done and in all.
+
+    >>> prepared = cotan.prepare(model, shapes)
+    >>> for batch in prepared.batches(16):
+    ...     loss = cross_entropy(cotan.forward(model, batch.values), batch.target)
     """
     several = models if isinstance(models, Mapping) else {"": models}
     dtypes = {_place(model)[0] for model in several.values()}

@@ -326,7 +326,10 @@ def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
-    """The model on a batch's values, the first signal among them."""
+    """The model on a batch's values, the first signal among them.
+
+    >>> cotan.forward(model, batch.values)  # of a batch of `cotan.prepare`
+    """
     features = [value for name, value in values.items() if name.startswith("features ")]
     rest = {name: value for name, value in values.items() if not name.startswith("features ")}
     if not takes_signal(model):

@@ -55,7 +55,7 @@ def fit(
         resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
-        prepared: what `cotan.batching.prepare` gave for this model, by split.
+        prepared: what `cotan.prepare` gave for this model, by split.
 
     >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
     """
