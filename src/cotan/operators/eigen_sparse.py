@@ -18,16 +18,9 @@ COUNTED = 5000  # and up to which counting eigenvalues is quicker than looking f
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
-    """The k smallest pairs of a connected matrix, with M^1/2 phi as rows."""
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
+    """The k smallest pairs of a connected matrix, with M^1/2 phi as rows.
 
-    order = reverse_cuthill_mckee(L, symmetric_mode=True)  # neighbours close in memory: a tenth quicker
-    values, U, errors = pairs_in_order(L[order][:, order], m[order], k, tolerance)
-    return values, U[:, np.argsort(order)], errors
-
-
-def pairs_in_order(L: Any, m: Array, k: int, tolerance: float) -> Found:
-    """The residual that a basis in float32 leaves is checked; where it is too large comes a float64 basis. Where neither
+    The residual that a basis in float32 leaves is checked; where it is too large comes a float64 basis. Where neither
     will do (eigenvalues that lie too close together, say) come all pairs at once, or ARPACK if they are too many.
     """
     shifted = Shifted(L, m)
@@ -94,13 +87,11 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
 
 
 def fills(L: Any) -> bool:
-    """Whether elimination would fill a connected L: where no cut across it is as narrow as a solid's.
+    """Whether elimination would fill a connected L in Cuthill-McKee order: where no cut across it is as narrow as a solid's.
 
-    The cuts are those between a vertex and the next in the Cuthill-McKee order, of what is left without vertices of one or
-    two neighbours, which fill nothing.
+    The cuts are those between a vertex and the next, of what is left without vertices of one or two neighbours, which fill
+    nothing.
     """
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
-
     for _ in range(20):
         branching = np.diff(L.indptr) > 3  # the diagonal is one
         if branching.all() or not branching.any():
@@ -109,8 +100,6 @@ def fills(L: Any) -> bool:
     size = L.shape[0]
     if not np.diff(L.indptr).all():
         return False
-    order = reverse_cuthill_mckee(L, symmetric_mode=True)
-    L = L[order][:, order]
     across = np.maximum.accumulate(np.maximum.reduceat(L.indices, L.indptr[:-1])) - np.arange(size)
     return bool(across[size // 5 : size - size // 5].min(initial=size) > 2 * size ** (2 / 3))
 
