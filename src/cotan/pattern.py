@@ -6,7 +6,7 @@ torch transposes a CSR matrix anew at each backward pass; here the transpose is 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -113,12 +113,20 @@ class Pattern(Rows):
         col = self.col.to(device)
         if col is self.col:  # "cuda" may be the "cuda:0" where it is
             return self
-        moved = (getattr(self, n).to(device) for n in ("rowptr", "t_rowptr", "t_col", "t_perm", "row"))
-        rowptr, t_rowptr, t_col, t_perm, row = moved
+        return Pattern.of(part.to(device) for part in self.parts)
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """All that it is made of: `of` puts it together again."""
+        return [self.rowptr, self.col, self.t_rowptr, self.t_col, self.t_perm, self.row]
+
+    @classmethod
+    def of(cls, parts: Iterable[Tensor]) -> Pattern:
+        rowptr, col, t_rowptr, t_col, t_perm, row = parts
         return Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row)
 
     def __reduce__(self) -> Any:
-        return Pattern, (self.rowptr, self.col, (self.t_rowptr, self.t_col, self.t_perm), self.row)
+        return Pattern.of, (self.parts,)
 
 
 class _Transposed(Pattern):

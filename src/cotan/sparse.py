@@ -357,16 +357,13 @@ def _check_range(name: str, index: Tensor, size: int) -> None:
             raise CotanError(f"{name} index out of range: {low} to {high}, expected 0 to {size - 1}")
 
 
-_PATTERN = ("rowptr", "col", "t_rowptr", "t_col", "t_perm", "row")
-
-
-def _flatten(matrix: Sparse) -> tuple[list[Any], Any]:
-    return [matrix.values, *(getattr(matrix.pattern, name) for name in _PATTERN)], None
+def _flatten(matrix: Sparse) -> tuple[list[Any], None]:
+    return [matrix.values, *matrix.pattern.parts], None
 
 
 def _unflatten(parts: Any, context: None) -> Sparse:
-    values, rowptr, col, t_rowptr, t_col, t_perm, row = parts
-    return Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
+    values, *pattern = parts
+    return Sparse(Pattern.of(pattern), values)
 
 
 register(Sparse, _flatten, _unflatten, parts=[Pattern])

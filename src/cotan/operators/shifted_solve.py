@@ -61,8 +61,7 @@ class _TracedSolve(Function):
     def forward(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
         if not is_compiling():
             return solver(Sparse(pattern, values), mass, time, right)
-        indices = [pattern.rowptr, pattern.col, pattern.t_rowptr, pattern.t_col, pattern.t_perm, pattern.row]
-        solution: Tensor = _opaque(indices, values, mass, time, right)
+        solution: Tensor = _opaque(pattern.parts, values, mass, time, right)
         return solution
 
     @staticmethod
@@ -103,9 +102,7 @@ class _Solve(_TracedSolve):
 
 @torch.library.custom_op("cotan::shifted_solve", mutates_args=())
 def _opaque(indices: list[Tensor], values: Tensor, mass: Tensor, time: Tensor, right: Tensor) -> Tensor:
-    rowptr, col, t_rowptr, t_col, t_perm, row = indices
-    matrix = Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
-    return iterated(matrix, mass, time, right)
+    return iterated(Sparse(Pattern.of(indices), values), mass, time, right)
 
 
 @_opaque.register_fake
