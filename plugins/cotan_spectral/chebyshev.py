@@ -59,7 +59,7 @@ class Chebyshev(nn.Module):
         """The terms side by side, some `BESIDE` channels at a time, then W: products of L with in_dim channels."""
         t = [x]
         for k in range(1, len(self.weight)):
-            t.append(times(laplacian, x) if k == 1 else 2 * times(laplacian, t[-1]) - t[-2])
+            t.append(laplacian @ x if k == 1 else 2 * (laplacian @ t[-1]) - t[-2])
         few = max(1, BESIDE // x.shape[-1])
         parts = [torch.cat(t[i : i + few], -1) @ self.weight[i : i + few].flatten(0, 1) for i in range(0, len(t), few)]
         return sum(parts[1:], parts[0])
@@ -80,7 +80,7 @@ def clenshaw(x: Tensor, weight: Tensor, laplacian: cotan.Sparse) -> Tensor:
     *parts, last = (x @ weight.transpose(0, 1).flatten(1)).split(weight.shape[2], -1)
     after = None
     for k in reversed(range(len(parts))):
-        b = torch.add(parts[k], times(laplacian, last), alpha=2 if k else 1)
+        b = torch.add(parts[k], laplacian @ last, alpha=2 if k else 1)
         after, last = last, b if after is None else b - after
     return last
 
@@ -146,8 +146,3 @@ class _Clenshaw(torch.autograd.Function):
 
 def _rows(x: Tensor) -> Tensor:
     return x.flatten(0, -2)
-
-
-def times(matrix: cotan.Sparse, x: Tensor) -> Tensor:
-    """A x for a signal with any number of trailing dimensions."""
-    return matrix @ x if x.ndim < 3 else (matrix @ x.flatten(1)).view(-1, *x.shape[1:])
