@@ -54,6 +54,27 @@ def test_an_input_is_replaced_by_another_request(tetrahedron):
     assert not torch.allclose(values, usual, atol=1e-3)
 
 
+def test_an_operator_asks_for_a_node_with_options_and_who_asks_for_it_for_another(tetrahedron, scratch):
+    voronoi = cotan.node("mass", kind="voronoi")
+
+    @cotan.operator(per="vertex", needs={"mass": voronoi}, version=1)
+    def twice(mass):
+        return 2 * mass
+
+    usual, named, other = plan_of(
+        "twice", cotan.node("twice", mass=voronoi), cotan.node("twice", mass="mass"), data=tetrahedron
+    ).roots.values()
+    assert usual is named
+    assert usual.inputs["mass"].definition.variant == {"kind": "voronoi"}
+    assert other.inputs["mass"].definition.variant == {"kind": "barycentric"}
+    assert usual.identity != other.identity
+    assert torch.equal(cotan.compute(tetrahedron, "twice"), 2 * cotan.compute(tetrahedron, voronoi))
+    graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
+    with pytest.raises(cotan.CotanError, match=r"'twice' needs 'pos' \(twice -> mass\(kind='voronoi'\) -> pos\)"):
+        cotan.compute(graph, "twice")
+    assert (cotan.compute(graph, "twice", mass="mass") == 2).all()
+
+
 def test_an_unknown_option_is_named_with_what_there_is(tetrahedron):
     with pytest.raises(cotan.CotanError, match=r"unknown option or input of node 'spectrum' 'kk'. Did you mean 'k'"):
         cotan.compute(tetrahedron, "spectrum", kk=3)

@@ -35,6 +35,13 @@ def test_the_shape_of_a_definition_is_checked_at_its_decorator(scratch):
         @cotan.operator
         def c(c): ...
 
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown parameter of operator 'd' .*named in needs 'mas'. Did you mean 'mass'"
+    ):
+
+        @cotan.operator(needs={"mas": cotan.node("mass", kind="voronoi")})
+        def d(pos, mass): ...
+
     with pytest.raises(cotan.CotanError, match=r"per='vertices', expected one of vertex, edge, face, shape"):
         cotan.operator(per="vertices")(lambda pos: pos)
 

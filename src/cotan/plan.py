@@ -294,7 +294,8 @@ class _Resolver:
         inputs = {}
         for name in definition.inputs:
             try:
-                inputs[name] = self.resolve(replaced.get(name, Node(name)), domain, path)
+                request = replaced.get(name, definition.needs.get(name, name))
+                inputs[name] = self.resolve(as_node(request), domain, path)
             except MissingSource:
                 if name in replaced or name not in definition.optional:
                     raise

@@ -100,6 +100,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Callable[[T], T]: ...
 
@@ -117,6 +118,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Any:
     """Register a pure function whose positional parameters name the nodes it needs and whose keyword-only ones are options.
@@ -136,6 +138,7 @@ def operator(
             gives a list.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
         numbers: the options that hold vertex numbers.
+        needs: {parameter: request} asks for another node than that of its name; a request by the caller wins.
 
     >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
     ... def mass(pos, face): ...
@@ -161,6 +164,9 @@ def operator(
             raise CotanError(f"{where}: an operator's options are named one by one, not **{loose}")
         if own in inputs:
             raise CotanError(f"{where}: parameter {own!r} is the node itself")
+        for parameter in needs or {}:
+            if parameter not in inputs:
+                raise unknown(f"parameter of {where} named in needs", parameter, inputs)
         _add(
             Definition(
                 "operator",
@@ -183,6 +189,7 @@ def operator(
                     many=many,
                     observable=observable,
                     numbers=numbers,
+                    needs=dict(needs or {}),
                 ),
             )
         )

@@ -2,10 +2,12 @@ import math
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
+import cotan
 from cotan.operators.curvatures import gauss_curvature, mean_curvature
 from cotan.operators.laplacian import cotan_laplacian
-from cotan.operators.mass import voronoi_mass
+from cotan.operators.mass import barycentric_mass, voronoi_mass
 from cotan.operators.mesh_report import mesh_report
 from cotan.operators.normals import vertex_normals
 
@@ -20,6 +22,34 @@ def test_sphere_of_radius_two(icosphere):
     gauss = gauss_curvature(2 * pos, face, voronoi_mass(2 * pos, face))
     torch.testing.assert_close(gauss, torch.full((len(pos),), 0.25, dtype=pos.dtype), rtol=0.05, atol=0)
     assert (mean(pos, face.flip(0)) < 0).all()
+
+
+@pytest.mark.parametrize("name", ["mean_curvature", "gauss_curvature"])
+def test_right_at_each_vertex_also_where_five_faces_meet(name, icosphere):
+    pos, face = icosphere(3)
+    found = cotan.compute(Data(pos=2 * pos, face=face), name, dtype=torch.float64)
+    expected = 1 / 2 if name == "mean_curvature" else 1 / 4
+    torch.testing.assert_close(
+        found, torch.full_like(found, expected), rtol=0.01, atol=0
+    )  # 15% with barycentric masses
+
+
+@pytest.mark.parametrize("name", ["mean_curvature", "gauss_curvature"])
+def test_another_mass_may_be_named(name, bumpy):
+    data = Data(**dict(zip(("pos", "face"), bumpy())))
+    usual, voronoi, barycentric, default = (
+        cotan.compute(data, name, dtype=torch.float64, **settings)
+        for settings in (
+            {},
+            *({"mass": cotan.node("mass", kind=kind)} for kind in ("voronoi", "barycentric")),
+            {"mass": "mass"},
+        )
+    )
+    ratio = voronoi_mass(data.pos, data.face) / barycentric_mass(data.pos, data.face)
+    assert torch.equal(usual, voronoi)
+    assert torch.equal(default, barycentric)
+    torch.testing.assert_close(barycentric, usual * ratio)
+    assert (ratio - 1).abs().max() > 0.05
 
 
 def test_plane_and_cylinder(square):

@@ -62,6 +62,50 @@ def test_against_exact_geodesics(distance, tolerance, real):
     assert np.abs(found - exact).mean() < tolerance * exact.mean()
 
 
+@pytest.mark.parametrize("source", [0, 27, 52])
+def test_front_of_thin_triangles(source, square, rotation):
+    pos, face = square(10)
+    generator = torch.Generator().manual_seed(0)
+    pos[:, 0] += 0.5 * pos[:, 1]
+    uneven = pos.clone()
+    uneven[:, :2] += 0.03 * torch.rand(len(pos), 2, generator=generator, dtype=torch.float64)
+    for flat, tolerance in ((pos, 1e-9), (uneven, 0.01)):
+        thin = flat * torch.tensor([20.0, 1, 1], dtype=torch.float64)  # 43% and 93% on the given triangles
+        inside = (
+            pos[:, 0].sub(0.5 * pos[:, 1]).sub(0.5).abs() < 0.3
+        )  # on a plane that a rim bends, ways are no straight lines
+        far = (thin - thin[source]).norm(dim=1)
+        found = front_distance(thin @ rotation[0].T, face, source=source)
+        error = (found - far)[inside].abs()
+        assert error.mean() < tolerance * far[inside].mean()
+
+
+@pytest.mark.parametrize("stretch", [0.05, 20.0])
+def test_front_of_a_stretched_sphere_against_exact_geodesics(stretch, icosphere):
+    import igl
+
+    pos, face = icosphere(3)
+    pos = pos * torch.tensor([stretch, 1, 1], dtype=torch.float64)
+    targets, empty = np.arange(0, len(pos), 3, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    exact = igl.exact_geodesic(pos.numpy(), face.T.numpy(), np.array([5]), empty, targets, empty)
+    found = front_distance(pos, face, source=5).numpy()[targets]
+    assert np.abs(found - exact).mean() < 0.01 * exact.mean()  # 0.05 and 0.35 without flips
+    assert np.abs(found - exact).max() < 0.1 * exact.max()
+
+
+def test_front_of_several_sources_is_the_nearest_of_each(real):
+    pos, face = real
+    if len(pos) > 10000:
+        pytest.skip("as with fewer vertices")
+    sources = tuple(range(5, len(pos), len(pos) // 6))
+    found = front_distance(pos, face, source=sources)
+    nearest = torch.stack([front_distance(pos, face, source=source) for source in sources]).amin(0)
+    known = torch.isfinite(nearest) & (nearest > 0)
+    error = found[known] / nearest[known] - 1
+    assert error.min() > -0.01
+    assert error.abs().mean() < 0.002
+
+
 @pytest.mark.parametrize("time", [1.0, 30.0])
 def test_against_potpourri3d(bumpy, time):
     import potpourri3d

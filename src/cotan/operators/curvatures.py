@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..nodes import node
 from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_mesh
@@ -14,13 +15,14 @@ from .edge_index import is_triangle, on_rim
 from .normals import angles
 from .triangles import inner, triangles
 
+MASS = {"mass": node("mass", kind="voronoi")}  # barycentric ones are off by a seventh where five faces meet among six
 
-@operator(per="vertex", invariant_to=("rigid",), many=True)
+
+@operator(per="vertex", invariant_to=("rigid",), many=True, needs=MASS)
 def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, vertex_normals: Tensor) -> Tensor:
     """H = <M^-1 L x, n> / 2: 1 / r on a sphere with normals outwards. (V,)
 
-    Vertex by vertex that takes mass=cotan.node("mass", kind="voronoi"); with the default mass, H is a seventh too large where
-    five faces meet and six do around. 0 on a rim, where L x is the pull of the missing side, and at vertices without faces.
+    M is mixed Voronoi. 0 on a rim, where L x is the pull of the missing side, and at vertices without faces.
 
     Arguments:
         pos: (V, 3). face: (3, F). laplacian: (V, V). mass: (V,). vertex_normals: (V, 3).
@@ -31,12 +33,11 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
     return torch.where(on_rim(face, len(pos)), 0, inner(pull, vertex_normals) / 2)
 
 
-@operator(per="vertex", invariant_to=("isometry",), version=2, many=True)
+@operator(per="vertex", invariant_to=("isometry",), version=2, many=True, needs=MASS)
 def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     """K = (2 pi - sum of angles) / m, on a rim (pi - sum of angles) / m: 1 / r^2 on a sphere. (V,)
 
-    sum m K = 2 pi (V - E + F) over manifold meshes (Gauss and Bonnet). 0 at vertices without faces.
-    For mass see `mean_curvature`.
+    m is mixed Voronoi; sum m K = 2 pi (V - E + F) over manifold meshes (Gauss and Bonnet). 0 at vertices without faces.
 
     Arguments:
         pos: (V, 3). face: (3, F). mass: (V,).

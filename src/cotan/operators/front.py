@@ -17,23 +17,32 @@ TIE = 1 + 1e-9  # ways whose lengths differ by less are of one length: the first
 
 
 def march(
-    pos: Tensor, face: Tensor, key: Tensor, radius: Tensor, angle: Tensor, fixed: Tensor, sweeps: int
+    size: int,
+    face: Tensor,
+    length: Tensor,
+    key: Tensor,
+    radius: Tensor,
+    angle: Tensor,
+    origin: Tensor,
+    fixed: Tensor,
+    sweeps: int,
 ) -> tuple[Tensor, Tensor]:
     """Radius and angle (N,) of each pair of a centre and a vertex, once no face gives a shorter radius.
 
     Arguments:
-        pos: (V, 3). face: (3, F).
+        size: V. face: (3, F). length: (3, F) of the side that faces each corner.
         key: (N,) sorted, c * V + v of centre c and vertex v. Ways lead only through vertices paired with the centre.
         radius, angle: (N,) to start from; radius infinite where it is not known.
+        origin: (N,) which of a centre's sources the radius is from. A face is unfolded beside ways from one source.
         fixed: (N,) pairs that are right already. sweeps: over the faces, at most.
     """
-    steps = _unfoldings(pos, face, key, fixed)
+    steps = _unfoldings(size, face, length, key, fixed)
     news = torch.isfinite(radius)
     for _ in range(sweeps):
         news = torch.cat([news, news.new_zeros(1)])
         fresh = news[steps.a] | news[steps.b]  # only what has changed can change more
         before = radius
-        radius, angle = _advance(_Unfoldings(*(part[fresh] for part in steps)), radius, angle)
+        radius, angle, origin = _advance(_Unfoldings(*(part[fresh] for part in steps)), radius, angle, origin)
         news = radius < before
         if not bool(news.any()):
             break
@@ -51,44 +60,45 @@ class _Unfoldings(NamedTuple):
     b_to: Tensor
 
 
-def _unfoldings(pos: Tensor, face: Tensor, key: Tensor, fixed: Tensor) -> _Unfoldings:
-    size = len(pos)
-    corners = torch.cat([face, face[[1, 2, 0]], face[[2, 0, 1]]], 1)  # (3, 3F): a vertex, then the other two
-    corners = corners[:, torch.argsort(corners[0], stable=True)]
+def _unfoldings(size: int, face: Tensor, length: Tensor, key: Tensor, fixed: Tensor) -> _Unfoldings:
+    around = torch.tensor([[0, 1, 2], [1, 2, 0], [2, 0, 1]], device=face.device)  # a vertex, then the other two
+    corners, lengths = face[around].view(3, -1), length[around].view(3, -1)  # (3, 3F)
+    order = torch.argsort(corners[0], stable=True)
+    corners, lengths = corners[:, order], lengths[:, order]
     count = torch.bincount(corners[0], minlength=size)
     begin = count.cumsum(0) - count
     moving = (~fixed).nonzero()[:, 0]
     centre, vertex = key[moving] // size, key[moving] % size
     each = count[vertex]
-    step = torch.arange(int(each.sum()), device=pos.device) - (each.cumsum(0) - each).repeat_interleave(each)
+    step = torch.arange(int(each.sum()), device=face.device) - (each.cumsum(0) - each).repeat_interleave(each)
     at = begin[vertex].repeat_interleave(each) + step
     to, centre = moving.repeat_interleave(each), centre.repeat_interleave(each)
-    v, j, k = corners[:, at]
+    _, j, k = corners[:, at]
+    jk, kv, jv = lengths[:, at]
 
     def pair(other: Tensor) -> Tensor:
         """The number of pair (centre, other), or len(key): a pair at infinite distance."""
         place = torch.searchsorted(key, centre * size + other).clamp_max(len(key) - 1)
         return torch.where(key[place] == centre * size + other, place, len(key))
 
-    def length(p: Tensor, q: Tensor) -> Tensor:
-        between: Tensor = torch.linalg.vector_norm(pos[p] - pos[q], dim=1)
-        return between
-
-    return _Unfoldings(to, pair(j), pair(k), length(j, k), length(j, v), length(k, v))
+    return _Unfoldings(to, pair(j), pair(k), jk, jv, kv)
 
 
-def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """The shortest radius that any face gives, and the angle that goes with it."""
+def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shortest radius that any face gives, with the angle and the origin that go with it."""
     infinite = radius.new_full((1,), math.inf)
     all_radii, all_angles = torch.cat([radius, infinite]), torch.cat([angle, angle.new_zeros(1)])
+    all_origins = torch.cat([origin, origin.new_zeros(1)])
     ra, rb, ta, tb = all_radii[s.a], all_radii[s.b], all_angles[s.a], all_angles[s.b]
+    oa, ob = all_origins[s.a], all_origins[s.b]
 
     # Along an edge.
     by_a, by_b = ra + s.a_to, rb + s.b_to
-    reach, turn = torch.minimum(by_a, by_b), torch.where(by_a <= TIE * by_b, ta, tb)
+    first = by_a <= TIE * by_b
+    reach, turn, start = torch.minimum(by_a, by_b), torch.where(first, ta, tb), torch.where(first, oa, ob)
 
     # Straight through side ab: a at 0, b at (ab, 0), the vertex above, the centre below.
-    known = torch.isfinite(ra) & torch.isfinite(rb) & (s.ab > 0) & (ra > 0) & (rb > 0)
+    known = torch.isfinite(ra) & torch.isfinite(rb) & (s.ab > 0) & (ra > 0) & (rb > 0) & (oa == ob)
     ra, rb, ab = ra.where(known, 1), rb.where(known, 1), s.ab.where(known, 1)
     cx, vx = (ra * ra - rb * rb + ab * ab) / (2 * ab), (s.a_to**2 - s.b_to**2 + ab * ab) / (2 * ab)
     cy, vy = -(ra * ra - cx * cx).clamp_min(0).sqrt(), (s.a_to**2 - vx * vx).clamp_min(0).sqrt()
@@ -106,7 +116,7 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Ten
     reach, turn = torch.where(shorter, straight, reach), torch.where(shorter, ta + share * between, turn)
 
     if not len(reach):
-        return radius, angle
+        return radius, angle, origin
     best = radius.scatter_reduce(0, s.to, reach, "amin")
     improves = (reach <= TIE * best[s.to]) & (TIE * best < radius)[s.to]
     ways = torch.arange(len(reach), device=reach.device)
@@ -114,4 +124,5 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor) -> tuple[Tensor, Ten
     winner = s.to.new_full((len(radius),), none)
     winner = winner.scatter_reduce(0, s.to[improves], ways[improves], "amin")
     moved = winner < none
-    return torch.where(moved, best, radius), torch.where(moved, turn[winner.where(moved, 0)], angle)
+    way = winner.where(moved, 0)
+    return best.where(moved, radius), turn[way].where(moved, angle), start[way].where(moved, origin)

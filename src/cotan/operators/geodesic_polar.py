@@ -11,6 +11,7 @@ from ..registry import operator
 from .checks import check_edges, check_mesh
 from .edge_index import half_edges
 from .front import march
+from .intrinsic_delaunay import side_lengths
 from .pseudo_coordinates import angle_of
 from .triangle_soup import refuse_derivatives
 
@@ -47,7 +48,7 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     angle = angle_of(flat, offset)
 
     fixed = adjacent | (centre == other)
-    radius, angle = march(pos, face, key, radius, angle, fixed, SWEEPS)
+    radius, angle = march(size, face, side_lengths(pos, face), key, radius, angle, centre, fixed, SWEEPS)
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     found = torch.stack([radius, angle], 1)
     unsorted = torch.empty_like(found)
