@@ -116,8 +116,7 @@ def _describe(definition: Any) -> None:
     variant = "".join(f" {key}={value}" for key, value in definition.variant.items())
     print(f"{definition.kind} {definition.name}{variant}  ({definition.origin})\n")
     print((python.getdoc(definition.target) or "").strip() + "\n")
-    wanted = definition.declared.get("needs", {})
-    needs = [getattr(wanted.get(name), "key", name) for name in definition.inputs if name != "x"]
+    needs = [getattr(definition.needs.get(name), "key", name) for name in definition.inputs if name != "x"]
     if needs:
         print(f"needs: {', '.join(needs)}")
     options = registry.shown_options(definition)

@@ -126,7 +126,12 @@ class Pattern(Rows):
         return Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row)
 
     def __reduce__(self) -> Any:
-        return Pattern.of, (self.parts,)
+        return Pattern, (
+            self.rowptr,
+            self.col,
+            (self.t_rowptr, self.t_col, self.t_perm),
+            self.row,
+        )  # torch.load knows classes
 
 
 class _Transposed(Pattern):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from . import registry
 from .errors import CotanError, expect, unknown
@@ -34,11 +34,11 @@ class Step:
 
     @property
     def per(self) -> str | None:
-        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "per", None))
+        return getattr(self.definition or SOURCES.get(self.name), "per", None)
 
     @property
     def index(self) -> str | None:
-        return cast("str | None", getattr(self.definition or SOURCES.get(self.name), "index", None))
+        return getattr(self.definition or SOURCES.get(self.name), "index", None)
 
     @property
     def parents(self) -> list[Step]:
@@ -60,7 +60,7 @@ class Step:
 
     def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
         """What cuts the value out of that of another of its kin; None if it is no part of it."""
-        assert self.definition is not None
+        assert self.definition is not None and self.definition.covers is not None
         cut: Callable[[Any], Any] | None = self.definition.covers(other.options, self.options)
         return cut
 

@@ -37,18 +37,25 @@ class Definition:
     name: str
     target: Any
     origin: str  # "module.qualname"
-    inputs: tuple[str, ...]  # operators: nodes needed; layers and models: nodes that `forward` needs
-    optional: tuple[str, ...]  # the inputs that have a default, and are left out where the data lacks them
-    options: Mapping[str, Any]  # keyword-only parameters with their defaults
-    open_options: bool  # takes **options of another definition
-    variant: Mapping[str, Any]
-    declared: Mapping[str, Any]  # what the decorator said: per=, index=, signal=, ...
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["declared"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+    inputs: tuple[str, ...] = ()  # operators: nodes needed; layers and models: nodes that `forward` needs
+    optional: tuple[str, ...] = ()  # the inputs that have a default, and are left out where the data lacks them
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword-only parameters with their defaults
+    open_options: bool = False  # takes **options of another definition
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    # What the decorator said: see `operator`, `layer` and `model`.
+    per: str | None = None
+    index: str | None = None
+    version: int | str | None = None
+    invariant_to: tuple[str, ...] = ()
+    covers: Callable[..., Any] | None = None
+    augments: str | None = None
+    gives: tuple[str, ...] = ()
+    many: Any = False
+    observable: Callable[[Any], Any] | None = None
+    numbers: tuple[str, ...] = ()
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    signal: str = "vertex"
+    tasks: tuple[str, ...] | None = None
 
     @property
     def source(self) -> str:
@@ -176,21 +183,18 @@ def operator(
                 inputs,
                 optional,
                 options,
-                False,
-                dict(variant),
-                dict(
-                    per=per,
-                    index=index,
-                    version=_code(function) if version is None else version,
-                    invariant_to=_implied(invariant_to),
-                    covers=covers,
-                    augments=augments,
-                    gives=gives,
-                    many=many,
-                    observable=observable,
-                    numbers=numbers,
-                    needs=dict(needs or {}),
-                ),
+                variant=dict(variant),
+                per=per,
+                index=index,
+                version=_code(function) if version is None else version,
+                invariant_to=_implied(invariant_to),
+                covers=covers,
+                augments=augments,
+                gives=gives,
+                many=many,
+                observable=observable,
+                numbers=numbers,
+                needs=dict(needs or {}),
             )
         )
         return function
@@ -231,7 +235,7 @@ def dataset(name: str) -> Callable[[T], T]:
             raise CotanError(
                 f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default"
             )
-        _add(Definition("dataset", name, function, origin, (), (), options, bool(loose), {}, {}))
+        _add(Definition("dataset", name, function, origin, options=options, open_options=bool(loose)))
         return function
 
     return register
@@ -256,7 +260,7 @@ def task(name: str) -> Callable[[T], T]:
             raise CotanError(f"task {name!r} ({origin}): per={cls.per!r}, expected 'shape' or 'vertex'")  # type: ignore[attr-defined]
         for attribute in ("categorical", "scaled"):
             setattr(cls, attribute, getattr(cls, attribute, False))
-        _add(Definition("task", name, cls, origin, (), (), {}, False, {}, {}))
+        _add(Definition("task", name, cls, origin))
         return cls
 
     return register
@@ -288,7 +292,7 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
             raise CotanError(f"{where}: forward has no parameter 'x', the signal")
         if kind == "model" and "task" not in options and not loose:
             raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
-        _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), {}, declared))
+        _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), **declared))
         return cls
 
     return register

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from .edge_index import half_edges, is_triangle
 
-ROUNDS = (
-    100  # some 30 are enough for triangles a hundred times as long as wide; n faces about one vertex take more than n
-)
+ROUNDS = 100  # 30 do for triangles a hundred times as long as wide; n faces about one vertex take more than n
 SLACK = 1e-6  # of four vertices on a circle the given diagonal stays, whichever way rounding goes
 
 

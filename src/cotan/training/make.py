@@ -61,7 +61,7 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
     if definition.name == "stack" and definition.kind == "model":
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
     stand_in = nn.Module()
-    stand_in.signal = definition.signal
+    stand_in.signal = definition.signal  # type: ignore[assignment]
     stand_in.features = as_nodes(features)  # type: ignore[assignment]
     shapes = [shape for some in splits.lists().values() for shape in some][:TRIED]
     have = sources_of(shapes[0])
