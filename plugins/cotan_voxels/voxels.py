@@ -63,6 +63,8 @@ def voxels(
         raise cotan.CotanError(f"fill={fill!r} does not use truncation, that of 'tsdf'; got {truncation=}")
     if fill == "tsdf" and not 0 < truncation <= resolution:
         raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
+    if fill == "tsdf":
+        cotan.autodiff.refuse_derivatives(pos, "voxels, fill='tsdf',")
     if not isinstance(samples, int) or samples < 1:
         raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")
     grid = place(pos, face, resolution * samples, normalize, padding * samples)

@@ -130,6 +130,7 @@ def torus(
     """
     from scipy.sparse import vstack
 
+    cotan.autodiff.refuse_derivatives(pos, "torus")
     if resolution < 4 or resolution & (resolution - 1) or resolution > 512:
         raise cotan.CotanError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
     found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance, handles=handles)

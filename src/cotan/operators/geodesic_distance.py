@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..errors import CotanError
 from ..registry import operator
 from .checks import check_mesh
 from .front import march
 from .mass import measurable
 from .topology import connected
-from .triangle_soup import Soup, refuse_derivatives, triangle_soup
+from .triangle_soup import Soup, triangle_soup
 from .triangles import triangles
 
 
