@@ -425,3 +425,10 @@ def test_furniture_is_never_lost():
 def test_cuda(method, gpu):
     pos, face = tensors(ANALYTIC["torus"][0])
     assert torch.equal(voxels(pos.cuda(), face.cuda(), method=method).cpu(), voxels(pos, face, method=method))
+
+
+@pytest.mark.cuda
+def test_cuda_where_faces_disagree(gpu):
+    pos, face = tensors(trimesh.util.concatenate(PIECES["one inside out"][0]))
+    face[:, ::7] = face[:, ::7].flip(0)
+    assert torch.equal(voxels(pos.cuda(), face.cuda()).cpu(), voxels(pos, face))
