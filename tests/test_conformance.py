@@ -7,6 +7,7 @@ import torch
 
 import cotan
 from cotan import registry, testing
+from cotan.values import map_tensors
 
 
 def ours(kind: str) -> list[str]:
@@ -16,6 +17,15 @@ def ours(kind: str) -> list[str]:
 
 pytestmark = pytest.mark.cuda
 LAYERS, OPERATORS, MODELS = ours("layer"), ours("operator"), ours("model")
+VARIANTS = [
+    *(
+        cotan.node(d.name, **d.variant)
+        for d in registry.all_definitions()
+        if d.name in OPERATORS and d.kind == "operator"
+    ),
+    *(cotan.node("voxels", resolution=8, fill=fill) for fill in ("surface", "union", "tsdf")),
+    cotan.node("views", size=16, outputs=("depth", "normals", "shaded", "silhouette", "position")),
+]
 
 
 def test_every_plugin_imports():
@@ -25,6 +35,33 @@ def test_every_plugin_imports():
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operator(name):
     assert testing.check_operator(name).passed
+
+
+@pytest.mark.parametrize("request_", VARIANTS, ids=lambda n: n.key)
+def test_no_operator_drops_a_derivative(request_):
+    """What changes with pos by less than a jump has a derivative with respect to it, or an error says that there is none."""
+    data = testing._shape("mesh").clone()
+    data.x = torch.ones(data.num_nodes, 2)
+    pos = data.pos.double()
+    noise = torch.rand(len(pos), 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def parts(pos):
+        data.pos, found = pos, []
+        map_tensors(lambda t: found.append(t) or t, cotan.compute(data, request_, dtype=torch.float64))
+        return found
+
+    before, after = parts(pos), parts(pos * (1 + 1e-6 * noise))
+    changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    try:
+        found = parts(pos.clone().requires_grad_())
+    except cotan.CotanError as error:
+        assert "has no derivative with respect to pos; detach it" in str(error)
+        with pytest.raises(cotan.CotanError, match="has no derivative"):
+            cotan.autodiff.forward(lambda pos: parts(pos)[0], pos, pos)
+    else:
+        assert [value.requires_grad for value, moves in zip(found, changed, strict=True) if moves] == [True] * sum(
+            changed
+        )
 
 
 @pytest.mark.parametrize("name", LAYERS)

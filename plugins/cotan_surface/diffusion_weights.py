@@ -12,8 +12,7 @@ def from_published(state: Mapping[str, Tensor], *, k: int = 128, ridge: float = 
     """The `diffusion` model of a published state dict, task label: a score for each vertex and class.
 
     Published models that label faces give a face the mean of its vertices' scores. Shapes are taken at radius 1, as in their
-    training. So are positions, about the centre of the surface; the published centre is the vertices' mean. Of those, and of
-    other features, hand in x.
+    training. Of positions, three channels, the model asks itself, about the vertices' mean; other features are the data's x.
 
     >>> model = from_published(torch.load("human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True))
     """
@@ -28,7 +27,8 @@ def from_published(state: Mapping[str, Tensor], *, k: int = 128, ridge: float = 
     depth = sum(name.endswith(".time") for name in own)
     gradients = any(name.endswith(".real.weight") for name in own)
     options = {"width": width, "depth": depth, "k": k, "ridge": ridge, "gradients": gradients, "scale": "radius"}
-    model = cotan.create_model("diffusion", in_dim, out_dim, task="label", **options)
+    features = cotan.node("normalized_pos", centre="vertices") if in_dim == 3 else None
+    model = cotan.create_model("diffusion", in_dim, out_dim, task="label", features=features, **options)
     try:
         model.load_state_dict(own)
     except RuntimeError as reason:  # its first line says only that there is one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,17 +17,68 @@ class Edges(NamedTuple):
     """``even``: each edge has an even number of faces, so that a line meets the mesh an even number of times.
 
     ``closed``: it has two; ``oriented``: it has one or two, and two run along it in opposite directions.
+    ``face``: (3, F) the numbers of vertices that say so.
     """
 
     even: bool
     closed: bool
     oriented: bool
+    face: Tensor
 
 
 def edges(face: Tensor, triangles: Tensor) -> Edges:
     """Look at the edges by vertex number and, where that leaves an open edge, by position (seams are no holes)."""
     found = _edges(face)
     return found if found.even else _edges(weld(triangles))
+
+
+def agreeing(found: Edges, triangles: Tensor) -> tuple[Edges, Tensor]:
+    """The fewest faces turned so that those that share an edge agree, and closed pieces then turned outwards.
+
+    A piece in the box of another turns along with the outermost of them: a cavity stays one.
+    """
+    turn, piece = _patches(found.face)
+    triangles = torch.where(turn[:, None, None], triangles.flip(1), triangles)
+    face = torch.where(turn, found.face.flip(0), found.face)
+    open_ = torch.isin(face, torch.stack(boundary(face)[:2])).any(0)
+    count = int(piece.max()) + 1
+    whole = torch.ones(count, dtype=torch.bool, device=face.device).index_fill_(0, piece[open_], False)
+    index = piece[:, None].expand(-1, 3)
+    low = triangles.new_full((count, 3), math.inf).scatter_reduce_(0, index, triangles.amin(1), "amin")
+    high = triangles.new_full((count, 3), -math.inf).scatter_reduce_(0, index, triangles.amax(1), "amax")
+    a, b, c = (triangles - ((low + high) / 2)[piece, None]).unbind(1)
+    volume = low.new_zeros(count).index_add_(0, piece, (a * torch.linalg.cross(b, c)).sum(1))
+    out = torch.full_like(whole, -1, dtype=torch.long)
+    for i in torch.where(whole, (high - low).norm(dim=1), -1).argsort(descending=True)[: int(whole.sum())].tolist():
+        if out[i] < 0:
+            out[whole & (out < 0) & (low >= low[i]).all(1) & (high <= high[i]).all(1)] = i
+    wrong = (whole & (volume[out] < 0))[piece]
+    triangles = torch.where(wrong[:, None, None], triangles.flip(1), triangles)
+    return _edges(torch.where(wrong, face.flip(0), face)), triangles
+
+
+def _patches(face: Tensor) -> tuple[Tensor, Tensor]:
+    """Which faces (F,) to turn, the fewest, so that two at an edge agree; and the number of the patch of each."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = face.shape[1]
+    start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
+    key = torch.minimum(start, end) * (int(face.max()) + 1) + torch.maximum(start, end)
+    # A face that has collapsed to an edge joins nothing.
+    key = torch.where((face == face.roll(-1, 0)).any(0).repeat(3), -1, key)
+    key, order = torch.sort(key)
+    _, uses = torch.unique_consecutive(key, return_counts=True)
+    one, other = order[((uses == 2).repeat_interleave(uses)) & (key >= 0)].view(-1, 2).unbind(1)
+    f, g, same = one % count, other % count, (start[one] == start[other]).long()
+    # Each face twice, as it is and turned: neighbours that agree are joined.
+    ends = [torch.cat([f, f + count]).cpu(), torch.cat([g + count * same, g + count * (1 - same)]).cpu()]
+    cover = coo_array((np.ones(len(ends[0]), np.int8), tuple(e.numpy() for e in ends)), shape=(2 * count, 2 * count))
+    as_is, turned = torch.from_numpy(connected_components(cover, directed=False)[1]).to(face).view(2, -1)
+    patch = torch.unique(torch.minimum(as_is, turned), return_inverse=True)[1]
+    turn = as_is > turned
+    most = torch.zeros(count, dtype=torch.long, device=face.device).index_add_(0, patch, 1 - 2 * turn.long())
+    return (turn != (most[patch] < 0)) & (as_is != turned), patch
 
 
 def distinct(face: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +124,7 @@ def _edges(face: Tensor) -> Edges:
         even=len(uses) > 0 and bool((uses % 2 == 0).all()),
         closed=len(uses) > 0 and bool((uses == 2).all()),
         oriented=bool((key[1:] != key[:-1]).all()),
+        face=face,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import cotan
 
-from .closed import Edges, distinct, edges
+from .closed import Edges, agreeing, distinct, edges
 from .crossings import counts_above, snap
 from .distance import distance, near, pieces
 from .flood import enclosed
@@ -18,11 +18,11 @@ from .surface import surface
 from .winding import winding_number
 
 FILLS = ("solid", "surface", "union", "tsdf")
-METHODS = ("auto", "parity", "winding", "flood")
+METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=3)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=4)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -41,10 +41,12 @@ def voxels(
       no such voxel is next to, so that legs and sheets thinner than a voxel stay; ``surface``, 1 in each voxel that a
       face touches; ``union`` of the two; ``tsdf``, the signed distance from the centre over ``truncation`` voxels,
       from -1 inside to 1 outside.
-    - method: how inside is told. ``parity`` counts the faces above a centre, exact for a closed mesh; ``winding`` is
-      the generalised winding number beyond 1/2, for meshes with holes and sides (and for closed pieces that overlap,
-      which parity would leave hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the
-      first that fits, and ``voxel_report`` says which. A face that lies on another counts once, for all of them.
+    - method: how inside is told. ``winding`` is the generalised winding number beyond 1/2: of closed pieces that overlap
+      it is the union, a piece that faces inwards within another is a cavity, and holes are closed. Faces that disagree
+      with their neighbours are turned before, and where pieces face both ways, closed ones outwards, each with what lies in
+      its box. ``parity`` counts the faces above a centre, for closed meshes whose faces cannot agree (pieces that overlap
+      are hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the first that fits, and
+      ``voxel_report`` says which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
@@ -61,6 +63,8 @@ def voxels(
         raise cotan.CotanError(f"fill={fill!r} does not use truncation, that of 'tsdf'; got {truncation=}")
     if fill == "tsdf" and not 0 < truncation <= resolution:
         raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
+    if fill == "tsdf":
+        cotan.autodiff.refuse_derivatives(pos, "voxels, fill='tsdf',")
     if not isinstance(samples, int) or samples < 1:
         raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")
     grid = place(pos, face, resolution * samples, normalize, padding * samples)
@@ -72,22 +76,21 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
     if fill == "surface":
         return surface(grid.triangles, resolution).double()
     face, triangles = distinct(face, grid.triangles)
-    grid = grid._replace(triangles=triangles)
-    name = automatic(edges(face, grid.triangles)) if method == "auto" else method
+    name, found, triangles = told(method, face, triangles)
     if fill == "tsdf":
-        side = 1.0 - 2.0 * inside(name, grid, resolution).double()
-        return distance(grid.triangles, resolution, truncation) * side / truncation
+        side = 1.0 - 2.0 * inside(name, found, triangles, resolution).double()
+        return distance(triangles, resolution, truncation) * side / truncation
     if name == "flood":
-        return enclosed(grid.triangles, resolution).double()
-    solid = inside(name, grid, resolution)
+        return enclosed(triangles, resolution).double()
+    solid = inside(name, found, triangles, resolution)
     if fill == "union":
-        solid |= surface(grid.triangles, resolution)
-    elif _misses_a_part(solid, grid.triangles):
-        solid |= surface(grid.triangles, resolution) & ~_grown(solid)
+        solid |= surface(triangles, resolution)
+    elif _misses_a_part(solid, triangles):
+        solid |= surface(triangles, resolution) & ~_grown(solid)
     return solid.double()
 
 
-@cotan.operator(per="shape", version=1)
+@cotan.operator(per="shape", version=2)
 def voxel_report(
     pos: Tensor,
     face: Tensor,
@@ -99,15 +102,16 @@ def voxel_report(
 ) -> dict[str, Any]:
     """How ``voxels`` with the same options tells inside, and where its grid lies.
 
-    - method: ``parity``, ``winding`` or ``flood``; watertight: each edge has two faces; oriented: no two faces run
-      the same way along an edge, and none has more than two.
+    - method: ``winding``, ``parity`` or ``flood``; watertight: each edge has two faces; oriented: as they are, no two faces
+      run the same way along an edge, and none has more than two.
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
     _check(method)
     grid = place(pos, face, resolution, normalize, padding)
-    found = edges(*distinct(face, grid.triangles))
+    face, triangles = distinct(face, grid.triangles)
+    found = edges(face, triangles)
     return {
-        "method": automatic(found) if method == "auto" else method,
+        "method": told(method, face, triangles)[0],
         "watertight": found.closed,
         "oriented": found.oriented,
         "resolution": resolution,
@@ -121,18 +125,30 @@ def _check(method: str) -> None:
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
 
 
-def automatic(found: Edges) -> str:
-    """The method that ``auto`` stands for on a mesh with such edges."""
-    return "parity" if found.even else "winding" if found.oriented else "flood"
+def told(method: str, face: Tensor, triangles: Tensor) -> tuple[str, Edges, Tensor]:
+    """The method, or what ``auto`` stands for on this mesh; what its edges say; its triangles, turned to agree for winding."""
+    found = edges(face, triangles)
+    if not found.oriented and method in ("auto", "winding"):
+        turned = agreeing(found, triangles)
+        if turned[0].oriented or method == "winding":
+            found, triangles = turned
+    if method == "auto":
+        method = "winding" if found.oriented else "parity" if found.even else "flood"
+    return method, found, triangles
 
 
-def inside(method: str, grid: Grid, resolution: int) -> Tensor:
+def inside(method: str, found: Edges, triangles: Tensor, resolution: int) -> Tensor:
     """Voxels whose centre is inside: (R, R, R) bool. A flood stops before the voxels that a face touches."""
+    if method == "flood":
+        return enclosed(triangles, resolution) & ~surface(triangles, resolution)
     if method == "parity":
-        return counts_above(snap(grid.triangles), resolution, signed=False).bool()
-    if method == "winding":
-        return winding_number(snap(grid.triangles), resolution).abs() > 0.5
-    return enclosed(grid.triangles, resolution) & ~surface(grid.triangles, resolution)
+        return counts_above(snap(triangles), resolution, signed=False).bool()
+    closed = found.closed and found.oriented
+    w = winding_number(snap(triangles), resolution, closed)
+    least, most = w.aminmax()
+    if least < -0.5 and most > 0.5:
+        w = winding_number(snap(agreeing(found, triangles)[1]), resolution, closed)
+    return w.abs() > 0.5
 
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:

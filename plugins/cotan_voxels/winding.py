@@ -22,10 +22,13 @@ from .closed import boundary, weld
 from .crossings import BUDGET, counts_above, edge_function, owns_line
 
 
-def winding_number(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
-    """w at each voxel centre, (R, R, R) float64, of snapped triangles (F, 3, 3)."""
+def winding_number(triangles: Tensor, resolution: int, closed: bool = False, budget: int = BUDGET) -> Tensor:
+    """w at each voxel centre, (R, R, R), of snapped triangles (F, 3, 3). ``closed``: they are known to have no boundary."""
     r = resolution
-    w = counts_above(triangles, r, signed=True, budget=budget).double()
+    w = counts_above(triangles, r, signed=True, budget=budget)
+    if closed:
+        return w
+    w = w.double()
     face = weld(triangles)
     corners = triangles.new_zeros(int(face.max()) + 1, 3)
     corners[face.t().reshape(-1)] = triangles.reshape(-1, 3)

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from .errors import CotanError
 from .nodes import Request
+from .values import is_live
 
 Function = Callable[[Tensor], Tensor]
 
@@ -91,6 +92,15 @@ def along(what: Request | nn.Module, data: Any, *, wrt: str = "pos", **options: 
         return compute(moved, what, dtype=value.dtype, **options)
 
     return function
+
+
+def refuse_derivatives(pos: Tensor, what: str) -> None:
+    """Raise where derivatives are asked of an operator that has none. `what` it is, for the message.
+
+    >>> cotan.autodiff.refuse_derivatives(pos, "torus")
+    """
+    if is_live(pos):
+        raise CotanError(f"{what} has no derivative with respect to pos; detach it")
 
 
 def _recorded(f: Function, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,7 @@ def test_types():
         ("laplacian", {"kind": "heat", "time": 0.0}, "laplacian, kind='heat': time=0.0, expected a positive number"),
         ("laplacian", {"kind": "heat", "time": float("nan")}, "time=nan, expected a positive number"),
         ("normalized_pos", {"scale": "volume"}, "unknown scale 'volume'. There is: "),
+        ("normalized_pos", {"centre": "box"}, "unknown centre 'box'. There is: "),
         ("vertex_normals", {"weight": "angel"}, "unknown weight of vertex_normals 'angel'. Did you mean 'angle'"),
         ("ring_neighbours", {"rings": 0}, "ring_neighbours: rings=0, expected at least 1"),
         ("shape_dna", {"size": 0}, "shape_dna: size=0, expected at least 1"),

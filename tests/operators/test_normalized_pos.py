@@ -36,10 +36,21 @@ def test_centre_does_not_follow_the_sampling(square):
     torch.testing.assert_close(normalized_pos(crowded, face).amax(0), normalized_pos(pos, face).amax(0))
 
 
-def test_loose_vertices_do_not_count(bumpy):
+@pytest.mark.parametrize("centre", ["surface", "vertices"])
+def test_loose_vertices_do_not_count(bumpy, centre):
     pos, face = bumpy()
     far = torch.cat([pos, 1e6 * pos[:1]])
-    torch.testing.assert_close(normalized_pos(far, face)[:-1], normalized_pos(pos, face))
+    torch.testing.assert_close(normalized_pos(far, face, centre=centre)[:-1], normalized_pos(pos, face, centre=centre))
+
+
+@pytest.mark.parametrize("scale", ["radius", "area"])
+def test_the_mean_of_the_vertices_is_the_origin(bumpy, scale):
+    pos, face = bumpy()
+    found = normalized_pos(pos, face, scale=scale, centre="vertices")
+    torch.testing.assert_close(found.mean(0), torch.zeros(3, dtype=found.dtype))
+    size = found.norm(dim=1).max() if scale == "radius" else triangles(found, face).area.sum()
+    assert size.item() == pytest.approx(1)
+    assert normalized_pos(pos, face, scale=scale).mean(0).norm() > 1e-4
 
 
 def test_hard(hard):
@@ -51,6 +62,7 @@ def test_a_point_stays_finite():
     assert normalized_pos(torch.ones(3, 3), torch.tensor([[0], [1], [2]])).abs().max() == 0
 
 
-def test_gradient(bumpy):
+@pytest.mark.parametrize("centre", ["surface", "vertices"])
+def test_gradient(bumpy, centre):
     pos, face = bumpy(0)
-    assert torch.autograd.gradcheck(lambda p: normalized_pos(p, face), pos.clone().requires_grad_())
+    assert torch.autograd.gradcheck(lambda p: normalized_pos(p, face, centre=centre), pos.clone().requires_grad_())

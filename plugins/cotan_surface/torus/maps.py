@@ -28,11 +28,13 @@ class Torus(NamedTuple):
       signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
     - uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order.
     - scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
+    - turned: (V, M) how many faces at a vertex a map turns over or flattens: all 0 where the map is a bijection.
     """
 
     pull: cotan.Sparse
     uv: Tensor
     scale: Tensor
+    turned: Tensor
 
 
 class Chart(NamedTuple):
@@ -99,10 +101,10 @@ def _cut(ball: Sphere, graph, cones: list[int]) -> Disc | None:
 
 def _observable(maps: Torus) -> Torus:
     """What the test kit compares, by vertex: which of its four places comes first depends on the cut, and means nothing."""
-    return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale)
+    return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale, maps.turned)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=4)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=5)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -125,18 +127,19 @@ def torus(
       is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims closed by
       caps. 0 takes spheres alone.
 
-    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see ``charts``). A mesh
-    that is none is refused, with the reason.
+    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see ``charts``); ``turned`` of
+    the value says where one is not. A mesh that is none is refused, with the reason.
     """
     from scipy.sparse import vstack
 
+    cotan.autodiff.refuse_derivatives(pos, "torus")
     if resolution < 4 or resolution & (resolution - 1) or resolution > 512:
         raise cotan.CotanError(f"the torus needs a resolution that is a power of two from 4 to 512, got {resolution}")
     found = charts(pos, face, maps=maps, seed=seed, weights=weights, balance=balance, handles=handles)
     signal = signals(found[0].sphere, len(pos))
     pull = cotan.Sparse.from_scipy(vstack([image(chart, resolution) @ signal for chart in found])).to(pos.device)
-    places, scales = zip(*(spot(chart, len(pos)) for chart in found), strict=True)
-    return Torus(pull, torch.stack(places, 1).to(pos.device), torch.stack(scales, 1).to(pos.device))
+    spots = zip(*(spot(chart, len(pos)) for chart in found), strict=True)
+    return Torus(pull, *(torch.stack(each, 1).to(pos.device) for each in spots))
 
 
 def signals(ball: Sphere, count: int):
@@ -162,11 +165,14 @@ def image(chart: Chart, resolution: int):
     return csr_array(entries, shape=(resolution**2, len(chart.sphere.pos)))
 
 
-def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
-    """Where a map shows each vertex of the mesh (V, 4, 2), and how large (V,)."""
-    size = 4 / 3 * star(flat_area(chart.value, chart.disc), chart.sphere.face.cpu().numpy())
+def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a map shows each vertex of the mesh (V, 4, 2), how large (V,), and with how many faces turned over (V,)."""
+    area, face = flat_area(chart.value, chart.disc), chart.sphere.face.cpu().numpy()
+    size = 4 / 3 * star(area, face)
     # Of the vertices that stand for one, the largest speaks for it; the centres of caps speak for none.
     vertex = chart.sphere.vertex.cpu().numpy()
+    over = vertex[face[:, area <= 0]]
+    turned = np.bincount(over[over >= 0], minlength=count).astype(float)
     order = np.argsort(size, kind="stable")
     order = order[vertex[order] >= 0]
     vertex = vertex[order]
@@ -175,4 +181,4 @@ def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor]:
     uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
     uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)
     scale[vertex] = size[order]
-    return torch.from_numpy(uv), torch.from_numpy(scale)
+    return torch.from_numpy(uv), torch.from_numpy(scale), torch.from_numpy(turned)

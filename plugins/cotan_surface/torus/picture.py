@@ -59,7 +59,9 @@ def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", 
         lines = np.concatenate([z, z[:1], np.full_like(z[:1], np.nan)]).T.ravel()
         axes[2].plot(lines.real, lines.imag, color="steelblue", linewidth=0.3)
         axes[2].set_aspect("equal")
-        axes[2].set_title("that copy, cut open")
+        area = flat_area(chart.value, chart.disc)
+        turned = int((area <= 0).sum())
+        axes[2].set_title("that copy, cut open" + f"; {turned} of {len(area)} faces turned over" * (turned > 0))
 
         rim = np.stack([z[start, side], z[(start + 1) % 3, side]], 1)
         for axis, shifts in ((axes[1], [x + y * 1j for x in (-1, 0, 1) for y in (-1, 0, 1)]), (axes[2], [0])):
@@ -72,7 +74,7 @@ def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", 
 
         a, b, c = corner[triangle]
         true = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
-        growth = 4 * flat_area(chart.value, chart.disc) / np.maximum(true / true.sum(), 1e-12)
+        growth = 4 * area / np.maximum(true / true.sum(), 1e-12)
         growth = np.log10(np.maximum(growth, 1e-12))
         scale = ScalarMappable(Normalize(-2, 2), colormaps["RdBu_r"])
         _surface(axes[3], corner, triangle, scale.to_rgba(growth)[:, :3])

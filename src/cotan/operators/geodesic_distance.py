@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..errors import CotanError
 from ..registry import operator
 from .checks import check_mesh
@@ -14,7 +15,7 @@ from .front import march
 from .intrinsic_delaunay import intrinsic_delaunay, side_lengths
 from .mass import measurable
 from .topology import connected
-from .triangle_soup import Soup, refuse_derivatives, triangle_soup
+from .triangle_soup import Soup, triangle_soup
 from .triangles import triangles
 
 

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..registry import operator
 from .checks import check_edges, check_mesh
 from .edge_index import half_edges
 from .front import march
 from .intrinsic_delaunay import side_lengths
 from .pseudo_coordinates import angle_of
-from .triangle_soup import refuse_derivatives
 
 SWEEPS = 20  # over the faces, at most: one for each ring of neighbours and few more is common
 

@@ -13,21 +13,26 @@ from .checks import check_mesh, check_pos
 from .triangles import triangles
 
 SCALES = ("radius", "area")
+CENTRES = ("surface", "vertices")
 
 
 @operator(per="vertex", invariant_to=("scale",))
-def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "radius") -> Tensor:
+def normalized_pos(
+    pos: Tensor, face: Tensor | None = None, *, scale: str = "radius", centre: str = "surface"
+) -> Tensor:
     """(x - c) / s: c the centre of the surface, s its largest distance from c, or the root of its area. (V, 3)
 
-    With faces, c is the area-weighted mean of the vertices and vertices without a face do not count;
-    without, c is the mean of the vertices. A shape that is a point stays at the origin.
+    Vertices without a face do not count. Of points without faces, c is the mean. A shape that is a point stays at the origin.
 
     Arguments:
         pos: (V, 3). face: (3, F), if it is a mesh.
         scale: "radius" (the farthest vertex at distance 1) or "area" (surface of area 1; without faces, radius).
+        centre: of the "surface" (mean by area), or of its "vertices", as published weights of other projects have it.
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
+    if centre not in CENTRES:
+        raise unknown("centre", centre, CENTRES)
     if face is None or face.numel() == 0:
         pos = _near_one(check_pos(pos))
         centred = pos - pos.mean(0)
@@ -38,10 +43,13 @@ def normalized_pos(pos: Tensor, face: Tensor | None = None, *, scale: str = "rad
     area = triangles(pos, face).area
     total = area.sum()
     corners = pos[face]
-    centre = torch.where(
-        total > 0, (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1), corners.mean((0, 1))
-    )
-    centred = pos - centre
+    if centre == "vertices":
+        middle = pos[face.unique()].mean(0)
+    else:
+        middle = torch.where(
+            total > 0, (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1), corners.mean((0, 1))
+        )
+    centred = pos - middle
     if scale == "area":
         size = total.where(total > 0, 1).sqrt()
     else:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..errors import CotanError
 from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_pos
 from .mass import at_least, measurable
-from .triangle_soup import refuse_derivatives, triangle_soup
+from .triangle_soup import triangle_soup
 from .triangles import triangles
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..errors import CotanError
 from .checks import check_mesh
 from .edge_index import is_triangle
@@ -32,9 +33,3 @@ def triangle_soup(pos: Tensor, face: Tensor, what: str) -> Soup:
         raise CotanError(f"{what}: a mesh without area: none of its {face.shape[1]} faces has three different vertices")
     used, number = torch.unique(face[:, proper], return_inverse=True)
     return Soup(pos[used].cpu().numpy(), number.T.contiguous().cpu().numpy(), used)
-
-
-def refuse_derivatives(pos: Tensor, what: str) -> None:
-    """Raise where derivatives are asked of a computation that has none."""
-    if pos.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(pos):
-        raise CotanError(f"{what} has no derivative with respect to pos; detach it")

@@ -60,6 +60,25 @@ def test_published_labels_on_our_operators(published, size):
     assert float((out.argmax(1) == z["log_probabilities"].argmax(1)).double().mean()) >= 0.99
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_published_labels_of_a_mesh_alone(published, size):
+    """The published code takes positions about the mean of the vertices; about that of the surface, 96% of labels agree."""
+    model, z = published
+    mesh = shape(z)
+    mesh.pos = size * (mesh.pos + 3)
+    torch.testing.assert_close(cotan.compute(mesh, model.features[0]), z["features"])
+    out = per_face(cotan.apply(model, mesh), faces(z))
+    assert float((out.argmax(1) == z["log_probabilities"].argmax(1)).double().mean()) >= 0.99
+
+
+def test_other_published_features_are_those_of_the_data():
+    state = as_published()
+    state["first_lin.weight"] = torch.rand(4, 16)
+    read = importlib.import_module("cotan_surface.diffusion_weights").from_published
+    assert not read(state).features
+    assert [node.key for node in read(as_published()).features] == ["normalized_pos(centre='vertices')"]
+
+
 def faces(z):
     return z["face"].T if z["face"].shape[0] != 3 else z["face"]
 

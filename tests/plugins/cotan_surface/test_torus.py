@@ -1,4 +1,5 @@
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,37 @@ def test_where_all_maps_fold_there_are_maps_still():
     assert min(area.min() for area in flat) <= 0
     assert all(area.sum() == pytest.approx(0.25, abs=1e-9) for area in flat)
     assert torus(pos, face, maps=30, resolution=16).scale.isfinite().all()
+
+
+def test_faces_turned_over_are_counted():
+    """At each vertex, as exact fractions have them."""
+    assert not torus(*rope(60), maps=4, resolution=16).turned.any()
+    pos, face = rope(300)
+    count, found = torus(pos, face, maps=30, resolution=16).turned, charts(pos, face, maps=30)
+    assert count[:, -1].any()
+    for m in (0, -1):
+        z = places(found[m].value, found[m].disc)
+        at = [0] * len(pos)
+        for triangle, x, y in zip(face.T.tolist(), z.real.T.tolist(), z.imag.T.tolist(), strict=True):
+            (ax, bx, cx), (ay, by, cy) = map(Fraction, x), map(Fraction, y)
+            if (bx - ax) * (cy - ay) <= (by - ay) * (cx - ax):
+                for vertex in triangle:
+                    at[vertex] += 1
+        assert count[:, m].tolist() == at
+
+
+def test_the_picture_says_how_many_faces_are_turned_over(monkeypatch):
+    pytest.importorskip("matplotlib")
+    chart = charts(*bumpy(0, level=2))[0]
+    assert picture(*bumpy(0, level=2), resolution=32).axes[2].get_title() == "that copy, cut open"
+    value = chart.value.copy()
+    value[chart.sphere.face[0, 0]] += 0.1
+    turned = int((flat_area(value, chart.disc) <= 0).sum())
+    assert turned > 0
+    monkeypatch.setattr("cotan_surface.torus.picture.charts", lambda *_: [chart._replace(value=value)])
+    monkeypatch.setattr("cotan_surface.torus.picture.draw", lambda *_: draw(chart.value, chart.disc, 32))
+    title = picture(*bumpy(0, level=2), resolution=32).axes[2].get_title()
+    assert title == f"that copy, cut open; {turned} of 320 faces turned over"
 
 
 @settings(max_examples=25, deadline=None)
@@ -392,7 +424,7 @@ def shifted(torus_, shift, resolution=16, maps=2):
     place = torch.empty_like(row)
     place[row] = torch.arange(len(row))
     pull = cotan.Sparse.from_coo(place[torus_.pull.row], torus_.pull.col, torus_.pull.values, torus_.pull.shape)
-    return Torus(pull, (torus_.uv + torch.tensor(shift) / resolution) % 1, torus_.scale)
+    return Torus(pull, (torus_.uv + torch.tensor(shift) / resolution) % 1, torus_.scale, torus_.turned)
 
 
 @pytest.mark.parametrize("shift", [(1, 0), (0, 5), (7, -3)])
@@ -459,11 +491,11 @@ def test_maps_are_averaged(task):
     model.maps = 1
     each = []
     for m in (0, 1):
-        pull, uv, scale = batch["torus"]
+        pull, uv, scale, turned = batch["torus"]
         here = (pull.row // 16**2 % 2) == m
         row = (pull.row // (2 * 16**2)) * 16**2 + pull.row % 16**2
         pull = cotan.Sparse.from_coo(row[here], pull.col[here], pull.values[here], (3 * 16**2, pull.shape[1]))
-        each.append(model(**{**batch, "torus": Torus(pull, uv[:, [m]], scale[:, [m]])}))
+        each.append(model(**{**batch, "torus": Torus(pull, uv[:, [m]], scale[:, [m]], turned[:, [m]])}))
     share = scale / scale.sum(1, keepdim=True) if task == "label" else torch.full((3, 2), 0.5)
     assert torch.allclose(both, sum(e * share[:, m, None] for m, e in enumerate(each)), atol=1e-5)
 

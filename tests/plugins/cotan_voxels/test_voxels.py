@@ -119,16 +119,96 @@ def test_cavity():
         assert volume(pos, face, resolution=64, method=method) == pytest.approx(4 / 3 * math.pi * 0.875, rel=0.02)
 
 
-def test_auto_names_its_method():
-    pos, face = tensors(trimesh.creation.icosphere(subdivisions=2))
-    assert voxel_report(pos, face)["method"] == "parity"
-    assert voxel_report(pos, face[:, 1:])["method"] == "winding"
+def ball(x, radius=1.0, inwards=False):
+    mesh = trimesh.creation.icosphere(subdivisions=3, radius=radius)
+    mesh.apply_translation([x, 0.1 * x, 0.3 * x])
+    if inwards:
+        mesh.invert()
+    return mesh
+
+
+# Pieces, and those of them that are cavities.
+PIECES = {
+    "overlapping": ([ball(0), ball(0.9)], []),
+    "three overlapping": ([ball(0), ball(0.7), ball(1.2, 0.8)], []),
+    "nested": ([ball(0), ball(0.2, 0.5)], []),
+    "cavity": ([ball(0), ball(0.2, 0.5, inwards=True)], [1]),
+    "an island in a cavity": ([ball(0), ball(0, 0.7, inwards=True), ball(0.1, 0.3)], [1]),
+    "all inside out": ([ball(0, inwards=True), ball(0.9, inwards=True)], []),
+    "one inside out": ([ball(0), ball(0.9, inwards=True)], []),
+    "one inside out, apart": ([ball(0), ball(3, inwards=True)], []),
+    "one inside out, with its cavity": ([ball(0), ball(3, inwards=True), ball(3.1, 0.5)], [2]),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("flipped", [False, True])
+def test_closed_pieces_are_their_union_without_cavities(name, flipped):
+    pieces, cavities = PIECES[name]
+    pos, face = tensors(trimesh.util.concatenate(pieces))
+    if flipped:
+        face[:, ::7] = face[:, ::7].flip(0)
+    report = voxel_report(pos, face)
+    assert report["method"] == "winding"
+    assert report["oriented"] is not flipped
+    points = torch.cartesian_prod(*[torch.arange(32) + 0.5] * 3) * report["pitch"] + torch.tensor(report["origin"])
+    expected = torch.zeros(len(points), dtype=torch.bool)
+    for number, piece in enumerate(pieces):
+        within = trimesh.Trimesh(piece.vertices, piece.faces)
+        within.fix_normals()
+        here = torch.from_numpy(within.contains(points.numpy()))
+        expected = expected & ~here if number in cavities else expected | here
+    assert torch.equal(voxels(pos, face).bool().view(-1), expected)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("method", ["auto", "winding"])
+def test_faces_that_disagree_are_turned(missing, method):
+    """One face turned over, and one missing: a flood would count all that faces touch."""
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=4))
     mixed = face.clone()
     mixed[:, 5] = mixed[:, 5].flip(0)
-    assert voxel_report(pos, mixed)["method"] == "parity"
-    assert voxel_report(pos, mixed[:, 1:])["method"] == "flood"
+    assert torch.equal(voxels(pos, mixed[:, missing:], method=method), voxels(pos, face[:, missing:]))
+    assert (voxels(pos, mixed[:, missing:], method=method) != voxels(pos, face)).sum() <= 2
+
+
+def test_auto_names_its_method():
+    pos, face = tensors(trimesh.creation.icosphere(subdivisions=2))
+    mixed = face.clone()
+    mixed[:, 5] = mixed[:, 5].flip(0)
+    for mesh in (face, face[:, 1:], mixed, mixed[:, 1:]):
+        assert voxel_report(pos, mesh)["method"] == "winding"
     # Corners of their own for each face are a seam, not a hole.
     assert voxel_report(pos[face.t().reshape(-1)], torch.arange(face.numel()).view(-1, 3).t())["watertight"]
+    fin = torch.cat([pos, 2 * pos[:1]]), torch.cat([face, torch.tensor([[*face[:2, 0], len(pos)]]).t()], 1)
+    assert voxel_report(*fin)["method"] == "flood"
+    boxes = trimesh.util.concatenate([trimesh.creation.box(bounds=[[i, i, 0], [i + 1, i + 1, 1]]) for i in (0, 1)])
+    boxes.merge_vertices()
+    assert voxel_report(*tensors(boxes))["method"] == "parity"  # an edge with four faces
+
+
+def klein(n=24):
+    """A bottle in three dimensions: its sides cannot agree."""
+    u, v = (x.reshape(-1).double() for x in torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij"))
+    u, v = 2 * math.pi * u / n, 2 * math.pi * v / n
+    r = 2 + torch.cos(u / 2) * torch.sin(v) - torch.sin(u / 2) * torch.sin(2 * v)
+    z = torch.sin(u / 2) * torch.sin(v) + torch.cos(u / 2) * torch.sin(2 * v)
+    pos = torch.stack([r * torch.cos(u), r * torch.sin(u), z], 1)
+    i, j = (x.reshape(-1) for x in torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij"))
+
+    def at(i, j):
+        return torch.where(i == n, (-j) % n, i * n + j % n)
+
+    a, b, c, d = at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)
+    return pos, torch.cat([torch.stack([a, b, c]), torch.stack([a, c, d])], 1)
+
+
+def test_a_closed_mesh_with_one_side_is_told_by_parity():
+    pos, face = klein()
+    report = voxel_report(pos, face)
+    assert report["watertight"]
+    assert report["method"] == "parity"
+    assert torch.equal(voxels(pos, face), voxels(pos, face, method="parity"))
 
 
 @pytest.mark.parametrize("name", ANALYTIC)
@@ -287,7 +367,7 @@ def test_unreferenced_vertices_do_not_count():
         ({"resolution": 1}, "resolution from 2 to 1024, a whole number, got 1"),
         ({"fill": "hollow"}, "solid, surface, union, tsdf; got 'hollow'"),
         ({"method": "flood", "padding": -600}, "1232 voxels a side, where 1024 are the most"),
-        ({"method": "guess"}, "auto, parity, winding, flood; got 'guess'"),
+        ({"method": "guess"}, "auto, winding, parity, flood; got 'guess'"),
         ({"normalize": "unit"}, "box, sphere, none; got 'unit'"),
         ({"padding": 16}, "below half of the resolution 32, got 16"),
         ({"resolution": 32.5}, "a whole number, got 32.5"),
@@ -313,7 +393,7 @@ def test_refusals(change, message):
 def test_the_report_knows_its_methods():
     pos, face = tensors(trimesh.creation.icosahedron())
     assert voxel_report(pos, face, method="winding")["method"] == "winding"
-    with pytest.raises(cotan.CotanError, match="auto, parity, winding, flood; got 'guess'"):
+    with pytest.raises(cotan.CotanError, match="auto, winding, parity, flood; got 'guess'"):
         voxel_report(pos, face, method="guess")
 
 
@@ -345,3 +425,10 @@ def test_furniture_is_never_lost():
 def test_cuda(method, gpu):
     pos, face = tensors(ANALYTIC["torus"][0])
     assert torch.equal(voxels(pos.cuda(), face.cuda(), method=method).cpu(), voxels(pos, face, method=method))
+
+
+@pytest.mark.cuda
+def test_cuda_where_faces_disagree(gpu):
+    pos, face = tensors(trimesh.util.concatenate(PIECES["one inside out"][0]))
+    face[:, ::7] = face[:, ::7].flip(0)
+    assert torch.equal(voxels(pos.cuda(), face.cuda()).cpu(), voxels(pos, face))
