@@ -463,3 +463,34 @@ def test_whole_numbers_are_real_ones_for_what_is_written_for_cotan():
 def test_a_layer_says_what_number_of_channels_it_was_made_for(tetrahedron):
     with pytest.raises(cotan.CotanError, match="the layer was made for in_dim=7 channels; its features have 3"):
         cotan.apply(cotan.create_layer("gcn", 7, 2), tetrahedron)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (cotan.create_layer, "diffusion"),
+        (cotan.create_layer, "gcn"),
+        (cotan.create_model, "mlp"),
+        (cotan.create_model, "topk"),
+    ],
+)
+def test_a_first_signal_is_a_row_for_each_vertex(make, name, tetrahedron):
+    graphs = [tetrahedron.clone().update({"x": torch.randn(4, 3, 3), "y": torch.tensor([i])}) for i in range(2)]
+    with pytest.raises(
+        cotan.CotanError, match=r"a signal of shape \(8, 3, 3\), expected \(V, C\), a row for each vertex"
+    ):
+        cotan.apply(make(name, 3, 2), graphs)
+    with pytest.raises(cotan.CotanError, match=r"a signal of shape \(4, 3, 3\), expected \(V, C\)"):
+        cotan.fit(make(name, 3, 2), cotan.Splits(graphs, graphs), epochs=1)
+
+
+def test_a_matrix_is_no_first_signal(tetrahedron):
+    model = cotan.create_model("gcn", 3, 2, features="laplacian")
+    with pytest.raises(cotan.CotanError, match=r"a signal that is a Sparse, expected \(V, C\)"):
+        cotan.apply(model, tetrahedron)
+
+
+def test_data_without_numbers(tetrahedron):
+    for call in (lambda d: cotan.compute(d, "mass"), lambda d: cotan.apply(cotan.create_model("gcn", 3, 2), [d])):
+        with pytest.raises(cotan.CotanError, match="pos lies on the device meta, which holds no numbers"):
+            call(tetrahedron.clone().to("meta", "pos"))

@@ -376,19 +376,24 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     dtype, device = _place(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
-    check_width(model, values)
+    check_signal(model, values)
     return forward(model, values)
 
 
-def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
-    """Raise where the first signal has another number of channels than the model was made for."""
+def check_signal(model: nn.Module, values: Mapping[str, Any]) -> None:
+    """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
     expected = getattr(model, "_made_for", None)
     features = [value for name, value in values.items() if name.startswith("features ")]
-    if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
-        got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
-        if got != expected:
-            kind = "model" if hasattr(model, "recipe") else "layer"
-            raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
+    if not features or expected is None or signal_of(model) != "vertex":
+        return
+    for f in features:
+        if not isinstance(f, Tensor) or f.ndim > 2:
+            what = f"of shape {tuple(f.shape)}" if isinstance(f, Tensor) else f"that is a {type(f).__name__}"
+            raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
+    got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
+    if got != expected:
+        kind = "model" if hasattr(model, "recipe") else "layer"
+        raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
 def _shapes(data: Any) -> list[Any]:
