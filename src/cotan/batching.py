@@ -178,7 +178,7 @@ def prepare(
                     for name, prepared in out.items():
                         try:
                             sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-                            check_signal(several[name], sample)
+                            check_signal(several[name], prepared.plan, sample)
                         except CotanError as reason:
                             text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
                             if not refuse:

@@ -376,22 +376,22 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     dtype, device = _place(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
-    check_signal(model, values)
+    check_signal(model, plan, values)
     return forward(model, values)
 
 
-def check_signal(model: nn.Module, values: Mapping[str, Any]) -> None:
+def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
     """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
     expected = getattr(model, "_made_for", None)
-    features = [value for name, value in values.items() if name.startswith("features ")]
+    features = {name: value for name, value in values.items() if name.startswith("features ")}
     if not features or expected is None or signal_of(model) != "vertex":
         return
-    for f in features:
-        if not isinstance(f, Tensor) or f.ndim > 2:
+    for name, f in features.items():
+        if not isinstance(f, Tensor) or (f.ndim > 2 and plan.roots[name].per == "vertex"):  # images may be flattened
             what = f"of shape {tuple(f.shape)}" if isinstance(f, Tensor) else f"that is a {type(f).__name__}"
             raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
-    got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
-    if got != expected:
+    got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
+    if got != expected and all(f.ndim <= 2 for f in features.values()):
         kind = "model" if hasattr(model, "recipe") else "layer"
         raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
