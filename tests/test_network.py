@@ -432,17 +432,65 @@ class Atoms(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Atoms, type("InNetwork", (Atoms, cotan.Network), {})])
-def test_whole_numbers_stay_whole_for_modules_that_cotan_did_not_make(kind):
+def test_whole_numbers_stay_whole_for_modules_not_written_for_cotan_and_where_they_may_be_looked_up(kind):
     numbers = [1, 2**24 + 1]  # the second is none of float32
     graphs = [Data(x=torch.tensor(numbers)[:, None], y=torch.tensor([i % 2])) for i in range(4)]
     model = kind()
     cotan.apply(model, graphs[:2])
     cotan.fit(model, cotan.Splits(graphs[:2], graphs[2:]), epochs=1)
     assert set(model.seen) == set(numbers)
-    for made in (cotan.create_layer("linear", 1, 2), cotan.create_model("linear", 1, 2)):
-        assert cotan.apply(made, graphs[0].update({"x": torch.tensor([[0], [1]])})).dtype == torch.float32
+
+
+def test_whole_numbers_are_real_ones_for_what_is_written_for_cotan():
+    class Two(cotan.Network):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(1, 4), cotan.create_layer("gcn", 4, 2)
+
+        def forward(self, x, **nodes):
+            return self.feed(self.second, self.first(x), nodes)
+
+    graph = Data(x=torch.tensor([[0], [1]]), edge_index=torch.tensor([[0, 1], [1, 0]]))
+    for made in (
+        cotan.create_layer("linear", 1, 2),
+        cotan.create_model("linear", 1, 2),
+        Two(),
+        torch.compile(Two(), backend="eager"),
+    ):
+        assert cotan.apply(made, graph).dtype == torch.float32
 
 
 def test_a_layer_says_what_number_of_channels_it_was_made_for(tetrahedron):
     with pytest.raises(cotan.CotanError, match="the layer was made for in_dim=7 channels; its features have 3"):
         cotan.apply(cotan.create_layer("gcn", 7, 2), tetrahedron)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (cotan.create_layer, "diffusion"),
+        (cotan.create_layer, "gcn"),
+        (cotan.create_model, "mlp"),
+        (cotan.create_model, "topk"),
+    ],
+)
+def test_a_first_signal_is_a_row_for_each_vertex(make, name, tetrahedron):
+    graphs = [tetrahedron.clone().update({"x": torch.randn(4, 3, 3), "y": torch.tensor([i])}) for i in range(2)]
+    with pytest.raises(
+        cotan.CotanError, match=r"a signal of shape \(8, 3, 3\), expected \(V, C\), a row for each vertex"
+    ):
+        cotan.apply(make(name, 3, 2), graphs)
+    with pytest.raises(cotan.CotanError, match=r"a signal of shape \(4, 3, 3\), expected \(V, C\)"):
+        cotan.fit(make(name, 3, 2), cotan.Splits(graphs, graphs), epochs=1)
+
+
+def test_a_matrix_is_no_first_signal(tetrahedron):
+    model = cotan.create_model("gcn", 3, 2, features="laplacian")
+    with pytest.raises(cotan.CotanError, match=r"a signal that is a Sparse, expected \(V, C\)"):
+        cotan.apply(model, tetrahedron)
+
+
+def test_data_without_numbers(tetrahedron):
+    for call in (lambda d: cotan.compute(d, "mass"), lambda d: cotan.apply(cotan.create_model("gcn", 3, 2), [d])):
+        with pytest.raises(cotan.CotanError, match="pos lies on the device meta, which holds no numbers"):
+            call(tetrahedron.clone().to("meta", "pos"))

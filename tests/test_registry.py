@@ -134,6 +134,8 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         CotanError, match=r"option k=2.5 of operator 'spectrum': expected a whole number; the default is"
     ):
         cotan.compute(tetrahedron, "spectrum", k=2.5)
+    with pytest.raises(CotanError, match="option k=True of operator 'spectrum': expected a number; the default is 128"):
+        cotan.compute(tetrahedron, "spectrum", k=True)
     with pytest.raises(CotanError, match="option k=None of operator 'spectrum': expected a number; the default is 128"):
         cotan.compute(tetrahedron, "spectrum", k=None)
     assert cotan.compute(tetrahedron, "some", limit=None) == 4

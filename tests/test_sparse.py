@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -38,6 +39,7 @@ from cotan.sparse import (
     segment_softmax,
     segment_sum,
     spread,
+    symmetric_lu,
 )
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -658,3 +660,15 @@ def test_many_columns_are_numbered():
     rows = torch.arange(300)[:, None].repeat(1, 9).flip(0)  # 300^9 is beyond 64 bits
     rows[0] = rows[1]
     assert numbered(rows).tolist() == [298, *range(298, -1, -1)]
+
+
+@pytest.mark.parametrize("columns", [(), (2,)])
+@pytest.mark.parametrize("phase", [0, 1j])
+def test_symmetric_and_hermitian_systems_are_solved(phase, columns):
+    """A random graph whose edges turn by a phase; the solution by dense elimination."""
+    g = np.random.default_rng(0)
+    around = sparse.random_array((40, 40), density=0.1, rng=g).astype(type(phase))
+    around.data = np.exp(phase * g.uniform(0, 6, around.nnz))
+    A = around + around.conj().T + sparse.diags_array(g.uniform(10, 30, 40))
+    b = g.standard_normal((40, *columns)).astype(A.dtype)
+    np.testing.assert_allclose(symmetric_lu(A).solve(b), np.linalg.solve(A.toarray(), b), atol=1e-13)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, groups, quietly
-from .network import Sample, _common_sources, _place, check_width, collate_samples, evaluate_plan, model_plan
+from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, model_plan
 from .nodes import Request, node
 from .packing import Packing
 from .plan import Plan, Step
@@ -178,7 +178,7 @@ def prepare(
                     for name, prepared in out.items():
                         try:
                             sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-                            check_width(several[name], sample)
+                            check_signal(several[name], prepared.plan, sample)
                         except CotanError as reason:
                             text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
                             if not refuse:

@@ -88,7 +88,9 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if definition is not None:
         return definition.inputs, definition.optional
     cls: Any = type(registry.uncompiled(module))
-    names, optional, _, _ = registry._signature(cls.forward, cls.__qualname__, skip_self=True, foreign=_foreign(module))
+    names, optional, _, _ = registry._signature(
+        cls.forward, cls.__qualname__, skip_self=True, foreign=not _for_cotan(module)
+    )
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
@@ -97,15 +99,15 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return names, optional
 
 
-def _foreign(module: nn.Module) -> bool:
-    """Whether it was written with no thought of cotan: names that are no nodes are then no typing errors."""
-    return registry.definition_of(module) is None and not isinstance(registry.uncompiled(module), Network)
+def _for_cotan(module: nn.Module) -> bool:
+    """Whether it was written for cotan: registered or a `Network`. In others, names that are no nodes are no typing errors."""
+    return registry.definition_of(module) is not None or isinstance(registry.uncompiled(module), Network)
 
 
 def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a module needs of data with the sources `have`: of a foreign one, not the defaults that no node has the name of."""
     requests = needs(module)
-    if _foreign(module):
+    if not _for_cotan(module):
         known = {*SOURCES, *have, *registry.names("operator")}
         for name in [n for n, wanted in requests.items() if wanted.optional and wanted.name == n and n not in known]:
             del requests[name]
@@ -142,7 +144,7 @@ def _wire(layer: nn.Module) -> dict[str, str]:
 def _members(module: nn.Module) -> Iterable[nn.Module]:
     """The registered layers and networks directly inside, also within containers."""
     for child in module.children():
-        if isinstance(child, Network) or registry.definition_of(child) is not None:
+        if _for_cotan(child):
             yield child
         else:
             yield from _members(child)
@@ -234,9 +236,12 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
 
 
 def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Request] = ()) -> Plan:
-    """The plan of a model for data with the sources `have`."""
+    """The plan of a model for data with the sources `have`.
+
+    Whole numbers in x stay whole for a module not written for cotan, and for one that may look them up.
+    """
     plan = make_plan(model_requests(model, have), have, on=on)
-    plan.whole = not hasattr(model, "recipe") and registry.definition_of(model) is None  # it may look them up
+    plan.whole = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
     return plan
 
 
@@ -371,19 +376,24 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     dtype, device = _place(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
-    check_width(model, values)
+    check_signal(model, plan, values)
     return forward(model, values)
 
 
-def check_width(model: nn.Module, values: Mapping[str, Any]) -> None:
-    """Raise where the first signal has another number of channels than the model was made for."""
+def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
+    """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
     expected = getattr(model, "_made_for", None)
-    features = [value for name, value in values.items() if name.startswith("features ")]
-    if features and expected is not None and signal_of(model) == "vertex" and all(f.ndim <= 2 for f in features):
-        got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features)
-        if got != expected:
-            kind = "model" if hasattr(model, "recipe") else "layer"
-            raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
+    features = {name: value for name, value in values.items() if name.startswith("features ")}
+    if not features or expected is None or signal_of(model) != "vertex":
+        return
+    for name, f in features.items():
+        if not isinstance(f, Tensor) or (f.ndim > 2 and plan.roots[name].per == "vertex"):  # images may be flattened
+            what = f"of shape {tuple(f.shape)}" if isinstance(f, Tensor) else f"that is a {type(f).__name__}"
+            raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
+    got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
+    if got != expected and all(f.ndim <= 2 for f in features.values()):
+        kind = "model" if hasattr(model, "recipe") else "layer"
+        raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
 def _shapes(data: Any) -> list[Any]:

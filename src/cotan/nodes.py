@@ -133,7 +133,7 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
 
 
 def check_data(data: Any) -> None:
-    """Raise for what is no `Data`, with what makes one of it."""
+    """Raise for what is no `Data`, with what makes one of it, and for one without numbers."""
     if not hasattr(data, "_store"):
         hints = {
             "HeteroData": "its to_homogeneous() gives one",
@@ -145,6 +145,9 @@ def check_data(data: Any) -> None:
         raise CotanError(
             f"expected a torch_geometric Data, got {kind}; {hints.get(kind, 'cotan.read(path) gives one')}"
         )
+    for name in data.keys():
+        if getattr(data[name], "is_meta", False):
+            raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")
 
 
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:

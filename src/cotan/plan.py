@@ -60,7 +60,8 @@ class Step:
 
     def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
         """What cuts the value out of that of another of its kin; None if it is no part of it."""
-        assert self.definition is not None and self.definition.covers is not None
+        assert self.definition is not None
+        assert self.definition.covers is not None
         cut: Callable[[Any], Any] | None = self.definition.covers(other.options, self.options)
         return cut
 

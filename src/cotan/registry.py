@@ -521,13 +521,14 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
-    """Raise where the default is a number and the option is text, as of a slip on the command line, part of a whole, or
-    None where only a number is declared."""
+    """Raise where the default is a number and the option is text, as of a slip on the command line, a truth value, part
+    of a whole, or None where only a number is declared."""
     default = definition.options[name]
     where = f"option {name}={value!r} of {definition.kind} {definition.name!r}"
     declared = inspect.signature(definition.target).parameters[name].annotation if value is None else None
     none = getattr(declared, "__name__", declared) in ("bool", "int", "float")
-    if isinstance(default, bool | int | float) and (none or isinstance(value, str)):
+    other = str if isinstance(default, bool) else str | bool
+    if isinstance(default, bool | int | float) and (none or isinstance(value, other)):
         kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
         raise CotanError(f"{where}: expected {kind}")
     if isinstance(default, int) and isinstance(value, float):

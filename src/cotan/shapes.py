@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -30,8 +31,8 @@ def listed(data: Any) -> list[Any] | None:
 def _cut(data: Any) -> list[Any]:
     """The shapes of a batch, by its vector `batch` as it is now: PyG's slices know nothing of what was set since.
 
-    Vertices go by `batch`, edges and faces with the vertices that they name. For all else there are PyG's slices where they
-    are of its length, or else a row a shape.
+    What is per vertex goes by `batch`, edges and faces with the vertices that they name, and what is per edge or face with
+    these. All else goes by PyG's slices where they fit, or else is a row a shape, or one thing for all.
     """
     from torch_geometric.data.separate import separate
 
@@ -39,59 +40,65 @@ def _cut(data: Any) -> list[Any]:
     sizes = torch.bincount(batch, minlength=count).tolist()
     starts = [0, *accumulate(sizes)]
     slices: dict[str, Any] = getattr(data, "_slice_dict", {})
-    places = {"vertex": batch}  # the shape of each
-    for kind, name in CARRIERS.items():
-        if isinstance(data.get(name), Tensor):
-            places[kind] = _places(name, _plain(data[name]), batch)
-    pieces: dict[str, Sequence[Any]] = {}
-    as_before = []
-    for name in data.keys():
-        if name in COUNTED:
-            continue
-        own: Any = slices.get(name)
+
+    @cache
+    def places(name: str) -> Tensor:
+        return _places(name, _plain(data[name]), batch)
+
+    def cut(name: str) -> Sequence[Any] | None:
+        """What each shape has of an attribute; None where PyG's slices say it."""
         value, source = _plain(data[name]), SOURCES.get(name)
-        whole = isinstance(value, Tensor) and value.layout == torch.strided and value.ndim > 0
-        rows = len(value) if whole or isinstance(value, list | tuple) else None
-        if whole:
-            length = value.shape[data.__cat_dim__(name, value) or 0]
-            kept = own is not None and len(own) == count + 1 and int(own[-1]) == length
-        else:  # PyG cannot cut torch's sparse tensors
-            kept = own is not None and data.num_graphs == count and not isinstance(value, Tensor)
-            kept = kept and (rows in (None, count) or isinstance(own, list))
+        fits = _fits(slices.get(name), data, name, value, count)
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.ndim == 0:
+            one_a_shape = isinstance(value, list | tuple) and len(value) == count
+            return None if fits else list(value) if one_a_shape else [value] * count
         per, index = (source.per, source.index) if source else (None, None)
-        if source is None and whole and not kept and rows == len(batch):
-            per = "vertex"
         carrier = CARRIERS.get(per or "")
-        if kept and not index and carrier in slices and torch.equal(own, slices[carrier]):
-            kept = False  # it goes with its edges, wherever they are by now
-        if whole and index and carrier and (name == carrier or not kept):
-            of = places[per] if name == carrier else _places(name, value, batch)  # type: ignore[index]
-            pieces[name] = _local(_split(value, of, count, -1), starts)
-        elif whole and per in places and rows == len(places[per]) and not (kept and (index or carrier)):
-            parts = _split(value, places[per], count)
-            pieces[name] = _local(parts, starts) if index else parts
-        elif kept:
-            as_before.append(name)
-        elif per in (None, "shape") and rows == count:
-            pieces[name] = list(value)
-        elif whole and source is not None:
-            there = {of: len(place) for of, place in places.items()} | {"shape": count}
-            raise CotanError(
-                f"{name} of the batch has shape {tuple(value.shape)}, expected a row for each {per}; there are "
-                f"{there.get(source.per, 'none')}"
-            )
-        else:  # one thing for all
-            pieces[name] = [value] * count
+        if fits and name != carrier:  # but what goes with its vertices or edges is where they are by now
+            with_edges = carrier in slices and torch.equal(slices[name], slices[carrier])
+            if index or not (with_edges or (per == "vertex" and len(value) == len(batch))):
+                return None
+        dim = -1 if carrier and index else 0
+        of = None  # the shape of each row, or of each column of vertex numbers
+        if per == "vertex" or (per is None and len(value) == len(batch)):
+            of = batch
+        elif carrier and (index or isinstance(data.get(carrier), Tensor)):
+            of = places(name if index else carrier)
+        if of is not None and len(of) == value.shape[dim]:
+            parts = _split(value, of, count, dim)
+            return [part - start for part, start in zip(parts, starts)] if index else parts
+        if per in (None, "shape") and len(value) == count:
+            return list(value)
+        if per is None:
+            return [value] * count
+        there = count if per == "shape" else "none" if of is None else len(of)
+        raise CotanError(
+            f"{name} of the batch has shape {tuple(value.shape)}, expected a row for each {per}; there are {there}"
+        )
+
+    pieces = {name: cut(name) for name in data.keys() if name not in COUNTED}
+    sliced = [name for name, parts in pieces.items() if parts is None]
     made = type(data).__bases__[-1] if hasattr(data, "to_data_list") else type(data)
-    before = [{name: known[name] for name in as_before} for known in (slices, getattr(data, "_inc_dict", {}))]
+    before = [{name: known[name] for name in sliced} for known in (slices, getattr(data, "_inc_dict", {}))]
     shapes = []
     for i in range(count):
-        shape = separate(made, data, i, *before) if as_before else made()
-        for name, values in pieces.items():
-            shape[name] = values[i]
+        shape = separate(made, data, i, *before) if sliced else made()
+        for name, parts in pieces.items():
+            if parts is not None:
+                shape[name] = parts[i]
         shape.num_nodes = sizes[i]
         shapes.append(shape)
     return shapes
+
+
+def _fits(slices: Any, data: Any, name: str, value: Any, count: int) -> bool:
+    """Whether PyG's slices say of a value, as it is now, what each shape has."""
+    if slices is None or data.num_graphs != count:
+        return False
+    if isinstance(value, Tensor):  # PyG cannot cut torch's sparse tensors
+        known = isinstance(slices, Tensor) and value.layout == torch.strided and value.ndim > 0
+        return known and int(slices[-1]) == value.shape[data.__cat_dim__(name, value) or 0]
+    return not isinstance(value, list | tuple) or len(value) == count or isinstance(slices, list)
 
 
 def _batch(data: Any) -> Tensor:
@@ -128,10 +135,6 @@ def _split(value: Tensor, places: Tensor, count: int, dim: int = 0) -> Sequence[
         value = value.index_select(dim, places.argsort(stable=True))
     parts: Sequence[Tensor] = torch.split(value, torch.bincount(places, minlength=count).tolist(), dim)
     return parts
-
-
-def _local(parts: Sequence[Tensor], starts: Sequence[int]) -> list[Tensor]:
-    return [part - start for part, start in zip(parts, starts)]
 
 
 def _plain(value: Any) -> Any:

@@ -357,6 +357,18 @@ def _check_range(name: str, index: Tensor, size: int) -> None:
             raise CotanError(f"{name} index out of range: {low} to {high}, expected 0 to {size - 1}")
 
 
+def symmetric_lu(matrix: Any) -> Any:
+    """scipy's factors of a symmetric or Hermitian matrix of scipy's, whose pivots stay on the diagonal where they can.
+
+    `symmetric_lu(A).solve(b)` is A^-1 b, b (V,) or (V, C). With supernodes as relaxed as SuperLU has them by itself it
+    fills meshes made by subdivision with zeros: 41,000 vertices take 11 s for 0.17.
+    """
+    from scipy.sparse.linalg import splu
+
+    symmetric = {"SymmetricMode": True}
+    return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, options=symmetric)
+
+
 def _flatten(matrix: Sparse) -> tuple[list[Any], None]:
     return [matrix.values, *matrix.pattern.parts], None
 

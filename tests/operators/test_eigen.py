@@ -17,7 +17,7 @@ from cotan.operators.eigen import eigenpairs
 from cotan.operators.eigen_chebyshev import chebyshev_pairs
 from cotan.operators.eigen_lanczos import lanczos
 from cotan.operators.eigen_refine import Shifted
-from cotan.sparse import Sparse
+from cotan.sparse import Sparse, symmetric_lu
 
 
 def graph(edges, size, weights=None):
@@ -280,7 +280,7 @@ def test_superlu_solves_as_cholesky_does():
 def test_superlu_fills_a_subdivided_mesh_with_few_zeros():
     sphere = trimesh.creation.icosphere(4)
     B = graph(np.array(sphere.edges_unique), len(sphere.vertices)).to_scipy() + 0.01 * eye_array(len(sphere.vertices))
-    lu = factor.symmetric_lu(B)
+    lu = symmetric_lu(B)
     assert lu.nnz < 1.5 * (lu.L.nnz + lu.U.nnz)  # more than twice with SuperLU's own relaxation
 
 

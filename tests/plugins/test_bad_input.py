@@ -45,6 +45,11 @@ WRONG = {
     "index of floats": ({"edge_index": torch.zeros(2, 1)}, r"edge_index holds torch\.float32"),
     "index of truth values": ({"edge_index": torch.zeros(2, 1).bool()}, r"edge_index holds torch\.bool"),
     "index transposed": ({"edge_index": torch.zeros(5, 2).long()}, r"edge_index has shape \(5, 2\), expected \(2, E\)"),
+    "three axes": (
+        {"x": torch.randn(SIZE, 4, 4)},
+        r"signal of shape \(6, 4, 4\), expected \(V, C\), a row for each vertex",
+    ),
+    "no numbers": ({"x": torch.empty(SIZE, 4, device="meta")}, "x lies on the device meta, which holds no numbers"),
     "width": ({"x": torch.randn(SIZE, 7)}, "made for in_dim=4 channels; its features have 7"),
     "a row too few": ({"x": torch.randn(SIZE - 1, 4), "num_nodes": SIZE}, "expected a row for each of 6 vertices"),
     "NaN": ({"x": NAN}, "x has NaN or infinite values at 1 of 6 vertices"),

@@ -17,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cotan.sparse import symmetric_lu
+
 from .cut import Disc
 
 WEIGHTS = ("cotan", "uniform")
@@ -90,7 +92,6 @@ def flat_area(value: NDArray[np.complex128], disc: Disc) -> NDArray[np.float64]:
 def solve(weight: NDArray[np.float64], disc: Disc, size: int) -> NDArray[np.complex128]:
     """Minimise sum weight |z_a - z_b|^2 over the edges across from corners, where z = turn y + shift for the free y."""
     from scipy.sparse import coo_matrix, csc_matrix
-    from scipy.sparse.linalg import splu
 
     w, a, b = weight.ravel(), np.roll(disc.corner, -1, 0).ravel(), np.roll(disc.corner, -2, 0).ravel()
     va, vb = disc.vertex[a], disc.vertex[b]
@@ -108,7 +109,5 @@ def solve(weight: NDArray[np.float64], disc: Disc, size: int) -> NDArray[np.comp
     value[fixed] = CONES
     free = np.setdiff1d(np.arange(size), fixed)
     right = (right - matrix @ value)[free]
-    inner = matrix[free][:, free]
-    # Without relax=1 it fills meshes made by subdivision with zeros, and takes 40 times as long.
-    value[free] = splu(inner, permc_spec="MMD_AT_PLUS_A", relax=1, options={"SymmetricMode": True}).solve(right)
+    value[free] = symmetric_lu(matrix[free][:, free]).solve(right)
     return value

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .factor import Array, symmetric_lu
+from ..sparse import symmetric_lu
+from .factor import Array
 
 
 def count_below(L: Any, m: Array, shift: float) -> int | None:

@@ -37,7 +37,8 @@ def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
             return complete(shifted, found, tolerance)
     if shifted.size <= DENSE:
         return dense_pairs(L, m, k, tolerance)
-    last = arpack(shifted, k, tolerance)
+    _, U = arpack(shifted.A.tocsc(), k, sigma=-shifted.shift)
+    last = polish(shifted, U[len(shifted.lowest) :], tolerance)
     if best is None or residual(last[0], last[2], shifted.tiny) < least:
         best = last
     return complete(shifted, best, tolerance)
@@ -106,17 +107,14 @@ def fills(L: Any) -> bool:
 
 def unfactorised(L: Any, m: Array, k: int, tolerance: float) -> Found:
     """By scipy, with products alone: the last resort where elimination would fill the matrix."""
-    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+    from scipy.sparse.linalg import ArpackNoConvergence
 
     shifted = Shifted(L, m)
-    start = np.random.default_rng(0).standard_normal(shifted.size)
     try:
-        values, psi = eigsh(shifted.A, k, which="SA", tol=tolerance / 10, v0=start)
+        values, U = arpack(shifted.A, k, which="SA", tol=tolerance / 10)
     except ArpackNoConvergence as reason:
         raise CotanError(f"spectrum: {reason}; the graph has no narrow cuts, so it cannot be factorised") from reason
-    order = np.argsort(values)
-    U = np.ascontiguousarray(psi[:, order].T)
-    return values[order], U, shifted.errors(values[order], U)
+    return values, U, shifted.errors(values, U)
 
 
 def multiplicity(values: Array) -> int:
@@ -126,11 +124,10 @@ def multiplicity(values: Array) -> int:
     return int(np.diff(ends).max())
 
 
-def arpack(shifted: Shifted, k: int, tolerance: float) -> Found:
-    """By scipy: slower, in float64 throughout."""
+def arpack(A: Any, k: int, **options: Any) -> tuple[Array, Array]:
+    """k values, ascending, and vectors as rows, by scipy: slower, in float64 throughout."""
     from scipy.sparse.linalg import eigsh
 
-    start = np.random.default_rng(0).standard_normal(shifted.size)
-    values, psi = eigsh(shifted.A.tocsc(), k, sigma=-shifted.shift, v0=start)
-    rows = psi[:, np.argsort(values)[len(shifted.lowest) :]].T
-    return polish(shifted, np.ascontiguousarray(rows), tolerance)
+    values, psi = eigsh(A, k, v0=np.random.default_rng(0).standard_normal(A.shape[0]), **options)
+    order = np.argsort(values)
+    return values[order], np.ascontiguousarray(psi[:, order].T)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..sparse import symmetric_lu
+
 Array = np.ndarray[Any, Any]
 Apply = Callable[[Array], Array]  # (p, V) -> (p, V)
 
@@ -44,15 +46,3 @@ def superlu(B: Any) -> Apply:
         return np.ascontiguousarray(factor.solve(np.asfortranarray(x.T)).T)
 
     return solve
-
-
-def symmetric_lu(B: Any) -> Any:
-    """scipy's factors of a symmetric matrix, whose pivots stay on the diagonal where they can.
-
-    With supernodes as relaxed as it has them by itself it fills meshes made by subdivision with zeros: 41,000 vertices take
-    11 s for 0.17.
-    """
-    from scipy.sparse.linalg import splu
-
-    symmetric = {"SymmetricMode": True}
-    return splu(B.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, options=symmetric)

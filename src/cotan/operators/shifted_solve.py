@@ -11,8 +11,7 @@ from torch.autograd import Function
 from torch.compiler import is_compiling
 
 from ..errors import CotanError, expect
-from ..sparse import Pattern, Sparse, sampled
-from .factor import Apply, superlu
+from ..sparse import Pattern, Sparse, sampled, symmetric_lu
 
 Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
 ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
@@ -114,14 +113,14 @@ class Factorised:
     """The solver of one t, by a sparse factorisation that is made once and kept for the derivatives."""
 
     def __init__(self) -> None:
-        self.factor: Apply | None = None
+        self.factor: Any = None
 
     def __call__(self, laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
         from scipy.sparse import diags_array
 
         if self.factor is None:
-            self.factor = superlu(((laplacian * time[0]).to_scipy() + diags_array(mass.numpy())).astype("float64"))
-        return torch.from_numpy(self.factor(b.T.double().numpy()).T).to(b.dtype)
+            self.factor = symmetric_lu(((laplacian * time[0]).to_scipy() + diags_array(mass.numpy())).astype("float64"))
+        return torch.from_numpy(self.factor.solve(b.double().numpy())).to(b.dtype)
 
 
 def iterated(laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:
