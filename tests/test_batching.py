@@ -60,12 +60,12 @@ def test_seconds_of_a_shared_value_count_once(model, fresh_store):
 
 
 def test_sharing_survives_a_move_that_changes_nothing(model, fresh_store):
-    from cotan.values import cast, move
+    from cotan.values import move
 
     A = cotan.compute(path(5, 0), "rescaled_laplacian")
     assert move(A, "cpu") is A
-    assert cast(A, torch.float32) is A
-    assert cast(A, torch.float64) is not A
+    assert move(A, dtype=torch.float32) is A
+    assert move(A, dtype=torch.float64) is not A
 
 
 def smooth(k: int):

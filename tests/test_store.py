@@ -19,7 +19,7 @@ from cotan import whole
 from cotan.store import Store
 from cotan.store import store as store_in_use
 from cotan.stored import Entry, Kept, describe
-from cotan.values import cast
+from cotan.values import move
 
 ENTRY = Entry("mass", "mass", {"k": 3}, "family", 0.5)
 
@@ -377,7 +377,7 @@ def test_a_value_that_carries_a_gradient_is_not_stored(tetrahedron, fresh_store)
 
 
 def test_cast_keeps_integers():
-    assert cast(torch.tensor([1]), torch.float64).dtype == torch.int64
+    assert move(torch.tensor([1]), dtype=torch.float64).dtype == torch.int64
 
 
 def test_a_store_of_no_size_writes_nothing(tmp_path, monkeypatch, tetrahedron):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import cast, collate, digest, is_live, map_tensors, move, put_together, uncollate
+from cotan.values import collate, digest, is_live, map_tensors, move, put_together, uncollate
 
 
 class Pair(NamedTuple):
@@ -128,7 +128,7 @@ def test_matrices_on_one_pattern_stay_on_one_pattern():
     shapes = []
     for size in (3, 4):
         x = cotan.Sparse.from_coo(*torch.randint(size, (2, 5)), torch.randn(5), (size, size))
-        shapes.append(cast(Two(x, x.with_values(torch.randn(5))), torch.float64))
+        shapes.append(move(Two(x, x.with_values(torch.randn(5))), dtype=torch.float64))
     both = collate(shapes, per=None)
     assert both.x.pattern is both.y.pattern
     for part, whole in zip(zip(*shapes, strict=True), both, strict=True):

@@ -6,6 +6,7 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError
-from .evaluation import Evaluation, evaluate_together, groups, quietly
+from .evaluation import Evaluation, evaluate_together, evaluated, groups
 from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, model_plan
 from .nodes import Request, node
+from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
 from .targets import counted, mask_of, target
@@ -165,32 +167,27 @@ def prepare(
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     with Packing() as packing:
-        for group in groups(shapes, alone=TRIED):
-            if group.start == TRIED and not any(step.transient for step in whole.steps):
+        for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TRIED)):
+            shape = evaluation.data
+            evaluation.costs.update(elsewhere.get(number, {}))
+            for name, prepared in out.items():
+                try:
+                    sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
+                    check_signal(several[name], prepared.plan, sample)
+                except CotanError as reason:
+                    text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                    if not refuse:
+                        raise CotanError(text) from reason
+                    prepared.refused[number] = text
+                    prepared.lost += 0 if per is None else len(counted(shape, per))
+                else:
+                    _add(prepared, sample, shape, per, evaluation)
+            if 0 < number < TRIED:
+                spent += sum(evaluation.costs.values())
+            if progress is not None:
+                progress(number + 1, len(shapes))
+            if number + 1 == TRIED < len(shapes) and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
-            evaluations = {n: Evaluation(shapes[n], keep=packing, wider=whole.wider) for n in group}
-            with quietly(group):
-                evaluate_together(whole, list(evaluations.values()), dtype)
-                for number in group:
-                    evaluation = evaluations.pop(number)  # what was made of a shape goes before the next is looked at
-                    shape = evaluation.data
-                    evaluation.costs.update(elsewhere.get(number, {}))
-                    for name, prepared in out.items():
-                        try:
-                            sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
-                            check_signal(several[name], prepared.plan, sample)
-                        except CotanError as reason:
-                            text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
-                            if not refuse:
-                                raise CotanError(text) from reason
-                            prepared.refused[number] = text
-                            prepared.lost += 0 if per is None else len(counted(shape, per))
-                        else:
-                            _add(prepared, sample, shape, per, evaluation)
-                    if 0 < number < TRIED:
-                        spent += sum(evaluation.costs.values())
-                    if progress is not None:
-                        progress(number + 1, len(shapes))
     return out if isinstance(models, Mapping) else out[""]
 
 
@@ -258,7 +255,7 @@ class Augmented:
         prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
         for group in groups(self.shapes):
             evaluations = [self.evaluations[number] for number in group]
-            with quietly(group):
+            with one_thread() if len(group) > 1 else nullcontext():
                 evaluate_together(plan, evaluations, self.dtype)
                 for evaluation in evaluations:
                     sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)

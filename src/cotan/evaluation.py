@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Entry
-from .values import cast, check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
+from .values import check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # says nothing against the shape
@@ -170,7 +170,7 @@ class Evaluation:
         if step.name == "pos":
             return value.double()
         numbers = step.index is not None and isinstance(value, torch.Tensor)
-        return value.long() if numbers else cast(value, torch.float64)
+        return value.long() if numbers else move(value, dtype=torch.float64)
 
     def _address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
@@ -251,9 +251,16 @@ def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
         yield range(start, len(shapes))
 
 
-def quietly(group: Sequence[Any]) -> AbstractContextManager[None]:
-    """On one thread, if these are several small shapes: see `one_thread`."""
-    return one_thread() if len(group) > 1 else nullcontext()
+def evaluated(
+    plan: Plan, shapes: Sequence[Any], dtype: torch.dtype, keep: Packing, *, alone: int = 0
+) -> Iterator[Evaluation]:
+    """Of each shape, in order, its evaluation of a plan: small ones are evaluated together, on one thread (`one_thread`)."""
+    for group in groups(shapes, alone):
+        waiting = [Evaluation(shapes[number], keep=keep, wider=plan.wider) for number in group]
+        with one_thread() if len(group) > 1 else nullcontext():
+            evaluate_together(plan, waiting, dtype)
+            while waiting:  # what was made of a shape goes before the next is looked at
+                yield waiting.pop(0)
 
 
 def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torch.dtype) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, expect, unknown
-from .evaluation import Evaluation, _device, evaluate_together, groups, number_of_vertices, quietly
+from .evaluation import Evaluation, _device, evaluated, number_of_vertices
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
@@ -301,14 +301,8 @@ def evaluate_all(plan: Plan, shapes: Sequence[Any], dtype: torch.dtype = torch.f
     """The roots of a plan on each of several shapes."""
     if len(shapes) == 1:
         return [evaluate_plan(plan, shapes[0], dtype)]
-    samples = []
     with Packing() as packing:
-        for group in groups(shapes):
-            evaluations = [Evaluation(shapes[number], keep=packing, wider=plan.wider) for number in group]
-            with quietly(group):
-                evaluate_together(plan, evaluations, dtype)
-                samples += [evaluate_plan(plan, evaluation.data, dtype, evaluation) for evaluation in evaluations]
-    return samples
+        return [evaluate_plan(plan, e.data, dtype, e) for e in evaluated(plan, shapes, dtype, packing)]
 
 
 def collate_samples(plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:

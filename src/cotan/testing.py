@@ -41,7 +41,7 @@ from .nodes import Node, Request, node, sources_of
 from .plan import Plan, Step, make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
-from .values import cast, collate, map_tensors, move, put_together, take_apart, uncollate
+from .values import collate, map_tensors, move, put_together, take_apart, uncollate
 
 TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 2e-4, torch.float64: 1e-8}
 
@@ -538,7 +538,7 @@ class _Case:
         values = collate_samples(self.plan, [c.sample for c in cases])
         if self.x is not None:
             values["x"] = torch.cat([c.x for c in cases if c.x is not None])
-        return {name: cast(value, dtype) for name, value in values.items()}
+        return {name: move(value, dtype=dtype) for name, value in values.items()}
 
 
 def _case(tried: _Tried, shape: str = "", seed: int = 0, data: Any = None) -> _Case | CotanError:

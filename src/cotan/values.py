@@ -53,11 +53,6 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
     return map_tensors(moved, value)
 
 
-def cast(value: Any, dtype: torch.dtype) -> Any:
-    """The value with its floating-point tensors in a dtype."""
-    return map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t, value)
-
-
 def is_live(value: Any) -> bool:
     """Whether derivatives are being taken with respect to the value, so that it has no address."""
     if _is_data(value):
@@ -178,12 +173,7 @@ def _collate_tensors(
     if per == "shape":
         return torch.stack(list(values))
     if index is not None and len(values) > 1:
-        shifts = range(len(values))
-        if index == "vertex":
-            total = [0]
-            for size in vertices:
-                total.append(total[-1] + size)
-            shifts = total  # type: ignore[assignment]
+        shifts = accumulate(vertices, initial=0) if index == "vertex" else range(len(values))
         values = [v + shift for v, shift in zip(values, shifts)]
     return values[0] if len(values) == 1 else torch.cat(list(values), dim=dim)
 

@@ -67,7 +67,7 @@ def _work(
     jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shapes: Sequence[Any], dtype: torch.dtype
 ) -> list[dict[str, float]]:
     from .errors import CotanError
-    from .evaluation import Evaluation, evaluate_together, groups
+    from .evaluation import evaluated
     from .network import evaluate_plan
     from .packing import Packing
     from .plan import Plan, make_plan
@@ -77,14 +77,11 @@ def _work(
     whole = Plan.of(plans)
     costs = []
     with Packing() as packing:
-        for group in groups(shapes):
-            evaluations = [Evaluation(shapes[number], keep=packing, wider=whole.wider) for number in group]
-            evaluate_together(whole, evaluations, dtype)
-            for evaluation in evaluations:
-                with suppress(CotanError):  # for the caller to meet: its message knows which shape
-                    for plan in plans:
-                        evaluate_plan(plan, evaluation.data, dtype, evaluation)
-                costs.append(evaluation.costs)
+        for evaluation in evaluated(whole, shapes, dtype, packing):
+            with suppress(CotanError):  # for the caller to meet: its message knows which shape
+                for plan in plans:
+                    evaluate_plan(plan, evaluation.data, dtype, evaluation)
+            costs.append(evaluation.costs)
     return costs
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import cotan
-from cotan.evaluation import Evaluation, evaluate_together, quietly
+from cotan.evaluation import Evaluation, evaluate_together
 from cotan.operators.edge_index import edge_index
 from cotan.operators.gradient import gradient
 from cotan.operators.normals import vertex_normals
@@ -86,7 +86,7 @@ def ours_for_diffusion(meshes: list[Mesh]) -> None:
     shapes = [Data(pos=pos, face=face) for pos, face in meshes]
     wanted = [cotan.node("spectrum", k=64), cotan.node("laplacian"), cotan.node("mass"), cotan.node("gradient")]
     plan = cotan.make_plan({node.key: node for node in wanted}, ("pos", "face"))
-    with quietly(shapes):
+    with cotan.one_thread():
         evaluate_together(plan, [Evaluation(shape, keep=Nothing()) for shape in shapes], torch.float64)
 
 
