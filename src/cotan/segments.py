@@ -10,7 +10,7 @@ from torch.autograd import Function
 
 from . import kernels
 from .errors import CotanError
-from .sums import apply, collect, flat, spread
+from .sums import apply, collect, flat, forward_too, spread
 
 if TYPE_CHECKING:
     from .pattern import Pattern
@@ -34,21 +34,14 @@ class _TracedMax(Function):
         return None, spread(ctx.pattern, g / ties) * best
 
 
-class _Max(_TracedMax):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedMax.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(inputs[1], output)
+def _max_tangents(ctx: Any, _: Any, d: Tensor) -> Any:
+    best, ties = _best(ctx.pattern, *ctx.saved_tensors)
+    return collect(ctx.pattern, d * best) / ties
 
-    @staticmethod
-    def jvp(ctx: Any, _: Any, d: Tensor) -> Any:
-        best, ties = _best(ctx.pattern, *ctx.saved_tensors)
-        return collect(ctx.pattern, d * best) / ties
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, s: Tensor) -> Any:
-        s = s.movedim(in_dims[1], 1)
-        return segment_max(s, pattern), 1
+_Max: Any = forward_too(
+    _TracedMax, _max_tangents, lambda _, dims, pattern, s: (segment_max(s.movedim(dims[1], 1), pattern), 1)
+)
 
 
 def _best(pattern: Pattern, s: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,19 +65,11 @@ class _TracedSoftmax(Function):
         return None, _softmax_derivative(ctx.pattern, ctx.saved_tensors[0], g)
 
 
-class _Softmax(_TracedSoftmax):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedSoftmax.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(output)
-
-    @staticmethod
-    def jvp(ctx: Any, _: Any, d: Tensor) -> Any:
-        return _softmax_derivative(ctx.pattern, ctx.saved_tensors[0], d)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, s: Tensor) -> Any:
-        return segment_softmax(s.movedim(in_dims[1], 1), pattern), 1
+_Softmax: Any = forward_too(
+    _TracedSoftmax,
+    lambda ctx, _, d: _softmax_derivative(ctx.pattern, ctx.saved_tensors[0], d),
+    lambda _, dims, pattern, s: (segment_softmax(s.movedim(dims[1], 1), pattern), 1),
+)
 
 
 def _softmax_derivative(pattern: Pattern, p: Tensor, d: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Two pairs close under differentiation, so none needs more than itself for the se
     collect  y_r = sum_e s_e                  spread   s_e = x_{row e}                  (or of a column)
 
 Every function has two classes. In torch 2.13 one with a `jvp` does not compile in one graph, and one without raises in
-forward mode: the traced class has none, its child adds it. `apply` takes the one that is wanted; in reverse mode alone
+forward mode: the traced class has none, its child (`forward_too`) adds it. `apply` takes the one that is wanted; in reverse mode alone
 neither but a plain Function, and without gradients the kernel.
 """
 
@@ -61,6 +61,21 @@ def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
     return cast(Tensor, function.apply(*args))
 
 
+def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) -> Any:
+    """The child of a traced class that has forward mode and vmap as well: the tensors it keeps serve both."""
+
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        traced.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*(getattr(ctx, "to_save", None) or ()))
+        ctx.set_materialize_grads(False)  # a tangent that is not there costs nothing
+
+    def backward(ctx: Any, *g: Any) -> Any:
+        return (None,) * len(ctx.needs_input_grad) if g[0] is None else traced.backward(ctx, *g)
+
+    own = {"setup_context": setup_context, "backward": backward, "jvp": jvp, "vmap": vmap}
+    return type(traced.__name__, (traced,), {name: staticmethod(f) for name, f in own.items()})
+
+
 @cache
 def _plain(traced: Any) -> Any:
     """For reverse mode alone: torch looks at the signature at each call of a Function that has a `setup_context`."""
@@ -112,32 +127,23 @@ class _TracedProduct(Function):
         return None, None, g_values, None, g_x
 
 
-class _Product(_TracedProduct):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedProduct.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[2:])
-        ctx.set_materialize_grads(False)
+def _product_tangents(ctx: Any, _: Any, __: Any, d_values: Tensor | None, ___: Any, d_x: Tensor | None) -> Any:
+    values, t_values, x = ctx.saved_tensors
+    return _sum_of(
+        None if d_values is None else product(ctx.pattern, d_values, x, each=ctx.each),
+        None if d_x is None else product(ctx.pattern, values, d_x, t_values, each=ctx.each),
+    )
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor | None) -> Any:
-        return (None,) * 5 if g is None else _TracedProduct.backward(ctx, g)
 
-    @staticmethod
-    def jvp(ctx: Any, _: Any, __: Any, d_values: Tensor | None, ___: Any, d_x: Tensor | None) -> Any:
-        values, t_values, x = ctx.saved_tensors
-        return _sum_of(
-            None if d_values is None else product(ctx.pattern, d_values, x, each=ctx.each),
-            None if d_x is None else product(ctx.pattern, values, d_x, t_values, each=ctx.each),
-        )
+def _products(info: Any, in_dims: Any, pattern: Pattern, each: bool, *args: Any) -> Any:
+    values, t_values, x = args
+    if in_dims[2] is None and in_dims[3] is None and values.ndim == 1:
+        x = x.movedim(in_dims[4], 1)
+        return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
+    return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, each: bool, *args: Any) -> Any:
-        values, t_values, x = args
-        if in_dims[2] is None and in_dims[3] is None and values.ndim == 1:
-            x = x.movedim(in_dims[4], 1)
-            return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
-        return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
+
+_Product: Any = forward_too(_TracedProduct, _product_tangents, _products)
 
 
 def product(
@@ -172,28 +178,17 @@ class _TracedSampled(Function):
         return None, g_a, g_b
 
 
-class _Sampled(_TracedSampled):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedSampled.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[1:])
-        ctx.set_materialize_grads(False)
+def _sampled_tangents(ctx: Any, _: Any, d_a: Tensor | None, d_b: Tensor | None) -> Any:
+    a, b = ctx.saved_tensors
+    return _sum_of(
+        None if d_a is None else sampled(ctx.pattern, d_a, b),
+        None if d_b is None else sampled(ctx.pattern, a, d_b),
+    )
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor | None) -> Any:
-        return (None,) * 3 if g is None else _TracedSampled.backward(ctx, g)
 
-    @staticmethod
-    def jvp(ctx: Any, _: Any, d_a: Tensor | None, d_b: Tensor | None) -> Any:
-        a, b = ctx.saved_tensors
-        return _sum_of(
-            None if d_a is None else sampled(ctx.pattern, d_a, b),
-            None if d_b is None else sampled(ctx.pattern, a, d_b),
-        )
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        return _looped(_Sampled.apply, info.batch_size, in_dims, *args)
+_Sampled: Any = forward_too(
+    _TracedSampled, _sampled_tangents, lambda info, dims, *args: _looped(_Sampled.apply, info.batch_size, dims, *args)
+)
 
 
 def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
@@ -216,57 +211,46 @@ def sampled(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     return apply(_TracedSampled, _Sampled, pattern, a, b)
 
 
-class _TracedCollect(Function):
-    @staticmethod
-    def forward(pattern: Pattern, columns: bool, s: Tensor) -> Tensor:
-        return kernels.collected(pattern, s, columns)
+class _TracedSum(Function):
+    """Of entries into rows or columns (`collect`) or back (`spreads`): each is the other's transpose."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.pattern, ctx.columns = inputs[:2]
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        return None, None, spread(ctx.pattern, g, columns=ctx.columns)
-
-
-class _Collect(_TracedCollect):
-    @staticmethod
-    def jvp(ctx: Any, _: Any, __: Any, d: Tensor) -> Any:
-        return collect(ctx.pattern, d, columns=ctx.columns)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, columns: bool, s: Tensor) -> Any:
-        return collect(pattern, s.movedim(in_dims[2], 1), columns=columns), 1
-
-
-class _TracedSpread(Function):
-    @staticmethod
-    def forward(pattern: Pattern, columns: bool, x: Tensor) -> Tensor:
+    def forward(pattern: Pattern, spreads: bool, columns: bool, x: Tensor) -> Tensor:
+        if not spreads:
+            return kernels.collected(pattern, x, columns)
         # Of what is not contiguous, torch takes 16 times as long to take rows.
         return x.contiguous().index_select(0, pattern.index("col" if columns else "row"))
 
-    setup_context = _TracedCollect.setup_context
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.rest = inputs[:3]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return None, None, collect(ctx.pattern, g, columns=ctx.columns)
+        pattern, spreads, columns = ctx.rest
+        return None, None, None, _sum(pattern, not spreads, columns, g)
 
 
-class _Spread(_TracedSpread):
-    @staticmethod
-    def jvp(ctx: Any, _: Any, __: Any, d: Tensor) -> Any:
-        return spread(ctx.pattern, d, columns=ctx.columns)
+def _sum_tangents(ctx: Any, *d: Any) -> Tensor:
+    pattern, spreads, columns = ctx.rest
+    return _sum(pattern, spreads, columns, d[3])
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pattern: Pattern, columns: bool, x: Tensor) -> Any:
-        return spread(pattern, x.movedim(in_dims[2], 1), columns=columns), 1
+
+def _mapped_sum(info: Any, in_dims: Any, pattern: Pattern, spreads: bool, columns: bool, x: Tensor) -> Any:
+    return _sum(pattern, spreads, columns, x.movedim(in_dims[3], 1)), 1
+
+
+_Sum: Any = forward_too(_TracedSum, _sum_tangents, _mapped_sum)
+
+
+def _sum(pattern: Pattern, spreads: bool, columns: bool, x: Tensor) -> Tensor:
+    out = apply(_TracedSum, _Sum, pattern, spreads, columns, flat(x))
+    return out.reshape(len(pattern.col) if spreads else pattern.shape[columns], *x.shape[1:])
 
 
 def collect(pattern: Pattern, s: Tensor, *, columns: bool = False) -> Tensor:
     """The sum of the entries' s (E, ...) in each row, (R, ...), or in each column, (C, ...)."""
-    out = apply(_TracedCollect, _Collect, pattern, columns, flat(s))
-    return out.reshape(pattern.shape[columns], *s.shape[1:])
+    return _sum(pattern, False, columns, s)
 
 
 def spread(pattern: Pattern, x: Tensor, *, columns: bool = False) -> Tensor:
@@ -279,8 +263,7 @@ def spread(pattern: Pattern, x: Tensor, *, columns: bool = False) -> Tensor:
         raise CotanError(
             f"expected {pattern.shape[columns]} {where} on {pattern.col.device}, got {len(x)} on {x.device}"
         )
-    out = apply(_TracedSpread, _Spread, pattern, columns, flat(x))
-    return out.reshape(len(pattern.col), *x.shape[1:])
+    return _sum(pattern, True, columns, x)
 
 
 def flat(s: Tensor) -> Tensor:
