@@ -306,6 +306,10 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)
+    for bad, got in ((colors * 255, "0.* to 25"), (-colors, "-.* to -"), (colors * torch.nan, "nan to nan")):
+        with pytest.raises(cotan.CotanError, match=f"^colours are from 0 to 1, got {got}"):
+            written(bad)
+    assert torch.equal(written(colors.round() * 1.002 - 0.001), written(colors.round()))  # less than a byte outside
 
 
 def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):

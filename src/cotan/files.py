@@ -12,7 +12,7 @@ import torch
 from . import whole
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
-from .nodes import check_data
+from .nodes import check_points
 from .sparse import firsts, numbered
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
@@ -190,13 +190,11 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
 
     from .colors import colors_of
 
-    check_data(data)
+    check_points("write", data)
     expect("write", path, str | os.PathLike, "a file")
     path = Path(path)
     if path.suffix.lower() not in WRITES:
         raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)
-    if data.get("pos") is None:
-        raise CotanError(f"expected a shape with pos to write; it has: {', '.join(data.keys()) or 'nothing'}")
     face = data.face.T.cpu().numpy() if data.get("face") is not None else None
     shades = None if colors is None else (colors_of(colors, len(data.pos)) * 255).round().to(torch.uint8).numpy()
     mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)

@@ -147,6 +147,16 @@ def check_data(data: Any) -> None:
         )
 
 
+def check_points(use: str, data: Any) -> None:
+    """Raise for what has no vertices in space, with what it is wanted for."""
+    check_data(data)
+    pos = data.get("pos")
+    if pos is None:
+        raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
+    if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
+        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
+
+
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     """The names that a `Data` can answer by itself."""
     given = {name for name in data.keys() if data[name] is not None}
