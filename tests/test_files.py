@@ -161,6 +161,71 @@ def test_points_at_one_place_are_one_point(tmp_path):
     assert cotan.read(tmp_path / "often.xyz", weld=False).num_nodes == 1200
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("suffix", ["off", "obj"])
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1e-8, 0), (1e-30, 0), (1e6, 0), (1, 5e5)])
+def test_text_keeps_the_floats(suffix, dtype, scale, offset, sphere, tmp_path):
+    pos = (scale * sphere.pos.double() + offset).to(dtype)
+    colors = torch.rand(642, 3)
+    for given in (None, colors):
+        cotan.write(Data(pos=pos, face=sphere.face), tmp_path / f"s.{suffix}", colors=given)
+        back = cotan.read(tmp_path / f"s.{suffix}", dtype=dtype)
+        assert torch.equal(back.pos, pos)
+        assert torch.equal(back.face, sphere.face)
+    cotan.write(Data(pos=pos), tmp_path / f"s.{suffix}")
+    assert torch.equal(cotan.read(tmp_path / f"s.{suffix}", dtype=dtype).pos, pos)
+    igl = pytest.importorskip("igl")
+    cotan.write(Data(pos=pos, face=sphere.face), tmp_path / f"s.{suffix}", colors=colors)
+    vertices, faces = igl.read_triangle_mesh(str(tmp_path / f"s.{suffix}"))
+    assert torch.equal(torch.from_numpy(vertices).to(dtype), pos)
+    assert torch.equal(torch.from_numpy(faces).T, sphere.face)
+
+
+@pytest.mark.parametrize("suffix", ["ply", "stl", "glb"])
+def test_float32_files_say_what_they_move(suffix, sphere, tmp_path):
+    far = Data(pos=sphere.pos.double() + 5e5, face=sphere.face)
+    with pytest.warns(
+        cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.0.*; write .obj or .off$"
+    ) as said:
+        cotan.write(far, tmp_path / f"s.{suffix}")
+    assert said[0].filename == __file__
+    small = Data(pos=sphere.pos.double() * 1e-8, face=sphere.face)
+    cotan.write(small, tmp_path / f"s.{suffix}")  # and no warning, which would be an error
+    assert cotan.read(tmp_path / f"s.{suffix}").num_nodes == 642
+
+
+@pytest.mark.parametrize("suffix", ["off", "obj", "ply", "stl", "glb"])
+def test_what_read_refuses_is_not_written(suffix, sphere, tmp_path):
+    pos, face = sphere.pos, sphere.face
+    refused = {
+        "write: 1 of 642 vertices are not finite": (torch.where(torch.arange(642)[:, None] == 3, torch.nan, pos), face),
+        "face index out of range: it has vertex numbers 1 to 642, expected 0 to 641": (pos, face + 1),
+        r"write: pos is \(642, 2\), expected vertices": (pos[:, :2], face),
+        r"face: expected shape \(3, F\), got \(1280, 3\)": (pos, face.T),
+    }
+    if suffix in ("stl", "glb"):
+        refused[f"s.{suffix}: a .{suffix} is written of faces, and the shape has none; .off, .obj and .ply"] = (
+            pos,
+            None,
+        )
+    for message, (points, faces) in refused.items():
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.write(Data(pos=points, face=faces), tmp_path / f"s.{suffix}")
+    assert list(tmp_path.iterdir()) == []
+    half = Data(pos=pos.bfloat16(), face=face)
+    cotan.write(half, tmp_path / f"s.{suffix}")
+    assert torch.equal(
+        cotan.read(tmp_path / f"s.{suffix}", weld=False).pos.unique(dim=0), half.pos.float().unique(dim=0)
+    )
+
+
+def test_an_stl_holds_no_colours(sphere, tmp_path):
+    with pytest.raises(cotan.CotanError, match=r"s.stl: a .stl file holds no colours, expected .off, .obj, .ply, .glb"):
+        cotan.write(sphere, tmp_path / "s.stl", colors=sphere.pos[:, 0])
+    sphere.color = torch.rand(642, 3)
+    cotan.write(sphere, tmp_path / "s.stl")  # the shape alone
+
+
 def test_rounding_far_from_the_origin_is_said(sphere, tmp_path):
     far = torch.tensor([5e5, 5.4e6, 120.0], dtype=torch.float64)
     moved = sphere.clone()

@@ -155,6 +155,8 @@ def check_points(use: str, data: Any) -> None:
         raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
     if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
         raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
+    if not bool(pos.isfinite().all()):
+        raise CotanError(f"{use}: {int((~pos.isfinite()).any(1).sum())} of {len(pos)} vertices are not finite")
 
 
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
