@@ -70,6 +70,47 @@ def test_faces_of_materials_in_turn_keep_their_order(tmp_path):
         assert data.face.T.tolist() == [[0, 1, 2], [1, 3, 2], [1, 4, 3], [3, 4, 5]]
 
 
+LEVEL = "v 0 0 {z}\nv 1 0 {z}\nv 1 1 {z}\nv 0 1 {z}\nf -4 -3 -2\n"
+SHEETS = LEVEL.format(z=0) + "f -4 -2 -1\n# above\n" + LEVEL.format(z=5) + "f 5 7 8\n"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    {
+        "relative": lambda text: text,
+        "tabs": lambda text: text.replace(" ", "\t"),
+        "indented": lambda text: text.replace("\nf", "\n  f").replace("\nv", "\n\t v"),
+        "comments": lambda text: text.replace("\n", " # 1 2\n"),
+        "continued": lambda text: text.replace("f -4 ", "f\\\n-4\\\r\n"),
+        "texture": lambda text: text.replace("-4", "-4/-2").replace("-3", "-3/-1/-1").replace("-2\n", "-2//-1\n"),
+        "windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+        "absolute": lambda text: (
+            "\ufeff" + text.replace("-4 -3 -2", "1 2 3", 1).replace("-4 -3 -2", "5 6 7").replace("-4 -2 -1", "1 3 4")
+        ),
+        "materials": lambda text: text.replace("f", "usemtl\ta\nf", 2),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_an_obj_file_written_otherwise_is_the_same_mesh(odd, tmp_path):
+    path = tmp_path / "s.obj"
+    path.write_bytes(odd[1](SHEETS).encode())
+    data = cotan.read(path)
+    assert data.pos.tolist() == [[x, y, z] for z in (0, 5) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    assert data.face.T.tolist() == [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]
+    if odd[0] == "relative":  # the others libigl refuses or warns of
+        igl = pytest.importorskip("igl")
+        assert igl.read_triangle_mesh(str(path))[1].tolist() == data.face.T.tolist()
+
+
+@pytest.mark.parametrize(("face", "wrong"), [("0 1 2", 0), ("1/1 2/2 0/3", 0), ("1 2 -4", -4)])
+def test_vertices_of_an_obj_face_count_from_one(face, wrong, tmp_path):
+    (tmp_path / "s.obj").write_text(f"v 0 0 0\nv 1 0 0\nv 1 1 0\nf {face}\nv 0 1 0\n")
+    with pytest.raises(
+        cotan.CotanError, match=f"s.obj has a face with vertex {wrong} after 3 vertices; an .obj counts from 1"
+    ):
+        cotan.read(tmp_path / "s.obj")
+
+
 PRISM = [[0, 0, 0], [2, 0, 0], [3, 1, 0], [2, 2, 0], [0, 2, 0], [1, 1, 3]]  # a pentagon and an apex
 SIDES = [[4, 3, 2, 1, 0], [0, 1, 5], [1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 0, 5]]
 

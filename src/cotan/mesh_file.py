@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
                 mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
+    except CotanError:
+        raise
     except Exception as reason:  # parsers of broken files raise anything
         mesh = _polygons(path, header) if kind in (".off", ".ply") else None
         if mesh is None:
@@ -70,8 +73,34 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def _source(path: Path) -> Path | BytesIO:
-    """The file; of an OBJ file all but its materials, by which trimesh would sort the faces."""
-    return BytesIO(path.read_bytes().replace(b"usemtl ", b"# ")) if path.suffix.lower() == ".obj" else path
+    """The file; of an OBJ file its lines as trimesh takes them, without materials, by which it would sort the faces."""
+    if path.suffix.lower() != ".obj":
+        return path
+    text = path.read_bytes().removeprefix(BOM_UTF8)
+    faces = text[text.find(b"\nf") :]
+    comments = text.count(b"#") - text.count(b"\n#") - text.startswith(b"#")  # at the end of a line
+    unusual = comments or any(sign in text for sign in (b"\t", b"\n ", b"\\")) or text.startswith(b" ")
+    if unusual or b"-" in faces or b" 0" in faces:
+        text = _plain_obj(path, text)
+    return BytesIO(text.replace(b"usemtl ", b"# "))
+
+
+def _plain_obj(path: Path, text: bytes) -> bytes:
+    """The vertices and faces of an OBJ file, a line each, numbered from one: -1 is the last vertex before the face."""
+    lines, count = [], 0
+    for line in re.sub(rb"\\\r?\n", b" ", text).splitlines():
+        words = line.partition(b"#")[0].split()
+        if words[:1] == [b"v"]:
+            count += 1
+            lines.append(b" ".join(words))
+        elif words[:1] == [b"f"]:
+            given = [int(word.partition(b"/")[0]) for word in words[1:]]
+            corners = [i + count + 1 if i < 0 else i for i in given]
+            if min(corners, default=1) < 1:
+                wrong = given[corners.index(min(corners))]
+                raise CotanError(f"{path} has a face with vertex {wrong} after {count} vertices; an .obj counts from 1")
+            lines.append(b"f %b" % b" ".join(b"%d" % i for i in corners))
+    return b"\n".join(lines)
 
 
 def _plain_off(text: str) -> Any:
