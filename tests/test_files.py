@@ -142,6 +142,35 @@ def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
     )
 
 
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_triangle_strips_are_unrolled(kind, tmp_path):
+    corners = [(x, y, 0) for x in range(4) for y in range(5)]
+    rows = [[i for y in range(5) for i in (5 * x + y, 5 * x + 5 + y)] for x in range(3)]
+    sewn = [*rows[1], rows[1][-1], rows[2][0], *rows[2]]  # two rows in one, by triangles without area
+    strips = [*rows[0], -1, 0, 1, -1, *sewn, -1]
+    header = f"ply\nformat {kind} 1.0\nelement vertex 20\nproperty float x\nproperty float y\nproperty float z\n"
+    header += "element tristrips {}\nproperty list int int vertex_indices\nend_header\n"
+    end = ">" if "big" in kind else "<"
+    points = "".join(f"{x} {y} {z}\n" for x, y, z in corners).encode()
+    line = f"{len(strips)} {' '.join(map(str, strips))}\n".encode()
+    if kind != "ascii":
+        points = struct.pack(f"{end}60f", *[x for corner in corners for x in corner])
+        line = struct.pack(f"{end}{1 + len(strips)}i", len(strips), *strips)
+    path = tmp_path / "s.ply"
+    path.write_bytes(header.format(1).encode() + points + line)
+    data = cotan.read(path)
+    normals = cotan.compute(data, "face_normals")
+    report = cotan.compute(data, "mesh_report")
+    assert torch.allclose(normals, torch.tensor([0.0, 0, 1]).expand(24, 3))
+    assert (report["vertices"], report["euler"], report["manifold"]) == (20, 1, True)
+    assert float(cotan.compute(data, "face_areas").sum()) == pytest.approx(12)
+    if kind != "ascii":  # lists of several lengths, which trimesh does not read
+        more = struct.pack(f"{end}4i", 3, 0, 1, 5)
+        path.write_bytes(header.format(2).encode() + points + line + more)
+        with pytest.raises(cotan.CotanError, match="cannot be read as a mesh"):
+            cotan.read(path)
+
+
 CUT = {
     "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 4 faces"),
     "quads.off": (b"OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", "ends after 1 of its 2 faces"),

@@ -33,6 +33,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
     text = _text(path) if kind == ".off" or b"format ascii" in header else ""
     _check_whole(path, text)
+    strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
@@ -43,10 +44,12 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
                 mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
+            if strips:
+                mesh = _unrolled(mesh)
     except CotanError:
         raise
     except Exception as reason:  # parsers of broken files raise anything
-        mesh = _polygons(path, header) if kind in (".off", ".ply") else None
+        mesh = _polygons(path, header) if kind in (".off", ".ply") and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
             raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
@@ -159,6 +162,18 @@ def _of_scene(scene: Any) -> Any:
     if clouds and len(clouds) == len(placed):
         return cloud(np.concatenate(clouds))
     return scene.to_mesh() if placed else None
+
+
+def _unrolled(cloud: Any) -> Any:
+    """The points of a PLY file with its triangle strips, as Stanford's have them: one list, -1 after each strip."""
+    import trimesh
+
+    data = cloud.metadata["_ply_raw"]["tristrips"]["data"]
+    lists = next(iter(data.values())) if isinstance(data, dict) else data[data.dtype.names[0]]["f1"]
+    parts = [part[part >= 0] for each in map(np.asarray, lists) for part in np.split(each, np.flatnonzero(each < 0))]
+    face = trimesh.util.triangle_strips_to_faces([part for part in parts if len(part) > 2])
+    repeats = (face == np.roll(face, 1, 1)).any(1)  # where strips are sewn together
+    return trimesh.Trimesh(cloud.vertices, face[~repeats], process=False)
 
 
 def _polygons(path: Path, header: bytes) -> Any:
