@@ -8,6 +8,7 @@ import trimesh
 from torch_geometric.data import Data
 
 import cotan
+from cotan.files import COLORED
 
 
 @pytest.mark.parametrize("suffix", ["off", "obj", "ply", "stl"])
@@ -287,6 +288,82 @@ def test_what_read_refuses_is_not_written(suffix, sphere, tmp_path):
     assert torch.equal(
         cotan.read(tmp_path / f"s.{suffix}", weld=False).pos.unique(dim=0), half.pos.float().unique(dim=0)
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("suffix", "points"), [*((k, False) for k in COLORED), (".off", True), (".obj", True), (".ply", True)]
+)
+def test_shapes_go_there_and_back_with_their_colours(suffix, points, seed, sphere, tmp_path):
+    g = torch.Generator().manual_seed(seed)
+    order = torch.randperm(642, generator=g)
+    pos = torch.empty_like(sphere.pos)
+    pos[order] = sphere.pos * 10 ** (6 * torch.rand(3, generator=g) - 3) + torch.randn(3, generator=g)
+    shape = Data(pos=pos, color=torch.rand(642, 3, generator=g))
+    if not points:
+        shape.face = order[sphere.face][:, torch.randperm(1280, generator=g)]
+    cotan.write(shape, tmp_path / f"s{suffix}")
+    back = cotan.read(tmp_path / f"s{suffix}")
+    assert sorted(back.keys()) == sorted(shape.keys())
+    assert torch.equal(back.pos, pos)
+    assert torch.allclose(back.color, shape.color, atol=0.501 / 255)
+    assert points or torch.equal(back.face, shape.face)
+    cotan.write(back, tmp_path / f"again{suffix}")  # nothing more is lost
+    assert torch.equal(cotan.read(tmp_path / f"again{suffix}").color, back.color)
+    cotan.write(back, tmp_path / f"s{suffix}", colors=torch.zeros(642, 3))  # what is asked for comes first
+    assert not cotan.read(tmp_path / f"s{suffix}").color.any()
+
+
+def test_an_stl_keeps_the_triangles(sphere, tmp_path):
+    cotan.write(sphere, tmp_path / "s.stl")
+    back = cotan.read(tmp_path / "s.stl")
+    assert torch.equal(back.pos[back.face], sphere.pos[sphere.face])
+
+
+COLORS = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
+COFF = {  # the row of a vertex by Geomview, MeshLab and libigl, with normals, and with texture
+    "geomview": ("COFF", "{x} {y} 0 {r} {g} {b} 1"),
+    "words": ("COFF # Geomview's\n", "{x} {y} 0 {r}.0 {g}.0 {b}.0 1.0  # opaque"),
+    "meshlab": ("COFF", "{x} {y} 0 {R} {G} {B} 255"),
+    "libigl": ("COFF", "{x} {y} 0 {R} {G} {B}"),
+    "normals": ("CNOFF", "{x} {y} 0 0 0 1 {R} {G} {B} 255"),
+    "texture": ("STCOFF", "{x} {y} 0 {r} {g} {b} 1 0.5 0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", COFF)
+def test_colours_of_off_files_of_others(kind, tmp_path):
+    word, row = COFF[kind]
+    places = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    lines = [
+        row.format(x=x, y=y, r=r, g=g, b=b, R=255 * r, G=255 * g, B=255 * b)
+        for (x, y), (r, g, b) in zip(places, COLORS)
+    ]
+    (tmp_path / "s.off").write_text("\n".join([word, "4 2 0", *lines, "3 0 1 2", "3 0 2 3", ""]))
+    data = cotan.read(tmp_path / "s.off")
+    assert (data.color.tolist(), data.face.T.tolist()) == (COLORS, [[0, 1, 2], [0, 2, 3]])
+
+
+def test_colours_follow_their_vertices(tmp_path):
+    vertices = "v 5 5 5 0 0 0\nv 0 0 0 1 0 0\nv 1 0 0 0 1 0\nv 0 1 0 0 0 1\nv 0 0 0 0 0 0\nv 1 1 0 1 1 1\n"
+    (tmp_path / "s.obj").write_text(vertices + "vt 0 0\nvt 1 1\nf 2/1 3/1 4/2\nf 4/1 3/2 6/1\nf 5 3 4\n")
+    with pytest.warns(cotan.MeshWarning, match="repaired"):
+        data = cotan.read(tmp_path / "s.obj", repair=True)
+    assert data.pos.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]
+    assert data.color.tolist() == COLORS
+    with pytest.warns(cotan.MeshWarning, match="unreferenced"):
+        assert cotan.read(tmp_path / "s.obj").color.tolist() == [[0, 0, 0], *COLORS]
+
+
+def test_colours_change_no_result(sphere, tmp_path):
+    for name, colors in (("a.ply", None), ("b.ply", torch.rand(642, 3))):
+        cotan.write(sphere, tmp_path / name, colors=colors)
+    plain, coloured = (cotan.read(tmp_path / name) for name in ("a.ply", "b.ply"))
+    model = cotan.create_model("multiview", in_dim=3, out_dim=2, size=16).eval()
+    for use in (lambda d: cotan.compute(d, "heat_kernel_signature"), lambda d: cotan.apply(model, d)):
+        assert torch.equal(use(plain), use(coloured))
+    both = cotan.apply(model, [plain, coloured])
+    assert torch.allclose(both[0], both[1])
 
 
 def test_an_stl_holds_no_colours(sphere, tmp_path):

@@ -30,13 +30,15 @@ def read(
     Arguments:
         path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
             (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
-        weld: merge vertices, or points, at the same place, as seams of texture and normals leave them.
+        weld: merge vertices, or points, at the same place, as seams of texture and normals leave them; the first one's
+            colour stays.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
 
     Gives:
-        a mesh as pos (V, 3) and face (3, F), with no face a point cloud; a graph as edge_index (2, E), both directions of
+        a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
+        where vertices have colours (.ply .off .obj .glb ...); a graph as edge_index (2, E), both directions of
         an undirected edge, edge_weight (E,) where there are weights, and num_nodes. Nodes of an .edgelist that are
         numbers come in their order.
 
@@ -67,7 +69,7 @@ def read(
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     from torch_geometric.data import Data
 
-    pos, face = load(path)
+    pos, face, color = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
@@ -76,11 +78,17 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
     if pos.shape[1] != 3:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
+    kept = torch.arange(len(pos))
     if weld:
-        pos, face = _weld(pos, face)
+        kept, face = _weld(pos, face)
     if not face.numel():
-        return Data(pos=_cast(path, pos[torch.isfinite(pos).all(1)], dtype))
-    data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
+        kept = kept[torch.isfinite(pos[kept]).all(1)]
+    data = Data(pos=pos[kept])
+    if color is not None:
+        data.color = color[kept]
+    if face.numel():
+        data.face = face
+        data = _mended(path, data) if repair else _looked_at(path, data)
     data.pos = _cast(path, data.pos, dtype)
     return data
 
@@ -125,15 +133,15 @@ def _cast(
 
 
 def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vertices at exactly the same place become one, in the order of their first appearance."""
+    """The first vertex at each place, in their order, and the faces between these."""
     inverse = numbered(pos)
     first = firsts(inverse)
     if len(first) == len(pos):
-        return pos, face
+        return torch.arange(len(pos)), face
     order = torch.argsort(first)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
-    return pos[first[order]], rank[inverse][face]
+    return first[order], rank[inverse][face]
 
 
 def _read_graph(path: Path, suffix: str) -> Any:

@@ -20,8 +20,11 @@ HEADER = 2**16  # bytes of a file within which its header ends
 STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
 
 
-def load(path: Path) -> tuple[Tensor, Tensor]:
-    """Vertices (V, 3) in float64 and faces (3, F), none of a point cloud. Of a scene, all meshes; if none, all points."""
+def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Vertices (V, 3) in float64, faces (3, F), none of a point cloud, and colours of vertices (V, 3), if there are any.
+
+    Of a scene, all meshes; if it has none, all points.
+    """
     import trimesh
 
     kind = path.suffix.lower()
@@ -72,11 +75,14 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         raise CotanError(
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
-    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
+    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face, _colors(path, mesh, header)
 
 
 def _source(path: Path) -> Path | BytesIO:
-    """The file; of an OBJ file its lines as trimesh takes them, without materials, by which it would sort the faces."""
+    """The file; of an OBJ file its lines as trimesh takes them.
+
+    Without materials, by which it would sort the faces, and without texture, for which it would leave out colours.
+    """
     if path.suffix.lower() != ".obj":
         return path
     text = path.read_bytes().removeprefix(BOM_UTF8)
@@ -85,7 +91,7 @@ def _source(path: Path) -> Path | BytesIO:
     unusual = comments or any(sign in text for sign in (b"\t", b"\n ", b"\\")) or text.startswith(b" ")
     if unusual or b"-" in faces or b" 0" in faces:
         text = _plain_obj(path, text)
-    return BytesIO(text.replace(b"usemtl ", b"# "))
+    return BytesIO(text.replace(b"usemtl ", b"# ").replace(b"\nvt ", b"\n# "))
 
 
 def _plain_obj(path: Path, text: bytes) -> bytes:
@@ -124,6 +130,29 @@ def _plain_off(text: str) -> Any:
     return trimesh.Trimesh(numbers[: 3 * vertices].reshape(-1, 3), corners[:, 1:].astype(np.int64), process=False)
 
 
+def _colors(path: Path, mesh: Any, header: bytes) -> Tensor | None:
+    if path.suffix.lower() == ".off":  # trimesh leaves them out
+        return _coff(path, header)
+    visual: Any = mesh.visual
+    shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
+    return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
+
+
+def _coff(path: Path, header: bytes) -> Tensor | None:
+    """Colours in an OFF file: Geomview's from 0 to 1, others' from 0 to 255, with opacity or without."""
+    head = re.match(rb"\s*(?:ST)?C(N?)OFF", re.sub(rb"#.*", b"", header))
+    if head is None:
+        return None
+    first = 6 if head[1] else 3
+    try:
+        shades = torch.tensor([[float(x) for x in row[first : first + 4]] for row in _off(path)[2]])
+    except (ValueError, LookupError):
+        return None
+    if shades.ndim != 2 or shades.shape[1] < 3:
+        return None
+    return (shades[:, :3] / (255 if shades.max() > 1 else 1)).clamp(0, 1)
+
+
 def _check_whole(path: Path, text: str) -> None:
     """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
     # Some of ModelNet have no line break after OFF; the word may be left out.
@@ -158,9 +187,11 @@ def _of_scene(scene: Any) -> Any:
 
     placed = scene.dump()  # in the scene's coordinates
     cloud: Any = trimesh.PointCloud
-    clouds = [part.vertices for part in placed if isinstance(part, cloud)]
+    clouds = [part for part in placed if isinstance(part, cloud)]
     if clouds and len(clouds) == len(placed):
-        return cloud(np.concatenate(clouds))
+        colors = np.concatenate([part.colors for part in clouds if len(part.colors) == len(part.vertices)] or [[]])
+        points = np.concatenate([part.vertices for part in clouds])
+        return cloud(points, colors if len(colors) == len(points) else None)
     return scene.to_mesh() if placed else None
 
 
@@ -173,7 +204,8 @@ def _unrolled(cloud: Any) -> Any:
     parts = [part[part >= 0] for each in map(np.asarray, lists) for part in np.split(each, np.flatnonzero(each < 0))]
     face = trimesh.util.triangle_strips_to_faces([part for part in parts if len(part) > 2])
     repeats = (face == np.roll(face, 1, 1)).any(1)  # where strips are sewn together
-    return trimesh.Trimesh(cloud.vertices, face[~repeats], process=False)
+    colors = cloud.colors if len(cloud.colors) else None
+    return trimesh.Trimesh(cloud.vertices, face[~repeats], vertex_colors=colors, process=False)
 
 
 def _polygons(path: Path, header: bytes) -> Any:
@@ -183,7 +215,7 @@ def _polygons(path: Path, header: bytes) -> Any:
 
     try:
         if path.suffix.lower() == ".off":
-            vertices, polygons = _off(path)
+            vertices, polygons, _ = _off(path)
         elif max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
             return None  # potpourri3d would look for all of them, for hours
         else:
@@ -201,12 +233,13 @@ def _small_faces(path: Path) -> int:
         return 0
 
 
-def _off(path: Path) -> tuple[Any, list[list[int]]]:
-    """Vertices and faces of an OFF file, each on a line of its own; what follows them there (colours) is left out."""
+def _off(path: Path) -> tuple[Any, list[list[int]], list[list[str]]]:
+    """Vertices and faces of an OFF file, each on a line of its own, and the words of the lines of vertices."""
     lines = [line.split() for line in _text(path).split("OFF", 1)[-1].splitlines() if line.strip()]
     count, polygons = int(lines[0][0]), int(lines[0][1])
     faces = lines[1 + count : 1 + count + polygons]
-    vertices = np.array([line[:3] for line in lines[1 : 1 + count]], dtype=np.float64)
+    rows = lines[1 : 1 + count]
+    vertices = np.array([line[:3] for line in rows], dtype=np.float64)
     if len(vertices) != count or any(len(face) <= int(face[0]) for face in faces):
         raise ValueError
-    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces]
+    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces], rows
