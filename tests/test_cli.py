@@ -379,7 +379,7 @@ def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
         node = ("heat_kernel_signature", "mean_curvature")[name == "h.ply"]
         assert cotan("compute", mesh, node, "--out", tmp_path / name).returncode == 0
         assert (tmp_path / name).stat().st_size > 1000
-    for node, name in (("spectrum", "s.png"), ("mass", "m.txt")):
+    for node, name in (("spectrum", "s.png"), ("mass", "m.txt"), ("mass", "m.stl")):
         refused = cotan("compute", mesh, node, "--out", tmp_path / name)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
         assert "expected a file ending in .npz; a value per vertex also" in refused.stderr

@@ -8,6 +8,7 @@ import trimesh
 from torch_geometric.data import Data
 
 import cotan
+from cotan.files import COLORED
 
 
 @pytest.mark.parametrize("suffix", ["off", "obj", "ply", "stl"])
@@ -70,6 +71,47 @@ def test_faces_of_materials_in_turn_keep_their_order(tmp_path):
         assert data.face.T.tolist() == [[0, 1, 2], [1, 3, 2], [1, 4, 3], [3, 4, 5]]
 
 
+LEVEL = "v 0 0 {z}\nv 1 0 {z}\nv 1 1 {z}\nv 0 1 {z}\nf -4 -3 -2\n"
+SHEETS = LEVEL.format(z=0) + "f -4 -2 -1\n# above\n" + LEVEL.format(z=5) + "f 5 7 8\n"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    {
+        "relative": lambda text: text,
+        "tabs": lambda text: text.replace(" ", "\t"),
+        "indented": lambda text: text.replace("\nf", "\n  f").replace("\nv", "\n\t v"),
+        "comments": lambda text: text.replace("\n", " # 1 2\n"),
+        "continued": lambda text: text.replace("f -4 ", "f\\\n-4\\\r\n"),
+        "texture": lambda text: text.replace("-4", "-4/-2").replace("-3", "-3/-1/-1").replace("-2\n", "-2//-1\n"),
+        "windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+        "absolute": lambda text: (
+            "\ufeff" + text.replace("-4 -3 -2", "1 2 3", 1).replace("-4 -3 -2", "5 6 7").replace("-4 -2 -1", "1 3 4")
+        ),
+        "materials": lambda text: text.replace("f", "usemtl\ta\nf", 2),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_an_obj_file_written_otherwise_is_the_same_mesh(odd, tmp_path):
+    path = tmp_path / "s.obj"
+    path.write_bytes(odd[1](SHEETS).encode())
+    data = cotan.read(path)
+    assert data.pos.tolist() == [[x, y, z] for z in (0, 5) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    assert data.face.T.tolist() == [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]
+    if odd[0] == "relative":  # the others libigl refuses or warns of
+        igl = pytest.importorskip("igl")
+        assert igl.read_triangle_mesh(str(path))[1].tolist() == data.face.T.tolist()
+
+
+@pytest.mark.parametrize(("face", "wrong"), [("0 1 2", 0), ("1/1 2/2 0/3", 0), ("1 2 -4", -4)])
+def test_vertices_of_an_obj_face_count_from_one(face, wrong, tmp_path):
+    (tmp_path / "s.obj").write_text(f"v 0 0 0\nv 1 0 0\nv 1 1 0\nf {face}\nv 0 1 0\n")
+    with pytest.raises(
+        cotan.CotanError, match=f"s.obj has a face with vertex {wrong} after 3 vertices; an .obj counts from 1"
+    ):
+        cotan.read(tmp_path / "s.obj")
+
+
 PRISM = [[0, 0, 0], [2, 0, 0], [3, 1, 0], [2, 2, 0], [0, 2, 0], [1, 1, 3]]  # a pentagon and an apex
 SIDES = [[4, 3, 2, 1, 0], [0, 1, 5], [1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 0, 5]]
 
@@ -99,6 +141,35 @@ def test_polygons_of_several_kinds_are_fans_of_triangles(kind, tmp_path):
     assert float(cotan.compute(data, "face_areas")[data.pos[data.face][..., 2].sum(0) == 0].sum()) == pytest.approx(
         pentagon
     )
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_triangle_strips_are_unrolled(kind, tmp_path):
+    corners = [(x, y, 0) for x in range(4) for y in range(5)]
+    rows = [[i for y in range(5) for i in (5 * x + y, 5 * x + 5 + y)] for x in range(3)]
+    sewn = [*rows[1], rows[1][-1], rows[2][0], *rows[2]]  # two rows in one, by triangles without area
+    strips = [*rows[0], -1, 0, 1, -1, *sewn, -1]
+    header = f"ply\nformat {kind} 1.0\nelement vertex 20\nproperty float x\nproperty float y\nproperty float z\n"
+    header += "element tristrips {}\nproperty list int int vertex_indices\nend_header\n"
+    end = ">" if "big" in kind else "<"
+    points = "".join(f"{x} {y} {z}\n" for x, y, z in corners).encode()
+    line = f"{len(strips)} {' '.join(map(str, strips))}\n".encode()
+    if kind != "ascii":
+        points = struct.pack(f"{end}60f", *[x for corner in corners for x in corner])
+        line = struct.pack(f"{end}{1 + len(strips)}i", len(strips), *strips)
+    path = tmp_path / "s.ply"
+    path.write_bytes(header.format(1).encode() + points + line)
+    data = cotan.read(path)
+    normals = cotan.compute(data, "face_normals")
+    report = cotan.compute(data, "mesh_report")
+    assert torch.allclose(normals, torch.tensor([0.0, 0, 1]).expand(24, 3))
+    assert (report["vertices"], report["euler"], report["manifold"]) == (20, 1, True)
+    assert float(cotan.compute(data, "face_areas").sum()) == pytest.approx(12)
+    if kind != "ascii":  # lists of several lengths, which trimesh does not read
+        more = struct.pack(f"{end}4i", 3, 0, 1, 5)
+        path.write_bytes(header.format(2).encode() + points + line + more)
+        with pytest.raises(cotan.CotanError, match="cannot be read as a mesh"):
+            cotan.read(path)
 
 
 CUT = {
@@ -159,6 +230,147 @@ def test_points_at_one_place_are_one_point(tmp_path):
     once, often = (cotan.read(tmp_path / name) for name in ("once.xyz", "often.xyz"))
     assert torch.equal(once.pos, often.pos)
     assert cotan.read(tmp_path / "often.xyz", weld=False).num_nodes == 1200
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("suffix", ["off", "obj"])
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1e-8, 0), (1e-30, 0), (1e6, 0), (1, 5e5)])
+def test_text_keeps_the_floats(suffix, dtype, scale, offset, sphere, tmp_path):
+    pos = (scale * sphere.pos.double() + offset).to(dtype)
+    colors = torch.rand(642, 3)
+    for given in (None, colors):
+        cotan.write(Data(pos=pos, face=sphere.face), tmp_path / f"s.{suffix}", colors=given)
+        back = cotan.read(tmp_path / f"s.{suffix}", dtype=dtype)
+        assert torch.equal(back.pos, pos)
+        assert torch.equal(back.face, sphere.face)
+    cotan.write(Data(pos=pos), tmp_path / f"s.{suffix}")
+    assert torch.equal(cotan.read(tmp_path / f"s.{suffix}", dtype=dtype).pos, pos)
+    igl = pytest.importorskip("igl")
+    cotan.write(Data(pos=pos, face=sphere.face), tmp_path / f"s.{suffix}", colors=colors)
+    vertices, faces = igl.read_triangle_mesh(str(tmp_path / f"s.{suffix}"))
+    assert torch.equal(torch.from_numpy(vertices).to(dtype), pos)
+    assert torch.equal(torch.from_numpy(faces).T, sphere.face)
+
+
+@pytest.mark.parametrize("suffix", ["ply", "stl", "glb"])
+def test_float32_files_say_what_they_move(suffix, sphere, tmp_path):
+    far = Data(pos=sphere.pos.double() + 5e5, face=sphere.face)
+    with pytest.warns(
+        cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.0.*; write .obj or .off$"
+    ) as said:
+        cotan.write(far, tmp_path / f"s.{suffix}")
+    assert said[0].filename == __file__
+    small = Data(pos=sphere.pos.double() * 1e-8, face=sphere.face)
+    cotan.write(small, tmp_path / f"s.{suffix}")  # and no warning, which would be an error
+    assert cotan.read(tmp_path / f"s.{suffix}").num_nodes == 642
+
+
+@pytest.mark.parametrize("suffix", ["off", "obj", "ply", "stl", "glb"])
+def test_what_read_refuses_is_not_written(suffix, sphere, tmp_path):
+    pos, face = sphere.pos, sphere.face
+    refused = {
+        "write: 1 of 642 vertices are not finite": (torch.where(torch.arange(642)[:, None] == 3, torch.nan, pos), face),
+        "face index out of range: it has vertex numbers 1 to 642, expected 0 to 641": (pos, face + 1),
+        r"write: pos is \(642, 2\), expected vertices": (pos[:, :2], face),
+        r"face: expected shape \(3, F\), got \(1280, 3\)": (pos, face.T),
+    }
+    if suffix in ("stl", "glb"):
+        refused[f"s.{suffix}: a .{suffix} is written of faces, and the shape has none; .off, .obj and .ply"] = (
+            pos,
+            None,
+        )
+    for message, (points, faces) in refused.items():
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.write(Data(pos=points, face=faces), tmp_path / f"s.{suffix}")
+    assert list(tmp_path.iterdir()) == []
+    half = Data(pos=pos.bfloat16(), face=face)
+    cotan.write(half, tmp_path / f"s.{suffix}")
+    assert torch.equal(
+        cotan.read(tmp_path / f"s.{suffix}", weld=False).pos.unique(dim=0), half.pos.float().unique(dim=0)
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("suffix", "points"), [*((k, False) for k in COLORED), (".off", True), (".obj", True), (".ply", True)]
+)
+def test_shapes_go_there_and_back_with_their_colours(suffix, points, seed, sphere, tmp_path):
+    g = torch.Generator().manual_seed(seed)
+    order = torch.randperm(642, generator=g)
+    pos = torch.empty_like(sphere.pos)
+    pos[order] = sphere.pos * 10 ** (6 * torch.rand(3, generator=g) - 3) + torch.randn(3, generator=g)
+    shape = Data(pos=pos, color=torch.rand(642, 3, generator=g))
+    if not points:
+        shape.face = order[sphere.face][:, torch.randperm(1280, generator=g)]
+    cotan.write(shape, tmp_path / f"s{suffix}")
+    back = cotan.read(tmp_path / f"s{suffix}")
+    assert sorted(back.keys()) == sorted(shape.keys())
+    assert torch.equal(back.pos, pos)
+    assert torch.allclose(back.color, shape.color, atol=0.501 / 255)
+    assert points or torch.equal(back.face, shape.face)
+    cotan.write(back, tmp_path / f"again{suffix}")  # nothing more is lost
+    assert torch.equal(cotan.read(tmp_path / f"again{suffix}").color, back.color)
+    cotan.write(back, tmp_path / f"s{suffix}", colors=torch.zeros(642, 3))  # what is asked for comes first
+    assert not cotan.read(tmp_path / f"s{suffix}").color.any()
+
+
+def test_an_stl_keeps_the_triangles(sphere, tmp_path):
+    cotan.write(sphere, tmp_path / "s.stl")
+    back = cotan.read(tmp_path / "s.stl")
+    assert torch.equal(back.pos[back.face], sphere.pos[sphere.face])
+
+
+COLORS = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
+COFF = {  # the row of a vertex by Geomview, MeshLab and libigl, with normals, and with texture
+    "geomview": ("COFF", "{x} {y} 0 {r} {g} {b} 1"),
+    "words": ("COFF # Geomview's\n", "{x} {y} 0 {r}.0 {g}.0 {b}.0 1.0  # opaque"),
+    "meshlab": ("COFF", "{x} {y} 0 {R} {G} {B} 255"),
+    "libigl": ("COFF", "{x} {y} 0 {R} {G} {B}"),
+    "normals": ("CNOFF", "{x} {y} 0 0 0 1 {R} {G} {B} 255"),
+    "texture": ("STCOFF", "{x} {y} 0 {r} {g} {b} 1 0.5 0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", COFF)
+def test_colours_of_off_files_of_others(kind, tmp_path):
+    word, row = COFF[kind]
+    places = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    lines = [
+        row.format(x=x, y=y, r=r, g=g, b=b, R=255 * r, G=255 * g, B=255 * b)
+        for (x, y), (r, g, b) in zip(places, COLORS)
+    ]
+    (tmp_path / "s.off").write_text("\n".join([word, "4 2 0", *lines, "3 0 1 2", "3 0 2 3", ""]))
+    data = cotan.read(tmp_path / "s.off")
+    assert (data.color.tolist(), data.face.T.tolist()) == (COLORS, [[0, 1, 2], [0, 2, 3]])
+
+
+def test_colours_follow_their_vertices(tmp_path):
+    vertices = "v 5 5 5 0 0 0\nv 0 0 0 1 0 0\nv 1 0 0 0 1 0\nv 0 1 0 0 0 1\nv 0 0 0 0 0 0\nv 1 1 0 1 1 1\n"
+    (tmp_path / "s.obj").write_text(vertices + "vt 0 0\nvt 1 1\nf 2/1 3/1 4/2\nf 4/1 3/2 6/1\nf 5 3 4\n")
+    with pytest.warns(cotan.MeshWarning, match="repaired"):
+        data = cotan.read(tmp_path / "s.obj", repair=True)
+    assert data.pos.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]
+    assert data.color.tolist() == COLORS
+    with pytest.warns(cotan.MeshWarning, match="unreferenced"):
+        assert cotan.read(tmp_path / "s.obj").color.tolist() == [[0, 0, 0], *COLORS]
+
+
+def test_colours_change_no_result(sphere, tmp_path):
+    for name, colors in (("a.ply", None), ("b.ply", torch.rand(642, 3))):
+        cotan.write(sphere, tmp_path / name, colors=colors)
+    plain, coloured = (cotan.read(tmp_path / name) for name in ("a.ply", "b.ply"))
+    model = cotan.create_model("multiview", in_dim=3, out_dim=2, size=16).eval()
+    for use in (lambda d: cotan.compute(d, "heat_kernel_signature"), lambda d: cotan.apply(model, d)):
+        assert torch.equal(use(plain), use(coloured))
+    both = cotan.apply(model, [plain, coloured])
+    assert torch.allclose(both[0], both[1])
+
+
+def test_an_stl_holds_no_colours(sphere, tmp_path):
+    with pytest.raises(cotan.CotanError, match=r"s.stl: a .stl file holds no colours, expected .off, .obj, .ply, .glb"):
+        cotan.write(sphere, tmp_path / "s.stl", colors=sphere.pos[:, 0])
+    sphere.color = torch.rand(642, 3)
+    cotan.write(sphere, tmp_path / "s.stl")  # the shape alone
 
 
 def test_rounding_far_from_the_origin_is_said(sphere, tmp_path):
@@ -306,6 +518,10 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)
+    for bad, got in ((colors * 255, "0.* to 25"), (-colors, "-.* to -"), (colors * torch.nan, "nan to nan")):
+        with pytest.raises(cotan.CotanError, match=f"^colours are from 0 to 1, got {got}"):
+            written(bad)
+    assert torch.equal(written(colors.round() * 1.002 - 0.001), written(colors.round()))  # less than a byte outside
 
 
 def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):

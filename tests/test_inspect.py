@@ -109,8 +109,19 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     sphere.pos.requires_grad_()  # as where a saliency was asked for
     cotan.draw(sphere, tmp_path / "one.png", sphere.pos[:, 1])
     assert torch.equal(pixels(tmp_path / "one.png"), image)
-    cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": sphere.pos})
+    cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": (sphere.pos + 1) / 2})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]
+
+
+def test_what_cannot_be_drawn_is_refused_in_one_line(sphere, tmp_path):
+    pos, refused = sphere.pos, {}
+    refused[r"draw: pos is \(642, 2\), expected vertices \(V, 3\)"] = pos[:, :2], pos[:, 0]
+    refused[r"draw: pos is \(0, 3\), expected vertices \(V, 3\), one at least"] = pos[:0], pos[:0, 0]
+    refused["draw: the points all lie at one place"] = pos[:1], pos[:1, 0]
+    refused["draw: values is an empty dict, expected"] = pos, {}
+    for message, (points, values) in refused.items():
+        with pytest.raises(cotan.CotanError, match=f"^{message}"):
+            cotan.draw(Data(pos=points), tmp_path / "a.png", values)
 
 
 def test_the_report_of_a_graph_counts_both_directions_as_one_edge():

@@ -10,7 +10,7 @@ from cotan.errors import unknown
 
 from .labels import FOLDERS, PER, labelled, read_mesh
 
-KINDS = (".obj", ".off", ".ply", ".stl")
+KINDS = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLITS = {name: split for split, names in NAMES.items() for name in names}
 
@@ -26,7 +26,7 @@ def folder(
     votes: bool = True,
     progress=None,
 ) -> cotan.Splits:
-    """Meshes (.obj, .off, .ply, .stl) in a folder a class, or with labels; what cannot be read is listed in `skipped`.
+    """Meshes (.obj .off .ply .stl .glb .gltf) in a folder a class, or with labels; what cannot be read is listed in `skipped`.
 
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task

@@ -194,7 +194,7 @@ def compute(
     option: Options = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write the numbers here (.npz), or the shape in their colours (.png .ply .off .obj)."),
+        typer.Option(help="Write the numbers here (.npz), or the shape in their colours (.png .ply .off .obj .glb)."),
     ] = None,
     double: Annotated[bool, typer.Option(help="Give float64, as computed.")] = False,
 ) -> None:
@@ -203,10 +203,10 @@ def compute(
 
     from .evaluation import compute as evaluate
     from .evaluation import counts
-    from .files import WRITES, read
+    from .files import COLORED, read
     from .show import shape_of
 
-    if out and out.suffix not in (".npz", ".png", *WRITES):
+    if out and out.suffix not in (".npz", ".png", *COLORED):
         raise _another_ending(out)
     data = read(file)
     if node in data:
@@ -258,9 +258,9 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
 
 
 def _another_ending(path: Path) -> CotanError:
-    from .files import WRITES
+    from .files import COLORED
 
-    also = f"a value per vertex also {', '.join(WRITES)} or .png"
+    also = f"a value per vertex also {', '.join(COLORED)} or .png"
     return CotanError(f"--out {path}: expected a file ending in .npz; {also}")
 
 

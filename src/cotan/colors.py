@@ -42,7 +42,10 @@ def colors_of(given: Any, count: int) -> Tensor:
     """(V, 3) in [0, 1]: of colours as they are; of a function (V,) by `diverging`; of labels (V,), whole numbers."""
     values: Tensor = numbers("colours", given).detach().cpu()
     if values.shape == (count, 3) and values.is_floating_point():
-        return values.clamp(0, 1)
+        shades = values.clamp(0, 1)
+        if not bool(((values - shades).abs() < 1 / 255).all()):  # so that what rounding or filters put outside passes
+            raise CotanError(f"colours are from 0 to 1, got {float(values.amin()):.4g} to {float(values.amax()):.4g}")
+        return shades
     if values.shape != (count,):
         raise CotanError(
             f"colours are {tuple(values.shape)} of {values.dtype}, expected ({count}, 3) from 0 to 1, or a function or "

@@ -12,11 +12,12 @@ import torch
 from . import whole
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
-from .nodes import check_data
+from .nodes import check_points
 from .sparse import firsts, numbered
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
-WRITES = (".off", ".obj", ".ply", ".stl", ".glb")
+COLORED = (".off", ".obj", ".ply", ".glb")
+WRITES = (*COLORED, ".stl")
 MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 
@@ -29,13 +30,15 @@ def read(
     Arguments:
         path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
             (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
-        weld: merge vertices, or points, at the same place, as seams of texture and normals leave them.
+        weld: merge vertices, or points, at the same place, as seams of texture and normals leave them; the first one's
+            colour stays.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
 
     Gives:
-        a mesh as pos (V, 3) and face (3, F), with no face a point cloud; a graph as edge_index (2, E), both directions of
+        a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
+        where vertices have colours (.ply .off .obj .glb ...); a graph as edge_index (2, E), both directions of
         an undirected edge, edge_weight (E,) where there are weights, and num_nodes. Nodes of an .edgelist that are
         numbers come in their order.
 
@@ -66,7 +69,7 @@ def read(
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     from torch_geometric.data import Data
 
-    pos, face = load(path)
+    pos, face, color = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
@@ -75,11 +78,17 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
     if pos.shape[1] != 3:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
+    kept = torch.arange(len(pos))
     if weld:
-        pos, face = _weld(pos, face)
+        kept, face = _weld(pos, face)
     if not face.numel():
-        return Data(pos=_cast(path, pos[torch.isfinite(pos).all(1)], dtype))
-    data = _mended(path, Data(pos=pos, face=face)) if repair else _looked_at(path, Data(pos=pos, face=face))
+        kept = kept[torch.isfinite(pos[kept]).all(1)]
+    data = Data(pos=pos[kept])
+    if color is not None:
+        data.color = color[kept]
+    if face.numel():
+        data.face = face
+        data = _mended(path, data) if repair else _looked_at(path, data)
     data.pos = _cast(path, data.pos, dtype)
     return data
 
@@ -105,18 +114,18 @@ def _looked_at(path: Path, data: Any) -> Any:
     return data
 
 
-def _cast(path: Path, pos: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _cast(
+    path: Path, pos: torch.Tensor, dtype: torch.dtype, instead: str = "read(..., dtype=torch.float64)"
+) -> torch.Tensor:
     """pos in dtype; a warning where that moves vertices much, as it does where a shape lies far from the origin."""
     cast = pos.to(dtype)
     if not torch.isfinite(cast).all():
         far = float(pos.abs().max())
-        raise CotanError(
-            f"{path} has coordinates up to {far:.0e}, too large for {dtype}; read(..., dtype=torch.float64)"
-        )
+        raise CotanError(f"{path} has coordinates up to {far:.0e}, too large for {dtype}; {instead}")
     moved = float((cast.double() - pos).abs().amax()) if len(pos) else 0.0
     if moved and moved > MOVED * float((pos.amax(0) - pos.amin(0)).max()):
         warnings.warn(
-            f"{dtype} is too coarse for {path}: it moves vertices by up to {moved:.2g}; read(..., dtype=torch.float64)",
+            f"{dtype} is too coarse for {path}: it moves vertices by up to {moved:.2g}; {instead}",
             MeshWarning,
             stacklevel=4,
         )
@@ -124,15 +133,15 @@ def _cast(path: Path, pos: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vertices at exactly the same place become one, in the order of their first appearance."""
+    """The first vertex at each place, in their order, and the faces between these."""
     inverse = numbered(pos)
     first = firsts(inverse)
     if len(first) == len(pos):
-        return pos, face
+        return torch.arange(len(pos)), face
     order = torch.argsort(first)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
-    return pos[first[order]], rank[inverse][face]
+    return first[order], rank[inverse][face]
 
 
 def _read_graph(path: Path, suffix: str) -> Any:
@@ -179,26 +188,63 @@ def _read_graph(path: Path, suffix: str) -> Any:
 
 
 def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> None:
-    """A mesh to a file, written whole or not at all; with colours if given (.ply, .off, .obj).
+    """A mesh or points to a file (.off .obj .ply, of meshes also .stl .glb), written whole or not at all.
+
+    .off and .obj keep the digits of `pos`; .ply, .stl and .glb hold float32, and a `cotan.MeshWarning` says where that
+    moves vertices. An .stl holds no colours and no vertices but the corners of its faces.
 
     Arguments:
-        colors: (V, 3) in [0, 1]; or a function (V,), blue below zero and red above; or labels (V,), whole numbers.
+        colors: (V, 3) in [0, 1]; or a function (V,), blue below zero and red above; or labels (V,), whole numbers. By
+            default the shape's own, `data.color`, where there are any.
 
     >>> cotan.write(shape, "curved.ply", colors=cotan.compute(shape, "mean_curvature"))
     """
-    import trimesh
-
     from .colors import colors_of
+    from .operators.checks import check_face
 
-    check_data(data)
+    check_points("write", data)
     expect("write", path, str | os.PathLike, "a file")
     path = Path(path)
-    if path.suffix.lower() not in WRITES:
-        raise unknown(f"kind of file ({path})", path.suffix.lower(), WRITES)
-    if data.get("pos") is None:
-        raise CotanError(f"expected a shape with pos to write; it has: {', '.join(data.keys()) or 'nothing'}")
-    face = data.face.T.cpu().numpy() if data.get("face") is not None else None
-    shades = None if colors is None else (colors_of(colors, len(data.pos)) * 255).round().to(torch.uint8).numpy()
-    mesh = trimesh.Trimesh(data.pos.detach().cpu().numpy(), face, vertex_colors=shades, process=False)
-    content: Any = mesh.export(file_type=path.suffix.lower()[1:])
-    whole.write(path, content.encode() if isinstance(content, str) else content)
+    kind = path.suffix.lower()
+    if kind not in WRITES:
+        raise unknown(f"kind of file ({path})", kind, WRITES)
+    if colors is not None and kind not in COLORED:
+        raise CotanError(f"{path}: a {kind} file holds no colours, expected {', '.join(COLORED)}")
+    if kind in (".stl", ".glb") and data.get("face") is None:
+        raise CotanError(
+            f"{path}: a {kind} is written of faces, and the shape has none; .off, .obj and .ply hold points"
+        )
+    pos = data.pos.detach().cpu()
+    face = None if data.get("face") is None else check_face(data.face, len(pos)).cpu()
+    colors = data.get("color") if colors is None and kind in COLORED else colors
+    shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
+    write_kind = _text if kind in (".off", ".obj") else _binary
+    whole.write(path, write_kind(path, pos, face, shades))
+
+
+def _text(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
+    """An OBJ or OFF file; Python's shortest digits of a number are read as the same number."""
+    obj = path.suffix.lower() == ".obj"
+    row, table = "%r %r %r", pos.double()
+    if shades is not None:
+        row += " %.4f %.4f %.4f" if obj else " %d %d %d 255"
+        table = torch.cat([table, shades.double() / (255 if obj else 1)], 1)
+    corners = torch.empty(0, 3).long() if face is None else face.T
+    if obj:
+        return (_rows(f"v {row}\n", table) + _rows("f %d %d %d\n", corners + 1)).encode()
+    head = f"{'' if shades is None else 'C'}OFF\n{len(pos)} {len(corners)} 0\n"
+    return (head + _rows(f"{row}\n", table) + _rows("3 %d %d %d\n", corners)).encode()
+
+
+def _rows(row: str, table: torch.Tensor) -> str:
+    return (row * len(table)) % tuple(table.flatten().tolist())
+
+
+def _binary(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
+    import trimesh
+
+    pos = _cast(path, pos.double(), torch.float32, "write .obj or .off")
+    faces, colors = None if face is None else face.T.numpy(), None if shades is None else shades.numpy()
+    mesh: Any = trimesh.Trimesh(pos.numpy(), faces, vertex_colors=colors, process=False)
+    content: bytes = mesh.export(file_type=path.suffix.lower()[1:])
+    return content

@@ -15,7 +15,7 @@ from . import whole
 from .colors import GREY, colors_of, diverging
 from .errors import CotanError, expect
 from .evaluation import compute
-from .nodes import check_data, node
+from .nodes import check_points, node
 from .operators.topology import connected
 from .operators.undirected import undirected
 from .sparse import Sparse
@@ -82,10 +82,12 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str =
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
-    check_data(data)
-    if data.get("pos") is None:
-        raise CotanError(f"expected a shape with pos to draw; it has: {', '.join(data.keys()) or 'nothing'}")
+    check_points("draw", data)
     by_title = values if isinstance(values, Mapping) else {"": values}
+    if not by_title:
+        raise CotanError("draw: values is an empty dict, expected a picture's function, labels or colours by its title")
+    if data.get("face") is None and bool((data.pos == data.pos[0]).all()):
+        raise CotanError("draw: the points all lie at one place")
     _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size, up)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ HEADER = 2**16  # bytes of a file within which its header ends
 STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
 
 
-def load(path: Path) -> tuple[Tensor, Tensor]:
-    """Vertices (V, 3) in float64 and faces (3, F), none of a point cloud. Of a scene, all meshes; if none, all points."""
+def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Vertices (V, 3) in float64, faces (3, F), none of a point cloud, and colours of vertices (V, 3), if there are any.
+
+    Of a scene, all meshes; if it has none, all points.
+    """
     import trimesh
 
     kind = path.suffix.lower()
@@ -32,6 +36,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
     text = _text(path) if kind == ".off" or b"format ascii" in header else ""
     _check_whole(path, text)
+    strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
@@ -42,8 +47,12 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
                 mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
+            if strips:
+                mesh = _unrolled(mesh)
+    except CotanError:
+        raise
     except Exception as reason:  # parsers of broken files raise anything
-        mesh = _polygons(path, header) if kind in (".off", ".ply") else None
+        mesh = _polygons(path, header) if kind in (".off", ".ply") and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
             raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
@@ -66,12 +75,41 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
         raise CotanError(
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
-    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face
+    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face, _colors(path, mesh, header)
 
 
 def _source(path: Path) -> Path | BytesIO:
-    """The file; of an OBJ file all but its materials, by which trimesh would sort the faces."""
-    return BytesIO(path.read_bytes().replace(b"usemtl ", b"# ")) if path.suffix.lower() == ".obj" else path
+    """The file; of an OBJ file its lines as trimesh takes them.
+
+    Without materials, by which it would sort the faces, and without texture, for which it would leave out colours.
+    """
+    if path.suffix.lower() != ".obj":
+        return path
+    text = path.read_bytes().removeprefix(BOM_UTF8)
+    faces = text[text.find(b"\nf") :]
+    comments = text.count(b"#") - text.count(b"\n#") - text.startswith(b"#")  # at the end of a line
+    unusual = comments or any(sign in text for sign in (b"\t", b"\n ", b"\\")) or text.startswith(b" ")
+    if unusual or b"-" in faces or b" 0" in faces:
+        text = _plain_obj(path, text)
+    return BytesIO(text.replace(b"usemtl ", b"# ").replace(b"\nvt ", b"\n# "))
+
+
+def _plain_obj(path: Path, text: bytes) -> bytes:
+    """The vertices and faces of an OBJ file, a line each, numbered from one: -1 is the last vertex before the face."""
+    lines, count = [], 0
+    for line in re.sub(rb"\\\r?\n", b" ", text).splitlines():
+        words = line.partition(b"#")[0].split()
+        if words[:1] == [b"v"]:
+            count += 1
+            lines.append(b" ".join(words))
+        elif words[:1] == [b"f"]:
+            given = [int(word.partition(b"/")[0]) for word in words[1:]]
+            corners = [i + count + 1 if i < 0 else i for i in given]
+            if min(corners, default=1) < 1:
+                wrong = given[corners.index(min(corners))]
+                raise CotanError(f"{path} has a face with vertex {wrong} after {count} vertices; an .obj counts from 1")
+            lines.append(b"f %b" % b" ".join(b"%d" % i for i in corners))
+    return b"\n".join(lines)
 
 
 def _plain_off(text: str) -> Any:
@@ -90,6 +128,29 @@ def _plain_off(text: str) -> Any:
     if not len(corners) or (corners[:, 0] != 3).any() or (corners[:, 1:] % 1).any():
         return None
     return trimesh.Trimesh(numbers[: 3 * vertices].reshape(-1, 3), corners[:, 1:].astype(np.int64), process=False)
+
+
+def _colors(path: Path, mesh: Any, header: bytes) -> Tensor | None:
+    if path.suffix.lower() == ".off":  # trimesh leaves them out
+        return _coff(path, header)
+    visual: Any = mesh.visual
+    shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
+    return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
+
+
+def _coff(path: Path, header: bytes) -> Tensor | None:
+    """Colours in an OFF file: Geomview's from 0 to 1, others' from 0 to 255, with opacity or without."""
+    head = re.match(rb"\s*(?:ST)?C(N?)OFF", re.sub(rb"#.*", b"", header))
+    if head is None:
+        return None
+    first = 6 if head[1] else 3
+    try:
+        shades = torch.tensor([[float(x) for x in row[first : first + 4]] for row in _off(path)[2]])
+    except (ValueError, LookupError):
+        return None
+    if shades.ndim != 2 or shades.shape[1] < 3:
+        return None
+    return (shades[:, :3] / (255 if shades.max() > 1 else 1)).clamp(0, 1)
 
 
 def _check_whole(path: Path, text: str) -> None:
@@ -126,10 +187,25 @@ def _of_scene(scene: Any) -> Any:
 
     placed = scene.dump()  # in the scene's coordinates
     cloud: Any = trimesh.PointCloud
-    clouds = [part.vertices for part in placed if isinstance(part, cloud)]
+    clouds = [part for part in placed if isinstance(part, cloud)]
     if clouds and len(clouds) == len(placed):
-        return cloud(np.concatenate(clouds))
+        colors = np.concatenate([part.colors for part in clouds if len(part.colors) == len(part.vertices)] or [[]])
+        points = np.concatenate([part.vertices for part in clouds])
+        return cloud(points, colors if len(colors) == len(points) else None)
     return scene.to_mesh() if placed else None
+
+
+def _unrolled(cloud: Any) -> Any:
+    """The points of a PLY file with its triangle strips, as Stanford's have them: one list, -1 after each strip."""
+    import trimesh
+
+    data = cloud.metadata["_ply_raw"]["tristrips"]["data"]
+    lists = next(iter(data.values())) if isinstance(data, dict) else data[data.dtype.names[0]]["f1"]
+    parts = [part[part >= 0] for each in map(np.asarray, lists) for part in np.split(each, np.flatnonzero(each < 0))]
+    face = trimesh.util.triangle_strips_to_faces([part for part in parts if len(part) > 2])
+    repeats = (face == np.roll(face, 1, 1)).any(1)  # where strips are sewn together
+    colors = cloud.colors if len(cloud.colors) else None
+    return trimesh.Trimesh(cloud.vertices, face[~repeats], vertex_colors=colors, process=False)
 
 
 def _polygons(path: Path, header: bytes) -> Any:
@@ -139,7 +215,7 @@ def _polygons(path: Path, header: bytes) -> Any:
 
     try:
         if path.suffix.lower() == ".off":
-            vertices, polygons = _off(path)
+            vertices, polygons, _ = _off(path)
         elif max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
             return None  # potpourri3d would look for all of them, for hours
         else:
@@ -157,12 +233,13 @@ def _small_faces(path: Path) -> int:
         return 0
 
 
-def _off(path: Path) -> tuple[Any, list[list[int]]]:
-    """Vertices and faces of an OFF file, each on a line of its own; what follows them there (colours) is left out."""
+def _off(path: Path) -> tuple[Any, list[list[int]], list[list[str]]]:
+    """Vertices and faces of an OFF file, each on a line of its own, and the words of the lines of vertices."""
     lines = [line.split() for line in _text(path).split("OFF", 1)[-1].splitlines() if line.strip()]
     count, polygons = int(lines[0][0]), int(lines[0][1])
     faces = lines[1 + count : 1 + count + polygons]
-    vertices = np.array([line[:3] for line in lines[1 : 1 + count]], dtype=np.float64)
+    rows = lines[1 : 1 + count]
+    vertices = np.array([line[:3] for line in rows], dtype=np.float64)
     if len(vertices) != count or any(len(face) <= int(face[0]) for face in faces):
         raise ValueError
-    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces]
+    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces], rows

@@ -150,6 +150,18 @@ def check_data(data: Any) -> None:
             raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")
 
 
+def check_points(use: str, data: Any) -> None:
+    """Raise for what has no vertices in space, with what it is wanted for."""
+    check_data(data)
+    pos = data.get("pos")
+    if pos is None:
+        raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
+    if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
+        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
+    if not bool(pos.isfinite().all()):
+        raise CotanError(f"{use}: {int((~pos.isfinite()).any(1).sum())} of {len(pos)} vertices are not finite")
+
+
 def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
     """The names that a `Data` can answer by itself."""
     given = {name for name in data.keys() if data[name] is not None}

@@ -22,8 +22,9 @@ def fill(folder: Path, kind: str, count: int, suffix: str = ".off") -> None:
         mesh(kind).export(folder / f"{kind}{i}{suffix}")
 
 
-def test_folders_by_split(tmp_path):
-    for kind, suffix in (("box", ".obj"), ("ball", ".ply")):
+@pytest.mark.parametrize("suffixes", [(".obj", ".ply"), (".glb", ".STL")])
+def test_folders_by_split(suffixes, tmp_path):
+    for kind, suffix in zip(("box", "ball"), suffixes):
         fill(tmp_path / kind / "train", kind, 3, suffix)
         fill(tmp_path / kind / "test", kind, 2, suffix)
     told = []
