@@ -226,6 +226,19 @@ def test_batches_of_one_shape_train():
     assert all(p.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("here", [(0, 1), (1, 2), (1,)])
+def test_classes_without_a_shape_are_not_expected(here):
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 3, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+    grid, _ = bars(12)
+    label = torch.tensor(here).repeat(12)[:12]
+    pretrain(model, grid, label, epochs=2)
+    assert all(p.isfinite().all() for p in model.parameters())
+    expected = model.eval()(grid).softmax(1).mean(0)
+    assert torch.allclose(expected, label.bincount(minlength=3) / 12, atol=1e-3)
+    assert model.sample(torch.arange(3), steps=3).isfinite().all()
+
+
 def test_sparsity_is_reached():
     torch.manual_seed(0)
     model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
