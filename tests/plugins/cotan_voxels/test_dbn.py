@@ -311,8 +311,11 @@ def test_slices_are_across_the_shape_and_it_stands_upright():
         upright = {"x": grid.permute(1, 2, 0), "y": grid.permute(2, 0, 1), "z": grid}[up]
         assert (whole.images[0].get_array() == shaded(upright > 0.5)).all()
         assert (solids([grid[None]], up=up).axes[0].images[0].get_array() == shaded(upright > 0.5)).all()
-    outside = slices([0.2 + 0 * grid]).axes  # a signed distance with no inside
-    assert (outside[-1].images[0].get_array() == 1).all()
+    faint = 0.01 + 0.9 * grid  # probabilities: no unit is ever quite off
+    for value, solid in ((faint.requires_grad_(), grid > 0.5), (faint - 0.5, grid < 0.5)):  # and a signed distance
+        whole = slices([value], up="z").axes[-1].images[0].get_array()
+        assert (whole == shaded(solid)).all()
+        assert (whole != 1).any()
     with pytest.raises(cotan.CotanError, match="got 'w'"):
         slices([grid], up="w")
     for grids in ([], [grid[0]], [None], [grid[:0]]):
