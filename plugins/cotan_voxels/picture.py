@@ -27,9 +27,11 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
 
     if not len(grids) or any(not isinstance(grid, Tensor) or grid.dim() != 3 or not grid.numel() for grid in grids):
         raise cotan.CotanError(f"slices draws grids (R, R, R); got {[said(grid) for grid in grids]}")
+    if count < 1:
+        raise cotan.CotanError(f"slices draws one or more of each grid; got {count=}")
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
-        grid = _upright(grid.detach(), up)
+        grid = _upright(grid.detach().float(), up)
         low = -1.0 if (grid < 0).any() else 0.0
         filled = torch.nonzero(((grid > 0) | (low < 0)).any(0).any(0))[:, 0].tolist() or [0, len(grid) - 1]
         levels = np.unique(np.linspace(filled[0], filled[-1], count + 2).round().astype(int)[1:-1])

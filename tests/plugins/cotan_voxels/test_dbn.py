@@ -316,8 +316,12 @@ def test_slices_are_across_the_shape_and_it_stands_upright():
         whole = slices([value], up="z").axes[-1].images[0].get_array()
         assert (whole == shaded(solid)).all()
         assert (whole != 1).any()
+    half = slices([grid.bfloat16()]).axes[0].images[0].get_array()
+    assert (half == slices([grid]).axes[0].images[0].get_array()).all()
     with pytest.raises(cotan.CotanError, match="got 'w'"):
         slices([grid], up="w")
+    with pytest.raises(cotan.CotanError, match="one or more of each grid; got count=0"):
+        slices([grid], count=0)
     for grids in ([], [grid[0]], [None], [grid[:0]]):
         with pytest.raises(cotan.CotanError, match=r"slices draws grids \(R, R, R\); got \["):
             slices(grids)
