@@ -88,13 +88,13 @@ def _directions(rig: str, count: int | None, elevation: float | None, seed: int 
         _unused(rig=rig, count=count)
         return _turned(_dodecahedron(), up)
     count = 12 if count is None else count
-    if not isinstance(count, int) or count < 1:
+    if type(count) is not int or count < 1:  # True is an int
         raise cotan.CotanError(f"count is a number of cameras from 1; got {count!r}")
     if rig == "icosphere":
         return _turned(_icosphere(count), up)
     if rig == "random":
-        if not isinstance(seed, int | None):
-            raise cotan.CotanError(f"seed is a whole number; got {seed!r}")
+        if not isinstance(seed, int | None) or abs(seed or 0) >= 2**63:
+            raise cotan.CotanError(f"seed is a whole number below 2^63; got {seed!r}")
         generator = torch.Generator().manual_seed(seed or 0)
         return torch.nn.functional.normalize(torch.randn(count, 3, dtype=torch.float64, generator=generator), dim=1)
     elevation = 30.0 if elevation is None else elevation

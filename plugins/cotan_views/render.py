@@ -65,7 +65,7 @@ def render(
     """
     _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
-    grid = _positive("size", size) * _positive("samples", samples)
+    grid = positive("size", size) * positive("samples", samples)
     style = Style(smooth, _softness(softness, outputs) * samples)
     budget = budget or _budget(pos)
 
@@ -110,7 +110,7 @@ def raster(
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
     _tensors(cameras, pos=pos, face=face, batch=batch)
-    size, budget = _positive("size", size), budget or _budget(pos)
+    size, budget = positive("size", size), budget or _budget(pos)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, size, budget)
@@ -251,7 +251,7 @@ def _softness(softness: float, outputs: Sequence[str]) -> float:
     return softness
 
 
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int) or value < 1:
+def positive(name: str, value: int) -> int:
+    if type(value) is not int or value < 1:  # True is an int
         raise cotan.CotanError(f"{name} is a whole number from 1; got {value!r}")
     return value

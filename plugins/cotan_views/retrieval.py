@@ -35,21 +35,23 @@ def _said(value: object) -> str:
 
 def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
     """The mean over queries of the average precision, which is the mean over the relevant shapes of the share of
-    relevant ones among those ranked up to it. Queries with no relevant shape do not count.
+    relevant ones among those ranked up to it, 0 for those not ranked. Queries with no relevant shape do not count.
 
-    ranking: (Q, S) numbers of shapes, best first; relevant: (Q, S) boolean, by the shape's number.
+    ranking: (Q, K) numbers of different shapes, best first, of all or the K best; relevant: (Q, S) boolean, by number.
     """
     wrong = [not isinstance(t, Tensor) or t.dim() != 2 for t in (ranking, relevant)]
     if any(wrong) or (ranking.dtype, relevant.dtype) != (torch.int64, torch.bool) or len(ranking) != len(relevant):
         raise cotan.CotanError(
-            f"a ranking is (Q, S) int64, and relevant (Q, S) bool; got {_said(ranking)} and {_said(relevant)}"
+            f"a ranking is (Q, K) int64, and relevant (Q, S) bool; got {_said(ranking)} and {_said(relevant)}"
         )
     if ((ranking < 0) | (ranking >= relevant.shape[1])).any():
         raise cotan.CotanError(f"a ranking holds numbers of {relevant.shape[1]} shapes; got others")
+    if (ranking.sort(1).values.diff(dim=1) == 0).any():
+        raise cotan.CotanError("a ranking holds each shape once; got some twice")
     hit = relevant.gather(1, ranking)
     place = torch.arange(1, hit.shape[1] + 1, device=hit.device, dtype=torch.float64)
     precision = hit.cumsum(1) / place
-    count = hit.sum(1)
+    count = relevant.sum(1)
     if not count.any():
         raise cotan.CotanError("no query has a relevant shape in the gallery")
     average = (precision * hit).sum(1) / count.clamp(min=1)
@@ -63,5 +65,5 @@ def retrieval_precision(descriptors: Tensor, labels: Tensor) -> float:
         raise cotan.CotanError(f"labels are those of {len(descriptors)} shapes, (S,); got {_said(labels)}")
     itself = torch.arange(len(labels), device=labels.device).unsqueeze(1)
     ranking = ranking[ranking != itself].view(len(labels), max(len(labels) - 1, 0))
-    relevant = labels.unsqueeze(1) == labels
+    relevant = (labels.unsqueeze(1) == labels).scatter(1, itself, False)
     return mean_average_precision(ranking, relevant)

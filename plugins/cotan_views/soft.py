@@ -19,9 +19,9 @@ def soft_silhouette(pictures: Pictures, softness: float) -> Tensor:
     as with the nearest face. Edges that reach behind the eye have no soft border.
     """
     x, y, depth = _screen(pictures)
-    ends, image = _edges(pictures, depth)
     size = pictures.size
     with torch.no_grad():
+        ends, image = _edges(pictures, x, y, depth)
         nearest = torch.full_like(pictures.near, torch.inf)
         for pixel, _, square in _pairs(x, y, ends, image, pictures, softness):
             nearest.scatter_reduce_(0, pixel, square, "amin")
@@ -47,17 +47,27 @@ def _screen(pictures: Pictures) -> tuple[Tensor, Tensor, Tensor]:
     return middle + right * by, middle - up * by, depth
 
 
-def _edges(pictures: Pictures, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends (2, E * N) of each edge in each view, and the picture it is in."""
+def _edges(pictures: Pictures, x: Tensor, y: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends (2, E) of the edges in the views, and the picture (E,) that each is in.
+
+    Those with faces on both sides are left out: they lie inside the shape as seen, whichever way the faces are turned.
+    """
     scene = pictures.scene
     n, v = len(scene.cameras.eye), len(scene.pos)
-    a, b = scene.face.flatten(), scene.face.roll(1, 0).flatten()
-    edge = torch.unique(torch.minimum(a, b) * v + torch.maximum(a, b))
-    view = torch.arange(n, device=edge.device).unsqueeze(1)
-    ends = torch.stack((edge // v + view * v, edge % v + view * v)).flatten(1)
-    image = (scene.batch[edge // v] * n + view).flatten()
-    seen = (depth[ends] >= CUT).all(0)
-    return ends[:, seen], image[seen]
+    start, end = scene.face.flatten(), scene.face.roll(-1, 0).flatten()
+    edge, number = torch.unique(torch.minimum(start, end) * v + torch.maximum(start, end), return_inverse=True)
+    x, y, front = (value.view(n, v) for value in (x, y, depth >= CUT))
+    (ax, bx, cx), (ay, by, cy) = (value[:, scene.face].unbind(1) for value in (x, y))
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)  # (N, F)
+    # A face that reaches behind the eye may seem to lie on the other side: it counts for neither.
+    side = (area.sign() * front[:, scene.face].all(1)).repeat(1, 3) * torch.where(start < end, 1, -1)
+    right, left = (
+        side.new_zeros(n, len(edge)).scatter_reduce_(1, number.expand(n, -1), side, way) for way in ("amax", "amin")
+    )
+    a, b = edge // v, edge % v
+    view, chosen = (front[:, a] & front[:, b] & (right - left < 2)).nonzero().T
+    a, b = a[chosen], b[chosen]
+    return torch.stack((a, b)) + view * v, scene.batch[a] * n + view
 
 
 def _pairs(x: Tensor, y: Tensor, ends: Tensor, image: Tensor, pictures: Pictures, softness: float) -> Iterator[Pairs]:

@@ -53,9 +53,12 @@ def top_machine(
 
 @torch.no_grad()
 def _balance(machine: DenseRBM, seen: Tensor, *, rounds: int = 100) -> None:
-    """Held labels have taught no bias of their own: set it so that each is expected as often as it is seen."""
-    rest, label = seen[:, : -machine.classes], seen[:, -machine.classes :]
+    """Held labels have taught no bias of their own: set it so that each is expected as often as it is seen.
+
+    One that is never seen is to be expected once in a billion, which is a bias that a number can hold.
+    """
+    rest, share = seen[:, : -machine.classes], seen[:, -machine.classes :].mean(0).clamp(min=1e-9)
     for _ in range(rounds):
-        expected = machine.label_scores(rest).softmax(1).mean(0)
-        step = (label.mean(0) / expected).clamp(1e-2, 1e2).log()
+        expected = machine.label_scores(rest).softmax(1).mean(0).clamp(min=1e-9)
+        step = (share / expected).clamp(1e-2, 1e2).log()
         machine.visible[-machine.classes :] += step / machine.counts[-1]

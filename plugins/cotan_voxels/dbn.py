@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import cotan
 
 from .rbm import ConvRBM, DenseRBM
-from .turn import turned
+from .request import request, whole
+from .turn import angle, turned
 
 
 @cotan.model("voxel-dbn", tasks=("classify",))
@@ -60,9 +61,12 @@ class VoxelDBN(nn.Module):
             raise cotan.CotanError(
                 f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
             )
+        whole(widths=widths, kernels=kernels, strides=strides, hidden=hidden, top=top)
+        if pretraining < 0:
+            raise cotan.CotanError(f"pretraining is a number of epochs from 0; got {pretraining}")
         place = {"resolution": resolution, "normalize": normalize, "padding": padding, "samples": samples}
-        self.needs = {"voxels": cotan.node("voxels", fill=fill, method=method, **place)}
-        self.turn, self.mirror, self.classes, self.pretraining = turn, mirror, out_dim, pretraining
+        self.needs = {"voxels": request(fill=fill, method=method, **place)}
+        self.turn, self.mirror, self.classes, self.pretraining = angle(turn), mirror, out_dim, pretraining
         layers: list[ConvRBM | DenseRBM] = []
         channels, side = 1, resolution
         for width, kernel, stride in zip(widths, kernels, strides, strict=True):

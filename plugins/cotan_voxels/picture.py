@@ -20,16 +20,19 @@ UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes 
 def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6, up: str = "z") -> Any:
     """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across the shape, then it as a solid.
 
-    The axis ``up`` points up, and slices are across it. Of a signed distance they are through the whole grid.
+    The axis ``up`` points up, and slices are across it. A grid with values below zero is a signed distance, whose slices
+    are through the whole grid; others are drawn as a solid where they are above a half.
     """
     from matplotlib.figure import Figure
 
     if not len(grids) or any(not isinstance(grid, Tensor) or grid.dim() != 3 or not grid.numel() for grid in grids):
         raise cotan.CotanError(f"slices draws grids (R, R, R); got {[said(grid) for grid in grids]}")
+    if count < 1:
+        raise cotan.CotanError(f"slices draws one or more of each grid; got {count=}")
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
-        grid = _upright(grid, up)
-        low = -1.0 if bool((grid < 0).any()) or 0 < float(grid.min()) < 1 else 0.0
+        grid = _upright(grid.detach().float(), up)
+        low = -1.0 if (grid < 0).any() else 0.0
         filled = torch.nonzero(((grid > 0) | (low < 0)).any(0).any(0))[:, 0].tolist() or [0, len(grid) - 1]
         levels = np.unique(np.linspace(filled[0], filled[-1], count + 2).round().astype(int)[1:-1])
         for column, level in enumerate(levels):

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+import cotan
+
+
+def angle(turn: float) -> float:
+    """The option ``turn`` of a model, if it is an angle."""
+    if not 0 <= turn < math.inf:
+        raise cotan.CotanError(f"turn is an angle from 0, in radians; got {turn!r}")
+    return turn
 
 
 def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = False) -> Tensor:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 import cotan
 
-from .turn import turned
+from .request import request, whole
+from .turn import angle, turned
 
 
 class VoxelBlock(nn.Module):
@@ -56,11 +57,12 @@ class Voxel(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
+        self.needs = {"voxels": request(**options)}
         if resolution < 8:
             raise cotan.CotanError(f"voxel needs a resolution of at least 8, got {resolution}")
-        options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
-        self.turn = turn
-        self.needs = {"voxels": cotan.node("voxels", **options)}
+        whole(width=width)
+        self.turn = angle(turn)
         self.stem = nn.Sequential(nn.Conv3d(1, width, 5, stride=2, padding=2), nn.BatchNorm3d(width), nn.ReLU())
         blocks, side = [VoxelBlock(width, width, residual=residual)], (resolution + 1) // 2
         while side > 4:

@@ -1,3 +1,4 @@
+import inspect
 import sys
 from types import ModuleType
 
@@ -9,6 +10,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan_views.multiview import MultiView
 from cotan_views.retrieval import mean_average_precision, rank
+from cotan_views.views import views
 
 from .shapes import knot, sphere
 
@@ -70,6 +72,50 @@ def test_it_asks_for_the_views_of_its_options():
     )
     views = cotan.inputs(model, box((1, 1, 1), 0))["views"]
     assert views.shape[-4:] == (20, 4, 16, 16)
+
+
+def test_every_option_of_the_views_is_passed_on():
+    options = {
+        "rig": "random",
+        "count": 3,
+        "up": "y",
+        "fov": 40.0,
+        "size": 16,
+        "align": "principal",
+        "outputs": ("shaded", "silhouette"),
+        "samples": 2,
+        "smooth": True,
+        "softness": 2.0,
+    }
+    other = {"elevation": -20.0, "projection": "orthographic", "size": 16}
+    shape = box((1, 0.6, 0.4), 0)
+    for given in (options, other):
+        model = cotan.create_model("multiview", in_dim=3, out_dim=2, **given)
+        assert torch.equal(cotan.inputs(model, shape)["views"][0], cotan.compute(shape, "views", **given))
+    named = inspect.signature(views).parameters.values()
+    passed = options.keys() | other.keys()
+    assert {p.name for p in named if p.kind is p.KEYWORD_ONLY} == passed | {"seed"}  # which a model has for its weights
+
+
+def test_it_sees_colours():
+    shape = box((1, 0.6, 0.4), 0)
+    model = make(outputs=("depth", "color")).eval()
+    with pytest.raises(cotan.CotanError, match="needs colours of the vertices"):
+        cotan.apply(model, shape)
+    answers = []
+    for channels in (torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0])):
+        shape.color = channels.expand(shape.num_nodes, 3).contiguous()
+        answers.append(cotan.apply(model, shape))
+    assert answers[0].shape == (1, 4)
+    assert not torch.allclose(*answers)
+    shape.color = torch.rand(shape.num_nodes, 4)
+    with pytest.raises(cotan.CotanError, match=r"of C = 4 channels; got shape \(1, 12, 5, 16, 16\)"):
+        cotan.apply(model, shape)
+
+
+def test_it_is_made_on_any_device():
+    with torch.device("meta"):
+        assert make().head[1].weight.device.type == "meta"
 
 
 def test_end_to_end_from_meshes_it_learns_and_gradients_reach_the_vertices():
@@ -193,7 +239,13 @@ def test_networks_that_are_not_for_this_are_refused(torchvision):
         ({"outputs": ("depht",)}, "unknown output 'depht'"),
         ({"outputs": "depth"}, "list of one or more"),
         ({"outputs": ()}, "list of one or more"),
-        ({"outputs": ("color",)}, "needs colours of the vertices"),
+        ({"rig": "foo"}, "unknown rig 'foo'"),
+        ({"rig": "dodecahedron", "count": 3}, "does not use count"),
+        ({"align": "foo"}, "'none' or 'principal'; got 'foo'"),
+        ({"size": 0}, "size is a whole number from 1; got 0"),
+        ({"samples": 0}, "samples is a whole number from 1; got 0"),
+        ({"softness": 1.0}, "which is not in"),
+        ({"width": 0}, "width is a whole number from 1; got 0"),
         ({"view_dropout": 1.0}, "below 1; got 1.0"),
         ({"cnn": "no-such-network"}, "unknown cnn 'no-such-network'"),
         ({"weights": "x.pth"}, "has none to load"),

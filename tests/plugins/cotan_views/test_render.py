@@ -286,6 +286,7 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
         ({"outputs": ("color",)}, "colours"),
         ({"size": 0}, "size is a whole number"),
         ({"samples": 1.5}, "samples is a whole number"),
+        ({"size": True}, "size is a whole number from 1; got True"),
         ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
         ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
         ({"softness": "1", "outputs": ("silhouette",)}, "from 0; got '1'"),

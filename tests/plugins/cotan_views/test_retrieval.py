@@ -27,6 +27,17 @@ def test_mean_average_precision_is_the_mean_of_that_by_hand(hits):
     assert mean_average_precision(ranking, relevant) == pytest.approx(sum(expected) / len(expected))
 
 
+def test_what_a_short_ranking_leaves_out_is_not_found():
+    relevant = torch.tensor([[True, True, True, True, False]])
+    for ranking, expected in (
+        ([0], 1 / 4),
+        ([4, 1], 1 / 2 / 4),
+        ([0, 4, 1, 2, 3], (1 + 2 / 3 + 3 / 4 + 4 / 5) / 4),
+        ([4], 0),
+    ):
+        assert mean_average_precision(torch.tensor([ranking]), relevant) == pytest.approx(expected)
+
+
 def test_ranking_is_by_angle_and_stable():
     gallery = torch.tensor([[0.0, 1], [5, 5], [1, 0], [3, 0], [-1, 0]])
     assert rank(torch.tensor([[0.1, 0.0]]), gallery).tolist() == [[2, 3, 1, 0, 4]]
@@ -54,6 +65,8 @@ def test_a_shape_does_not_find_itself():
     assert retrieval_precision(descriptors, torch.tensor([0, 0, 1, 1])) == 1
     # Each finds the two of the other class first: its own comes third.
     assert retrieval_precision(descriptors, torch.tensor([0, 1, 1, 0])) < 0.6
+    alone = torch.tensor([0, 0, 1, 2])  # a class of one shape has no other to find
+    assert retrieval_precision(descriptors, alone) == 1
 
 
 def test_what_cannot_be_is_refused():
@@ -68,7 +81,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(cotan.CotanError, match="finite; got NaN or infinity"):
         rank(torch.tensor([[1.0, torch.nan]]), torch.eye(2))
     for ranking, relevant, message in (
-        (None, torch.ones(1, 2).bool(), r"\(Q, S\) int64.*got NoneType and torch.bool of shape \(1, 2\)"),
+        (None, torch.ones(1, 2).bool(), r"\(Q, K\) int64.*got NoneType and torch.bool of shape \(1, 2\)"),
         (torch.tensor([[0, 1]]), torch.ones(1, 2), "relevant .* bool; .* and torch.float32"),
         (
             torch.tensor([[0, 1]]),
@@ -77,6 +90,7 @@ def test_what_cannot_be_is_refused():
         ),
         (torch.tensor([[0, 2]]), torch.ones(1, 2).bool(), "numbers of 2 shapes"),
         (torch.tensor([[0, -1]]), torch.ones(1, 2).bool(), "numbers of 2 shapes"),
+        (torch.tensor([[1, 0, 1]]), torch.ones(1, 2).bool(), "each shape once; got some twice"),
     ):
         with pytest.raises(cotan.CotanError, match=message):
             mean_average_precision(ranking, relevant)

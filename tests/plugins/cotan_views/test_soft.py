@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from cotan_views.cameras import cameras
+from cotan_views.project import CUT
 from cotan_views.render import render
 
 from .shapes import soup, sphere
@@ -69,3 +70,64 @@ def test_it_is_in_pixels_of_the_picture_however_many_samples_these_have():
     fine = soft(pos * 0.5, face, cameras(), 4.0, 40)
     mean = render(pos * 0.5, face, cameras(), size=20, samples=2, outputs=("silhouette",), softness=2.0)[:, :, 0]
     assert torch.equal(mean, torch.nn.functional.avg_pool2d(fine, 2))
+
+
+def box():
+    """A cuboid of four squares a side, that stands square to the axes."""
+    import trimesh
+
+    mesh = trimesh.creation.box((0.7, 0.9, 1.1)).subdivide()
+    return torch.tensor(mesh.vertices), torch.tensor(mesh.faces.copy()).T.contiguous()
+
+
+def flipped(shape):
+    """Half of the faces the other way round."""
+    pos, face = shape
+    some = torch.randperm(face.shape[1], generator=torch.Generator().manual_seed(0))[::2]
+    face = face.clone()
+    face[:, some] = face[:, some].flip(0)
+    return pos * 0.5, face
+
+
+def from_all_edges(pos, face, c, softness, size):
+    """The soft silhouette outside, from the distance of pixels to every edge before the eye."""
+    right, up, depth = torch.einsum("nij,nvj->inv", c.axes, pos - c.eye.unsqueeze(1))
+    by = c.focal * size / 2 / (depth if c.perspective else 1)
+    at = torch.stack((right * by + (size - 1) / 2, (size - 1) / 2 - up * by), -1)  # (N, V, 2)
+    a, b = at[:, face].flatten(1, 2).unsqueeze(2), at[:, face.roll(1, 0)].flatten(1, 2).unsqueeze(2)  # (N, 3F, 1, 2)
+    pixel = torch.cartesian_prod(torch.arange(size), torch.arange(size)).flip(1).double()  # x, y
+    along = ((pixel - a) * (b - a)).sum(-1) / (b - a).square().sum(-1).clamp(min=1e-24)
+    square = (a + along.clamp(0, 1).unsqueeze(-1) * (b - a) - pixel).square().sum(-1)
+    before = (depth[:, face] >= CUT) & (depth[:, face.roll(1, 0)] >= CUT)
+    square = square.masked_fill(~before.flatten(1).unsqueeze(2), torch.inf).amin(1)
+    t = (square.clamp(min=1e-24).sqrt() / softness).clamp(max=1)
+    return ((1 - t) ** 2 * (1 + 2 * t)).view(len(c.eye), size, size)
+
+
+SHEET = torch.cartesian_prod(torch.linspace(-0.6, 0.6, 4), torch.linspace(-0.5, 0.5, 4), torch.zeros(1)).double()
+AROUND = [(0.3, 1, 2), (1, -2, 0.4)]
+# Two faces with an edge before the eye and a corner behind it each.
+WEDGE = torch.tensor([[0.14, 0.11, -1.27], [0.22, -0.53, -0.4], [0.1, 0.15, 0.06], [-0.2, -0.1, 0.04]]).double()
+SHAPES = {
+    "closed": (flipped(sphere(2)), AROUND),
+    "soup": (flipped(soup(12)), AROUND),
+    "open": (flipped((sphere(1)[0], sphere(1)[1][:, ::3])), AROUND),
+    "behind": ((WEDGE, torch.tensor([[0, 1], [1, 0], [2, 3]])), [(0, 0, 0.01)]),
+    "box": (box(), [(0, 0, 3), (3, 3, 0), (1, 2, 3)]),  # faces seen from their edges
+    "sheet": (flipped((SHEET, sphere(0)[1])), [(3, 0, 0), (2, 1, 0)]),  # and nothing else
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+def test_edges_within_the_shape_do_not_matter(name, projection):
+    (pos, face), eyes = SHAPES[name]
+    c = cameras(eyes, projection=projection)
+    pos = pos.clone().requires_grad_()
+    inside = soft(pos, face, c, 1e-3)[0] == 1
+    pictures = [soft(pos, face, c, 4.0)[0], from_all_edges(pos, face, c, 4.0, 20).masked_fill(inside, 1)]
+    assert 0.05 < pictures[0].mean() < 0.98
+    torch.testing.assert_close(*pictures)
+    if name not in ("box", "sheet"):  # where edges lie on each other, either may have the gradient
+        weight = torch.rand(pictures[0].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(*(torch.autograd.grad((weight * picture).sum(), pos)[0] for picture in pictures))

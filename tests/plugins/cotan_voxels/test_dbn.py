@@ -226,6 +226,19 @@ def test_batches_of_one_shape_train():
     assert all(p.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("here", [(0, 1), (1, 2), (1,)])
+def test_classes_without_a_shape_are_not_expected(here):
+    torch.manual_seed(0)
+    model = VoxelDBN(1, 3, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
+    grid, _ = bars(12)
+    label = torch.tensor(here).repeat(12)[:12]
+    pretrain(model, grid, label, epochs=2)
+    assert all(p.isfinite().all() for p in model.parameters())
+    expected = model.eval()(grid).softmax(1).mean(0)
+    assert torch.allclose(expected, label.bincount(minlength=3) / 12, atol=1e-3)
+    assert model.sample(torch.arange(3), steps=3).isfinite().all()
+
+
 def test_sparsity_is_reached():
     torch.manual_seed(0)
     model = VoxelDBN(1, 2, resolution=12, widths=(4,), kernels=(4,), strides=(2,), hidden=10, top=10)
@@ -298,10 +311,17 @@ def test_slices_are_across_the_shape_and_it_stands_upright():
         upright = {"x": grid.permute(1, 2, 0), "y": grid.permute(2, 0, 1), "z": grid}[up]
         assert (whole.images[0].get_array() == shaded(upright > 0.5)).all()
         assert (solids([grid[None]], up=up).axes[0].images[0].get_array() == shaded(upright > 0.5)).all()
-    outside = slices([0.2 + 0 * grid]).axes  # a signed distance with no inside
-    assert (outside[-1].images[0].get_array() == 1).all()
+    faint = 0.01 + 0.9 * grid  # probabilities: no unit is ever quite off
+    for value, solid in ((faint.requires_grad_(), grid > 0.5), (faint - 0.5, grid < 0.5)):  # and a signed distance
+        whole = slices([value], up="z").axes[-1].images[0].get_array()
+        assert (whole == shaded(solid)).all()
+        assert (whole != 1).any()
+    half = slices([grid.bfloat16()]).axes[0].images[0].get_array()
+    assert (half == slices([grid]).axes[0].images[0].get_array()).all()
     with pytest.raises(cotan.CotanError, match="got 'w'"):
         slices([grid], up="w")
+    with pytest.raises(cotan.CotanError, match="one or more of each grid; got count=0"):
+        slices([grid], count=0)
     for grids in ([], [grid[0]], [None], [grid[:0]]):
         with pytest.raises(cotan.CotanError, match=r"slices draws grids \(R, R, R\); got \["):
             slices(grids)

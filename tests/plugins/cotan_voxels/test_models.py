@@ -111,10 +111,31 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel-dbn", {"task": "regress"}, "does not do task 'regress'"),
         ("voxel-dbn", {"fill": "tsdf"}, "binary units"),
         ("voxel-dbn", {"widths": (3,)}, "as many widths as kernels"),
-        ("voxel-dbn", {"strides": (0, 2)}, r"strides=\(0, 2\): ZeroDivisionError"),
+        ("voxel", {"fill": "foo"}, "filled as solid, surface, union, tsdf; got 'foo'"),
+        ("voxel", {"method": "foo"}, "told by auto, parity, winding, flood; got 'foo'"),
+        ("voxel", {"fill": "surface", "method": "flood"}, "does not use method"),
+        ("voxel", {"normalize": "foo"}, "normalised by box, sphere, none; got 'foo'"),
+        ("voxel", {"padding": 16.0}, "below half of the resolution 32, got 16"),
+        ("voxel", {"width": 0}, "width=0, expected whole numbers from 1"),
+        ("voxel", {"turn": -1.0}, "turn is an angle from 0, in radians; got -1"),
+        ("voxel-dbn", {"fill": "foo"}, "filled as solid, surface, union, tsdf; got 'foo'"),
+        ("voxel-dbn", {"samples": 0}, "one or more, got 0"),
+        ("voxel-dbn", {"strides": (0, 2)}, r"strides=\(0, 2\), expected whole numbers from 1"),
+        ("voxel-dbn", {"kernels": (6, 0)}, r"kernels=\(6, 0\), expected"),
+        ("voxel-dbn", {"widths": (24, 1.5)}, r"widths=\(24, 1.5\), expected"),
+        ("voxel-dbn", {"hidden": 0}, "hidden=0, expected"),
+        ("voxel-dbn", {"top": -1}, "top=-1, expected"),
+        ("voxel-dbn", {"turn": float("nan")}, "in radians; got nan"),
+        ("voxel-dbn", {"pretraining": -1}, "number of epochs from 0; got -1"),
         ("voxel-dbn", {"resolution": 8}, "a kernel of 4 does not fit a grid of 2"),
     ],
 )
 def test_refusals(name, options, message):
     with pytest.raises(cotan.CotanError, match=message):
         cotan.create_model(name, 1, 2, **options)
+
+
+@pytest.mark.parametrize("name", ["voxel", "voxel-dbn"])
+def test_they_are_made_on_any_device(name):
+    with torch.device("meta"):
+        assert next(cotan.create_model(name, 1, 2).parameters()).device.type == "meta"

@@ -1,0 +1,27 @@
+"""What a model asks for, looked at when it is made: not with the first of its shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import cotan
+
+from .voxels import voxels
+
+FACES = [[0, 0, 0, 1], [2, 1, 3, 2], [1, 3, 2, 3]]  # of a tetrahedron
+
+
+def request(**options: Any) -> cotan.Node:
+    """The node ``voxels``; options that it refuses are refused now."""
+    with torch.device("cpu"):
+        voxels(torch.eye(4, 3), torch.tensor(FACES), **options)
+    return cotan.node("voxels", **options)
+
+
+def whole(**sizes: Any) -> None:
+    """Raise for sizes, or lists of them, that are no whole numbers from 1."""
+    for name, size in sizes.items():
+        if any(type(n) is not int or n < 1 for n in (size if isinstance(size, list | tuple) else [size])):
+            raise cotan.CotanError(f"{name}={size!r}, expected whole numbers from 1")
