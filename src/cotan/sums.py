@@ -6,8 +6,8 @@ Two pairs close under differentiation, so none needs more than itself for the se
     collect  y_r = sum_e s_e                  spread   s_e = x_{row e}                  (or of a column)
 
 Every function has two classes. In torch 2.13 one with a `jvp` does not compile in one graph, and one without raises in
-forward mode: the traced class has none, its child (`forward_too`) adds it. `apply` takes the one that is wanted; in reverse mode alone
-neither but a plain Function, and without gradients the kernel.
+forward mode: the traced class has none, its child (`forward_too`) adds it. `apply` takes the one that is wanted; in
+reverse mode alone neither but a plain Function, and without gradients the kernel.
 """
 
 from __future__ import annotations
