@@ -270,6 +270,23 @@ def test_a_run_that_cannot_be_resumed_is_run_anew(suite, tmp_path, monkeypatch):
     assert len(before.splitlines()) == len(table.rows)
 
 
+def test_results_of_other_shapes_count_as_missing(suite, tmp_path, monkeypatch, capsys):
+    old = bench(suite, out=tmp_path, progress="none").rows
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *_, **__: two_solids(first=100))
+    other = SUITE + '[[models]]\nname = "linear"\nlabel = "third"\noptions = { width = 4, depth = 1 }\n'
+    suite.write_text(other)
+    table = bench(suite, out=tmp_path, models=["third"], seeds=[1], progress="lines")
+    said = "two-solids holds other shapes than before; results of it that count as missing: 4"
+    assert capsys.readouterr().err.count(said) == 1
+    assert [(row["model"], row["seed"]) for row in table.rows] == [("third", 1)]  # not beside those of the old shapes
+    table = bench(suite, out=tmp_path, progress="lines")
+    assert said not in capsys.readouterr().err
+    assert {row["split_digest"] for row in table.rows} == {two_solids(first=100).digest}
+    assert len(table.rows) == 6
+    kept = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert kept[:4] == [row for seed in (0, 1) for row in old if row["seed"] == seed]
+
+
 def test_another_recipe_is_another_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))

@@ -6,8 +6,10 @@ Each result is a line of results.jsonl as soon as it is there; a second call doe
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
-from .training import fit, model_for
+from .training import checkpoint, fit, model_for
 from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
 from .training.recipe import request_of
-from .training.run import Run, read_lines, versions
+from .training.run import Run, read_json, read_lines, versions
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
+
+DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 
 
 def bench(
@@ -58,7 +62,7 @@ def bench(
     part = suite.only(models, seeds)
     folder = Path(out) if out is not None else Path("runs") / suite.name
     with Progress(progress) as show:
-        table = _Bench(part, folder, show).run()
+        table = _Bench(suite, part, folder, show).run()
     table.suite = suite
     table.rows = results(suite, folder)
     done = {(row["dataset"], row["model"], row["seed"]) for row in table.rows}
@@ -67,31 +71,59 @@ def bench(
 
 
 def results(suite: Suite, folder: Path) -> list[dict[str, Any]]:
-    """What there is of a suite in a folder, in the suite's order. What the suite calls it may have changed."""
-    known = {line.get("key"): line for line in read_lines(folder / "results.jsonl")}
-    each = [(suite.key(d, m, s), d, m) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
-    return [known[key] | {"dataset": d.whole, "model": m.label} for key, d, m in each if key in known]
+    """What there is of a suite in a folder, in the suite's order. What the suite calls it may have changed.
+
+    A result of other shapes than its dataset held when it was last made (DIGESTS) is left out.
+    """
+    known, digests = (
+        {line.get("key"): line for line in read_lines(folder / "results.jsonl")},
+        read_json(folder / DIGESTS),
+    )
+    out = []
+    for dataset, model, seed in suite.each():
+        line = known.get(suite.key(dataset, model, seed))
+        if line is not None and digests.get(suite.data_key(dataset, seed)) in (None, line.get("split_digest")):
+            out.append(line | {"dataset": dataset.whole, "model": model.label})
+    return out
 
 
 class _Bench:
-    def __init__(self, suite: Suite, folder: Path, show: Progress):
-        self.suite, self.folder, self.show = suite, folder, show
+    def __init__(self, whole: Suite, suite: Suite, folder: Path, show: Progress):
+        self.whole, self.suite, self.folder, self.show = whole, suite, folder, show
         self.table = Table(suite, folder)
-        self.total = sum(len(suite.models_on(dataset)) for dataset in suite.datasets) * len(suite.seeds)
+        self.total = len(suite.each())
 
     def run(self) -> Table:
-        if done := len(results(self.suite, self.folder)):
-            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
         # All datasets and models are made once before any is trained, so that a wrong option is met at once.
         loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
         for dataset in self.suite.datasets:
             for model in self.suite.models_on(dataset):
                 self._model(model, loaded[dataset.label], 0)
+        self._compare(loaded)
+        if done := len(results(self.suite, self.folder)):
+            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
         for dataset in self.suite.datasets:
             self._dataset(dataset, loaded.pop(dataset.label))
             if self.table.stopped:
                 break
         return self.table
+
+    def _compare(self, loaded: Mapping[str, Splits]) -> None:
+        """Keeps the digests of what the datasets hold now, for every seed; says how many results were of other shapes."""
+        here = [dataset for dataset in self.whole.datasets if dataset.label in loaded]
+        share = self.whole.recipe.val_share
+        now = {
+            self.whole.data_key(d, seed): loaded[d.label].with_val(seed, share).digest
+            for d in here
+            for seed in self.whole.seeds
+        }
+        before = Counter(row["dataset"] for row in results(self.whole, self.folder))
+        with alone(self.folder, timeout=60):
+            content = read_json(self.folder / DIGESTS) | now
+            checkpoint.write(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
+        stale = before - Counter(row["dataset"] for row in results(self.whole, self.folder))
+        for label, count in stale.items():
+            self.show.say(f"{label} holds other shapes than before; results of it that count as missing: {count}")
 
     def _load(self, entry: Entry) -> Splits:
         options = {name: _expanded(value) for name, value in entry.options.items()}
