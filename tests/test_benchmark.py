@@ -287,6 +287,22 @@ def test_results_of_other_shapes_count_as_missing(suite, tmp_path, monkeypatch, 
     assert kept[:4] == [row for seed in (0, 1) for row in old if row["seed"] == seed]
 
 
+def test_finished_results_are_shown_without_their_data(suite, tmp_path, monkeypatch):
+    first = bench(suite, out=tmp_path, progress="none")
+    page = write_report(first).read_text()
+
+    def gone(name, **_):
+        raise cotan.CotanError(f"{name} is gone")
+
+    monkeypatch.setattr("cotan.benchmark.load_dataset", gone)
+    again = bench(suite, out=tmp_path, progress="none")
+    assert again.rows == first.rows
+    assert write_report(again).read_text() == page  # with its pictures, and what was skipped
+    suite.write_text(SUITE.replace("[0, 1]", "[0, 1, 2]"))
+    with pytest.raises(cotan.CotanError, match="two-solids is gone"):
+        bench(suite, out=tmp_path, progress="none")
+
+
 def test_another_recipe_is_another_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))

@@ -94,15 +94,20 @@ class _Bench:
         self.total = len(suite.each())
 
     def run(self) -> Table:
-        # All datasets and models are made once before any is trained, so that a wrong option is met at once.
-        loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
-        for dataset in self.suite.datasets:
+        # The datasets of which something is missing, with all folds, and all models are made once before any is trained:
+        # a wrong option is met at once.
+        done = self._done()
+        missing = {d.whole for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in done}
+        datasets = [dataset for dataset in self.suite.datasets if dataset.whole in missing]
+        loaded = {dataset.label: self._load(dataset) for dataset in datasets}
+        for dataset in datasets:
             for model in self.suite.models_on(dataset):
                 self._model(model, loaded[dataset.label], 0)
-        self._compare(loaded)
+        if loaded:
+            self._compare(loaded)
         if done := len(results(self.suite, self.folder)):
             self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
-        for dataset in self.suite.datasets:
+        for dataset in datasets:
             self._dataset(dataset, loaded.pop(dataset.label))
             if self.table.stopped:
                 break

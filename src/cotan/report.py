@@ -13,6 +13,7 @@ from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
 from .table import Table
 from .training.checkpoint import write
+from .values import digest
 
 STYLE = """
 :root { --ink: #1d1d1f; --soft: #6a6a70; --line: #d9d9de; --page: #fcfcfa; --best: #1b7f4b; color-scheme: light dark }
@@ -37,19 +38,16 @@ def write_report(table: Table) -> Path:
     """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
     path = table.folder / "report"
     parts = [f"<h1>{escape(table.suite.name)}</h1>", f"<p>{escape(_protocol(table))}</p>"]
-    for dataset in dict.fromkeys(row["dataset"] for row in table.rows):
-        parts += _results(table, dataset)
+    for dataset in dict.fromkeys(entry.whole for entry in table.suite.datasets):
+        if any(row["dataset"] == dataset for row in table.rows):
+            parts += _results(table, dataset)
+        parts.append(_shapes(table, dataset))
     if table.failures:
         parts.append("<h2>What failed</h2><ul>")
         for dataset, model, seed, reason in table.failures:
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
             parts.append(f"<li>{escape(where)}: {escape(reason)}</li>")
         parts.append("</ul>")
-    for label, splits in table.datasets.items():
-        if splits.skipped:
-            parts.append(f"<h2>Skipped in {escape(label)}: {len(splits.skipped)} files</h2><ul>")
-            parts += [f"<li><code>{escape(file)}</code>: {escape(reason)}</li>" for file, reason in splits.skipped]
-            parts.append("</ul>")
     parts += _nodes(table) + _again(table)
     page = "\n".join(
         [
@@ -73,7 +71,11 @@ def _protocol(table: Table) -> str:
         "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
         "epoch was chosen on val; test and the stress variants were looked at once. "
         f"Seeds: {seeds}. Numbers are {metrics}"
-        + (", mean ± standard deviation over seeds and folds." if any(map(table.averaged, table.datasets)) else ".")
+        + (
+            ", mean ± standard deviation over seeds and folds."
+            if any(table.averaged(row["dataset"]) for row in table.rows)
+            else "."
+        )
     )
 
 
@@ -100,9 +102,6 @@ def _results(table: Table, dataset: str) -> list[str]:
     out.append(
         f"<figure>{bars(names, numbers)}<figcaption>{metric} on test and each stress variant</figcaption></figure>"
     )
-    splits = table.datasets.get(dataset)
-    if splits is not None:
-        out += _pictures(splits)
     return out
 
 
@@ -111,6 +110,22 @@ def _about(table: Table, dataset: str) -> str:
     entry = next(d for d in table.suite.datasets if d.whole == dataset)
     text = inspect.getdoc(registry.lookup("dataset", entry.name).target) or ""
     return text.partition("\nArguments:")[0].strip()
+
+
+def _shapes(table: Table, dataset: str) -> str:
+    """Pictures of a dataset and what was skipped in it: of one that was not made this time, as all is there, those of before."""
+    file = table.folder / "report" / "shapes" / f"{digest(dataset)[:16]}.html"
+    splits = table.datasets.get(dataset)
+    if splits is None:
+        return file.read_bytes().decode() if file.exists() else ""
+    parts = _pictures(splits)
+    if splits.skipped:
+        parts.append(f"<h3>Skipped in {escape(dataset)}: {len(splits.skipped)} files</h3><ul>")
+        parts += [f"<li><code>{escape(path)}</code>: {escape(reason)}</li>" for path, reason in splits.skipped]
+        parts.append("</ul>")
+    text = "\n".join(parts)
+    write(file, text.encode())
+    return text
 
 
 def _pictures(splits: Any) -> list[str]:
