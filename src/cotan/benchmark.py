@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from .batching import Prepared, per_of, prepare
+from .batching import Prepared, per_of, prepare, task_of
 from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
@@ -65,7 +66,7 @@ def bench(
         table = _Bench(suite, part, folder, show).run()
     table.suite = suite
     table.rows = results(suite, folder)
-    done = {(row["dataset"], row["model"], row["seed"]) for row in table.rows}
+    done = table.done()
     table.failures = [failure for failure in table.failures if failure[:3] not in done]  # others may have done it since
     return table
 
@@ -96,8 +97,8 @@ class _Bench:
     def run(self) -> Table:
         # The datasets of which something is missing, with all folds, and all models are made once before any is trained:
         # a wrong option is met at once.
-        done = self._done()
-        missing = {d.whole for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in done}
+        there = self._done()
+        missing = {d.whole for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in there}
         datasets = [dataset for dataset in self.suite.datasets if dataset.whole in missing]
         loaded = {dataset.label: self._load(dataset) for dataset in datasets}
         for dataset in datasets:
@@ -228,13 +229,14 @@ class _Bench:
             if run.status == "stopped":
                 self.table.stopped = True
                 return
-            self._keep(dataset, entry, seed, run, where)
+            self._keep(dataset, entry, seed, run, where, _chosen_on(splits))
 
-    def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path) -> None:
+    def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path, chosen_on: str) -> None:
         key = self.suite.key(dataset, entry, seed)
         row = {"key": key, "dataset": dataset.whole, "model": entry.label, "seed": seed, **_facts(run)}
-        row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
-        row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
+        row |= {"model_name": entry.name, "model_options": dict(entry.options), "features": entry.features}
+        row |= {"dataset_name": dataset.name, "dataset_options": dict(dataset.options)}
+        row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}
         row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
         with alone(self.folder, timeout=60):
             append(self.folder / "results.jsonl", row)
@@ -257,8 +259,24 @@ def _facts(run: Run) -> dict[str, Any]:
         "node_seconds": run.costs["node_seconds"],
         "split_digest": run.dataset["digest"],
         "recipe": run.recipe.record(),
+        "task": task_of(run.model),
+        "device": _device(run),
+        "threads": torch.get_num_threads(),
         "versions": versions(),
     }
+
+
+def _device(run: Run) -> str:
+    device = next(run.model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _chosen_on(splits: Splits) -> str:
+    """On what the epoch is chosen: val, which may be the test shapes themselves; without one the last epoch is kept."""
+    val, test = splits.val, splits.test
+    if len(val) == len(test) > 0 and Splits(val).digest == Splits(test).digest:
+        return "test"
+    return "val" if val else ""
 
 
 def _expanded(value: Any) -> Any:
