@@ -588,6 +588,14 @@ def test_folds_are_one_row(tmp_path):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
 
 
+def test_a_page_that_cannot_be_drawn_leaves_the_numbers(suite, tmp_path, monkeypatch):
+    table = bench(suite, out=tmp_path, models=["linear"], seeds=[0], progress="none")
+    monkeypatch.setattr("cotan.report.shapes_png", None)
+    with pytest.raises(TypeError):
+        write_report(table)
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {"table.csv", "table.tex"}
+
+
 def test_a_line_is_all_that_is_needed_to_run_it_again(tmp_path):
     signature = {"name": "heat_kernel_signature", "size": 5}
     model = {"name": "linear", "label": "m", "features": signature, "options": {"width": 4, "depth": 1}}

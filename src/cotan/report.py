@@ -39,6 +39,8 @@ code { font-size: .9em }
 def write_report(table: Table) -> Path:
     """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
     path = table.folder / "report"
+    write(path / "table.csv", as_csv(table).encode())
+    write(path / "table.tex", as_latex(table).encode())
     seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
     same = "Every model was given the same shapes in the same splits, and trained by the same recipe unless said below."
     lines = [f"{same} Seeds: {seeds}." if table.rows else "", table.state()]
@@ -64,8 +66,6 @@ def write_report(table: Table) -> Path:
         ]
     )
     write(path / "index.html", page.encode())
-    write(path / "table.csv", as_csv(table).encode())
-    write(path / "table.tex", as_latex(table).encode())
     return path / "index.html"
 
 
