@@ -617,9 +617,9 @@ def test_the_page_has_every_entrys_options_and_all_versions(suite, tmp_path):
     for key in ("device", "threads", "chosen_on"):  # a line of before
         del table.rows[2][key]
     lines = re.findall("<p>(.*?)</p>", html.unescape(write_report(table).read_text()).split("To run it again")[1])
-    assert "Dataset two-solids: name two-solids, first 0." in lines
-    assert "Model linear: name linear, width 8, depth 1." in lines
-    assert "Model wide: name linear, width 16, depth 1; recipe: epochs 3." in lines
+    assert "Dataset two-solids: two-solids, first 0." in lines
+    assert "Model linear: linear, width 8, depth 1." in lines
+    assert "Model wide: linear, width 16, depth 1; recipe: epochs 3." in lines
     (versions,) = [line for line in lines if line.startswith("Computed with")]
     assert f"torch {table.rows[0]['versions']['torch']} and 1.0," in versions
     assert versions.endswith(f"device cpu, threads {torch.get_num_threads()} and 64.")

@@ -92,9 +92,8 @@ def _results(table: Table, dataset: str) -> list[str]:
     out.append("</table></div>")
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
-    out.append(
-        f"<figure>{bars(names, numbers)}<figcaption>{metric} on test and each stress variant</figcaption></figure>"
-    )
+    caption = escape(f"{metric} on {', '.join(names)}")
+    out.append(f"<figure>{bars(names, numbers)}<figcaption>{caption}</figcaption></figure>")
     return out
 
 
@@ -182,12 +181,12 @@ def _again(table: Table) -> list[str]:
         name: dict.fromkeys(str(some[name]) for some in found if name in some) for some in found for name in some
     }
     lines = [f"Recipe: {_listed({k: v for k, v in suite.recipe.record().items() if k != 'seed'})}."]
-    lines += [f"Dataset {label}: {_listed({'name': names[label], **options})}." for label, options in datasets.items()]
+    lines += [f"Dataset {label}: {_listed(options, names[label])}." for label, options in datasets.items()]
     for m in suite.models:
         features = {} if m.features is None else {"features": m.features}
         recipe = f"; recipe: {_listed(m.recipe)}" if m.recipe else ""
         on = f"; on {', '.join(m.datasets)} only" if m.datasets else ""
-        lines.append(f"Model {m.label}: {_listed({'name': m.name, **m.options, **features})}{recipe}{on}.")
+        lines.append(f"Model {m.label}: {_listed({**m.options, **features}, m.name)}{recipe}{on}.")
     lines += [
         "Splits: " + ", ".join(f"{name} {digest}" for name, digest in digests) + ".",
         "Computed with " + ", ".join(f"{name} {' and '.join(values)}" for name, values in computed.items()) + ".",
@@ -196,8 +195,9 @@ def _again(table: Table) -> list[str]:
     return ["<h2>To run it again</h2>", *(f"<p>{escape(line)}</p>" for line in lines)]
 
 
-def _listed(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k} {v if isinstance(v, str) else json.dumps(v, default=str)}" for k, v in options.items())
+def _listed(options: Mapping[str, Any], *first: str) -> str:
+    pairs = (f"{k} {v if isinstance(v, str) else json.dumps(v, default=str)}" for k, v in options.items())
+    return ", ".join([*first, *pairs])
 
 
 def _image(png: bytes) -> str:
