@@ -93,6 +93,7 @@ class _Bench:
         self.whole, self.suite, self.folder, self.show = whole, suite, folder, show
         self.table = Table(suite, folder)
         self.total = len(suite.each())
+        self.digests: dict[str, str] = {}
 
     def run(self) -> Table:
         # The datasets of which something is missing, with all folds, and all models are made once before any is trained:
@@ -118,14 +119,14 @@ class _Bench:
         """Keeps the digests of what the datasets hold now, for every seed; says how many results were of other shapes."""
         here = [dataset for dataset in self.whole.datasets if dataset.label in loaded]
         share = self.whole.recipe.val_share
-        now = {
+        self.digests = {
             self.whole.data_key(d, seed): loaded[d.label].with_val(seed, share).digest
             for d in here
             for seed in self.whole.seeds
         }
         before = Counter(row["dataset"] for row in results(self.whole, self.folder))
         with alone(self.folder, timeout=60):
-            content = read_json(self.folder / DIGESTS) | now
+            content = read_json(self.folder / DIGESTS) | self.digests
             checkpoint.write(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
         stale = before - Counter(row["dataset"] for row in results(self.whole, self.folder))
         for label, count in stale.items():
@@ -151,11 +152,12 @@ class _Bench:
             if not todo:
                 continue
             splits = whole.with_val(seed, self.suite.recipe.val_share)
-            if splits.digest not in cache:
+            content = self.digests[self.suite.data_key(dataset, seed)]
+            if content not in cache:
                 needed = {m.label: self._model(m, splits, 0) for m in models if self._missing(dataset, m)}
-                cache = {splits.digest: self._prepare(dataset, needed, splits)}
+                cache = {content: self._prepare(dataset, needed, splits)}
             for model in todo:
-                prepared = cache[splits.digest].get(model.label)
+                prepared = cache[content].get(model.label)
                 try:
                     if prepared is not None:
                         self._one(dataset, model, seed, splits, prepared)
