@@ -19,6 +19,7 @@ from cotan.report import write_report
 from cotan.suite import shipped
 from cotan.table import Table
 from cotan.training import Run
+from cotan.training.recipe import request_of
 
 SUITE = """
 seeds = [0, 1]
@@ -58,6 +59,12 @@ def folded_solids(*, fold: int = 0, folds: int = 2):
     shapes = [solid(i % 2, i) for i in range(6 * folds)]
     test = shapes[6 * fold : 6 * fold + 6]
     return Splits([s for s in shapes if not any(s is t for t in test)], test, test, classes=("ball", "box"))
+
+
+@cotan.dataset("val-is-test")
+def val_is_test(*, val: bool = True):
+    shapes = [solid(i % 2, i) for i in range(8)]
+    return Splits(shapes[:4], [s.clone() for s in shapes[4:]] if val else [], shapes[4:], classes=("ball", "box"))
 
 
 @cotan.layer("fails-here")
@@ -268,6 +275,39 @@ def test_a_run_that_cannot_be_resumed_is_run_anew(suite, tmp_path, monkeypatch):
     assert table.rows[0]["split_digest"] != row["split_digest"]
     assert (tmp_path / row["run"] / "earlier-1" / "run.json").exists()
     assert len(before.splitlines()) == len(table.rows)
+
+
+def test_results_of_other_shapes_count_as_missing(suite, tmp_path, monkeypatch, capsys):
+    old = bench(suite, out=tmp_path, progress="none").rows
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *_, **__: two_solids(first=100))
+    other = SUITE + '[[models]]\nname = "linear"\nlabel = "third"\noptions = { width = 4, depth = 1 }\n'
+    suite.write_text(other)
+    table = bench(suite, out=tmp_path, models=["third"], seeds=[1], progress="lines")
+    said = "two-solids holds other shapes than before; results of it that count as missing: 4"
+    assert capsys.readouterr().err.count(said) == 1
+    assert [(row["model"], row["seed"]) for row in table.rows] == [("third", 1)]  # not beside those of the old shapes
+    table = bench(suite, out=tmp_path, progress="lines")
+    assert said not in capsys.readouterr().err
+    assert {row["split_digest"] for row in table.rows} == {two_solids(first=100).digest}
+    assert len(table.rows) == 6
+    kept = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert kept[:4] == [row for seed in (0, 1) for row in old if row["seed"] == seed]
+
+
+def test_finished_results_are_shown_without_their_data(suite, tmp_path, monkeypatch):
+    first = bench(suite, out=tmp_path, progress="none")
+    page = write_report(first).read_text()
+
+    def gone(name, **_):
+        raise cotan.CotanError(f"{name} is gone")
+
+    monkeypatch.setattr("cotan.benchmark.load_dataset", gone)
+    again = bench(suite, out=tmp_path, progress="none")
+    assert again.rows == first.rows
+    assert write_report(again).read_text() == page  # with its pictures, and what was skipped
+    suite.write_text(SUITE.replace("[0, 1]", "[0, 1, 2]"))
+    with pytest.raises(cotan.CotanError, match="two-solids is gone"):
+        bench(suite, out=tmp_path, progress="none")
 
 
 def test_another_recipe_is_another_result(suite, tmp_path):
@@ -548,6 +588,142 @@ def test_folds_are_one_row(tmp_path):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})
 
 
+def test_a_page_that_cannot_be_drawn_leaves_the_numbers(suite, tmp_path, monkeypatch):
+    table = bench(suite, out=tmp_path, models=["linear"], seeds=[0], progress="none")
+    monkeypatch.setattr("cotan.report.shapes_png", None)
+    with pytest.raises(TypeError):
+        write_report(table)
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {"table.csv", "table.tex"}
+
+
+def test_a_line_is_all_that_is_needed_to_run_it_again(tmp_path):
+    signature = {"name": "heat_kernel_signature", "size": 5}
+    model = {"name": "linear", "label": "m", "features": signature, "options": {"width": 4, "depth": 1}}
+    data = {"name": "two-solids", "label": "d", "options": {"first": 5}}
+    suite = {"recipe": {"epochs": 2, "lr": 0.02, "device": "cpu"}, "seeds": [3], "datasets": [data], "models": [model]}
+    row = json.loads(json.dumps(bench(suite, out=tmp_path, progress="none").rows[0]))
+    splits = cotan.load_dataset(row["dataset_name"], **row["dataset_options"])
+    features = [request_of(feature) for feature in row["features"]]
+    options = {"task": row["task"], "features": features, "seed": row["seed"], **row["model_options"]}
+    again = cotan.fit(cotan.model_for(row["model_name"], splits, **options), splits, row["recipe"], progress="none")
+    assert again.metrics == {key: row[key] for key in again.metrics}
+    assert (row["device"], row["threads"]) == ("cpu", torch.get_num_threads())
+
+
+def test_the_page_has_every_entrys_options_and_all_versions(suite, tmp_path):
+    suite.write_text(SUITE.replace('name = "two-solids"', 'name = "two-solids"\noptions = { first = 0 }'))
+    table = bench(suite, out=tmp_path, progress="none")
+    table.rows[1] = table.rows[1] | {"versions": {**table.rows[1]["versions"], "torch": "1.0"}, "threads": 64}
+    for key in ("device", "threads", "chosen_on"):  # a line of before
+        del table.rows[2][key]
+    lines = re.findall("<p>(.*?)</p>", html.unescape(write_report(table).read_text()).split("To run it again")[1])
+    assert "Dataset two-solids: two-solids, first 0." in lines
+    assert "Model linear: linear, width 8, depth 1." in lines
+    assert "Model wide: linear, width 16, depth 1; recipe: epochs 3." in lines
+    (versions,) = [line for line in lines if line.startswith("Computed with")]
+    assert f"torch {table.rows[0]['versions']['torch']} and 1.0," in versions
+    assert versions.endswith(f"device cpu, threads {torch.get_num_threads()} and 64.")
+
+
+def test_folds_that_are_missing_are_said(tmp_path):
+    data = {"name": "folded-solids", "label": "solids", "folds": 3}
+    models = [{"name": "linear", "label": label, "options": {"width": 8, "depth": 1}} for label in "ab"]
+    suite = Suite.of({"recipe": {"epochs": 1, "device": "cpu"}, "datasets": [data], "models": models, "seeds": [0, 1]})
+    rows = [
+        {
+            "dataset": "solids",
+            "dataset_options": {"fold": fold},
+            "model": model.label,
+            "seed": seed,
+            "test_accuracy": 0.5,
+        }
+        for data, model, seed in suite.each()
+        for fold in [data.options["fold"]]
+    ]
+
+    def averaged(*left):
+        return Table(suite, tmp_path, [rows[i] for i in left]).averaged("solids")
+
+    assert averaged(*range(12)) == ["3 folds", "2 seeds"]
+    assert averaged(0, 2, 4, 6) == ["2 of 3 folds"]
+    assert averaged(0) == ["1 of 3 folds"]
+    assert averaged(0, 1, 2, 4, 8) == ["1 to 3 of 3 folds", "1 to 2 seeds", "1 to 4 runs"]
+    assert averaged(0, 1, 2, 3, 4, 5) == ["1 to 2 of 3 folds", "2 seeds"]
+    assert averaged(*range(11)) == ["3 folds", "2 seeds", "5 to 6 runs"]
+    part = Table(suite, tmp_path, rows[:4])
+    assert "4 of 12 results are there" in str(part)
+    assert "<p>4 of 12 results are there</p>" in write_report(part).read_text()
+    part.stopped = True
+    assert "stopped: 4 of 12 results are kept" in write_report(part).read_text()
+    assert "results are there" not in write_report(Table(suite, tmp_path, rows)).read_text()
+
+
+def test_one_run_has_no_deviation_and_several_say_which(suite, tmp_path):
+    rows = [{"dataset": "two-solids", "model": "linear", "seed": seed, "test_accuracy": 0.5} for seed in (0, 1)]
+    one, two = (Table(Suite.read(suite), tmp_path, rows[:count]) for count in (1, 2))
+    assert [table.cell("two-solids", "linear", "test_accuracy") for table in (one, two)] == [(0.5, None), (0.5, 0.0)]
+    assert [table.summary("two-solids")[1][0][1] for table in (one, two)] == ["50.0%", "50.0% ± 0.0%"]
+    for table, said in ((one, False), (two, True)):
+        page = write_report(table).read_text()
+        with (tmp_path / "report/table.csv").open() as file:
+            (line,) = csv.DictReader(file)
+        assert line["test_accuracy_std"] == ("0.0" if said else "")
+        for text in (page, str(table), (tmp_path / "report/table.tex").read_text()):
+            assert ("population standard deviation" in text) == said
+
+
+NO_VAL = "Without a val, the last epoch was kept; test was looked at once"
+ON_TEST = "Val is test: the epoch was chosen on the very numbers shown, which promise too much for other shapes"
+ON_VAL = "The best epoch was chosen on val; test was looked at once"
+
+
+@pytest.mark.parametrize(
+    ("val", "share", "said"),
+    [(True, 0.2, ON_TEST), (False, 0.5, ON_VAL), (False, 0, NO_VAL)],
+    ids=["test", "val", "none"],
+)
+def test_the_page_says_how_the_epoch_was_chosen(tmp_path, val, share, said):
+    recipe = {"epochs": 2, "device": "cpu", "val_share": share}
+    data = [{"name": "val-is-test", "label": "solids", "options": {"val": val}}, "two-solids"]
+    table = bench({"recipe": recipe, "datasets": data, "models": ["linear"]}, out=tmp_path, progress="none")
+    assert table.protocol("solids") == said
+    assert table.protocol("two-solids") == ON_VAL.replace("test was", "test and the stress variants were")
+    page = write_report(table).read_text()
+    assert said in page
+    assert sum(text in page for text in (NO_VAL, ON_TEST, ON_VAL)) == 1
+    assert (f"solids: {said}" in str(table)) == (said != ON_VAL)
+    for row in table.rows:
+        del row["chosen_on"]  # as in lines of before
+    assert table.protocol("solids") == said
+
+
+def test_a_page_of_a_dataset_without_test(suite):
+    rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 0.5}]
+    text = "The best epoch was chosen on val, whose numbers these are: there is no test"
+    assert Table(Suite.read(suite), suite.parent, rows).protocol("d") == text
+
+
+def test_parts_of_folds_at_once_have_no_failures_in_the_end(tmp_path, monkeypatch):
+    """What another process trained while this one came to it is done by the end, in every fold."""
+    from filelock import FileLock
+
+    import cotan.benchmark as benchmark
+
+    data = {"name": "folded-solids", "label": "solids", "folds": 2}
+    models = [{"name": "linear", "options": {"width": 8, "depth": 1}}]
+    suite = Suite.of({"recipe": {"epochs": 1, "device": "cpu"}, "datasets": [data], "models": models})
+    real, out = benchmark.results, tmp_path / "out"
+    where = out / f"runs/solids-fold-1-linear-0-{suite.key(*suite.each()[1])[:6]}"
+    elsewhere = bench(suite, out=tmp_path / "other", progress="none").rows
+    with FileLock(where / ".lock"):
+        table = bench(suite, out=out, progress="none")
+        assert [failure[:3] for failure in table.failures] == [("solids fold 1", "linear", 0)]
+        # The same again; but now the other comes to its end before this one does.
+        monkeypatch.setattr(benchmark._Bench, "run", lambda self: table)
+        monkeypatch.setattr(benchmark, "results", lambda *_: [*real(suite, out), elsewhere[1]])
+        assert not bench(suite, out=out, progress="none").failures
+
+
 def test_options_that_are_no_table_are_named():
     with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
         Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
@@ -581,7 +757,9 @@ def test_each_dataset_has_the_metric_of_its_task(tmp_path):
     assert "accuracy on two-solids" in str(table)
     assert "mean_absolute_error on two-sizes" in str(table)
     assert table.summary("two-sizes")[0][1:3] == ["test", "small"]
-    assert "Numbers are accuracy, mean_absolute_error." in write_report(table).read_text()
+    page = write_report(table).read_text()
+    assert "Numbers are accuracy." in page
+    assert "Numbers are mean_absolute_error." in page
 
 
 def test_a_table_in_a_file_is_not_cut_to_a_terminals_width(tmp_path, monkeypatch, capsys):

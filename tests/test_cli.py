@@ -412,6 +412,7 @@ def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
 
     row = {"dataset": "blobs", "model": "mlp", "seed": 0, "val_loss": 1.0, "test_loss": 1.0, "test_accuracy": 1.0}
     suite = Suite.of({"datasets": ["blobs"], "models": ["mlp"], "seeds": [0, 1]})
+    row["key"] = suite.key(*suite.each()[0])
     monkeypatch.setattr("cotan.report.write_report", lambda table: tmp_path)
     for seed, code in ((1, 1), (None, 0)):  # of None, a stress variant that the model cannot take
         failed = [("blobs", "mlp", seed, "not finite")]
@@ -421,7 +422,7 @@ def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
     monkeypatch.setattr("cotan.benchmark.bench", lambda *_, **__: stopped)
     out = cotan("bench", "demo")
     assert out.returncode == 130
-    said = f"stopped: 1 results are kept in {tmp_path}; the same command goes on"
+    said = f"stopped: 1 of 2 results are kept in {tmp_path}; the same command goes on"
     assert "".join(said.split()) in "".join(out.stdout.split())  # wherever it is wrapped
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+import cotan
 from cotan.colors import vertex_colors
 from cotan.drawing import shapes_png
 
@@ -53,3 +54,10 @@ def test_examples_of_a_class_stand_below_its_name(sphere, monkeypatch, two):
     assert names == ["a", "b", "d"]
     classes = [[None if s is None else int(s.y) for s in row] for row in rows]
     assert classes == [[0, 1, 3], [0, 1, None]][: 1 + two]
+
+
+@pytest.mark.parametrize("name", ["a$^$b", r"$\frac$"])
+def test_names_are_no_formulas(sphere, tmp_path, name):
+    """matplotlib reads what stands between two $ as TeX, and raises for what is none."""
+    shapes_png([[sphere]], [name], labels=[name])
+    cotan.draw(sphere, tmp_path / "drawn.png", {name: sphere.pos[:, 0]})

@@ -41,7 +41,7 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"{up} = {level}", fontsize=8)
             if column == 0 and row < len(names):
-                axis.set_ylabel(names[row], fontsize=8)
+                axis.set_ylabel(names[row], fontsize=8, parse_math=False)
         solid = grid < 0 if low else grid > 0.5
         axis = figure.add_subplot(len(grids), count + 1, (row + 1) * (count + 1))
         axis.imshow(shaded(solid))
@@ -63,7 +63,7 @@ def solids(rows: Sequence[Tensor], names: Sequence[str] = (), *, up: str = "z") 
             axis.imshow(shaded(_upright(grid, up) > 0.5))
             axis.set_axis_off()
             if column == 0 and number < len(names):
-                axis.set_title(names[number], fontsize=8, loc="left")
+                axis.set_title(names[number], fontsize=8, loc="left", parse_math=False)
     return figure
 
 

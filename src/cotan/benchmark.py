@@ -6,26 +6,31 @@ Each result is a line of results.jsonl as soon as it is there; a second call doe
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from .batching import Prepared, per_of, prepare
+from .batching import Prepared, per_of, prepare, task_of
 from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
-from .training import fit, model_for
+from .training import checkpoint, fit, model_for
 from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
 from .training.recipe import request_of
-from .training.run import Run, read_lines, versions
+from .training.run import Run, read_json, read_lines, versions
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
+
+DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 
 
 def bench(
@@ -58,40 +63,74 @@ def bench(
     part = suite.only(models, seeds)
     folder = Path(out) if out is not None else Path("runs") / suite.name
     with Progress(progress) as show:
-        table = _Bench(part, folder, show).run()
+        table = _Bench(suite, part, folder, show).run()
     table.suite = suite
     table.rows = results(suite, folder)
-    done = {(row["dataset"], row["model"], row["seed"]) for row in table.rows}
+    done = table.done()
     table.failures = [failure for failure in table.failures if failure[:3] not in done]  # others may have done it since
     return table
 
 
 def results(suite: Suite, folder: Path) -> list[dict[str, Any]]:
-    """What there is of a suite in a folder, in the suite's order. What the suite calls it may have changed."""
-    known = {line.get("key"): line for line in read_lines(folder / "results.jsonl")}
-    each = [(suite.key(d, m, s), d, m) for d in suite.datasets for m in suite.models_on(d) for s in suite.seeds]
-    return [known[key] | {"dataset": d.whole, "model": m.label} for key, d, m in each if key in known]
+    """What there is of a suite in a folder, in the suite's order. What the suite calls it may have changed.
+
+    A result of other shapes than its dataset held when it was last made (DIGESTS) is left out.
+    """
+    known, digests = (
+        {line.get("key"): line for line in read_lines(folder / "results.jsonl")},
+        read_json(folder / DIGESTS),
+    )
+    out = []
+    for dataset, model, seed in suite.each():
+        line = known.get(suite.key(dataset, model, seed))
+        if line is not None and digests.get(suite.data_key(dataset, seed)) in (None, line.get("split_digest")):
+            out.append(line | {"dataset": dataset.whole, "model": model.label})
+    return out
 
 
 class _Bench:
-    def __init__(self, suite: Suite, folder: Path, show: Progress):
-        self.suite, self.folder, self.show = suite, folder, show
+    def __init__(self, whole: Suite, suite: Suite, folder: Path, show: Progress):
+        self.whole, self.suite, self.folder, self.show = whole, suite, folder, show
         self.table = Table(suite, folder)
-        self.total = sum(len(suite.models_on(dataset)) for dataset in suite.datasets) * len(suite.seeds)
+        self.total = len(suite.each())
+        self.digests: dict[str, str] = {}
 
     def run(self) -> Table:
-        if done := len(results(self.suite, self.folder)):
-            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
-        # All datasets and models are made once before any is trained, so that a wrong option is met at once.
-        loaded = {entry.label: self._load(entry) for entry in self.suite.datasets}
-        for dataset in self.suite.datasets:
+        # The datasets of which something is missing, with all folds, and all models are made once before any is trained:
+        # a wrong option is met at once.
+        there = self._done()
+        missing = {d.whole for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in there}
+        datasets = [dataset for dataset in self.suite.datasets if dataset.whole in missing]
+        loaded = {dataset.label: self._load(dataset) for dataset in datasets}
+        for dataset in datasets:
             for model in self.suite.models_on(dataset):
                 self._model(model, loaded[dataset.label], 0)
-        for dataset in self.suite.datasets:
+        if loaded:
+            self._compare(loaded)
+        if done := len(results(self.suite, self.folder)):
+            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
+        for dataset in datasets:
             self._dataset(dataset, loaded.pop(dataset.label))
             if self.table.stopped:
                 break
         return self.table
+
+    def _compare(self, loaded: Mapping[str, Splits]) -> None:
+        """Keeps the digests of what the datasets hold now, for every seed; says how many results were of other shapes."""
+        here = [dataset for dataset in self.whole.datasets if dataset.label in loaded]
+        share = self.whole.recipe.val_share
+        self.digests = {
+            self.whole.data_key(d, seed): loaded[d.label].with_val(seed, share).digest
+            for d in here
+            for seed in self.whole.seeds
+        }
+        before = Counter(row["dataset"] for row in results(self.whole, self.folder))
+        with alone(self.folder, timeout=60):
+            content = read_json(self.folder / DIGESTS) | self.digests
+            checkpoint.write(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
+        stale = before - Counter(row["dataset"] for row in results(self.whole, self.folder))
+        for label, count in stale.items():
+            self.show.say(f"{label} holds other shapes than before; results of it that count as missing: {count}")
 
     def _load(self, entry: Entry) -> Splits:
         options = {name: _expanded(value) for name, value in entry.options.items()}
@@ -113,11 +152,12 @@ class _Bench:
             if not todo:
                 continue
             splits = whole.with_val(seed, self.suite.recipe.val_share)
-            if splits.digest not in cache:
+            content = self.digests[self.suite.data_key(dataset, seed)]
+            if content not in cache:
                 needed = {m.label: self._model(m, splits, 0) for m in models if self._missing(dataset, m)}
-                cache = {splits.digest: self._prepare(dataset, needed, splits)}
+                cache = {content: self._prepare(dataset, needed, splits)}
             for model in todo:
-                prepared = cache[splits.digest].get(model.label)
+                prepared = cache[content].get(model.label)
                 try:
                     if prepared is not None:
                         self._one(dataset, model, seed, splits, prepared)
@@ -191,13 +231,14 @@ class _Bench:
             if run.status == "stopped":
                 self.table.stopped = True
                 return
-            self._keep(dataset, entry, seed, run, where)
+            self._keep(dataset, entry, seed, run, where, _chosen_on(splits))
 
-    def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path) -> None:
+    def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path, chosen_on: str) -> None:
         key = self.suite.key(dataset, entry, seed)
         row = {"key": key, "dataset": dataset.whole, "model": entry.label, "seed": seed, **_facts(run)}
-        row |= {"model_options": dict(entry.options), "dataset_options": dict(dataset.options)}
-        row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name}
+        row |= {"model_name": entry.name, "model_options": dict(entry.options), "features": entry.features}
+        row |= {"dataset_name": dataset.name, "dataset_options": dict(dataset.options)}
+        row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}
         row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
         with alone(self.folder, timeout=60):
             append(self.folder / "results.jsonl", row)
@@ -220,8 +261,24 @@ def _facts(run: Run) -> dict[str, Any]:
         "node_seconds": run.costs["node_seconds"],
         "split_digest": run.dataset["digest"],
         "recipe": run.recipe.record(),
+        "task": task_of(run.model),
+        "device": _device(run),
+        "threads": torch.get_num_threads(),
         "versions": versions(),
     }
+
+
+def _device(run: Run) -> str:
+    device = next(run.model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _chosen_on(splits: Splits) -> str:
+    """On what the epoch is chosen: val, which may be the test shapes themselves; without one the last epoch is kept."""
+    val, test = splits.val, splits.test
+    if len(val) == len(test) > 0 and Splits(val).digest == Splits(test).digest:
+        return "test"
+    return "val" if val else ""
 
 
 def _expanded(value: Any) -> Any:

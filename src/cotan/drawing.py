@@ -75,10 +75,10 @@ def shapes_png(
             ax.set_axis_off()
             ax.set_aspect("equal")
             if i == 0 and j < len(names):
-                ax.set_title(names[j], fontsize=9, color="#808088", pad=2)
+                ax.set_title(names[j], fontsize=9, color="#808088", pad=2, parse_math=False)
             if j == 0 and i < len(labels):
                 text = {"rotation": "vertical", "va": "center", "ha": "right", "fontsize": 9, "color": "#808088"}
-                ax.text(-0.02, 0.5, labels[i], transform=ax.transAxes, **text)
+                ax.text(-0.02, 0.5, labels[i], transform=ax.transAxes, parse_math=False, **text)
             if j >= len(row) or row[j] is None:
                 continue
             corners, shade = _tiles(row[j], turn, tilt)

@@ -14,7 +14,7 @@ LATEX = str.maketrans(
 
 
 def as_csv(table: Table) -> str:
-    """A line a dataset and model: the number of runs, then mean and standard deviation (NAME_std) of each number."""
+    """A line a dataset and model: the number of runs, then mean and population standard deviation (NAME_std) of each."""
     keys = dict.fromkeys(
         k for row in table.rows for k in row if k.startswith(("val_", "test_", "stress_")) or k in COSTS
     )
@@ -35,7 +35,7 @@ def as_latex(table: Table) -> str:
         header, rows = table.summary(dataset)
         shown = 1 + len(table.axes(dataset))
         head, *body = (" & ".join(text.translate(LATEX) for text in line[:shown]) + r" \\" for line in (header, *rows))
-        about = ", ".join([f"% {table.metric(dataset)} on {dataset}", *table.averaged(dataset)])
+        about = f"% {table.caption(dataset)}"
         begin = rf"\begin{{tabular}}{{l{'r' * (shown - 1)}}}"
         parts += [about, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(parts)

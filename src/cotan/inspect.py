@@ -155,7 +155,7 @@ def _save(
     for i, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, i)
         axes.imshow(picture.numpy())
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=10, parse_math=False)
         axes.set_axis_off()
     content = BytesIO()
     figure.savefig(content, format="png")

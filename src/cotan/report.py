@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Mapping
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +15,7 @@ from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
 from .table import Table
 from .training.checkpoint import write
+from .values import digest
 
 STYLE = """
 :root { --ink: #1d1d1f; --soft: #6a6a70; --line: #d9d9de; --page: #fcfcfa; --best: #1b7f4b; color-scheme: light dark }
@@ -36,20 +39,22 @@ code { font-size: .9em }
 def write_report(table: Table) -> Path:
     """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
     path = table.folder / "report"
-    parts = [f"<h1>{escape(table.suite.name)}</h1>", f"<p>{escape(_protocol(table))}</p>"]
-    for dataset in dict.fromkeys(row["dataset"] for row in table.rows):
-        parts += _results(table, dataset)
+    write(path / "table.csv", as_csv(table).encode())
+    write(path / "table.tex", as_latex(table).encode())
+    seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
+    same = "Every model was given the same shapes in the same splits, and trained by the same recipe unless said below."
+    lines = [f"{same} Seeds: {seeds}." if table.rows else "", table.state()]
+    parts = [f"<h1>{escape(table.suite.name)}</h1>", *(f"<p>{escape(line)}</p>" for line in lines if line)]
+    for dataset in dict.fromkeys(entry.whole for entry in table.suite.datasets):
+        if any(row["dataset"] == dataset for row in table.rows):
+            parts += _results(table, dataset)
+        parts.append(_shapes(table, dataset))
     if table.failures:
         parts.append("<h2>What failed</h2><ul>")
         for dataset, model, seed, reason in table.failures:
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
             parts.append(f"<li>{escape(where)}: {escape(reason)}</li>")
         parts.append("</ul>")
-    for label, splits in table.datasets.items():
-        if splits.skipped:
-            parts.append(f"<h2>Skipped in {escape(label)}: {len(splits.skipped)} files</h2><ul>")
-            parts += [f"<li><code>{escape(file)}</code>: {escape(reason)}</li>" for file, reason in splits.skipped]
-            parts.append("</ul>")
     parts += _nodes(table) + _again(table)
     page = "\n".join(
         [
@@ -61,20 +66,7 @@ def write_report(table: Table) -> Path:
         ]
     )
     write(path / "index.html", page.encode())
-    write(path / "table.csv", as_csv(table).encode())
-    write(path / "table.tex", as_latex(table).encode())
     return path / "index.html"
-
-
-def _protocol(table: Table) -> str:
-    seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
-    metrics = ", ".join(dict.fromkeys(table.metric(row["dataset"]) for row in table.rows))
-    return (
-        "Every model saw the same shapes in the same splits, trained by the same recipe unless said below. The best "
-        "epoch was chosen on val; test and the stress variants were looked at once. "
-        f"Seeds: {seeds}. Numbers are {metrics}"
-        + (", mean ± standard deviation over seeds and folds." if any(map(table.averaged, table.datasets)) else ".")
-    )
 
 
 def _results(table: Table, dataset: str) -> list[str]:
@@ -86,7 +78,10 @@ def _results(table: Table, dataset: str) -> list[str]:
     choose = max if metric == "accuracy" else min
     best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())]
     title = ", ".join([dataset, *table.averaged(dataset)])
-    out = [f"<h2>{escape(title)}</h2>", f"<p>{escape(_about(table, dataset))}</p>", '<div class="wide"><table><tr>']
+    spread = ", mean ± population standard deviation" if table.averaged(dataset) else ""
+    about = [_about(table, dataset), f"Numbers are {metric}{spread}. {table.protocol(dataset)}."]
+    out = [f"<h2>{escape(title)}</h2>", *(f"<p>{escape(text)}</p>" for text in about if text)]
+    out.append('<div class="wide"><table><tr>')
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
     for label, *texts in rows:
@@ -97,12 +92,8 @@ def _results(table: Table, dataset: str) -> list[str]:
     out.append("</table></div>")
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
-    out.append(
-        f"<figure>{bars(names, numbers)}<figcaption>{metric} on test and each stress variant</figcaption></figure>"
-    )
-    splits = table.datasets.get(dataset)
-    if splits is not None:
-        out += _pictures(splits)
+    caption = escape(f"{metric} on {', '.join(names)}")
+    out.append(f"<figure>{bars(names, numbers)}<figcaption>{caption}</figcaption></figure>")
     return out
 
 
@@ -111,6 +102,22 @@ def _about(table: Table, dataset: str) -> str:
     entry = next(d for d in table.suite.datasets if d.whole == dataset)
     text = inspect.getdoc(registry.lookup("dataset", entry.name).target) or ""
     return text.partition("\nArguments:")[0].strip()
+
+
+def _shapes(table: Table, dataset: str) -> str:
+    """Pictures of a dataset and what was skipped in it: of one that was not made this time, as all is there, those of before."""
+    file = table.folder / "report" / "shapes" / f"{digest(dataset)[:16]}.html"
+    splits = table.datasets.get(dataset)
+    if splits is None:
+        return file.read_bytes().decode() if file.exists() else ""
+    parts = _pictures(splits)
+    if splits.skipped:
+        parts.append(f"<h3>Skipped in {escape(dataset)}: {len(splits.skipped)} files</h3><ul>")
+        parts += [f"<li><code>{escape(path)}</code>: {escape(reason)}</li>" for path, reason in splits.skipped]
+        parts.append("</ul>")
+    text = "\n".join(parts)
+    write(file, text.encode())
+    return text
 
 
 def _pictures(splits: Any) -> list[str]:
@@ -163,19 +170,34 @@ def _again(table: Table) -> list[str]:
     """What is needed to run it again."""
     if not table.rows:
         return []
-    row = table.rows[0]
-    recipe = ", ".join(f"{key} {value}" for key, value in table.suite.recipe.record().items() if key != "seed")
-    others = [
-        f"{m.label}: " + ", ".join(f"{k} {v}" for k, v in m.recipe.items()) for m in table.suite.models if m.recipe
+    suite = table.suite
+    datasets = {entry.whole: {k: v for k, v in entry.options.items() if k != "fold"} for entry in suite.datasets}
+    names = {entry.whole: entry.name for entry in suite.datasets}
+    digests = dict.fromkeys((r["dataset"], r.get("split_digest", "?")[:12]) for r in table.rows)
+    found = [
+        {**row.get("versions", {}), **{k: row[k] for k in ("device", "threads") if k in row}} for row in table.rows
     ]
-    digests = dict.fromkeys((r["dataset"], r["split_digest"][:12]) for r in table.rows)
-    lines = [
-        f"Recipe: {recipe}." + (f" Different for {'; '.join(others)}." if others else ""),
+    computed = {
+        name: dict.fromkeys(str(some[name]) for some in found if name in some) for some in found for name in some
+    }
+    lines = [f"Recipe: {_listed({k: v for k, v in suite.recipe.record().items() if k != 'seed'})}."]
+    lines += [f"Dataset {label}: {_listed(options, names[label])}." for label, options in datasets.items()]
+    for m in suite.models:
+        features = {} if m.features is None else {"features": m.features}
+        recipe = f"; recipe: {_listed(m.recipe)}" if m.recipe else ""
+        on = f"; on {', '.join(m.datasets)} only" if m.datasets else ""
+        lines.append(f"Model {m.label}: {_listed({**m.options, **features}, m.name)}{recipe}{on}.")
+    lines += [
         "Splits: " + ", ".join(f"{name} {digest}" for name, digest in digests) + ".",
-        "Versions: " + ", ".join(f"{name} {value}" for name, value in row["versions"].items()) + ".",
-        f"Every number is a line of results.jsonl; the weights are in {escape(str(table.folder / 'runs'))}.",
+        "Computed with " + ", ".join(f"{name} {' and '.join(values)}" for name, values in computed.items()) + ".",
+        f"Every number is a line of results.jsonl; the weights are in {table.folder / 'runs'}.",
     ]
     return ["<h2>To run it again</h2>", *(f"<p>{escape(line)}</p>" for line in lines)]
+
+
+def _listed(options: Mapping[str, Any], *first: str) -> str:
+    pairs = (f"{k} {v if isinstance(v, str) else json.dumps(v, default=str)}" for k, v in options.items())
+    return ", ".join([*first, *pairs])
 
 
 def _image(png: bytes) -> str:

@@ -149,6 +149,10 @@ class Suite:
     def models_on(self, dataset: Entry) -> list[Entry]:
         return [model for model in self.models if not model.datasets or dataset.whole in model.datasets]
 
+    def each(self) -> list[tuple[Entry, Entry, int]]:
+        """(dataset, model, seed) of every result."""
+        return [(d, model, seed) for d in self.datasets for model in self.models_on(d) for seed in self.seeds]
+
     def recipe_of(self, model: Entry, seed: int) -> Recipe:
         return Recipe.of(self.recipe, **{**model.recipe, "seed": seed})
 
@@ -156,6 +160,10 @@ class Suite:
         """A result's address: of all that it depends on, but for the versions."""
         parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), model.features, self.task]
         return digest([*parts, self.recipe_of(model, seed).record()])[:16]
+
+    def data_key(self, dataset: Entry, seed: int) -> str:
+        """The address of what a dataset's splits depend on, but for the files that it reads."""
+        return digest([dataset.name, dict(dataset.options), self.recipe.val_share, seed])[:16]
 
 
 def _seeds(given: Any, where: str) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,15 +35,55 @@ class Table:
         """Seconds of each node that a (dataset, model) needed."""
         return {(row["dataset"], row["model"]): row.get("node_seconds", {}) for row in self.rows}
 
+    def done(self) -> set[tuple[str, str, int]]:
+        """(dataset, model, seed) of the results, each fold a dataset of its own."""
+        keys = {row.get("key") for row in self.rows}
+        return {(d.label, m.label, seed) for d, m, seed in self.suite.each() if self.suite.key(d, m, seed) in keys}
+
+    def state(self) -> str:
+        """How much there is, where it is not all."""
+        count = f"{len(self.rows)} of {len(self.suite.each())} results"
+        if self.stopped:
+            return f"stopped: {count} are kept in {self.folder}; the same command goes on"
+        return f"{count} are there" if len(self.rows) < len(self.suite.each()) else ""
+
     def averaged(self, dataset: str) -> list[str]:
-        """Over what the numbers of a dataset are means: "10 folds", "5 seeds"."""
-        folds = sum(entry.whole == dataset for entry in self.suite.datasets)
-        pairs = {(row["model"], row["seed"]) for row in self.rows if row["dataset"] == dataset}
-        seeds = Counter(model for model, _ in pairs).values() or (0,)
-        few = "" if min(seeds) == max(seeds) else f"{min(seeds)} to "
-        return [
-            text for text, count in ((f"{folds} folds", folds), (f"{few}{max(seeds)} seeds", max(seeds))) if count > 1
+        """Over what the numbers of a dataset are means: "10 folds" or "2 of 10 folds", "5 seeds"."""
+        runs: dict[str, set[tuple[Any, int]]] = {}  # (fold, seed) of each model
+        for row in self.rows:
+            if row["dataset"] == dataset:
+                fold = row.get("dataset_options", {}).get("fold")
+                runs.setdefault(row["model"], set()).add((fold, row["seed"]))
+        of = sum(entry.whole == dataset for entry in self.suite.datasets)
+        folds, seeds = ([len({run[i] for run in some}) for some in runs.values()] for i in (0, 1))
+        out = [f"{_span(folds)} of {of} folds" if min(folds, default=0) < of else f"{of} folds"] if of > 1 else []
+        out += [f"{_span(seeds)} seeds"] if max(seeds, default=0) > 1 else []
+        if len(out) > 1 and any(len(some) < f * s for some, f, s in zip(runs.values(), folds, seeds)):
+            out.append(f"{_span([len(some) for some in runs.values()])} runs")
+        return out
+
+    def caption(self, dataset: str) -> str:
+        averaged = self.averaged(dataset)
+        spread = ["mean ± population standard deviation"] if averaged else []
+        return ", ".join([f"{self.metric(dataset)} on {dataset}", *averaged, *spread])
+
+    def protocol(self, dataset: str) -> str:
+        """How the epoch was chosen whose numbers these are."""
+        rows = [row for row in self.rows if row["dataset"] == dataset]
+        chosen = {_chosen_on(row) for row in rows}
+        if "test" in chosen:
+            return (
+                "Val is test: the epoch was chosen on the very numbers shown, which promise too much for other shapes"
+            )
+        text = "The best epoch was chosen on val" if "val" in chosen else "Without a val, the last epoch was kept"
+        kinds = {"test": "test", "stress": "the stress variants"}
+        once = [
+            words for kind, words in kinds.items() if any(key.startswith(f"{kind}_") for row in rows for key in row)
         ]
+        if not once:
+            return f"{text}, whose numbers these are: there is no test"
+        several = len(once) > 1 or once == ["the stress variants"]
+        return f"{text}; {' and '.join(once)} {'were' if several else 'was'} looked at once"
 
     def metric(self, dataset: str) -> str:
         """What a dataset is measured by: accuracy, or an error where there are no classes."""
@@ -61,12 +100,12 @@ class Table:
         names = dict.fromkeys(key.removesuffix(ending) for row in rows for key in row if key.endswith(ending))
         return [n for n in names if n != "val" or len(names) == 1]
 
-    def cell(self, dataset: str, model: str, key: str) -> tuple[float, float] | None:
-        """Mean and standard deviation over seeds and folds of a value."""
+    def cell(self, dataset: str, model: str, key: str) -> tuple[float, float | None] | None:
+        """Mean and population standard deviation over seeds and folds of a value; one run has no deviation."""
         values = [row[key] for row in self.rows if (row["dataset"], row["model"]) == (dataset, model) and key in row]
         if not values:
             return None
-        return statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else 0.0
+        return statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else None
 
     def summary(self, dataset: str) -> tuple[list[str], list[list[str]]]:
         """Header and rows, as text: the model, the metric on each axis, parameters and seconds."""
@@ -115,7 +154,7 @@ class Table:
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
             header, rows = self.summary(dataset)
-            title = ", ".join([f"{self.suite.name}: {self.metric(dataset)} on {dataset}", *self.averaged(dataset)])
+            title = f"{self.suite.name}: {self.caption(dataset)}"
             models, *columns = zip(header, *rows)
             while columns:  # a narrow terminal: as many at once as it has room for
                 fitting = [_grid(title, [models, *columns[: count + 1]]) for count in range(len(columns))]
@@ -123,10 +162,12 @@ class Table:
                 wide = [g for g in fitting if console.measure(g, options=free).maximum <= console.width] or fitting[:1]
                 console.print(wide[-1])
                 title, columns = "", columns[len(wide) :]
+            if any(_chosen_on(row) in ("test", "") for row in self.rows if row["dataset"] == dataset):
+                console.print(f"{dataset}: {self.protocol(dataset)}", highlight=False)
         for line in self.refusals():
             console.print(line, highlight=False)
-        if self.stopped:
-            console.print(f"stopped: {len(self.rows)} results are kept in {self.folder}; the same command goes on")
+        if state := self.state():
+            console.print(state, highlight=False)
         for dataset, model, seed, reason in self.failures:
             where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
             console.print(f"failed: {where}: {reason}", highlight=False)
@@ -149,8 +190,20 @@ def _form(metric: str) -> str:
     return "{:.1%}" if metric == "accuracy" else "{:.3g}"
 
 
-def _text(value: tuple[float, float] | None, form: str, *, spread: bool = True) -> str:
+def _chosen_on(row: dict[str, Any]) -> str:
+    """On what a result's epoch was chosen: val, test, or nothing. Older lines do not say it: one loss is of one set."""
+    there = "val_loss" in row
+    old = "test" if there and row["val_loss"] == row.get("test_loss") else "val" if there else ""
+    return str(row.get("chosen_on", old))
+
+
+def _span(counts: Sequence[int]) -> str:
+    few, many = min(counts, default=0), max(counts, default=0)
+    return f"{many}" if few == many else f"{few} to {many}"
+
+
+def _text(value: tuple[float, float | None] | None, form: str, *, spread: bool = True) -> str:
     if value is None:
         return "-"
     mean, deviation = value
-    return form.format(mean) + (f" ± {form.format(deviation)}" if spread and deviation else "")
+    return form.format(mean) + (f" ± {form.format(deviation)}" if spread and deviation is not None else "")

@@ -284,8 +284,8 @@ def test_pictures(trained, tmp_path):
     model, _ = trained
     grid, _ = bars(20)
     primitives(model, grid, count=3).savefig(tmp_path / "primitives.png")
-    slices([grid[0], grid[1] - 0.5], ["bar", "plate"]).savefig(tmp_path / "slices.png")
-    solids([grid[::2], grid[1:7:2]], ["bars", "plates"]).savefig(tmp_path / "solids.png")
+    slices([grid[0], grid[1] - 0.5], ["bar", "a$^$b"]).savefig(tmp_path / "slices.png")  # no formula
+    solids([grid[::2], grid[1:7:2]], ["bars", "b$^$c"]).savefig(tmp_path / "solids.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("primitives", "slices", "solids"))
     for wrong in (None, grid[:0], grid[0], grid[:, :8]):
         with pytest.raises(cotan.CotanError, match=r"primitives needs voxels \(N, 12, 12, 12\) of some shapes; got"):
