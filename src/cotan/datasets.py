@@ -144,23 +144,23 @@ def load_dataset(
     definition = registry.lookup("dataset", name)
     registry.check_options(definition, options)
     version = getattr(definition.target, "version", None)
-    key = None
-    if version is not None:
-        settings = {**definition.options, **options}
-        key = digest([name, version, {k: v for k, v in sorted(settings.items()) if k not in SPREAD}])
-    found = _stored(key) if key is not None else None
-    if found is None:
-        extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
-        try:
+    key = found = None
+    try:
+        if version is not None:
+            settings = {k: v for k, v in sorted({**definition.options, **options}.items()) if k not in SPREAD}
+            key = digest([name, version(**settings) if callable(version) else version, settings])
+            found = _stored(key)
+        if found is None:
+            extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
             found = as_splits(definition.target(**options, **extra), name)
-        except CotanError:
-            raise
-        except (TypeError, ValueError, OSError) as reason:
-            raise CotanError(f"dataset {name!r}: {reason}") from reason
-        except Exception as reason:  # a reader of broken files, or a stranger's, may raise anything
-            raise CotanError(f"dataset {name!r}: {type(reason).__name__}: {reason}") from reason
-        if key is not None:
-            _keep(key, found)
+            if key is not None:
+                _keep(key, found)
+    except CotanError:
+        raise
+    except (TypeError, ValueError, OSError) as reason:
+        raise CotanError(f"dataset {name!r}: {reason}") from reason
+    except Exception as reason:  # a reader of broken files, or a stranger's, may raise anything
+        raise CotanError(f"dataset {name!r}: {type(reason).__name__}: {reason}") from reason
     found.name, found.options = name, {k: v for k, v in options.items() if k not in SPREAD}
     if not found.train and not found.test:
         raise CotanError(
