@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import traceback
@@ -494,6 +495,8 @@ def cache(
     kept = store()
     if not prune and (node or keep):
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
+    if not 0 <= keep < math.inf:
+        raise CotanError(f"--keep {keep:g}: expected gigabytes, zero or more")
     if node and node not in kept.summary():
         raise unknown("node in the store", node, kept.summary())
     if prune:
