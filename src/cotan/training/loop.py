@@ -52,7 +52,8 @@ def fit(
         dataset: a name, `Splits`, or an object with .train .val .test. Without a val, it is cut from train by the seed.
         recipe: a `Recipe`, a mapping, or a TOML file; `overrides` replace some of its values.
         out: the run's folder; without it, nothing is written.
-        resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
+        resume: go on from the folder's last epoch, to more epochs too, unless the schedule is "cosine". A run that was there
+            is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
         prepared: what `cotan.prepare` gave for this model, by split.
