@@ -20,7 +20,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import _place
-from ..targets import check, check_output
+from ..targets import check, check_output, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score, units
@@ -99,6 +99,8 @@ def fit(
                 show.say(f"{name}: {split.refusals()}")
         if splits.seen:
             show.say(f"{splits.seen} targets of test are in train too")
+        if missing := untrained(splits, task):
+            show.say(missing)
         prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
