@@ -1,7 +1,11 @@
 """Each test process has a store of its own, so that no test sees what another left."""
 
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,3 +67,23 @@ def sphere():
     from cotan.show import sphere
 
     return sphere()
+
+
+@pytest.fixture
+def leaves_none():
+    """A script that kills itself leaves no process: its output ends when the last one that holds it does."""
+
+    def run(script: str) -> None:
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(
+            command, env=os.environ | path, stdout=subprocess.PIPE, start_new_session=True
+        ) as process:
+            try:
+                process.communicate(timeout=120)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode < 0
+
+    return run

@@ -204,6 +204,7 @@ FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out",
         (["list", "layrs"], "unknown kind or name 'layrs'. Did you mean 'layer'"),
         (["compute", "MESH", "spectrum", "-o", "k=x"], "option k='x' of operator 'spectrum': expected a number"),
         (["cache", "--prune", "--node", "spectrm"], "unknown node in the store 'spectrm'"),
+        (["cache", "--prune", "--keep", "-1"], "--keep -1: expected gigabytes, zero or more"),
         (["cache", "--keep", "3"], "--node and --keep say what --prune removes"),
         ([*FIT, "-o", "width=wide"], "width='wide'"),
         ([*FIT, "-o", "dropout=2"], "dropout=2: ValueError: dropout probability has to be between 0 and 1"),
@@ -276,8 +277,13 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}
     assert names == {f"{mesh.stem}.labels.ply", "other.labels.ply"}
-    same = cotan("predict", tmp_path / "run", mesh, mesh, "--out", tmp_path / "two")
-    assert "two of the files have one name" in same.stderr
+    for where in ([], ["--out", tmp_path / "two"]):
+        same = cotan("predict", tmp_path / "run", mesh, other, mesh, *where)
+        assert (same.returncode, same.stdout) == (2, "")
+        assert same.stderr == "error: two of the files have one name, and so would their labels\n"
+    (tmp_path / "there").mkdir()
+    assert cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "there").returncode == 0
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [f"{mesh.stem}.labels.ply"]
     drawn = trimesh.load(tmp_path / "one.ply", process=False)
     assert drawn.visual.kind == "vertex"
     assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)

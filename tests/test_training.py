@@ -160,6 +160,23 @@ def test_resume_of_another_recipe_is_refused(tmp_path):
     assert len(longer.history) == 5
 
 
+def test_other_epochs_go_on_where_the_recipe_still_says_how_the_run_came_about(tmp_path):
+    for schedule in ({}, {"schedule": "step", "step_size": 2}):
+        short, whole = tmp_path / f"short {len(schedule)}", {**QUICK, **schedule, "epochs": 6}
+        fit("linear", clouds(), out=short, **{**whole, "epochs": 3})
+        longer = fit("linear", clouds(), out=short, resume=True, **whole)
+        assert deterministic(longer.history) == deterministic(fit("linear", clouds(), **whole).history)
+        with pytest.raises(cotan.CotanError, match=r"epochs=5, and 6 are done\. Without resume, it is put aside"):
+            fit("linear", clouds(), out=short, resume=True, **{**whole, "epochs": 5})
+    cosine = {**QUICK, "out": tmp_path / "cosine", "schedule": "cosine"}
+    fit("linear", clouds(), **cosine)
+    for epochs in (3, 5):
+        said = "epochs=3, and 4 are done" if epochs == 3 else "schedule='cosine' are those of epochs=4, now it is 5"
+        with pytest.raises(cotan.CotanError, match=said):
+            fit("linear", clouds(), resume=True, **{**cosine, "epochs": epochs})
+    assert Run.load(cosine["out"]).recipe.epochs == len(Run.load(cosine["out"]).history) == 4
+
+
 def test_an_earlier_run_is_put_aside(tmp_path):
     first = fit("linear", clouds(), out=tmp_path / "run", **QUICK)
     fit("linear", clouds(), out=tmp_path / "run", **{**QUICK, "epochs": 1})

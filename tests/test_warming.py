@@ -17,7 +17,7 @@ from cotan.warming import warm
 class Pool:
     """One that works at once, in this process; what it is asked is remembered."""
 
-    def __init__(self, workers, mp_context):
+    def __init__(self, workers, mp_context, initializer):
         Pool.workers, Pool.tasks, Pool.stopped = workers, [], False
 
     def __enter__(self):
@@ -124,3 +124,13 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_caller(pool, fresh_store, mon
         warm({"": MODEL}, SHAPES, 2, torch.float32, each=2.0)
     assert pool.stopped
     assert pool.stopped
+
+
+def test_workers_end_with_the_process_that_started_them(leaves_none):
+    leaves_none(
+        "import os, signal, torch, cotan\nfrom torch_geometric.data import Data\nfrom cotan import warming\n"
+        "warming.os.cpu_count = lambda: 2\n"
+        "end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "shapes = [Data(pos=torch.rand(6, 3)) for _ in range(8)]\n"
+        "warming.warm({'': cotan.create_model('linear', 3, 2)}, shapes, 0, torch.float32, each=9.0, progress=end)"
+    )

@@ -10,7 +10,8 @@ from cotan.errors import unknown
 
 from .labels import FOLDERS, PER, labelled, read_mesh
 
-KINDS = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
+# What `cotan.read` takes with faces.
+KINDS = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLITS = {name: split for split, names in NAMES.items() for name in names}
 
@@ -26,7 +27,7 @@ def folder(
     votes: bool = True,
     progress=None,
 ) -> cotan.Splits:
-    """Meshes (.obj .off .ply .stl .glb .gltf) in a folder a class, or with labels; what cannot be read is listed in `skipped`.
+    """Meshes of the kinds that `read` takes in a folder a class, or with labels; `skipped` lists what cannot be read.
 
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
@@ -58,12 +59,12 @@ def folder(
     if shapes.is_dir() and _meshes(shapes) and any((where / name).is_dir() for name in FOLDERS):  # as COSEG has it
         return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
     if inner:  # ROOT/SPLIT/CLASS
-        pairs = [
-            (path.name, (file, SPLITS[p.name.lower()])) for p in inner for path in _folders(p) for file in _meshes(path)
-        ]
+        places = [path for split in inner for path in _folders(split)]
+        pairs = [(path.name, (file, SPLITS[path.parent.name.lower()])) for path in places for file in _meshes(path)]
         found = {name: [pair for other, pair in pairs if other == name] for name in sorted({name for name, _ in pairs})}
     else:
-        found = {path.name: files for path in _folders(where) if (files := _files(path, seed, val, test))}
+        places = _folders(where)
+        found = {path.name: files for path in places if (files := _files(path, seed, val, test))}
     if not found and _meshes(where):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
     if not found:
@@ -82,7 +83,7 @@ def folder(
             )
     classes = tuple(found)
     todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
-    splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, {path for path, *_ in todo}))
+    splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, places, {path for path, *_ in todo}))
     for number, (path, split, label) in enumerate(todo):
         try:
             data = read_mesh(path)
@@ -109,12 +110,16 @@ def _files(path: Path, seed: int, val: float, test: float) -> list[tuple[Path, s
     return [(file, where[i]) for i, file in enumerate(files)]
 
 
-def _left_out(where: Path, used: set[Path]) -> list[tuple[str, str]]:
-    """Meshes that are in no split, where other folders are one."""
-    places = [where, *_folders(where)]
-    places += [inner for place in places[1:] for inner in _folders(place)]
+def _left_out(where: Path, classes: list[Path], used: set[Path]) -> list[tuple[str, str]]:
+    """Folders of a class that give no mesh; other meshes that are in no split, where other folders are one."""
+    filled = {parent for file in used for parent in file.parents}
+    empty = [path for path in classes if path not in filled]
+    none = f"has no {', '.join(KINDS)}, nor have folders {', '.join(NAMES)} in it; there is: "
+    places = [where, *(path for path in _folders(where) if path not in empty)]
+    places += [inner for place in places[1:] for inner in _folders(place) if inner not in empty]
     reason = f"lies in no folder {', '.join(NAMES)} of a class, as others do"
-    return [(str(file), reason) for place in places for file in _meshes(place) if file not in used]
+    loose = [(str(file), reason) for place in places for file in _meshes(place) if file not in used]
+    return [(str(path), none + _listing(path)) for path in empty] + loose
 
 
 def _folders(path: Path) -> list[Path]:

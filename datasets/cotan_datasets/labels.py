@@ -46,6 +46,11 @@ def labelled(
             f"folder: none of {len(files)} meshes in {root} has labels; the first: {splits.skipped[0][1]}. "
             "For one class a shape: ROOT/CLASS/train/*.off"
         )
+    named: dict[Path, str] = {}
+    for data, _, file, _ in found:
+        if named.setdefault(file, data.path) != data.path:
+            twice = f"{file} has the labels of {named[file]} and of {data.path}: two meshes of one name"
+            warnings.warn(twice, cotan.MeshWarning, stacklevel=4)
     per = per or choose([fitting(data, file, labels) for data, _, file, labels in found], sizes_of(*found[0]))
     ready = []
     for data, split, file, labels in found:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from types import ModuleType
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ def spread(
     workers = min(workers or os.cpu_count() or 1, len(items) // 8)
     if workers <= 1:
         return _collect(map(function, items), len(items), progress)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         with _without_main():
             results = pool.map(function, items, chunksize=4)
         try:
@@ -55,3 +56,13 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does: where that is killed, it would wait for work for ever."""
+
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import traceback
@@ -396,7 +397,7 @@ def predict(
         Path | None,
         typer.Option(
             help="For labels or numbers per vertex: the coloured mesh, or .txt with one a line; else FILE.labels.ply "
-            "here; of several, a folder."
+            "here; of several, or where there is one, a folder."
         ),
     ] = None,
 ) -> None:
@@ -411,9 +412,9 @@ def predict(
     per = per_of(trained.model)
     if out is not None and per == "shape":
         raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed")
+    if per != "shape" and len({file.stem for file in files}) < len(files):
+        raise CotanError("two of the files have one name, and so would their labels")
     if out is not None and len(files) > 1:
-        if len({file.stem for file in files}) < len(files):
-            raise CotanError(f"--out {out}: two of the files have one name, and so would their labels")
         out.mkdir(parents=True, exist_ok=True)
     for file in files:
         data = read(file, weld=per != "vertex")
@@ -431,7 +432,7 @@ def predict(
             count = found.label.bincount(minlength=len(found.classes)).tolist()
             said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
         default = Path(f"{file.stem}.labels.ply")
-        target = default if out is None else out / default if len(files) > 1 else out
+        target = default if out is None else out / default if out.is_dir() else out
         if target.suffix == ".txt":
             whole.write(target, "".join(f"{line}\n" for line in lines).encode())
         else:
@@ -493,6 +494,8 @@ def cache(
     kept = store()
     if not prune and (node or keep):
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
+    if not 0 <= keep < math.inf:
+        raise CotanError(f"--keep {keep:g}: expected gigabytes, zero or more")
     if node and node not in kept.summary():
         raise unknown("node in the store", node, kept.summary())
     if prune:

@@ -65,9 +65,16 @@ class Splits:
     @cached_property
     def digest(self) -> str:
         """Of what every split holds: two results with one digest are about the same shapes."""
+        content: dict[str, Any] = {name: [digest(shape) for shape in shapes] for name, shapes in self._digests.items()}
+        if self.template is not None:
+            content["template"] = digest(_digests(self.template, {}))
+        return digest(content)
+
+    @cached_property
+    def _digests(self) -> dict[str, list[dict[str, str]]]:
+        """Of each attribute of each shape, by list."""
         known: dict[int, tuple[Tensor, str]] = {}
-        content = {name: [_digest(shape, known) for shape in shapes] for name, shapes in self.lists().items()}
-        return digest(content if self.template is None else {**content, "template": _digest(self.template, known)})
+        return {name: [_digests(shape, known) for shape in shapes] for name, shapes in self.lists().items()}
 
     def lists(self) -> dict[str, list[Any]]:
         """Everything there is, by name: train, val, test, and `stress_NAME`."""
@@ -113,12 +120,15 @@ class Splits:
 
     @property
     def seen(self) -> int:
-        """How many of test's shapes, or of its vertices of train's one masked graph, are in train too."""
-        if len(self.train) == len(self.test) == 1 and self.train[0].get("mask") is not None:
-            one, other = self.train[0], self.test[0]
-            return int((mask_of(one) & mask_of(other)).sum()) if one.y is other.y else 0
-        trained = set(map(id, self.train))
-        return sum(id(shape) in trained for shape in self.test)
+        """How many of test's shapes, or of its vertices of one masked graph, are in train too, whatever their targets."""
+        same: dict[Any, list[Any]] = {}
+        for shape, digests in zip(self.train, self._digests["train"]):
+            same.setdefault(_unlabelled(digests), []).append(shape)
+        counts = [
+            max((_shared(shape, other) for other in same.get(_unlabelled(digests), [])), default=0)
+            for shape, digests in zip(self.test, self._digests["test"])
+        ]
+        return sum(counts) if len(counts) == 1 else sum(map(bool, counts))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())
@@ -144,23 +154,23 @@ def load_dataset(
     definition = registry.lookup("dataset", name)
     registry.check_options(definition, options)
     version = getattr(definition.target, "version", None)
-    key = None
-    if version is not None:
-        settings = {**definition.options, **options}
-        key = digest([name, version, {k: v for k, v in sorted(settings.items()) if k not in SPREAD}])
-    found = _stored(key) if key is not None else None
-    if found is None:
-        extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
-        try:
+    key = found = None
+    try:
+        if version is not None:
+            settings = {k: v for k, v in sorted({**definition.options, **options}.items()) if k not in SPREAD}
+            key = digest([name, version(**settings) if callable(version) else version, settings])
+            found = _stored(key)
+        if found is None:
+            extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
             found = as_splits(definition.target(**options, **extra), name)
-        except CotanError:
-            raise
-        except (TypeError, ValueError, OSError) as reason:
-            raise CotanError(f"dataset {name!r}: {reason}") from reason
-        except Exception as reason:  # a reader of broken files, or a stranger's, may raise anything
-            raise CotanError(f"dataset {name!r}: {type(reason).__name__}: {reason}") from reason
-        if key is not None:
-            _keep(key, found)
+            if key is not None:
+                _keep(key, found)
+    except CotanError:
+        raise
+    except (TypeError, ValueError, OSError) as reason:
+        raise CotanError(f"dataset {name!r}: {reason}") from reason
+    except Exception as reason:  # a reader of broken files, or a stranger's, may raise anything
+        raise CotanError(f"dataset {name!r}: {type(reason).__name__}: {reason}") from reason
     found.name, found.options = name, {k: v for k, v in options.items() if k not in SPREAD}
     if not found.train and not found.test:
         raise CotanError(
@@ -212,7 +222,7 @@ def _distances(pos: Tensor, face: Tensor) -> Tensor:
     return all_distances(pos, face)
 
 
-def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
+def _digests(shape: Any, known: dict[int, tuple[Tensor, str]]) -> dict[str, str]:
     """Of what a shape holds, but not of the file it is from. A tensor that shapes share is read once."""
     parts = {}
     for name in sorted(shape.keys()):
@@ -226,7 +236,18 @@ def _digest(shape: Any, known: dict[int, tuple[Tensor, str]]) -> str:
                 parts[name] = digest(value)
             except CotanError as reason:
                 raise CotanError(f"a shape's {name!r} is {reason}") from None
-    return digest(parts)
+    return parts
+
+
+def _unlabelled(digests: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in digests.items() if name not in ("y", "mask"))
+
+
+def _shared(shape: Any, other: Any) -> int:
+    """How many targets of one shape count in both of two splits; 1 of a shape without a mask."""
+    if shape.get("mask") is None and other.get("mask") is None:
+        return 1
+    return int((mask_of(shape) & mask_of(other)).sum())
 
 
 def _by_masks(data: Any, name: str) -> Splits:

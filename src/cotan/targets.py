@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,6 +123,20 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             raise CotanError(
                 f"dataset {splits.name!r}: all training targets are class {only}{called}; expected two classes or more"
             )
+
+
+def untrained(splits: Splits, task: str) -> str:
+    """The classes that test has and train has not, in a line."""
+    definition = registry.lookup("task", task).target
+    if not definition.categorical or task == "match" or not splits.test:  # not every vertex of a template is in train
+        return ""
+    train, test = (
+        Counter(torch.cat([counted(shape, definition.per).cpu() for shape in shapes]).tolist())
+        for shapes in (splits.train, splits.test)
+    )
+    names, what = dict(enumerate(splits.classes)), "shape" if definition.per == "shape" else "target"
+    missing = sorted(test.keys() - train.keys())
+    return "; ".join(f"class {names.get(i, i)!r}: no training {what}, {test[i]} in test" for i in missing)
 
 
 def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +37,6 @@ def warm(
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
 
     from .evaluation import _device
     from .network import _common_sources, model_requests
@@ -45,7 +46,7 @@ def warm(
     have = _common_sources(shapes)
     jobs = [model_requests(model, have) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
         with _without_main():
             size = max(1, min(int(TASK / each), -(-count // workers)))
             starts = range(first, len(shapes), size)
@@ -94,3 +95,13 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does: where that is killed, it would wait for work for ever."""
+
+    def watch() -> None:
+        parent_process().join()  # type: ignore[union-attr]  # a worker has one
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

@@ -7,7 +7,9 @@ import pytest
 import trimesh
 
 import cotan
+from cotan.files import MESHES
 from cotan.training import fit
+from cotan_datasets import folder
 
 QUICK = {"epochs": 2, "progress": "none", "device": "cpu"}
 
@@ -16,10 +18,10 @@ def mesh(kind: str):
     return trimesh.creation.icosphere(subdivisions=1) if kind == "ball" else trimesh.creation.box()
 
 
-def fill(folder: Path, kind: str, count: int, suffix: str = ".off") -> None:
-    folder.mkdir(parents=True)
+def fill(path: Path, kind: str, count: int, suffix: str = ".off") -> None:
+    path.mkdir(parents=True)
     for i in range(count):
-        mesh(kind).export(folder / f"{kind}{i}{suffix}")
+        mesh(kind).export(path / f"{kind}{i}{suffix}")
 
 
 @pytest.mark.parametrize("suffixes", [(".obj", ".ply"), (".glb", ".STL")])
@@ -120,6 +122,33 @@ def test_meshes_of_no_split_are_named(tmp_path):
         "loose.ply",
     }
     assert {reason for _, reason in data.skipped} == {"lies in no folder train, val, test of a class, as others do"}
+
+
+def test_every_kind_of_mesh_counts(tmp_path):
+    assert set(folder.KINDS) == set(MESHES) - {".xyz"}
+    for kind, suffix in (("ball", ".glb"), ("box", ".OFF")):
+        (tmp_path / kind).mkdir()
+        for i in range(4):
+            mesh(kind).export(tmp_path / kind / f"{i}{suffix}", file_type=suffix[1:].lower())
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert (data.classes, len(data.train), len(data.test), data.skipped) == (("ball", "box"), 6, 2, [])
+
+
+@pytest.mark.parametrize("layout", ["{}/train", "train/{}"])
+def test_folders_of_a_class_without_meshes_are_named(tmp_path, layout):
+    for kind in ("ball", "box"):
+        fill(tmp_path / layout.format(kind), kind, 2)
+    deeper, other = tmp_path / layout.format("deeper/obj"), tmp_path / layout.format("other")
+    fill(deeper, "box", 2)
+    other.mkdir(parents=True)
+    (other / "a.fbx").touch()
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert (data.classes, len(data.train)) == (("ball", "box"), 4)
+    at = tmp_path / layout.partition("{}")[0]
+    assert [path for path, _ in data.skipped] == [str(at / "deeper"), str(at / "other")]
+    for (_, reason), there in zip(data.skipped, ("obj", "train" if layout == "{}/train" else "a.fbx"), strict=True):
+        assert reason.startswith("has no .off, .obj, ")
+        assert reason.endswith(f".zae, nor have folders train, val, test in it; there is: {there}")
 
 
 def test_a_link_to_nowhere_is_named(tmp_path):

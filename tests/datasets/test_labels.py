@@ -58,6 +58,17 @@ def test_a_label_for_each_vertex(root):
     assert load(root).train[0].y.tolist() == [4, 0, 2, 4]
 
 
+def test_one_file_of_labels_for_two_meshes_is_said(root):
+    label(root, "1\n1\n2\n2\n")
+    put(root / "train/testa.obj")
+    both = f"{root}/seg/testa.txt has the labels of {root}/test/testa.obj and of {root}/train/testa.obj: two"
+    with pytest.warns(cotan.MeshWarning, match=both):
+        assert len(load(root).train) == 3
+    for part in ("train", "test"):  # beside the mesh, each has its own
+        put(root / part / "testa.txt", "1\n1\n2\n2\n")
+    assert len(load(root).train) == 3
+
+
 def test_labels_of_edges_are_voted_on(root):
     # Edges 01 and 12 are of 1, 02, 23 and 13 of 2: vertex 0 has one of each, 1 has two to one, 2 the contrary.
     text = "1\n1\n2\n2\n2\n"

@@ -1,6 +1,7 @@
 """Digits from IDX files, as images, on their grid, and as superpixels; on made-up files, and on the true ones if there."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import networkx
@@ -180,6 +181,27 @@ def test_superpixels_are_kept(own, fresh_store, monkeypatch):
     made = cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5)
     monkeypatch.setattr(mnist, "spread", None)
     assert cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5, workers=3).digest == made.digest
+
+
+@pytest.mark.parametrize("by", ["root", "COTAN_DATA"])
+def test_superpixels_are_those_of_the_files_that_are_there_now(own, fresh_store, tmp_path, monkeypatch, by):
+    folder = tmp_path / "mnist"
+    shutil.copytree(own, folder)
+    monkeypatch.setenv("COTAN_DATA", str(tmp_path if by == "COTAN_DATA" else tmp_path / "none"))
+
+    def load():
+        return cotan.load_dataset(
+            "mnist-superpixels", train=20, test=5, **({"root": str(folder)} if by == "root" else {})
+        )
+
+    before = load()
+    reversed_labels = mnist.read_idx(folder / "t10k-labels-idx1-ubyte")[::-1].copy()
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(reversed_labels))
+    assert [int(digit.y) for digit in load().test] == reversed_labels[:5].tolist()
+    images = mnist.read_idx(folder / "train-images-idx3-ubyte")
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.roll(images, 1, axis=0))))
+    assert torch.equal(load().train[1].x, before.train[0].x)
+    assert not torch.equal(load().train[0].x, before.train[0].x)
 
 
 def test_the_true_digits(real_data):

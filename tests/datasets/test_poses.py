@@ -53,6 +53,16 @@ def test_what_ends_the_making_of_many_ends_it_soon(tmp_path):
     assert 0 < len(list(tmp_path.iterdir())) < 150
 
 
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("rest", [0, 1000], ids=["idle", "at work"])
+def test_workers_end_with_the_process_that_started_them(how, rest, leaves_none):
+    leaves_none(
+        "import os, signal, time\nfrom cotan_datasets.spread import spread\n"
+        f"end = lambda *_: os.kill(os.getpid(), signal.{how})\n"
+        f"spread(time.sleep, [0] * 8 + [{rest}] * 8, workers=2, progress=end)"
+    )
+
+
 def test_workers_leave_an_unguarded_script_alone(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -16,6 +16,7 @@ from .run import Run
 
 FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
 MAY_DIFFER = ("epochs", "patience", "device")
+AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
@@ -116,9 +117,16 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
         for key in sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
                 raise AnotherRun(
-                    f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. "
-                    "Without resume, it is put aside and training starts afresh"
+                    f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. {AFRESH}"
                 )
+    schedule, before, after = now["recipe"]["schedule"], stored["recipe"]["epochs"], now["recipe"]["epochs"]
+    if after < stored["epoch"]:
+        raise AnotherRun(f"{path} cannot be resumed: epochs={after}, and {stored['epoch']} are done. {AFRESH}")
+    if before != after and schedule not in ("none", "step"):
+        raise AnotherRun(
+            f"{path} cannot be resumed: the learning rates of schedule={schedule!r} are those of epochs={before}, now it is "
+            f"{after}. {AFRESH}"
+        )
 
 
 def _flat(record: Any, prefix: str = "") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import _place
-from ..targets import check, check_output
+from ..targets import check, check_output, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Step, over_all, score, units
@@ -52,7 +52,8 @@ def fit(
         dataset: a name, `Splits`, or an object with .train .val .test. Without a val, it is cut from train by the seed.
         recipe: a `Recipe`, a mapping, or a TOML file; `overrides` replace some of its values.
         out: the run's folder; without it, nothing is written.
-        resume: go on from the folder's last epoch. A run that was there is otherwise put aside, in `earlier-1`.
+        resume: go on from the folder's last epoch, to more epochs too, unless the schedule is "cosine". A run that was there
+            is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
         prepared: what `cotan.prepare` gave for this model, by split.
@@ -98,6 +99,8 @@ def fit(
                 show.say(f"{name}: {split.refusals()}")
         if splits.seen:
             show.say(f"{splits.seen} targets of test are in train too")
+        if missing := untrained(splits, task):
+            show.say(missing)
         prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
