@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .activations import activation as activation_named
 
@@ -25,8 +26,7 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.activation = activation_named(activation)
         growth = out_dim if growth is None else growth
-        if depth < 1 or growth < 1:
-            raise cotan.CotanError(f"dense-block: depth={depth}, growth={growth}, expected positive whole numbers")
+        at_least(1, "dense-block", depth=depth, growth=growth)
         self.layers = nn.ModuleList(nn.Linear(in_dim + i * growth, growth) for i in range(depth))
         self.transition = nn.Linear(in_dim + depth * growth, out_dim)
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .activations import activation as activation_named
 
@@ -31,8 +32,7 @@ class Residual(nn.Module):
         super().__init__()
         self.activation = activation_named(activation)
         width = out_dim if width is None else width
-        if width < 1:
-            raise cotan.CotanError(f"residual: width={width}, expected a positive whole number")
+        at_least(1, "residual", width=width)
         self.first, self.second = nn.Linear(in_dim, width), nn.Linear(width, out_dim)
         projected = projection or in_dim != out_dim
         self.shortcut = nn.Linear(in_dim, out_dim, bias=False) if projected else nn.Identity()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import cotan
+from cotan.errors import unknown
 
 from .cameras import turn
 from .contours import lines
@@ -91,7 +92,7 @@ def width(outputs: Sequence[str], colors: int | None = None) -> int:
         raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
     for name in outputs:
         if name not in CHANNELS:
-            raise cotan.CotanError(f"unknown output {name!r}: there are {', '.join(CHANNELS)}")
+            raise unknown("output", name, CHANNELS)
         if name not in widths:
             raise cotan.CotanError("the output 'color' needs colours of the vertices, and here are none")
     return sum(widths[name] for name in outputs)

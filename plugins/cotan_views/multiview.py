@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .backbone import backbone
 from .cameras import FOV, Rig
-from .render import positive
 from .views import views as draw
 
 
@@ -64,7 +64,8 @@ class MultiView(nn.Module):
             example = draw(torch.eye(3), torch.arange(3).unsqueeze(1), torch.zeros(3, 3), **asked)
         self.needs = {"views": cotan.node("views", **asked)}
         self.channels = example.shape[1]
-        self.cnn, features = backbone(cnn, self.channels, size, positive("width", width), weights)
+        at_least(1, "multiview", width=width)
+        self.cnn, features = backbone(cnn, self.channels, size, width, weights)
         self.pooling, self.view_dropout = pooling, view_dropout
         self.score = nn.Linear(features, 1) if pooling == "attention" else None
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, out_dim))

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 import cotan
 from cotan.blocks import empty
+from cotan.errors import at_least
 
 from .cameras import Cameras
 from .channels import CHANNELS, Style, width
@@ -65,7 +66,8 @@ def render(
     """
     _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
-    grid = positive("size", size) * positive("samples", samples)
+    at_least(1, "views", size=size, samples=samples)
+    grid = size * samples
     style = Style(smooth, _softness(softness, outputs) * samples)
     budget = budget or _budget(pos)
 
@@ -110,7 +112,8 @@ def raster(
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
     _tensors(cameras, pos=pos, face=face, batch=batch)
-    size, budget = positive("size", size), budget or _budget(pos)
+    at_least(1, "views", size=size)
+    budget = budget or _budget(pos)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, size, budget)
@@ -249,9 +252,3 @@ def _softness(softness: float, outputs: Sequence[str]) -> float:
     if softness and "silhouette" not in outputs:
         raise cotan.CotanError(f"softness is that of the output 'silhouette', which is not in {tuple(outputs)}")
     return softness
-
-
-def positive(name: str, value: int) -> int:
-    if type(value) is not int or value < 1:  # True is an int
-        raise cotan.CotanError(f"{name} is a whole number from 1; got {value!r}")
-    return value

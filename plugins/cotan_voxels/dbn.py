@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least, said
 
 from .rbm import ConvRBM, DenseRBM
 from .request import request, whole
@@ -62,8 +63,7 @@ class VoxelDBN(nn.Module):
                 f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
             )
         whole(widths=widths, kernels=kernels, strides=strides, hidden=hidden, top=top)
-        if pretraining < 0:
-            raise cotan.CotanError(f"pretraining is a number of epochs from 0; got {pretraining}")
+        at_least(0, "voxel-dbn", pretraining=pretraining)
         place = {"resolution": resolution, "normalize": normalize, "padding": padding, "samples": samples}
         self.needs = {"voxels": request(fill=fill, method=method, **place)}
         self.turn, self.mirror, self.classes, self.pretraining = angle(turn), mirror, out_dim, pretraining
@@ -137,8 +137,7 @@ class VoxelDBN(nn.Module):
             or ((label < 0) | (label >= self.classes)).any()
         ):
             raise cotan.CotanError(f"label is (B,), numbers of classes from 0 to {self.classes - 1}; got {label}")
-        if not isinstance(steps, int) or steps < 1:
-            raise cotan.CotanError(f"a chain has one or more steps; got {steps}")
+        at_least(1, "a chain", steps=steps)
         if given is not None or known is not None:
             self._check_view(label, given, known)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -178,13 +177,6 @@ class VoxelDBN(nn.Module):
         for _ in range(10):  # without draws, to what the units agree on
             p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size] if known is None else self.up(shape(p))
         return shape(p)
-
-
-def said(value: object) -> str:
-    """A value as errors have it."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return "none" if value is None else type(value).__name__
 
 
 def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:

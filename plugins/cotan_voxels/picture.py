@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, said
 
-from .dbn import VoxelDBN, said
+from .dbn import VoxelDBN
 from .rbm import ConvRBM
 
 UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
@@ -27,8 +28,7 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
 
     if not len(grids) or any(not isinstance(grid, Tensor) or grid.dim() != 3 or not grid.numel() for grid in grids):
         raise cotan.CotanError(f"slices draws grids (R, R, R); got {[said(grid) for grid in grids]}")
-    if count < 1:
-        raise cotan.CotanError(f"slices draws one or more of each grid; got {count=}")
+    at_least(1, "slices", count=count)
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
         grid = _upright(grid.detach().float(), up)
@@ -84,8 +84,7 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
 
     if not isinstance(model, VoxelDBN):
         raise cotan.CotanError(f"primitives are those of a voxel-dbn; got {type(model).__name__}")
-    if count < 1 or best < 1:
-        raise cotan.CotanError(f"primitives draws one or more units and windows; got {count=} and {best=}")
+    at_least(1, "primitives", count=count, best=best)
     side = model.layers[0].visible.shape[-1]
     if not isinstance(voxels, Tensor) or not len(voxels) or voxels.shape[1:] != (side, side, side):
         raise cotan.CotanError(

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, said
 
 from .associative import top_machine
-from .dbn import VoxelDBN, said
+from .dbn import VoxelDBN
 from .layerwise import one_layer
 from .together import all_layers
 
@@ -59,11 +60,8 @@ def pretrain(
             f"{needs}, all voxels from 0 to 1; got labels from {int(label.min())} to {int(label.max())}, "
             f"voxels from {float(voxels.min())} to {float(voxels.max())}"
         )
-    stages = {"epochs": epochs, "together": together or 0, "top": top or 0, "batch_size": batch_size, "steps": steps}
-    for name, value in stages.items():
-        least = int(name in ("batch_size", "steps"))
-        if not isinstance(value, int) or value < least:
-            raise cotan.CotanError(f"{name} is a whole number from {least}; got {value!r}")
+    at_least(0, "pretrain", epochs=epochs, together=together or 0, top=top or 0)
+    at_least(1, "pretrain", batch_size=batch_size, steps=steps)
     for name, value in (("sparsity", sparsity), ("noise", noise)):
         if not 0 <= value < 1:
             raise cotan.CotanError(f"{name} is a share from 0 to below 1; got {value!r}")

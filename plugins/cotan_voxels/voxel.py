@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .request import request, whole
 from .turn import angle, turned
@@ -59,8 +60,7 @@ class Voxel(nn.Module):
         super().__init__()
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
         self.needs = {"voxels": request(**options)}
-        if resolution < 8:
-            raise cotan.CotanError(f"voxel needs a resolution of at least 8, got {resolution}")
+        at_least(8, "voxel", resolution=resolution)
         whole(width=width)
         self.turn = angle(turn)
         self.stem = nn.Sequential(nn.Conv3d(1, width, 5, stride=2, padding=2), nn.BatchNorm3d(width), nn.ReLU())

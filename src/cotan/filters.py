@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex, cast
 import torch
 from torch import Tensor, nn
 
-from .errors import CotanError, expect
+from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
 from .network import _place, inputs, needs
 from .nodes import Node, check_data
@@ -38,14 +38,12 @@ def draw_filters(
 
     expect("draw_filters", model, nn.Module, "a model or a layer")
     check_data(data)
-    for what, number in (("vertex", vertex), ("curves", curves)):
-        expect(f"draw_filters: {what}", number, SupportsIndex, "a whole number")
+    expect("draw_filters: vertex", vertex, SupportsIndex, "a whole number")
+    at_least(1, "draw_filters", curves=curves)
     expect("draw_filters: file", file, str | os.PathLike | None, "a file")
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
-    if curves < 1:
-        raise CotanError(f"curves={curves}, expected a positive whole number")
     figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
     for row, (name, layer) in enumerate(layers.items()):
         u, found = multipliers(layer, data)

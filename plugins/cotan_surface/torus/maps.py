@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, unknown
 
 from .cut import EXTREMITIES, Disc, cut, extremities, triples
 from .edges import edge_graph
@@ -61,11 +62,9 @@ def charts(
     such a map is taken only where there are too few others.
     """
     if weights not in WEIGHTS:
-        raise cotan.CotanError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
-    if maps < 1 or balance < 0 or handles < 0:
-        raise cotan.CotanError(
-            f"the torus needs at least one map and no negative balance or handles, got {maps}, {balance} and {handles}"
-        )
+        raise unknown("weights of torus", weights, WEIGHTS)
+    at_least(1, "torus", maps=maps)
+    at_least(0, "torus", balance=balance, handles=handles)
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
     unit = 2.0 ** min(max(math.frexp(float(pos[face].abs().max()))[1], -1000), 1000) if face.numel() else 1.0
     ball = sphere(pos.detach().double() / unit, face, handles=handles)

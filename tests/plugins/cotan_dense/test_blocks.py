@@ -53,9 +53,9 @@ def test_one_layer_and_one_channel_are_enough():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("dense-block", {"depth": -1}, "dense-block: depth=-1, growth=4, expected positive whole numbers"),
-        ("dense-block", {"growth": 0}, "dense-block: depth=2, growth=0, expected positive whole numbers"),
-        ("residual", {"width": 0}, "residual: width=0, expected a positive whole number"),
+        ("dense-block", {"depth": -1}, "dense-block: depth=-1, expected a whole number of at least 1"),
+        ("dense-block", {"growth": 0}, "dense-block: growth=0, expected a whole number of at least 1"),
+        ("residual", {"width": 0}, "residual: width=0, expected a whole number of at least 1"),
     ],
 )
 def test_nothing_inside(name, options, message):
