@@ -78,7 +78,6 @@ class VoxelDBN(nn.Module):
         self.grid = (channels, side, side, side)
         self.layers = nn.ModuleList(layers)
         self.top = DenseRBM(hidden, top, classes=out_dim)
-        self.register_load_state_dict_pre_hook(_older)
 
     def forward(self, voxels: Tensor) -> Tensor:
         return self.top.label_scores(self.up(self.moved(voxels) if self.training else voxels))
@@ -177,10 +176,3 @@ class VoxelDBN(nn.Module):
         for _ in range(10):  # without draws, to what the units agree on
             p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size] if known is None else self.up(shape(p))
         return shape(p)
-
-
-def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Checkpoints from before units stood less their mean: less nothing, they are the machines that they were."""
-    for name, buffer in model.named_buffers():
-        if name.endswith(".mean"):
-            state.setdefault(prefix + name, torch.zeros_like(buffer))

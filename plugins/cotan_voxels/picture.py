@@ -121,13 +121,13 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
     return figure
 
 
-def shaded(solid: Tensor, *, size: int = 4) -> np.ndarray:
+def shaded(solid: Tensor) -> np.ndarray:
     """A picture (H, W, 3) of a grid (R, R, R) of booleans, seen from above one corner: each voxel three grey diamonds.
 
     Voxels are painted from the back to the front, so that near ones cover far ones.
     """
     filled = torch.nonzero(solid).cpu().numpy()
-    r, s = len(solid), size
+    r, s = len(solid), 4
     picture = np.ones((s * (2 * r + 2), 2 * s * (r + 1), 3))
     # Only voxels with a face towards the viewer can be seen.
     padded = np.pad(solid.cpu().numpy(), 1)

@@ -293,7 +293,6 @@ def _write_numbers(value: Any, path: Path) -> None:
     whole.write(path, content.getvalue())
 
 
-Text = Annotated[str | None, typer.Option()]
 Whole = Annotated[int | None, typer.Option()]
 Number = Annotated[float | None, typer.Option()]
 

@@ -332,19 +332,6 @@ def test_slices_are_across_the_shape_and_it_stands_upright():
         solids([grid])
 
 
-def test_older_checkpoints_load(trained):
-    """They know no mean of the visible units: that is a mean of nothing."""
-    model, _ = trained
-    older = {name: value for name, value in model.state_dict().items() if not name.endswith(".mean")}
-    assert len(older) == len(model.state_dict()) - 3
-    other = VoxelDBN(1, 2, resolution=12, widths=(8,), kernels=(4,), strides=(2,), hidden=60, top=60, turn=0.0)
-    other.load_state_dict(older)
-    grid, _ = bars(4)
-    v = other.layers[0].weight
-    plain = torch.nn.functional.conv3d(grid[:, None], v, stride=2) + other.layers[0].hidden
-    assert torch.equal(other.layers[0].field(grid[:, None]), plain)
-
-
 def test_it_is_a_model():
     model = cotan.create_model("voxel-dbn", 1, 3, resolution=16, widths=(4,), kernels=(6,), strides=(2,))
     assert isinstance(model, VoxelDBN)
