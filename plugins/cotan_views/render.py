@@ -15,7 +15,7 @@ from cotan.blocks import empty
 from cotan.errors import at_least
 
 from .cameras import Cameras
-from .channels import CHANNELS, Style, width
+from .channels import CHANNELS, width
 from .pictures import Pictures, Scene
 
 GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
@@ -68,14 +68,14 @@ def render(
     channels = width(outputs, None if color is None else color.shape[-1])
     at_least(1, "views", size=size, samples=samples)
     grid = size * samples
-    style = Style(smooth, _softness(softness, outputs) * samples)
+    softness = _softness(softness, outputs) * samples
     budget = budget or _budget(pos)
 
     def draw(part: Part) -> None:
-        pictures = Pictures(part.scene, grid, budget, pos.dtype)
+        pictures = Pictures(part.scene, grid, budget, pos.dtype, smooth, softness)
         target = out[part.shapes, part.views]
         near = pictures.near.view(*target.shape[:2], grid, grid)
-        planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures, style))
+        planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures))
         for channel, (name, plane) in enumerate(planes):
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
