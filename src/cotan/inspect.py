@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import whole
+from . import registry, whole
 from .colors import GREY, colors_of, diverging
 from .errors import CotanError, expect
 from .evaluation import compute
@@ -99,9 +99,17 @@ def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, 
     shape.color = torch.cat([each[corner] for each in colors.values()], 1)
     eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
-    seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
+    seen = _close(_views(shape, outputs=("silhouette", "shaded", "color"), **look)[0])
     painted = [_paint(seen[0], seen[1], color.permute(1, 2, 0)) for color in seen[2:].split(3)]
     _save(path, painted, list(colors), min(3, len(colors)), 3.2, 3.4)
+
+
+def _views(shape: Any, **look: Any) -> Tensor:
+    if not registry.has("operator", "views"):
+        why = registry.failures().get("views", "COTAN_PLUGINS=off leaves it out")
+        raise CotanError(f"pictures are drawn by the plugin cotan_views, which is not loaded: {why}")
+    seen: Tensor = compute(shape, node("views", **look))
+    return seen
 
 
 def _close(seen: Tensor) -> Tensor:
@@ -134,7 +142,7 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
 
 def contact_sheet(data: Any, path: str | Path, *, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
-    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=192, samples=2, up=up))
+    pictures = _views(data, outputs=("silhouette", "shaded"), size=192, samples=2, up=up)
     _save(
         path, [_paint(seen[0], seen[1], seen[0, ..., None] * GREY) for seen in pictures], [""] * len(pictures), 4, 2, 2
     )
