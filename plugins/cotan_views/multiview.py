@@ -18,12 +18,13 @@ from .views import views as draw
 class MultiView(nn.Module):
     """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
 
-    - rig to softness: the views it asks for (see `views`, whose `seed` stays 0); "color" is three channels.
-    - pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
-    - cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
-      (a file of its state, which the user has); channels are first mixed to the three that it expects.
-    - view_dropout: the share of the views that a training step leaves out, so that it learns not to rely on any one.
-    - width: channels of the compact network's first stage, doubled in each of the following three.
+    Arguments:
+        rig to softness: the views it asks for (see `views`, whose `seed` stays 0); "color" is three channels.
+        pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
+        cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
+            (a file of its state, which the user has); channels are first mixed to the three that it expects.
+        view_dropout: the share of the views that a training step leaves out, so that it learns not to rely on any one.
+        width: channels of the compact network's first stage, doubled in each of the following three.
     """
 
     def __init__(

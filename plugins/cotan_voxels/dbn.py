@@ -23,13 +23,14 @@ class VoxelDBN(nn.Module):
     of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
     shapes.
 
-    - resolution, fill, method, normalize, padding, samples: the voxels it asks for (see ``voxels``).
-    - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
-    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
-    - mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
-    - pretraining: epochs of each stage by which ``fit`` first trains it without classes (see ``pretrain``).
+    Arguments:
+        resolution, fill, method, normalize, padding, samples: the voxels it asks for (see `voxels`).
+        widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
+        turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+        mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
+        pretraining: epochs of each stage by which `fit` first trains it without classes (see `pretrain`).
 
-    ``sample`` makes shapes.
+    `sample` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
     top 4000.
     """
@@ -89,7 +90,7 @@ class VoxelDBN(nn.Module):
     def before_training(
         self, batches: Sequence[tuple[dict[str, Tensor], Tensor]], say: Callable[[str], object]
     ) -> None:
-        """What ``fit`` calls before its first epoch."""
+        """What `fit` calls before its first epoch."""
         from .pretrain import pretrain
 
         if self.pretraining:
@@ -123,11 +124,12 @@ class VoxelDBN(nn.Module):
     ) -> Tensor:
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
-        - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-          the chain then passes through all layers in each step, and settles in ten passes through the layers without
-          draws; otherwise it stays in the top machine, settles there, and comes down once.
+        Arguments:
+            given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
+                the chain then passes through all layers in each step, and settles in ten passes through the layers
+                without draws; otherwise it stays in the top machine, settles there, and comes down once.
 
-        Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
+        Training for classes moves the weights away from what makes shapes: sample after `pretrain`.
         """
         if (
             not isinstance(label, Tensor)

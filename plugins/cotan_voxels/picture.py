@@ -19,9 +19,9 @@ UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes 
 
 
 def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6, up: str = "z") -> Any:
-    """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across the shape, then it as a solid.
+    """A matplotlib figure with a row for each grid (R, R, R): `count` slices across the shape, then it as a solid.
 
-    The axis ``up`` points up, and slices are across it. A grid with values below zero is a signed distance, whose slices
+    The axis `up` points up, and slices are across it. A grid with values below zero is a signed distance, whose slices
     are through the whole grid; others are drawn as a solid where they are above a half.
     """
     from matplotlib.figure import Figure
@@ -75,9 +75,9 @@ def _upright(grid: Tensor, up: str) -> Tensor:
 
 @torch.no_grad()
 def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 16) -> Any:
-    """A matplotlib figure with a row for each layer: what the first ``count`` units that differ most look for.
+    """A matplotlib figure with a row for each layer: what the first `count` units that differ most look for.
 
-    A unit is drawn as the mean of the ``best`` windows of the shapes (N, R, R, R) that excite it most, each from
+    A unit is drawn as the mean of the `best` windows of the shapes (N, R, R, R) that excite it most, each from
     another shape, where it is above half of its maximum. The last row sees whole shapes.
     """
     from matplotlib.figure import Figure

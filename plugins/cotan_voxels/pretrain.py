@@ -35,15 +35,16 @@ def pretrain(
 ) -> list[list[float]]:
     """Contrastive divergence for each layer in turn, then all layers together, then the top machine.
 
-    - voxels (N, R, R, R), label (N,): the training shapes. The label is a part of what the top machine learns.
-    - epochs: of each layer; together: those in which all layers learn to bring voxels back (``epochs``); top: of the
-      top machine (ten times ``epochs``).
-    - steps: of Gibbs sampling for each update; persistent: the chains go on between updates (PCD). Those of the top
-      machine always do.
-    - sparsity: how often the units of the convolutions should be on (Lee et al. 2009); 0 leaves them free.
-    - noise: the share of units that are turned over while all layers learn to bring voxels back: for those who want
-      samples (a tenth, say).
-    - say: called with a line for each stage.
+    Arguments:
+        voxels (N, R, R, R), label (N,): the training shapes. The label is a part of what the top machine learns.
+        epochs: of each layer; together: those in which all layers learn to bring voxels back (`epochs`); top: of the
+            top machine (ten times `epochs`).
+        steps: of Gibbs sampling for each update; persistent: the chains go on between updates (PCD). Those of the top
+            machine always do.
+        sparsity: how often the units of the convolutions should be on (Lee et al. 2009); 0 leaves them free.
+        noise: the share of units that are turned over while all layers learn to bring voxels back: for those who want
+            samples (a tenth, say).
+        say: called with a line for each stage.
 
     Gives errors by stage and epoch: of a layer and of the top machine, the mean distance of its input from what one
     step up and down makes of it; of all layers together (last but one), the cross entropy of the voxels.

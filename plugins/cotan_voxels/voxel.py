@@ -12,9 +12,9 @@ from .turn import angle, turned
 
 
 class VoxelBlock(nn.Module):
-    r"""y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), halving the grid where ``stride`` is 2; s is 1 or a projection.
+    r"""y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), halving the grid where `stride` is 2; s is 1 or a projection.
 
-    Without ``residual`` the sum is left out: two plain convolutions.
+    Without `residual` the sum is left out: two plain convolutions.
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, stride: int = 1, residual: bool = True) -> None:
@@ -35,10 +35,11 @@ class VoxelBlock(nn.Module):
 class Voxel(nn.Module):
     """A network on voxels in the manner of VoxNet (Maturana and Scherer 2015).
 
-    - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
-    - width: channels after the first convolution (5^3, stride 2), doubled each time the grid is halved, down to 4^3.
-    - residual: add the input of each block to its output; without, plain convolutions.
-    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+    Arguments:
+        resolution, fill, method, normalize, padding: the voxels it asks for (see `voxels`).
+        width: channels after the first convolution (5^3, stride 2), doubled each time the grid is halved, down to 4^3.
+        residual: add the input of each block to its output; without, plain convolutions.
+        turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
     """
 
     def __init__(
