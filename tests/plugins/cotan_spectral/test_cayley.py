@@ -67,7 +67,3 @@ def test_errors():
     for wrong in (0.0, float("nan"), float("inf")):
         with pytest.raises(cotan.CotanError, match=f"cayley: zoom={wrong}, expected a positive number"):
             cotan.create_layer("cayley", 1, 1, zoom=wrong)
-
-
-def test_kit():
-    cotan.testing.check_layer("cayley")
