@@ -86,6 +86,15 @@ class Remembers(Base):
         return self.linear(x) * self.first
 
 
+class Projects(Base):
+    def __init__(self, in_dim, out_dim):
+        super().__init__(in_dim, out_dim)
+        self.register_buffer("directions", torch.randn(in_dim), persistent=False)
+
+    def forward(self, x):
+        return self.linear(x * self.directions)
+
+
 class Late(Base):
     def forward(self, x):
         if not hasattr(self, "late"):
@@ -137,7 +146,8 @@ class Draws(Base):
         (Flat, r"on a mesh: output \(162,\), expected \(162, 6\)"),
         (Deep, r"on a mesh: output \(162, 6, 1\), expected \(162, 6\)"),
         (Counts, "forward changes calls, in eval: later outputs depend on earlier ones"),
-        (Remembers, "state_dict .*: the output depends on something that is neither parameter nor buffer"),
+        (Remembers, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
+        (Projects, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
         (Late, r"state_dict round trip: RuntimeError: .*\n.*Unexpected key.*late.weight"),
         (Here, "tensors on cuda:0 and cpu, where one device is expected"),
         (Isolated, "output on a graph: NaN or infinite values"),
