@@ -621,6 +621,15 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
             raise AssertionError(f"{report.name} on a {first}: output {tuple(out.shape)}, expected {expected}")
         _check_finite(out, f"output on a {first}", report)
         _same([_run(module, case.values())], [out], 0.0, f"determinism on a {first}", report)
+        # Before a shape of another size: what a module keeps of the last one, it often keeps by size.
+        if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
+            moved, order = _renumbered(case.data)
+            again = _case(tried, data=moved)
+            assert isinstance(again, _Case)
+            again.x = None if case.x is None else case.x[order]
+            wanted = out[order] if tried.per == "vertex" else out
+            what = f"permutation of the vertices of a {first}"
+            _same([_run(module, again.values())], [wanted], 1e-6, what, report)
         single = copy.deepcopy(module).float()
         near = _run(single, case.values(dtype=torch.float32))
         if near.dtype != torch.float32:
@@ -638,14 +647,6 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
             together = _run(module, case.values(other))
             alone = torch.cat([out, _run(module, other.values())])
             _same([together], [alone], TOLERANCE[torch.float64], f"batch independence, {first} and {second}", report)
-        if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
-            moved, order = _renumbered(case.data)
-            again = _case(tried, data=moved)
-            assert isinstance(again, _Case)
-            again.x = None if case.x is None else case.x[order]
-            wanted = out[order] if tried.per == "vertex" else out
-            what = f"permutation of the vertices of a {first}"
-            _same([_run(module, again.values())], [wanted], 1e-6, what, report)
     _check_elsewhere(module, values, f"another device, on a {first}", report)
     if isinstance(other, _Case):
         _check_elsewhere(copy.deepcopy(module).train(), case.values(other), f"training there, on a {first}", report)
@@ -798,7 +799,7 @@ def _near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Re
 _MEANING = {  # of what failed, by its first word, for the author
     "determinism": "two runs differ: random numbers, or something kept from call to call",
     "batch": "a shape's output depends on what else is in its batch; `batch` says which vertex is whose",
-    "permutation": "it depends on how the vertices are numbered (an operator with a value a vertex says per='vertex')",
+    "permutation": "it depends on how vertices are numbered (a value of each is per='vertex') or on the call before",
     "state_dict": "the output depends on something that is neither parameter nor stored buffer",
     "gradient": "the derivative is cut (detach, .data, .item(), numpy) or wrong",
 }
