@@ -104,6 +104,12 @@ class Caches(Base):
         return self.linear(x * self.sums)
 
 
+class Seeds(Base):
+    def forward(self, x):
+        torch.manual_seed(1)
+        return self.linear(x * torch.rand(1).to(x))
+
+
 class Late(Base):
     def forward(self, x):
         if not hasattr(self, "late"):
@@ -158,6 +164,7 @@ class Draws(Base):
         (Remembers, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
         (Projects, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
         (Caches, "permutation of the vertices of a mesh: off by .* or on the call before"),
+        (Seeds, "forward, in eval, seeds or moves torch's global generator: take a torch.Generator of its own"),
         (Late, r"state_dict round trip: RuntimeError: .*\n.*Unexpected key.*late.weight"),
         (Here, "tensors on cuda:0 and cpu, where one device is expected"),
         (Isolated, "output on a graph: NaN or infinite values"),
@@ -255,9 +262,15 @@ def numpys(pos):
     return pos.numpy()
 
 
+def seeding(pos):
+    torch.manual_seed(1)
+    return pos * torch.rand(1).to(pos)
+
+
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
+        (seeding, "seeding seeds or moves torch's global generator: take a torch.Generator of its own"),
         (flattening, "flattening changes its input pos in place"),
         (ignoring, "option 'k' is taken and never used"),
         (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162 vertices"),

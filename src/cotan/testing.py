@@ -172,6 +172,7 @@ def check_operator(request: Request, **options: Any) -> Report:
         try:
             plan = make_plan({"value": wanted}, sources_of(data))
             step = plan.roots["value"]
+            random = torch.manual_seed(11).get_state()
             value = _first_value(step, data)
         except CotanError as reason:
             report.skipped[f"on a {first}"] = _first_line(reason)
@@ -183,6 +184,7 @@ def check_operator(request: Request, **options: Any) -> Report:
         _check_rows(value, step, data, first)
         _check_finite(value, f"on a {first}", report)
         _same(_leaves(value), _leaves(_evaluation(data).value(step)), 0.0, f"determinism on a {first}", report)
+        _check_generator(random, step.label)
         tensors: list[Tensor] = []
         stored = put_together(take_apart(value, tensors), tensors)
         _same(_leaves(value), _leaves(stored), 0.0, f"storing on a {first}", report)
@@ -566,6 +568,12 @@ def _case(tried: _Tried, shape: str = "", seed: int = 0, data: Any = None) -> _C
     return _Case(data, plan, sample, x if tried.layer else None)
 
 
+def _check_generator(state: Tensor, who: str) -> None:
+    """Torch's global generator is where it was: it makes the order of batches and what dropout drops."""
+    if not torch.equal(state, torch.get_rng_state()):
+        raise AssertionError(f"{who} seeds or moves torch's global generator: take a torch.Generator of its own")
+
+
 def _dtype_of(module: nn.Module) -> str:
     return str(next((p.dtype for p in module.parameters()), torch.float64)).removeprefix("torch.")
 
@@ -608,6 +616,7 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
     module, report, values = tried.module, tried.report, case.values()
     state = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():
+        random = torch.manual_seed(11).get_state()
         out = _run(module, values)
         for name, value in module.state_dict().items():
             if name not in state or not torch.equal(value, state[name]):
@@ -621,6 +630,7 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
             raise AssertionError(f"{report.name} on a {first}: output {tuple(out.shape)}, expected {expected}")
         _check_finite(out, f"output on a {first}", report)
         _same([_run(module, case.values())], [out], 0.0, f"determinism on a {first}", report)
+        _check_generator(random, f"{report.name}: forward, in eval,")
         # Before a shape of another size: what a module keeps of the last one, it often keeps by size.
         if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
             moved, order = _renumbered(case.data)
