@@ -262,6 +262,10 @@ def numpys(pos):
     return pos.numpy()
 
 
+def rounding(pos):
+    return pos.float()
+
+
 def seeding(pos):
     torch.manual_seed(1)
     return pos * torch.rand(1).to(pos)
@@ -270,6 +274,7 @@ def seeding(pos):
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
+        (rounding, "rounding gives torch.float32 of float64: values are rounded as they are handed out"),
         (seeding, "seeding seeds or moves torch's global generator: take a torch.Generator of its own"),
         (flattening, "flattening changes its input pos in place"),
         (ignoring, "option 'k' is taken and never used"),

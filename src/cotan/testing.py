@@ -227,12 +227,17 @@ def _check_options(definition: registry.Definition, report: Report) -> None:
 
 
 def _first_value(step: Step, data: Any) -> Any:
-    """The step's value, of inputs that are seen to be as they were."""
+    """The step's value, in float64 as computed, of inputs that are seen to be as they were."""
     evaluation = _evaluation(data)
     inputs = {name: evaluation.value(parent) for name, parent in step.inputs.items()}
     before = _copy(inputs)
     value = evaluation.value(step)
     _check_unchanged(before, inputs, step.label)
+    computed = _leaves(evaluation.values[step.identity, None])
+    if rounded := {t.dtype for t in computed if t.is_floating_point()} - {torch.float64}:
+        raise AssertionError(
+            f"{step.label} gives {rounded.pop()} of float64: values are rounded as they are handed out"
+        )
     return value
 
 
