@@ -1,5 +1,7 @@
 """The test kit on plugins with typical mistakes: each fails with a sentence that says which."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -154,7 +156,7 @@ class Draws(Base):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Numbers, "permutation .* of a mesh: off by .*: it depends on how vertices are numbered"),
+        (Numbers, "permutation of a mesh: off by .*: it depends on the order of vertices"),
         (Mean, "batch independence, .* off by .*: a shape's output depends on what else is in its batch; `batch` says"),
         (Ignores, r"option 'heads' is taken and never used \(.*test_testing.py:"),
         (Narrow, r"on a mesh: output \(162, 5\), expected \(162, 6\)"),
@@ -163,7 +165,7 @@ class Draws(Base):
         (Counts, "forward changes calls, in eval: later outputs depend on earlier ones"),
         (Remembers, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
         (Projects, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
-        (Caches, "permutation of the vertices of a mesh: off by .* or on the call before"),
+        (Caches, "permutation of a mesh: off by .* or the last call"),
         (Seeds, "forward, in eval, seeds or moves torch's global generator: take a torch.Generator of its own"),
         (Late, r"state_dict round trip: RuntimeError: .*\n.*Unexpected key.*late.weight"),
         (Here, "tensors on cuda:0 and cpu, where one device is expected"),
@@ -241,7 +243,9 @@ def undeclared(pos):
 
 def test_an_operator_says_that_its_value_is_of_vertices(scratch):
     cotan.operator(undeclared)
-    with pytest.raises(AssertionError, match=r"depends on how vertices are numbered \(a value of each is per='vert"):
+    with pytest.raises(
+        AssertionError, match=r"depends on the order of vertices, edges, .* \(a value of each says per="
+    ):
         testing.check_operator("undeclared")
 
 
@@ -278,7 +282,7 @@ def seeding(pos):
         (seeding, "seeding seeds or moves torch's global generator: take a torch.Generator of its own"),
         (flattening, "flattening changes its input pos in place"),
         (ignoring, "option 'k' is taken and never used"),
-        (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162 vertices"),
+        (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162"),
         (forgetful, "node 'forgetful' gives a NoneType, expected a tensor"),
         (numpys, "node 'numpys' gives a ndarray, expected a tensor"),
     ],
@@ -287,6 +291,73 @@ def test_a_mistake_in_an_operator(scratch, operator, message):
     cotan.operator(per="vertex")(operator)
     with pytest.raises(AssertionError, match=message):
         testing.check_operator(operator.__name__)
+
+
+def backwards(edge_lengths):
+    return edge_lengths.flip(0)
+
+
+def counting(edge_index):
+    return torch.arange(edge_index.shape[1], device=edge_index.device)
+
+
+def positions(pos):
+    return 2 * pos
+
+
+def elsewhere(face_areas):
+    return face_areas.roll(1)
+
+
+def corners(pos, face):
+    return pos[face[0]]
+
+
+def turned(face, vertex_normals):
+    first, second, third = vertex_normals[face]
+    return (torch.linalg.cross(first, second) * third).sum(1)
+
+
+def between(pos, nearest_neighbours):
+    return pos[nearest_neighbours].mean(0)
+
+
+@pytest.mark.parametrize(
+    ("per", "operator", "message"),
+    [
+        (
+            "edge",
+            backwards,
+            "permutation of a mesh: off by .*: it depends on the order of vertices, edges, faces or corners",
+        ),
+        ("edge", counting, "permutation of a mesh: integer values differ"),
+        ("edge", positions, "positions on a mesh: declared per='edge', but 162 rows for 960"),
+        ("face", positions, r"positions on a mesh: declared per='face', but \(162, 3\) for 320"),
+        ("face", elsewhere, "permutation of a mesh: off by"),
+        ("face", corners, "permutation of a mesh: off by"),
+        ("face", turned, None),  # the same from each corner of a face, not from its other side
+        ("edge", between, None),  # edges of its own
+    ],
+)
+def test_rows_belong_to_their_edges_and_faces(scratch, per, operator, message):
+    cotan.operator(per=per)(operator)
+    with pytest.raises(AssertionError, match=message) if message else nullcontext():
+        testing.check_operator(operator.__name__)
+
+
+def test_values_on_another_domain_have_no_order_to_compare():
+    request = cotan.node("laplacian", on=cotan.node("coarsen", level=1))
+    assert testing.check_operator(request).skipped["permutation of a mesh"] == "values on another domain"
+
+
+def gradients(pos, face_gradient):
+    return (face_gradient @ pos).unflatten(0, (-1, 3))
+
+
+def test_a_matrix_may_have_several_rows_a_face(scratch):
+    cotan.operator(per="face")(gradients)
+    assert "permutation of a mesh" in testing.check_operator("gradients").passed
+    assert "permutation of a mesh" in testing.check_operator("face_gradient").passed
 
 
 def test_a_value_of_no_known_kind_is_refused_where_it_is_computed(scratch, tetrahedron):

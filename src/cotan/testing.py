@@ -37,7 +37,7 @@ from .network import (
     signal_of,
     takes_signal,
 )
-from .nodes import Node, Request, node, sources_of
+from .nodes import SOURCES, Node, Request, node, sources_of
 from .plan import Plan, Step, make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
@@ -100,6 +100,7 @@ def _shape(name: str) -> Any:
     return Data(edge_index=none, edge_weight=torch.zeros(0), edge_attr=torch.zeros(0, 2), num_nodes=5)
 
 
+_AS_GIVEN: Mapping[str, Tensor] = {}
 _DOMAINS = (("mesh", "other-mesh"), ("graph", "other-graph"), ("edgeless", "graph"))
 
 
@@ -108,16 +109,23 @@ def _random(shape: int | Sequence[int], g: int | torch.Generator) -> Tensor:
     return torch.randn(shape, generator=g, dtype=torch.float64)  # type: ignore[call-overload,no-any-return]
 
 
-def _renumbered(data: Any, seed: int = 3) -> tuple[Any, Tensor]:
-    """The same shape with vertices in another order: vertex i of it is vertex order[i] of the given one."""
-    order = torch.randperm(data.num_nodes, generator=torch.Generator().manual_seed(seed))
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
+def _renumbered(data: Any, seed: int = 3) -> tuple[Any, dict[str, Tensor]]:
+    """The same shape in another order: vertex i of it is vertex orders["vertex"][i] of the given one; so edges and faces.
+
+    Faces begin at another of their corners, too.
+    """
+    g = torch.Generator().manual_seed(seed)
+    given = {SOURCES[name].per: data[name].shape[-1] for name in ("edge_index", "face") if name in data}
+    orders = {per: torch.randperm(n, generator=g) for per, n in {"vertex": data.num_nodes, **given}.items()}
     out = data.clone()
-    for name in ("face", "edge_index", "pos", "x"):
-        if name in data:
-            out[name] = data[name][order] if name in ("pos", "x") else place[data[name]]
-    return out, order
+    for name, source in SOURCES.items():
+        if name in data and source.per in orders:
+            value = orders["vertex"].argsort()[data[name]] if source.index else data[name]
+            out[name] = value.index_select(value.ndim - 1 if source.index else 0, orders[source.per])
+    if "face" in data:
+        first = torch.randint(3, (1, data.face.shape[1]), generator=g)
+        out.face = out.face.gather(0, (first + torch.arange(3)[:, None]) % 3)
+    return out, orders
 
 
 def _with_signal(data: Any) -> Any:
@@ -188,11 +196,16 @@ def check_operator(request: Request, **options: Any) -> Report:
         tensors: list[Tensor] = []
         stored = put_together(take_apart(value, tensors), tensors)
         _same(_leaves(value), _leaves(stored), 0.0, f"storing on a {first}", report)
-        what = f"permutation of the vertices of a {first}"
-        if not _any_basis(first, plan, report) and not step.transient:
-            moved, order = _renumbered(data)
-            there = _evaluation(moved).value(_renumbered_step(step, order))
-            _same(_seen(step, value, order), _seen(step, there), 1e-7, what, report)
+        if step.vertices_of and step.per != "shape":
+            report.skipped[f"permutation of a {first}"] = "values on another domain"
+        elif not _any_basis(first, plan, report) and not step.transient:
+            moved, orders = _renumbered(data)
+            there = _evaluation(moved).value(_renumbered_step(step, orders["vertex"]))
+            back = {}
+            if step.per == "edge" and step.index is None:  # edges have an order of their own
+                orders["edge"] = _by_ends(_edges(step, value, data, first))
+                back["edge"] = _by_ends(orders["vertex"][_edges(step, there, moved, first)])
+            _same(_seen(step, value, orders), _seen(step, there, back), 1e-7, f"permutation of a {first}", report)
         _check_operator_batch(step, value, data, second, report)
         there_too = _check_many(plan, pair, 0.0, "several shapes at once", report)
         _check_operator_elsewhere(plan, value, pair, there_too, f"another device, on a {first}", report)
@@ -206,12 +219,30 @@ def check_operator(request: Request, **options: Any) -> Report:
 
 
 def _check_rows(value: Any, step: Step, data: Any, where: str) -> None:
-    """A value declared per vertex has as many rows as there are vertices."""
-    declared = step.per == "vertex" and step.vertices_of is None and step.index is None
-    if declared and isinstance(value, Tensor) and value.shape[:1] != (data.num_nodes,):
+    """A value declared per vertex or face has as many rows as there are."""
+    counts = {"vertex": data.num_nodes, "face": data.face.shape[1] if "face" in data else None}
+    count = counts.get(step.per or "")
+    declared = count is not None and step.vertices_of is None and step.index is None
+    if declared and isinstance(value, Tensor) and value.shape[:1] != (count,):
         raise AssertionError(
-            f"{step.label} on a {where}: declared per='vertex', but {tuple(value.shape)} for {data.num_nodes} vertices"
+            f"{step.label} on a {where}: declared per='{step.per}', but {tuple(value.shape)} for {count}"
         )
+
+
+def _edges(step: Step, value: Any, data: Any, where: str) -> Tensor:
+    """The edges that a value per edge belongs to: of those that it is made of, else the shape's own, with as many."""
+    rows, evaluation = next((len(t) for t in _leaves(value)), 0), _evaluation(data)
+    own = make_plan({"edges": node("edge_index")}, sources_of(data)).roots
+    steps = [s for s in Plan({**own, "value": step}).steps if s.per == "edge" and s.index == "vertex"]
+    edges = [evaluation.value(s) for s in reversed(steps)]
+    found: Tensor | None = next((e for e in edges if e.shape[1] == rows), None)
+    if found is None:
+        raise AssertionError(f"{step.label} on a {where}: declared per='edge', but {rows} rows for {edges[0].shape[1]}")
+    return found
+
+
+def _by_ends(edges: Tensor) -> Tensor:
+    return (edges[0] * (edges.max() + 1) + edges[1]).argsort() if edges.numel() else edges[0]
 
 
 def _check_options(definition: registry.Definition, report: Report) -> None:
@@ -314,7 +345,7 @@ def _first_line(reason: Exception) -> str:
 def _any_basis(shape: str, plan: Plan, report: Report) -> bool:
     found = shape == "edgeless" and any(step.name == "spectrum" for step in plan.steps)
     if found:
-        report.skipped["permutation of the vertices of an edgeless"] = "every basis is an eigenbasis there"
+        report.skipped["permutation of an edgeless"] = "every basis is an eigenbasis there"
     return found
 
 
@@ -392,48 +423,47 @@ def _check_derivative(wanted: Node, report: Report) -> None:
     _near((gradient * direction).sum(), difference, 1e-4, f"gradient of {wanted.key}", report)
 
 
-def _seen(step: Step, value: Any, order: Tensor | None = None) -> list[Tensor]:
-    return _observe(value, step.per, order=order, index=step.index, view=step.definition.observable)  # type: ignore[union-attr]
+def _seen(step: Step, value: Any, orders: Mapping[str, Tensor] = _AS_GIVEN) -> list[Tensor]:
+    return _observe(value, step.per, orders, index=step.index, view=step.definition.observable)  # type: ignore[union-attr]
 
 
 def _observe(
     value: Any,
     per: str | None,
+    orders: Mapping[str, Tensor] = _AS_GIVEN,
     *,
-    order: Tensor | None = None,
     index: str | None = None,
     view: Callable[[Any], Any] | None = None,
 ) -> list[Tensor]:
-    """What of a value does not depend on arbitrary choices, with vertices in a given order.
+    """What of a value does not depend on arbitrary choices, with vertices, edges and faces in given orders.
 
-    Spectra by values and projectors; values per edge or face, whose order is their own, by sorted sums; `view` is the
-    operator's own (`observable=`).
+    Spectra by values and projectors; `view` is the operator's own (`observable=`).
     """
     if view is not None:
-        return _observe(view(value), per, order=order, index=index)
+        return _observe(view(value), per, orders, index=index)
     if isinstance(value, Sparse):
-        dense = value.to_dense()
-        if order is not None and dense.shape[0] == len(order):
-            dense = dense[order]
-        if order is not None and dense.shape[1] == len(order):
-            dense = dense[:, order]
-        return [dense]
+        return [_in_order(_in_order(value.to_dense(), 0, orders), 1, orders)]
     if isinstance(value, Spectrum):
-        vectors = value.vectors if order is None else value.vectors[order]  # type: ignore[index]
+        vectors = value.vectors if "vertex" not in orders else value.vectors[orders["vertex"]]  # type: ignore[index]
         gap = 1 / (1 + value.values)
         return [value.values, (vectors * gap) @ vectors.T]  # type: ignore[operator]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return [t for part in value for t in _observe(part, per, order=order, index=index)]
+        return [t for part in value for t in _observe(part, per, orders, index=index)]
     if isinstance(value, Tensor):
         if index is not None:
             return [torch.tensor(float(value.shape[-1]))]  # vertex numbers: only how many there are
-        if per == "vertex":
-            return [value if order is None else value[order]]
-        if per in ("edge", "face"):
-            return [value.flatten(1).sort(0).values if value.ndim > 1 else value.sort().values]
-        return [value]
+        return [value[orders[per]] if per and per in orders else value]
     numbers = value.values() if isinstance(value, Mapping) else [value]
     return [torch.tensor([float(v) for v in numbers if isinstance(v, int | float)], dtype=torch.float64)]
+
+
+def _in_order(dense: Tensor, dim: int, orders: Mapping[str, Tensor]) -> Tensor:
+    """The rows or columns of a matrix, one or several of each vertex or each face, in given orders."""
+    for order in (orders[per] for per in ("vertex", "face") if per in orders):
+        if len(order) and dense.shape[dim] % len(order) == 0:
+            parts: Tensor = dense.unflatten(dim, (len(order), -1)).index_select(dim, order)
+            return parts.flatten(dim, dim + 1)
+    return dense
 
 
 # --- layers and models ------------------------------------------------------------------------------------------------
@@ -638,12 +668,12 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
         _check_generator(random, f"{report.name}: forward, in eval,")
         # Before a shape of another size: what a module keeps of the last one, it often keeps by size.
         if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
-            moved, order = _renumbered(case.data)
+            moved, orders = _renumbered(case.data)
             again = _case(tried, data=moved)
             assert isinstance(again, _Case)
-            again.x = None if case.x is None else case.x[order]
-            wanted = out[order] if tried.per == "vertex" else out
-            what = f"permutation of the vertices of a {first}"
+            again.x = None if case.x is None else case.x[orders["vertex"]]
+            wanted = out[orders["vertex"]] if tried.per == "vertex" else out
+            what = f"permutation of a {first}"
             _same([_run(module, again.values())], [wanted], 1e-6, what, report)
         single = copy.deepcopy(module).float()
         near = _run(single, case.values(dtype=torch.float32))
@@ -814,7 +844,7 @@ def _near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Re
 _MEANING = {  # of what failed, by its first word, for the author
     "determinism": "two runs differ: random numbers, or something kept from call to call",
     "batch": "a shape's output depends on what else is in its batch; `batch` says which vertex is whose",
-    "permutation": "it depends on how vertices are numbered (a value of each is per='vertex') or on the call before",
+    "permutation": "it depends on the order of vertices, edges, faces or corners (a value of each says per=) or the last call",
     "state_dict": "the output depends on something that is neither parameter nor stored buffer",
     "gradient": "the derivative is cut (detach, .data, .item(), numpy) or wrong",
 }
