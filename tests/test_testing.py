@@ -55,6 +55,34 @@ class Ignores(Base):
         return self.linear(x)
 
 
+class Keeps(Base):
+    def __init__(self, in_dim, out_dim, *, dropout=0.5):
+        super().__init__(in_dim, out_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Reads(Base):
+    def __init__(self, in_dim, out_dim, *, heads=2, hops=3, slope=0.1, name="plain"):
+        super().__init__(in_dim, out_dim)
+        self.heads = heads  # for who asks
+        self.hops, self.slope, self.name = hops, slope, name
+        self.scale = nn.Parameter(torch.ones(heads))
+
+    @property
+    def label(self):
+        return self.name.upper()
+
+    @torch.no_grad()
+    def each(self, x):
+        return sum((lambda: self.slope)() for _ in range(self.hops))
+
+    def forward(self, x):
+        return self.linear(x) * self.scale.sum() + self.each(x)
+
+
 class Narrow(Base):
     def forward(self, x):
         return self.linear(x)[:, 1:]
@@ -159,6 +187,7 @@ class Draws(Base):
         (Numbers, "permutation of a mesh: off by .*: it depends on the order of vertices"),
         (Mean, "batch independence, .* off by .*: a shape's output depends on what else is in its batch; `batch` says"),
         (Ignores, r"option 'heads' is taken and never used \(.*test_testing.py:"),
+        (Keeps, "option 'dropout' is kept as self.dropout, and no method reads it"),
         (Narrow, r"on a mesh: output \(162, 5\), expected \(162, 6\)"),
         (Flat, r"on a mesh: output \(162,\), expected \(162, 6\)"),
         (Deep, r"on a mesh: output \(162, 6, 1\), expected \(162, 6\)"),
@@ -184,6 +213,11 @@ def test_a_mistake_in_a_layer(scratch, layer, message):
     cotan.layer("mistaken")(layer)
     with pytest.raises(AssertionError, match=message):
         testing.check_layer("mistaken", compile=False)
+
+
+def test_options_are_read_in_any_method(scratch):
+    cotan.layer("reads")(Reads)
+    assert "options are used" in testing.check_layer("reads", compile=False).passed
 
 
 class OneSize(Base):
