@@ -176,6 +176,22 @@ class Unused(Base):
         return self.linear(x)
 
 
+class Unweighted(Base):
+    def forward(self, x, edge_index, edge_weight=None):
+        _ = edge_weight
+        return self.linear(x.index_add(0, edge_index[1], x[edge_index[0]]))
+
+
+class Unfeatured(Base):
+    def forward(self, x, edge_attr):
+        return self.linear(x)
+
+
+class Flow(Base):
+    def forward(self, x, laplacian, mass, spectrum):
+        return self.linear(laplacian @ x)
+
+
 class Draws(Base):
     def forward(self, x):
         return self.linear(nn.functional.dropout(x))
@@ -202,6 +218,9 @@ class Draws(Base):
         (Lengths, "a gradient on a graph is NaN or infinite"),
         (Detached, r"gradient of the signal: .*: the derivative is cut \(detach, .data, .item\(\), numpy\) or wrong"),
         (Unused, "no derivative reaches more.bias, more.weight, so it would never be learned"),
+        (Unweighted, "forward takes and never uses edge_weight"),
+        (Unfeatured, "forward takes and never uses edge_attr"),
+        (Flow, "forward takes and never uses mass, spectrum"),
         (Draws, "determinism on a mesh: .*: two runs differ: random numbers, or something kept"),
         (OneDtype, "OneDtype.forward failed in float64: RuntimeError: mat1 and mat2"),
         (OwnZeros, "OwnZeros.forward failed in float32 under bf16 autocast: RuntimeError: index_add"),
@@ -213,6 +232,19 @@ def test_a_mistake_in_a_layer(scratch, layer, message):
     cotan.layer("mistaken")(layer)
     with pytest.raises(AssertionError, match=message):
         testing.check_layer("mistaken", compile=False)
+
+
+class Above(Base):
+    """Numbers that give no derivative, and a matrix of which the pattern is used."""
+
+    def forward(self, x, adjacency, pos=None):
+        y = x * adjacency.pattern.counts[:, None]
+        return self.linear(y if pos is None else y * (pos[:, 2:] > 0))
+
+
+def test_inputs_are_used_without_a_derivative(scratch):
+    cotan.layer("above")(Above)
+    assert testing.check_layer("above", compile=False).passed
 
 
 def test_options_are_read_in_any_method(scratch):

@@ -546,6 +546,7 @@ class _Tried:
 def _check_module(tried: _Tried, compiled: bool) -> None:
     module, report = tried.module, tried.report
     idle = {name for name, p in module.named_parameters() if p.requires_grad}
+    used: dict[str, bool] = {}
     seen = False
     for first, second in _DOMAINS if tried.signal == "vertex" else (("grid", "grid"),):
         case = _case(tried, first)
@@ -554,6 +555,8 @@ def _check_module(tried: _Tried, compiled: bool) -> None:
             continue
         idle &= _idle(module, case.values())
         _check_on(tried, case, first, second)
+        for name, matters in _used(module, case.values()).items():
+            used[name] = matters or used.get(name, False)
         if not seen:
             _check_calculus(tried.make, case, report)
             if compiled:
@@ -565,6 +568,8 @@ def _check_module(tried: _Tried, compiled: bool) -> None:
         raise AssertionError(
             f"{report.name}: no derivative reaches {', '.join(sorted(idle))}, so it would never be learned"
         )
+    if unused := sorted(name for name, matters in used.items() if not matters):
+        raise AssertionError(f"{report.name}: forward takes and never uses {', '.join(unused)}")
 
 
 def _idle(module: nn.Module, values: Mapping[str, Any]) -> set[str]:
@@ -575,6 +580,18 @@ def _idle(module: nn.Module, values: Mapping[str, Any]) -> set[str]:
         return set(wanted)
     gradients = torch.autograd.grad(out.sum(), list(wanted.values()), allow_unused=True)
     return {name for name, gradient in zip(wanted, gradients) if gradient is None}
+
+
+def _used(module: nn.Module, values: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether other numbers in an input make another output. Of a matrix the pattern alone may be used."""
+    found = {}
+    with torch.no_grad():
+        out = _run(module, values)
+        for name, value in values.items():
+            if not isinstance(value, Sparse) and any(t.is_floating_point() and t.numel() for t in _leaves(value)):
+                other = map_tensors(lambda t: t + torch.randn_like(t) if t.is_floating_point() else t, value)
+                found[name] = not torch.equal(_run(module, {**values, name: other}), out)
+    return found
 
 
 @dataclass
