@@ -297,15 +297,15 @@ def _check_operator_batch(step: Step, value: Any, data: Any, second: Any, report
     if not isinstance(value, Tensor | Sparse | Spectrum | tuple):
         return
     vertices = [data.num_nodes, second.num_nodes]
+    if step.per == "shape" and isinstance(value, Tensor) and value.shape != other.shape:
+        report.skipped["batch"] = "of its own size on each shape"
+        return
     if step.vertices_of is not None:
         report.skipped["batch"] = "values on another domain"
         return
     try:
         batch = collate([value, other], per=step.per, index=step.index, vertices=vertices, name=step.name)
     except CotanError as reason:
-        if step.per == "shape" and "another shape" in str(reason):
-            report.skipped["batch"] = "of its own size on each shape"
-            return
         raise AssertionError(f"{step.label}: {reason}") from reason
     if isinstance(value, Sparse) and any(m.shape != (v, v) for m, v in zip((value, other), vertices)):
         blocks = torch.block_diag(value.to_dense(), other.to_dense())
@@ -498,12 +498,11 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
     tried = _Tried(make, in_dim, out_dim, definition.signal, "vertex", True, report)
     _check_module(tried, compile)
     for motion, *pair in _motions(definition):
-        cases = [_case(tried, data=shape) for shape in pair]
-        if any(isinstance(case, CotanError) for case in cases):
-            report.skipped[f"invariance to {motion}"] = _first_line(cases[0])  # type: ignore[arg-type]
+        cases = [_case_on(tried, f"invariance to {motion}", data=shape) for shape in pair]
+        if None in cases:
             continue
         with torch.no_grad():
-            before, after = (_run(make(), case.values()) for case in cases)  # type: ignore[union-attr]
+            before, after = (_run(make(), case.values()) for case in cases if case)
         _same([after], [before], 1e-6, f"declared invariance to {motion}", report)
     return report
 
@@ -549,18 +548,18 @@ def _check_module(tried: _Tried, compiled: bool) -> None:
     used: dict[str, bool] = {}
     seen = False
     for first, second in _DOMAINS if tried.signal == "vertex" else (("grid", "grid"),):
-        case = _case(tried, first)
-        if isinstance(case, CotanError):
-            report.skipped[f"on a {first}"] = _first_line(case)
+        case = _case_on(tried, f"on a {first}", first)
+        if case is None:
             continue
+        other = _case_on(tried, f"batch of a {first} and a {second}", second, seed=1)
         idle &= _idle(module, case.values())
-        _check_on(tried, case, first, second)
+        _check_on(tried, case, other, first, second)
         for name, matters in _used(module, case.values()).items():
             used[name] = matters or used.get(name, False)
         if not seen:
             _check_calculus(tried.make, case, report)
             if compiled:
-                _check_compiled(module, [case, _case(tried, second)], report)
+                _check_compiled(module, [c for c in (case, other) if c], report)
         seen = True
     if not seen:
         raise AssertionError(f"{report.name} runs on none of the test shapes: {report.skipped}")
@@ -611,8 +610,8 @@ class _Case:
         return {name: cast(value, dtype) for name, value in values.items()}
 
 
-def _case(tried: _Tried, shape: str = "", seed: int = 0, data: Any = None) -> _Case | CotanError:
-    """The inputs on a test shape, or the reason why it has none."""
+def _case_on(tried: _Tried, what: str, shape: str = "", seed: int = 0, data: Any = None) -> _Case | None:
+    """The inputs on a test shape; None where it has none, with the reason why `what` is not checked."""
     g = torch.Generator().manual_seed(11 + seed)
     x = None
     if tried.signal != "vertex":
@@ -632,7 +631,8 @@ def _case(tried: _Tried, shape: str = "", seed: int = 0, data: Any = None) -> _C
         plan = make_plan(needs(tried.module) if tried.layer else model_requests(tried.module, have), have)
         sample = evaluate_plan(plan, data, torch.float64, _evaluation(data))
     except CotanError as reason:
-        return reason
+        tried.report.skipped[what] = _first_line(reason)
+        return None
     return _Case(data, plan, sample, x if tried.layer else None)
 
 
@@ -680,7 +680,7 @@ def _run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
     return out
 
 
-def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
+def _check_on(tried: _Tried, case: _Case, other: _Case | None, first: str, second: str) -> None:
     module, report, values = tried.module, tried.report, case.values()
     state = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():
@@ -702,11 +702,11 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
         # Before a shape of another size: what a module keeps of the last one, it often keeps by size.
         if not _any_basis(first, case.plan, report) and tried.signal == "vertex":
             moved, orders = _renumbered(case.data)
-            again = _case(tried, data=moved)
-            assert isinstance(again, _Case)
+            what = f"permutation of a {first}"
+            again = _case_on(tried, what, data=moved)
+            assert again
             again.x = None if case.x is None else case.x[orders["vertex"]]
             wanted = out[orders["vertex"]] if tried.per == "vertex" else out
-            what = f"permutation of a {first}"
             _same([_run(module, again.values())], [wanted], 1e-6, what, report)
         single = copy.deepcopy(module).float()
         near = _run(single, case.values(dtype=torch.float32))
@@ -720,13 +720,12 @@ def _check_on(tried: _Tried, case: _Case, first: str, second: str) -> None:
         with _failing(f"{report.name}: state_dict round trip"):
             fresh.load_state_dict(module.state_dict())
         _same([_run(fresh, case.values())], [out], 0.0, "state_dict round trip", report)
-        other = _case(tried, second, seed=1)
-        if isinstance(other, _Case):
+        if other:
             together = _run(module, case.values(other))
             alone = torch.cat([out, _run(module, other.values())])
             _same([together], [alone], TOLERANCE[torch.float64], f"batch independence, {first} and {second}", report)
     _check_elsewhere(module, values, f"another device, on a {first}", report)
-    if isinstance(other, _Case):
+    if other:
         _check_elsewhere(copy.deepcopy(module).train(), case.values(other), f"training there, on a {first}", report)
 
 
@@ -836,13 +835,11 @@ def _is_signal(name: str, value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and (name == "x" or name.startswith("features "))
 
 
-def _check_compiled(module: nn.Module, cases: Sequence[_Case | CotanError], report: Report) -> None:
+def _check_compiled(module: nn.Module, cases: Sequence[_Case], report: Report) -> None:
     """One graph, and the same numbers; on a shape of another size too, for which it compiles with sizes that vary."""
     torch._dynamo.reset()
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     for case in cases:
-        if isinstance(case, CotanError):
-            continue
         with torch.no_grad():
             expected = _run(module, case.values())
             try:
