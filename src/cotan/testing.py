@@ -168,7 +168,8 @@ def check_operator(request: Request, **options: Any) -> Report:
     """Check a registered operator, with options or as a request.
 
     On each kind of shape that has its sources: finite values, the same in each evaluation, equivariant to the renumbering of
-    vertices, equal in a batch, equal after the store, declared invariances held, derivatives right where it has any.
+    vertices, edges and faces, equal in a batch, equal after the store, declared invariances held, derivatives right where it
+    has any.
     """
     wanted = node(request, **options)
     report = Report(f"operator {wanted.key}")
