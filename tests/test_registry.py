@@ -260,13 +260,21 @@ def test_a_definition_without_a_file_is_told_by_its_name(scratch):
     assert definition.line == ""
 
 
-def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch):
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (OSError("no such library"), "OSError: no such library"),
+        (SystemExit(3), "SystemExit: 3"),
+        (BaseException(), "BaseException: "),
+    ],
+)
+def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch, reason, told):
     from types import SimpleNamespace
 
     def half_of_it():
         cotan.operator("left_behind")(lambda pos: pos)
         cotan.layer("left-behind")(_module("x"))
-        raise OSError("no such library")
+        raise reason
 
     entries = [SimpleNamespace(name="half", value="half", dist=None, load=half_of_it)]
     monkeypatch.setattr(registry, "entry_points", lambda group: entries)
@@ -274,10 +282,25 @@ def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch):
     monkeypatch.setattr(registry._state, "plugins", {})
     registry._load()
     assert registry.plugins() == {"half": "?"}
-    assert registry.failures() == {"half": "OSError: no such library"}
+    assert registry.failures() == {"half": told}
     assert not registry.has("operator", "left_behind")
     assert not registry.has("layer", "left-behind")
     registry._state.plugins.clear()
     monkeypatch.setenv("COTAN_PLUGINS", "off")
     registry._load()
     assert registry.plugins() == {}
+
+
+def test_who_interrupts_while_plugins_load_is_obeyed(scratch, monkeypatch):
+    from types import SimpleNamespace
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    entries = [SimpleNamespace(name="slow", value="slow", dist=None, load=interrupted)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr(registry._state, "plugins", {})
+    monkeypatch.setattr(registry._state, "loaded", False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            registry.load()

@@ -396,8 +396,11 @@ def load() -> None:
     with _state.lock:  # another thread waits until all is there
         if not _state.loading:  # by what is being imported itself
             _state.loading = True
-            _load()
-            _state.loaded = True
+            try:
+                _load()
+                _state.loaded = True
+            finally:  # after Ctrl-C the next lookup begins again
+                _state.loading = False
 
 
 def _load() -> None:
@@ -411,7 +414,9 @@ def _load() -> None:
         before = {key: list(found) for key, found in _state.definitions.items()}
         try:
             entry.load()
-        except Exception as reason:  # a stranger's module may raise anything at all
+        except KeyboardInterrupt:
+            raise
+        except BaseException as reason:  # a stranger's module may raise anything at all, and call sys.exit
             _state.definitions = before  # what it registered before it failed must not half-work
             _state.failures[name] = f"{type(reason).__name__}: {reason}"
 
