@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from torch import nn
@@ -243,6 +244,17 @@ def test_definitions_of_another_form_are_refused(scratch, register, message):
     with pytest.raises(CotanError, match=message):
         register()
     assert not registry.has("layer", "made")
+
+
+def test_what_has_no_name_of_its_own_is_no_definition():
+    class Halve:
+        def __call__(self, pos):
+            return pos / 2
+
+    for target, kind in ((Halve(), "Halve"), (partial(max, 2.0), "partial")):
+        for decorator in (cotan.operator("made", per="vertex"), cotan.operator, cotan.dataset("made")):
+            with pytest.raises(CotanError, match=f"expected a function or a class, got a {kind}: define one that calls it"):
+                decorator(target)
 
 
 def test_options_that_are_arrays_are_those_that_are_numbers():

@@ -154,8 +154,8 @@ def operator(
         return operator()(name)
 
     def register(function: T) -> T:
-        own = name or function.__name__
         origin = _origin(function)
+        own = name or function.__name__
         where = f"operator {own!r} ({origin})"
         if per is not None and per not in PER:
             raise CotanError(f"{where}: per={per!r}, expected one of {', '.join(PER)}")
@@ -360,6 +360,8 @@ def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origin(target: Any) -> str:
+    if not hasattr(target, "__qualname__"):
+        raise CotanError(f"expected a function or a class, got a {type(target).__name__}: define one that calls it")
     return f"{target.__module__}.{target.__qualname__}"
 
 
