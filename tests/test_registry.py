@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from functools import partial
+from functools import lru_cache, partial, wraps
 
 import pytest
 from torch import nn
@@ -200,6 +200,43 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
     later = max
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SIGMA = {}\ndef made(pos): return pos * SIGMA",
+        "SIGMA = (1, ('a', {}))\ndef made(pos): return pos * SIGMA[1][1]",
+        "SIGMA = {}\ndef made(pos): return [[p * SIGMA for p in row] for row in pos]",
+        "SIGMA = {}\ndef made(pos): return (lambda: pos * SIGMA)()",
+        "def of(scales): return lambda pos: pos * scales[0]\nmade = of(({},))",
+        "SIGMA = {}\n@cached\n@scaled(1.0)\ndef made(pos): return pos * SIGMA",
+        "@cached\n@scaled({})\ndef made(pos): return pos",
+        "@scaled(1.0)\n@scaled({})\n@scaled(1.0)\ndef made(pos): return pos",
+    ],
+)
+def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, text):
+    def scaled(factor):
+        return lambda function: wraps(function)(lambda pos: factor * function(pos))
+
+    def address(value, rest="OTHER = 1\n"):
+        module = {"scaled": scaled, "cached": lru_cache, "__name__": "made"}
+        exec(rest + text.format(value), module)
+        cotan.operator("made", per="vertex")(module["made"])
+        return registry.lookup("operator", "made").version
+
+    assert address(2.0) == address(2.0, rest="OTHER = 2\n") != address(5.0)
+
+
+def test_the_address_of_an_operator_sees_how_it_is_evaluated_on_many(scratch):
+    def address(many):
+        cotan.operator("made", per="vertex", many=many)(plain)
+        return registry.lookup("operator", "made").version
+
+    def plain(pos):
+        return pos
+
+    assert address(lambda pos: [2 * p for p in pos]) != address(lambda pos: [3 * p for p in pos])
+
+
 def test_motions_and_tasks_are_checked():
     with pytest.raises(
         CotanError, match=r"layer 'mine' .* invariant_to='rotation', expected some of permutation, rigid"
@@ -253,7 +290,9 @@ def test_what_has_no_name_of_its_own_is_no_definition():
 
     for target, kind in ((Halve(), "Halve"), (partial(max, 2.0), "partial")):
         for decorator in (cotan.operator("made", per="vertex"), cotan.operator, cotan.dataset("made")):
-            with pytest.raises(CotanError, match=f"expected a function or a class, got a {kind}: define one that calls it"):
+            with pytest.raises(
+                CotanError, match=f"expected a function or a class, got a {kind}: define one that calls it"
+            ):
                 decorator(target)
 
 

@@ -135,7 +135,8 @@ def operator(
         per: vertex, edge, face or shape: how values of several shapes make a batch.
         index: "vertex" where the values are vertex numbers, which a batch offsets.
         version: part of a stored value's address, to be raised when results change. Without one it is the function's own
-            code: an edit of the function is met by itself, one of what it calls is not.
+            code, with the numbers and texts of its module that it names: an edit of these is met by itself, one of what it
+            calls is not.
         invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
@@ -186,7 +187,7 @@ def operator(
                 variant=dict(variant),
                 per=per,
                 index=index,
-                version=_code(function) if version is None else version,
+                version=_code(function, many) if version is None else version,
                 invariant_to=_implied(invariant_to),
                 covers=covers,
                 augments=augments,
@@ -337,8 +338,9 @@ def _check_motions(motions: Sequence[str], where: str) -> None:
             raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
 
 
-def _code(function: Callable[..., Any]) -> str:
-    """A digest of a function's code, and of the numbers and texts that it encloses; comments do not count."""
+def _code(*functions: Any) -> str:
+    """A digest of the code of functions and of what they wrap, and of the numbers and texts that these enclose or name in
+    their module; comments do not count."""
 
     def said(part: Any) -> Any:
         if isinstance(part, CodeType):
@@ -347,11 +349,27 @@ def _code(function: Callable[..., Any]) -> str:
             return sorted(map(repr, part))
         return repr(part)
 
-    plain = inspect.unwrap(function)
-    parts = [said(getattr(plain, "__code__", None))]
-    for cell in getattr(plain, "__closure__", None) or ():
-        with suppress(ValueError):  # of a name that is bound later
-            parts += [repr(cell.cell_contents)] if isinstance(cell.cell_contents, bool | int | float | str) else []
+    def names(code: CodeType) -> list[str]:
+        return [
+            *code.co_names,
+            *(name for part in code.co_consts if isinstance(part, CodeType) for name in names(part)),
+        ]
+
+    def plain(value: Any) -> bool:
+        return all(map(plain, value)) if isinstance(value, tuple) else isinstance(value, bool | int | float | str)
+
+    parts = []
+    for function in functions:
+        while function is not None:
+            code = getattr(function, "__code__", None)
+            values = []
+            for cell in getattr(function, "__closure__", None) or ():
+                with suppress(ValueError):  # of a name that is bound later
+                    values.append(cell.cell_contents)
+            if code is not None:
+                values += [function.__globals__.get(name) for name in names(code)]
+            parts.append([said(code), *(repr(value) for value in values if plain(value))])
+            function = getattr(function, "__wrapped__", None)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
