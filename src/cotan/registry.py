@@ -198,6 +198,11 @@ def operator(
                 needs=dict(needs or {}),
             )
         )
+        returned = _returned(function)
+        if isinstance(returned, type) and issubclass(returned, tuple) and hasattr(returned, "_fields"):
+            from .traceable import register_tuple  # imports torch
+
+            register_tuple(returned)
         return function
 
     return register
@@ -324,6 +329,13 @@ def _signature(
                 "(a node that the data may lack has the default None)"
             )
     return tuple(inputs), tuple(optional), options, loose
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    """What a function says it returns; a name where its module does not know it."""
+    plain = inspect.unwrap(function)
+    declared = getattr(plain, "__annotations__", {}).get("return")
+    return plain.__globals__.get(declared, declared) if isinstance(declared, str) else declared
 
 
 def _check_name(kind: str, name: Any) -> None:
