@@ -8,7 +8,9 @@ import torch
 import torch_geometric
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrizations import weight_norm
+from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
@@ -515,3 +517,42 @@ def test_data_without_numbers(tetrahedron):
     for call in (lambda d: cotan.compute(d, "mass"), lambda d: cotan.apply(cotan.create_model("gcn", 3, 2), [d])):
         with pytest.raises(cotan.CotanError, match="pos lies on the device meta, which holds no numbers"):
             call(tetrahedron.clone().to("meta", "pos"))
+
+
+WRAPPED = {
+    "averaged": AveragedModel,
+    "parallel": nn.DataParallel,
+    "distributed": DistributedDataParallel,
+    "averaged, compiled": lambda model: torch.compile(AveragedModel(model), backend="eager"),
+}
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """One, where there could be many."""
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("spectral", {"features": "heat_kernel_signature", "k": 4}), ("gcn", {"task": "regress"}), ("cnn", {})],
+)
+def test_a_model_in_a_wrapper_of_torchs_is_the_model(wrap, name, options, processes, sphere, tetrahedron):
+    model = cotan.create_model(name, 3 if name != "spectral" else 16, 2, **options).eval()
+    shapes = [sphere, tetrahedron]
+    for shape in shapes:
+        shape.image, shape.y = torch.rand(3, 8, 8), torch.zeros(1)
+    wrapped = wrap(model).eval()
+    calls = []
+    wrapped.register_forward_hook(lambda *_: calls.append(1))
+    assert cotan.needs(wrapped) == cotan.needs(model)
+    assert torch.equal(cotan.apply(wrapped, shapes), cotan.apply(model, shapes))
+    (values,) = (batch.values for batch in cotan.prepare(wrapped, shapes).batches(2))
+    assert torch.equal(cotan.forward(wrapped, values), cotan.apply(model, shapes))
+    assert calls == [1, 1]
+    found, expected = (cotan.predict(m, sphere) for m in (wrapped, model))
+    assert torch.equal(torch.as_tensor(found.label), torch.as_tensor(expected.label))
+    assert (found.probability is None) == (name == "gcn")

@@ -23,6 +23,7 @@ from .errors import CotanError, unknown, unknown_option
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
 MOTIONS = ("permutation", "rigid", "isometry", "scale")
+WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "DataParallel", "AveragedModel", "FullyShardedDataParallel")
 SIGNALS = ("vertex", "image", "volume", "sequence")
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -498,14 +499,16 @@ def has(kind: str, name: str) -> bool:
     return isinstance(name, str) and bool(_state.definitions.get((kind, name)))
 
 
-def uncompiled(module: Any) -> Any:
-    """What `torch.compile` made a module from; else the module."""
-    return getattr(module, "_orig_mod", module)
+def unwrapped(module: Any) -> Any:
+    """What `torch.compile` or a wrapper of torch's was made from; else the module."""
+    while type(module).__name__ in WRAPPERS:
+        module = module._orig_mod if hasattr(module, "_orig_mod") else module.module
+    return module
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition of an object's class, or of one that it has its `forward` from; of what was compiled, if it was."""
-    cls: Any = type(uncompiled(module))
+    """The definition of an object's class, or of one that it has its `forward` from; of what was wrapped, if it was."""
+    cls: Any = type(unwrapped(module))
     known = (
         _state.by_class.get(base)
         for base in cls.__mro__
