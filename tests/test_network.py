@@ -556,3 +556,78 @@ def test_a_model_in_a_wrapper_of_torchs_is_the_model(wrap, name, options, proces
     found, expected = (cotan.predict(m, sphere) for m in (wrapped, model))
     assert torch.equal(torch.as_tensor(found.label), torch.as_tensor(expected.label))
     assert (found.probability is None) == (name == "gcn")
+
+
+def extension(name, bases=None, **own):
+    """A class that extends a layer or model and hands on what it does not name."""
+    base = type(cotan.create_model(name, 3, 4) if cotan.registry.has("model", name) else cotan.create_layer(name, 3, 4))
+
+    def forward(self, x, **nodes):
+        return 2 * base.forward(self, x, **nodes)
+
+    return type("Extension", bases or (base,), {"forward": forward, **own})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in cotan.names("layer") if cotan.registry.lookup("layer", n).signal == "vertex"] + ["stack", "conv2d"],
+)
+def test_a_class_that_extends_a_layer_is_given_what_that_takes(name, sphere):
+    sphere.edge_index = cotan.compute(sphere, "edge_index")
+    sphere.edge_weight, sphere.edge_attr = (torch.rand(sphere.num_edges, *more) for more in ((), (2,)))
+    sphere.image = torch.rand(3, 8, 8)
+    plain, extended = (cls(3, 4).eval() for cls in (extension(name).__mro__[1], extension(name)))
+    extended.load_state_dict(plain.state_dict())
+    assert cotan.needs(extended) == cotan.needs(plain)
+    torch.testing.assert_close(cotan.apply(extended, sphere), 2 * cotan.apply(plain, sphere))
+
+
+def test_an_extension_in_a_network_and_by_name(scratch, tetrahedron):
+    gcn = extension("gcn")
+
+    class Net(cotan.Network):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(gcn(3, 4))
+
+        def forward(self, x, **nodes):
+            return self.feed(self.layers[0], x, nodes)
+
+    assert cotan.apply(Net(), tetrahedron).shape == (4, 4)
+    cotan.layer("made")(gcn)
+    assert cotan.apply(cotan.create_model("made", 3, 2), tetrahedron).shape == (1, 2)
+    assert cotan.apply(type("Again", (gcn,), {})(3, 2), tetrahedron).shape == (4, 2)
+
+
+def test_a_class_that_extends_names_what_it_uses_itself(tetrahedron):
+    gcn = type(cotan.create_layer("gcn", 3, 4))
+
+    class Massive(gcn):
+        def forward(self, x, mass, tangent_frames=None, **nodes):
+            return mass[:, None] * super().forward(x, **nodes)
+
+    layer = Massive(3, 4)
+    wanted = {name: node.optional for name, node in cotan.needs(layer).items()}
+    assert wanted == {"mass": False, "tangent_frames": True, "normalized_adjacency": False}
+    assert cotan.apply(layer, tetrahedron).shape == (4, 4)
+
+
+def test_nodes_that_nothing_names_are_refused(scratch, tetrahedron):
+    class Wrapper(nn.Module):
+        def __init__(self, in_dim, out_dim):
+            super().__init__()
+            self.layers = nn.ModuleList([cotan.create_layer("gcn", in_dim, out_dim)])
+
+        def forward(self, x, **nodes):
+            return self.layers[0](x, **nodes)
+
+    class Foreign(nn.Module):
+        def forward(self, x, edge_index, **kwargs):
+            return edge_index
+
+    said = r"forward takes \*\*nodes: name them one by one, or subclass cotan.Network"
+    with pytest.raises(cotan.CotanError, match=rf"Wrapper: {said}"):
+        cotan.apply(Wrapper(3, 4), tetrahedron)
+    with pytest.raises(cotan.CotanError, match=rf"layer 'made' .*Wrapper\): {said}"):
+        cotan.layer("made")(Wrapper)
+    assert cotan.apply(Foreign(), tetrahedron).shape == (2, 12)

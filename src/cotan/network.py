@@ -85,12 +85,12 @@ def needs(module: nn.Module) -> dict[str, Node]:
 def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those of `forward`, and which of them are optional."""
     definition = registry.definition_of(module)
-    if definition is not None:
-        return definition.inputs, definition.optional
     cls: Any = type(registry.unwrapped(module))
-    names, optional, _, _ = registry._signature(
-        cls.forward, cls.__qualname__, skip_self=True, foreign=not _for_cotan(module)
-    )
+    if definition is not None and definition.target.forward is cls.forward:
+        return definition.inputs, definition.optional
+    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _for_cotan(module))
+    if rest and not issubclass(cls, Network) and any(_members(module)):
+        raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
@@ -100,7 +100,8 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _for_cotan(module: nn.Module) -> bool:
-    """Whether it was written for cotan: registered or a `Network`. In others, names that are no nodes are no typing errors."""
+    """Whether it was written for cotan: a `Network`, or registered, or an extension of what is. In others, names that are no
+    nodes are no typing errors."""
     return registry.definition_of(module) is not None or isinstance(registry.unwrapped(module), Network)
 
 

@@ -290,19 +290,40 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
                 f"{where}: __init__ takes in_dim and out_dim, then keyword-only options; it has ({', '.join(dims)}"
                 f"{', *' if options else ''})"
             )
-        inputs, optional, keyword_only, _ = _signature(cls.forward, where, skip_self=True)  # type: ignore[attr-defined]
+        inputs, optional, keyword_only, rest = nodes_of(cls, where)
         if keyword_only:
             raise CotanError(
                 f"{where}: forward takes nodes only; {next(iter(keyword_only))!r} is keyword-only (an option?)"
             )
         if kind == "layer" and "x" not in inputs:
             raise CotanError(f"{where}: forward has no parameter 'x', the signal")
+        if rest:
+            from .network import Network
+
+            if not issubclass(cls, Network):  # type: ignore[arg-type]
+                raise not_named(where, rest)
         if kind == "model" and "task" not in options and not loose:
             raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
         _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), **declared))
         return cls
 
     return register
+
+
+def nodes_of(
+    cls: Any, where: str, foreign: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any], str | None]:
+    """`_signature` of `forward`, whose **rest are the nodes of the registered class that it extends, if it does."""
+    inputs, optional, options, rest = _signature(cls.forward, where, skip_self=True, foreign=foreign)
+    extended = _nearest(cls.__mro__[1:])
+    if rest and extended is not None:
+        more = tuple(name for name in extended.inputs if name not in inputs)
+        return inputs + more, optional + tuple(name for name in extended.optional if name in more), options, None
+    return inputs, optional, options, rest
+
+
+def not_named(where: str, rest: str) -> CotanError:
+    return CotanError(f"{where}: forward takes **{rest}: name them one by one, or subclass cotan.Network")
 
 
 def _signature(
@@ -507,14 +528,12 @@ def unwrapped(module: Any) -> Any:
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition of an object's class, or of one that it has its `forward` from; of what was wrapped, if it was."""
-    cls: Any = type(unwrapped(module))
-    known = (
-        _state.by_class.get(base)
-        for base in cls.__mro__
-        if getattr(base, "forward", None) is getattr(cls, "forward", 0)
-    )
-    return next(filter(None, known), None)
+    """The definition of an object's class, or of the one that it extends; of what was wrapped, if it was."""
+    return _nearest(type(unwrapped(module)).__mro__)
+
+
+def _nearest(classes: Sequence[type]) -> Definition | None:
+    return next(filter(None, map(_state.by_class.get, classes)), None)
 
 
 def failures() -> dict[str, str]:
