@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-
-from .activations import activation as activation_named
+from cotan.dense import activation as activation_named
 
 
 @cotan.layer("dense-block", invariant_to=("isometry", "scale"))

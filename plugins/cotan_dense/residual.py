@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
-
-from .activations import activation as activation_named
+from cotan.dense import activation as activation_named
 
 
 @cotan.layer("residual", invariant_to=("isometry", "scale"))

@@ -11,7 +11,7 @@ class Ridge(Linear):
     continuous functions on a compact set (Cybenko 1989); `shallow` is such a combination.
 
     Arguments:
-        activation: sigma; relu, sigmoid, tanh, step, softmax or linear.
+        activation: sigma, as in `stack`.
 
     Shape: x (V, in_dim) -> (V, out_dim); any leading dimensions.
     """

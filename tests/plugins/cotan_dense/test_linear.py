@@ -42,10 +42,19 @@ def test_step_has_a_gradient_and_it_is_zero():
 
 
 def test_unknown_activation():
-    with pytest.raises(cotan.CotanError, match=r"unknown activation 'gauss'\. There is: linear, relu, sigmoid, tanh"):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown activation 'gauss'\. There is: elu, gelu, none, relu, sigmoid"
+    ):
         cotan.create_layer("linear", 2, 2, activation="gauss")
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("name", ["linear", "identity"])
+def test_the_identity_has_one_name(name):
+    for model in ("mlp", "gcn"):
+        with pytest.raises(cotan.CotanError, match=rf"unknown activation {name!r}\. Did you mean 'none' \({name}\)\?"):
+            cotan.create_model(model, 2, 2, activation=name)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "elu", "tanh", "sigmoid", "softmax"])
 def test_kit(activation):
     cotan.testing.check_layer("linear", activation=activation, compile=False)
