@@ -270,6 +270,10 @@ def _module(forward, **options):
             r"signal='face', expected one of vertex, image, volume",
         ),
         (lambda: cotan.layer("made")(_module(None)), r"layer 'made' .* has no forward method"),
+        (
+            lambda: cotan.layer("made")(_module("x", k=3, width=8)),
+            r"layer 'made' .*option 'width' is one of the stack's, .* expected another name \(dropout alone is for both\)",
+        ),
         (lambda: cotan.layer("made")(_module("x, *, k=3")), r"forward takes nodes only; 'k' is keyword-only"),
         (lambda: cotan.model("made")(_module("x")), r"model 'made' .*no keyword-only option 'task'"),
         (lambda: cotan.source("made", per="vertices"), r"source 'made': per='vertices', expected one of vertex, edge"),
@@ -294,6 +298,27 @@ def test_what_has_no_name_of_its_own_is_no_definition():
                 CotanError, match=f"expected a function or a class, got a {kind}: define one that calls it"
             ):
                 decorator(target)
+
+
+def test_every_option_of_a_layer_is_reached_through_a_model_of_it():
+    models = [registry.lookup("model", name) for name in ("stack", "pyramid")]
+    for model in models:
+        for name in registry.names("layer"):
+            both = {*model.options} & {*registry.lookup("layer", name).options}
+            assert both <= ({"dropout"} if model.name == "stack" else set()), (model.name, name)
+
+
+def test_an_option_that_a_model_and_its_layer_have_is_refused(scratch):
+    class Pair(cotan.Network):
+        def __init__(self, in_dim, out_dim, *, task="classify", layer="spectral", k=3, **options): ...
+
+        def forward(self, x, **nodes): ...
+
+    cotan.model("pair")(Pair)
+    with pytest.raises(
+        CotanError, match="option 'k' of a pair of 'spectral': both have one, so the layer's wants another"
+    ):
+        cotan.create_model("pair", 3, 2, k=4)
 
 
 def test_options_that_are_arrays_are_those_that_are_numbers():

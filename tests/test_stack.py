@@ -164,3 +164,17 @@ def test_softmax_is_over_the_channels_of_each_vertex_and_pixel(layer, data, axis
 def test_an_activation_that_no_block_uses_is_still_one():
     with pytest.raises(cotan.CotanError, match="unknown activation 'rely'"):
         cotan.create_model("gcn", 3, 2, **{**PLAIN, "depth": 1}, activation="rely")
+
+
+def test_options_of_layers_are_reached_beside_the_stacks():
+    model = cotan.create_model("ridge", 3, 3, nonlinearity="tanh", activation="elu", depth=1)
+    assert isinstance(model.layers[0].nonlinearity, nn.Tanh)
+    assert isinstance(model.after[0][1], nn.ELU)
+    model = cotan.create_model("conv2d", 3, 3, batchnorm=True, norm="none", shortcut=True, residual=False, width=8)
+    assert isinstance(model.layers[0].norm, nn.BatchNorm2d)
+    assert isinstance(model.layers[0].shortcut, nn.Identity)
+    assert not model.residual
+    assert isinstance(model.after[0][0], nn.Identity)
+    model = cotan.create_model("dense-block", 3, 3, layers=5, depth=1)
+    assert (len(model.layers), len(model.layers[0].layers)) == (1, 5)
+    assert cotan.create_model("residual", 3, 3, hidden=7, width=9).layers[0].first.weight.shape == (7, 9)

@@ -212,6 +212,7 @@ def operator(
 def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = ()) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, options)` and `forward(self, x, *nodes)`.
 
+    Its options have other names than the stack's, but for dropout.
     `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
 
     >>> @cotan.layer("heat")
@@ -302,6 +303,15 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
 
             if not issubclass(cls, Network):  # type: ignore[arg-type]
                 raise not_named(where, rest)
+        if kind == "layer":
+            from .stack import Stack
+
+            for option in options:
+                if option != "dropout" and option in _state.by_class[Stack].options:
+                    raise CotanError(
+                        f"{where}: option {option!r} is one of the stack's, which makes a model of a layer: expected another "
+                        "name (dropout alone is for both)"
+                    )
         if kind == "model" and "task" not in options and not loose:
             raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
         _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), **declared))
@@ -571,6 +581,9 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
     if definition.open_options and has("layer", default := definition.options.get("layer", "")):
         takes.append(lookup("layer", options.get("layer", default)))
         what = f"a {definition.name} of {takes[1].name!r}"
+        for name in options:
+            if name != "dropout" and all(name in each.options for each in takes):
+                raise CotanError(f"option {name!r} of {what}: both have one, so the layer's wants another name")
     for name, value in options.items():
         owner = next((each for each in takes if name in each.options), None)
         if owner is not None:
