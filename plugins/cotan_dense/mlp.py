@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import activation as activation_named
 
-from .activations import activation as activation_named
 from .head import Head, flatten
 
 RESIDUAL = ("none", "identity", "projection")

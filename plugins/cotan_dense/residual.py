@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
-
-from .activations import activation as activation_named
+from cotan.dense import activation
 
 
 @cotan.layer("residual", invariant_to=("isometry", "scale"))
@@ -12,9 +11,9 @@ class Residual(nn.Module):
     """y = P x + W2 sigma(W1 x + b1) + b2 (He et al. 2016), P the identity where the widths agree.
 
     Arguments:
-        width: of the hidden layer; `out_dim` by default.
+        hidden: width of the hidden layer; `out_dim` by default.
         projection: learn P also where the widths agree; where they differ it is learned in any case.
-        activation: sigma.
+        nonlinearity: sigma, an activation as in `stack`.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """
@@ -24,18 +23,18 @@ class Residual(nn.Module):
         in_dim: int,
         out_dim: int,
         *,
-        width: int | None = None,
+        hidden: int | None = None,
         projection: bool = False,
-        activation: str = "relu",
+        nonlinearity: str = "relu",
     ):
         super().__init__()
-        self.activation = activation_named(activation)
-        width = out_dim if width is None else width
-        if width < 1:
-            raise cotan.CotanError(f"residual: width={width}, expected a positive whole number")
-        self.first, self.second = nn.Linear(in_dim, width), nn.Linear(width, out_dim)
+        self.nonlinearity = activation(nonlinearity)
+        hidden = out_dim if hidden is None else hidden
+        if hidden < 1:
+            raise cotan.CotanError(f"residual: hidden={hidden}, expected a positive whole number")
+        self.first, self.second = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
         projected = projection or in_dim != out_dim
         self.shortcut = nn.Linear(in_dim, out_dim, bias=False) if projected else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.second(self.activation(self.first(x)))
+        return self.shortcut(x) + self.second(self.nonlinearity(self.first(x)))

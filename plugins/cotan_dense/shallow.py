@@ -33,7 +33,7 @@ class Shallow(nn.Module):
         super().__init__()
         if width < 1:
             raise cotan.CotanError(f"width={width}, expected a positive whole number")
-        self.hidden = Ridge(in_dim, width, activation=activation)
+        self.hidden = Ridge(in_dim, width, nonlinearity=activation)
         self.head = Head(width, out_dim, task, readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
