@@ -37,7 +37,7 @@ class Cells(NamedTuple):
 
 def half_diagonal(level: int) -> float:
     """How far the centres of voxels lie from the middle of their block."""
-    return (2**level - 1) / 2 * math.sqrt(3)
+    return (2.0**level - 1) / 2 * math.sqrt(3)
 
 
 class Octree:

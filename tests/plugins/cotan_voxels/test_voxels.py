@@ -102,6 +102,22 @@ def test_holes_are_closed_by_winding():
     assert voxels(pos, cap, method="flood", **options).sum() < 0.7 * closed.sum()
 
 
+@pytest.mark.parametrize("missing", [0, 0.05, 0.2])
+def test_loose_faces_are_a_solid(missing):
+    """Faces a little apart, all of whose edges are open."""
+    igl, mesh = pytest.importorskip("igl"), ANALYTIC["sphere"][0]
+    triangles = torch.tensor(mesh.triangles.copy())[
+        torch.rand(len(mesh.faces), generator=torch.Generator().manual_seed(0)) >= missing
+    ]
+    pos = (0.98 * triangles + 0.02 * triangles.mean(1, keepdim=True)).view(-1, 3)
+    face = torch.arange(len(pos)).view(-1, 3).t()
+    report, line = voxel_report(pos, face), torch.arange(32, dtype=torch.float64) + 0.5
+    centre = torch.tensor(report["origin"]) + report["pitch"] * torch.cartesian_prod(line, line, line)
+    expected = torch.from_numpy(igl.winding_number(pos.numpy(), face.t().numpy(), centre.numpy()) > 0.5)
+    assert report["method"] == "winding"
+    assert ((voxels(pos, face).view(-1) > 0.5) != expected).sum() <= 1e-3 * expected.sum()
+
+
 def test_overlapping_pieces():
     a, b = trimesh.creation.box(), trimesh.creation.box()
     b.apply_translation([0.5, 0.25, 0.125])
