@@ -49,7 +49,8 @@ def voxels(
       ``voxel_report`` says which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
-      size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
+      size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
+      side of what is fitted over ``resolution - 2 padding``: with ``none`` and ``padding=0``, x is in voxel (x + 1) R / 2.
     - truncation: in voxels.
     - padding: free voxels on each side; less than none cuts off what lies that far out.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.

@@ -345,6 +345,18 @@ def test_a_grid_far_inside_of_a_shape():
         assert (voxels(1e4 * pos, face, resolution=8, normalize="none", fill=fill) == value).all()
 
 
+@pytest.mark.parametrize("padding", [0, 1, -2])
+def test_the_voxel_of_a_point_of_the_cube(padding):
+    """With normalize="none", whose pitch is 2 / (R - 2 padding)."""
+    x = torch.tensor([0.3, -0.71, 0.55], dtype=torch.float64)
+    point = x + 1e-6 * torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    filled = voxels(
+        point, torch.tensor([[0], [1], [2]]), fill="surface", resolution=32, normalize="none", padding=padding
+    )
+    expected = (x * (32 - 2 * padding) / 2 + 16).floor().long()
+    assert filled.nonzero().tolist() == [expected.tolist()]
+
+
 @pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
 def test_padding_is_free(padding):
     pos, face = tensors(ANALYTIC["box"][0])
