@@ -7,6 +7,7 @@ import torch
 
 import cotan
 from cotan import registry, testing
+from cotan.testing.shapes import example
 from cotan.values import map_tensors
 
 
@@ -40,7 +41,7 @@ def test_operator(name):
 @pytest.mark.parametrize("request_", VARIANTS, ids=lambda n: n.key)
 def test_no_operator_drops_a_derivative(request_):
     """What changes with pos by less than a jump has a derivative with respect to it, or an error says that there is none."""
-    data = testing._shape("mesh").clone()
+    data = example("mesh").clone()
     data.x = torch.ones(data.num_nodes, 2)
     pos = data.pos.double()
     noise = torch.rand(len(pos), 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

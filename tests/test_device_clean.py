@@ -14,13 +14,15 @@ from torch_geometric.data import Data
 import cotan
 from cotan.batching import prepare
 from cotan.datasets import Splits
-from cotan.elsewhere import Elsewhere
 from cotan.evaluation import Evaluation
 from cotan.nodes import node, sources_of
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
-from cotan.testing import Nothing, _observe, _shape, another_device, check_operator, mixed_precision
+from cotan.testing import Nothing, another_device, check_operator, mixed_precision
+from cotan.testing.elsewhere import Elsewhere
+from cotan.testing.operators import observe
+from cotan.testing.shapes import example
 from cotan.training import loop
 from cotan.training.evaluate import Step
 from cotan.values import map_tensors, move
@@ -43,7 +45,7 @@ def same_there(request, data, tolerance=1e-7):
         step = make_plan({"": request}, sources_of(data)).roots[""]
         value = Evaluation(data, keep=Nothing()).value(step)
         assert devices(value) <= devices(data)
-        return [t.cpu() for t in _observe(value, step.per, index=step.index, view=step.definition.observable)]
+        return [t.cpu() for t in observe(value, step.per, index=step.index, view=step.definition.observable)]
 
     here = seen(data)
     with another_device() as device:
@@ -85,7 +87,7 @@ OPTIONS = {
     "request_", [node(name, **options) for name, each in OPTIONS.items() for options in each], ids=lambda n: n.key
 )
 def test_operators_with_options(request_):
-    data = _shape("mesh").clone()
+    data = example("mesh").clone()
     data.x = torch.randn(data.num_nodes, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     same_there(request_, data)
 
@@ -93,7 +95,7 @@ def test_operators_with_options(request_):
 @pytest.mark.parametrize("shape", ["mesh", "graph"])
 def test_eigenpairs_by_products_with_the_matrix(shape, monkeypatch):
     monkeypatch.setattr(eigen, "DENSE", -1000)
-    same_there(node("spectrum", k=6), _shape(shape), 1e-5)
+    same_there(node("spectrum", k=6), example(shape), 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +107,13 @@ def test_eigenpairs_by_products_with_the_matrix(shape, monkeypatch):
     ids=lambda n: n.key,
 )
 def test_gradients_reach_the_vertices(request_):
-    data = _shape("other-mesh")
+    data = example("other-mesh")
 
     def gradient(data):
         data = data.clone()
         data.pos = data.pos.detach().clone().requires_grad_()
         step = make_plan({"": request_}, sources_of(data)).roots[""]
-        seen = _observe(Evaluation(data, keep=Nothing()).value(step), None)
+        seen = observe(Evaluation(data, keep=Nothing()).value(step), None)
         sum(t.square().sum() for t in seen if t.is_floating_point()).backward()
         return data.pos.grad
 
@@ -134,7 +136,7 @@ def test_spectra_of_many_shapes_on_several_threads():
 
 
 def test_maps_between_shapes(gpu):
-    shape = move(_shape("mesh"), gpu)
+    shape = move(example("mesh"), gpu)
     landmarks = torch.tensor([[0, 1], [0, 1]], device=gpu)
     assert devices(cotan.match(shape, shape, k=20, start=8, landmarks=landmarks)) == {gpu.type}
     distances = all_distances(shape.pos, shape.face)
@@ -144,7 +146,7 @@ def test_maps_between_shapes(gpu):
 
 def test_stored_values_come_to_the_data(gpu, fresh_store):
     """What was computed and stored for a shape on one device is used for it on another."""
-    shape = _shape("mesh")
+    shape = example("mesh")
     for data in (shape, move(shape, gpu), shape):
         for name in ("laplacian", "spectrum", "gradient"):
             assert devices(cotan.compute(data, name)) == devices(data)
@@ -187,7 +189,7 @@ def training(gpu, monkeypatch):
 def shapes(names, **attributes):
     out = []
     for number, name in enumerate(names):
-        data = _shape(name).clone()
+        data = example(name).clone()
         if data.get("pos") is None:
             data.x = torch.randn(data.num_nodes, 3, generator=torch.Generator().manual_seed(number))
         for key, value in attributes.items():
@@ -240,7 +242,7 @@ RUNS = {  # model, task, shapes, attributes, options of the model, recipe
 def test_fit_evaluate_predict(run, moved, training, tmp_path):
     model, task, names, attributes, options, recipe = run
     own = [move(shape, training if moved else "cpu") for shape in shapes(names, **attributes)]
-    template = move(_shape("other-mesh"), training if moved else "cpu") if task == "match" else None
+    template = move(example("other-mesh"), training if moved else "cpu") if task == "match" else None
     cut = {} if "val_share" in recipe else {"val": own[:2]}
     splits = Splits(train=own, test=own[:2], task=task, template=template, **cut)
     for epochs in (1, 2):  # the second goes on from the first
@@ -269,7 +271,7 @@ def test_a_batch_of_numbers_is_there_too(gpu, scratch):
 
 
 def test_the_graph_of_a_dataset_with_masks(training):
-    graph = _shape("graph").clone()
+    graph = example("graph").clone()
     graph.x, graph.y = torch.randn(graph.num_nodes, 3), torch.arange(graph.num_nodes) % 4
     graph.train_mask, graph.test_mask = graph.y < 3, graph.y == 3
     graph = move(Data(**graph.to_dict()), training)

@@ -229,7 +229,7 @@ def test_unclean_operators_are_found(certify):
         return pos * torch.full((len(pos), 1), 2.0)
 
     def gone(pos):
-        return torch.full((len(pos),), 2.0)
+        return torch.full((len(pos),), 2.0, dtype=pos.dtype)
 
     for target, words in ((forgotten, "cpu"), (gone, "give a value on cpu")):
         with pytest.raises(AssertionError, match=f"another device.*{words}"):

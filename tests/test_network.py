@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 from typing import ClassVar
 
@@ -6,12 +8,14 @@ import torch
 import torch_geometric
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrizations import weight_norm
+from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
 import cotan
-from cotan.network import join_features
+from cotan.network import join_features, signal_of, takes_signal
 from cotan.nodes import sources_of
 from cotan.testing import another_device
 
@@ -185,18 +189,37 @@ class OfDict(nn.Module):
         self.model = model
 
     def forward(self, x, nodes):
-        return self.model(x, **nodes)
+        return self.model(**nodes) if x is None else self.model(x, **nodes)
 
 
-@pytest.mark.parametrize(("name", "options"), [("gin", {}), ("gat", {"heads": 2}), ("spectral", {"k": 4})])
-def test_a_model_is_exported_saved_and_loaded(name, options, sphere, tetrahedron, tmp_path):
-    model = cotan.create_model(name, in_dim=3, out_dim=4, width=8, depth=1, **options).eval()
+SMALL = {"width": 4, "depth": 1, "k": 4, "order": 1, "resolution": 16, "size": 16, "maps": 1, "hidden": 4, "count": 2}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in cotan.names("model") if name != "topk"]
+)  # how many it keeps, the data say
+def test_a_model_is_exported_saved_and_loaded(name, sphere, tetrahedron, tmp_path):
+    definition, _ = cotan.registry.model_of(name, {})
+    known = {**definition.options, **cotan.registry.model_or_layer(name).options}
+    model = cotan.create_model(name, 3, 4, **{key: value for key, value in SMALL.items() if key in known}).eval()
     shapes = [sphere, tetrahedron]
-    given = torch.cat([shape.pos for shape in shapes]).float(), cotan.inputs(model, shapes)
+    nodes = cotan.inputs(model, shapes)
+    x = {"vertex": torch.cat([s.pos for s in shapes]).float(), "sequence": torch.rand(2, 3, 16)}
+    x |= {"image": torch.rand(2, 3, 16, 16), "volume": torch.rand(2, 3, 16, 16, 16)}
+    given = (x[signal_of(model)] if takes_signal(model) else None), nodes
     with torch.no_grad():
         torch.export.save(torch.export.export(OfDict(model), given), tmp_path / "model.pt2")
         loaded = torch.export.load(tmp_path / "model.pt2").module()
         torch.testing.assert_close(loaded(*given), OfDict(model)(*given))
+
+
+def test_a_saved_model_is_loaded_elsewhere(tetrahedron, tmp_path):
+    model = cotan.create_model("diffusion", 3, 2, width=4, depth=1, k=4).eval()
+    given = tetrahedron.pos, cotan.inputs(model, tetrahedron)
+    with torch.no_grad():
+        torch.export.save(torch.export.export(OfDict(model), given), tmp_path / "model.pt2")
+    code = f"import cotan, torch; cotan.names('operator'); torch.export.load({str(tmp_path / 'model.pt2')!r}).module()"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["gat", "diffusion", "topk"])
@@ -494,3 +517,117 @@ def test_data_without_numbers(tetrahedron):
     for call in (lambda d: cotan.compute(d, "mass"), lambda d: cotan.apply(cotan.create_model("gcn", 3, 2), [d])):
         with pytest.raises(cotan.CotanError, match="pos lies on the device meta, which holds no numbers"):
             call(tetrahedron.clone().to("meta", "pos"))
+
+
+WRAPPED = {
+    "averaged": AveragedModel,
+    "parallel": nn.DataParallel,
+    "distributed": DistributedDataParallel,
+    "averaged, compiled": lambda model: torch.compile(AveragedModel(model), backend="eager"),
+}
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """One, where there could be many."""
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("spectral", {"features": "heat_kernel_signature", "k": 4}), ("gcn", {"task": "regress"}), ("cnn", {})],
+)
+def test_a_model_in_a_wrapper_of_torchs_is_the_model(wrap, name, options, processes, sphere, tetrahedron):
+    model = cotan.create_model(name, 3 if name != "spectral" else 16, 2, **options).eval()
+    shapes = [sphere, tetrahedron]
+    for shape in shapes:
+        shape.image, shape.y = torch.rand(3, 8, 8), torch.zeros(1)
+    wrapped = wrap(model).eval()
+    calls = []
+    wrapped.register_forward_hook(lambda *_: calls.append(1))
+    assert cotan.needs(wrapped) == cotan.needs(model)
+    assert torch.equal(cotan.apply(wrapped, shapes), cotan.apply(model, shapes))
+    (values,) = (batch.values for batch in cotan.prepare(wrapped, shapes).batches(2))
+    assert torch.equal(cotan.forward(wrapped, values), cotan.apply(model, shapes))
+    assert calls == [1, 1]
+    found, expected = (cotan.predict(m, sphere) for m in (wrapped, model))
+    assert torch.equal(torch.as_tensor(found.label), torch.as_tensor(expected.label))
+    assert (found.probability is None) == (name == "gcn")
+
+
+def extension(name, bases=None, **own):
+    """A class that extends a layer or model and hands on what it does not name."""
+    base = type(cotan.create_model(name, 3, 4) if cotan.registry.has("model", name) else cotan.create_layer(name, 3, 4))
+
+    def forward(self, x, **nodes):
+        return 2 * base.forward(self, x, **nodes)
+
+    return type("Extension", bases or (base,), {"forward": forward, **own})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in cotan.names("layer") if cotan.registry.lookup("layer", n).signal == "vertex"] + ["stack", "conv2d"],
+)
+def test_a_class_that_extends_a_layer_is_given_what_that_takes(name, sphere):
+    sphere.edge_index = cotan.compute(sphere, "edge_index")
+    sphere.edge_weight, sphere.edge_attr = (torch.rand(sphere.num_edges, *more) for more in ((), (2,)))
+    sphere.image = torch.rand(3, 8, 8)
+    plain, extended = (cls(3, 4).eval() for cls in (extension(name).__mro__[1], extension(name)))
+    extended.load_state_dict(plain.state_dict())
+    assert cotan.needs(extended) == cotan.needs(plain)
+    torch.testing.assert_close(cotan.apply(extended, sphere), 2 * cotan.apply(plain, sphere))
+
+
+def test_an_extension_in_a_network_and_by_name(scratch, tetrahedron):
+    gcn = extension("gcn")
+
+    class Net(cotan.Network):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(gcn(3, 4))
+
+        def forward(self, x, **nodes):
+            return self.feed(self.layers[0], x, nodes)
+
+    assert cotan.apply(Net(), tetrahedron).shape == (4, 4)
+    cotan.layer("made")(gcn)
+    assert cotan.apply(cotan.create_model("made", 3, 2), tetrahedron).shape == (1, 2)
+    assert cotan.apply(type("Again", (gcn,), {})(3, 2), tetrahedron).shape == (4, 2)
+
+
+def test_a_class_that_extends_names_what_it_uses_itself(tetrahedron):
+    gcn = type(cotan.create_layer("gcn", 3, 4))
+
+    class Massive(gcn):
+        def forward(self, x, mass, tangent_frames=None, **nodes):
+            return mass[:, None] * super().forward(x, **nodes)
+
+    layer = Massive(3, 4)
+    wanted = {name: node.optional for name, node in cotan.needs(layer).items()}
+    assert wanted == {"mass": False, "tangent_frames": True, "normalized_adjacency": False}
+    assert cotan.apply(layer, tetrahedron).shape == (4, 4)
+
+
+def test_nodes_that_nothing_names_are_refused(scratch, tetrahedron):
+    class Wrapper(nn.Module):
+        def __init__(self, in_dim, out_dim):
+            super().__init__()
+            self.layers = nn.ModuleList([cotan.create_layer("gcn", in_dim, out_dim)])
+
+        def forward(self, x, **nodes):
+            return self.layers[0](x, **nodes)
+
+    class Foreign(nn.Module):
+        def forward(self, x, edge_index, **kwargs):
+            return edge_index
+
+    said = r"forward takes \*\*nodes: name them one by one, or subclass cotan.Network"
+    with pytest.raises(cotan.CotanError, match=rf"Wrapper: {said}"):
+        cotan.apply(Wrapper(3, 4), tetrahedron)
+    with pytest.raises(cotan.CotanError, match=rf"layer 'made' .*Wrapper\): {said}"):
+        cotan.layer("made")(Wrapper)
+    assert cotan.apply(Foreign(), tetrahedron).shape == (2, 12)

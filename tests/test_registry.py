@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import lru_cache, partial, wraps
 
 import pytest
 from torch import nn
@@ -199,6 +200,43 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
     later = max
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SIGMA = {}\ndef made(pos): return pos * SIGMA",
+        "SIGMA = (1, ('a', {}))\ndef made(pos): return pos * SIGMA[1][1]",
+        "SIGMA = {}\ndef made(pos): return [[p * SIGMA for p in row] for row in pos]",
+        "SIGMA = {}\ndef made(pos): return (lambda: pos * SIGMA)()",
+        "def of(scales): return lambda pos: pos * scales[0]\nmade = of(({},))",
+        "SIGMA = {}\n@cached\n@scaled(1.0)\ndef made(pos): return pos * SIGMA",
+        "@cached\n@scaled({})\ndef made(pos): return pos",
+        "@scaled(1.0)\n@scaled({})\n@scaled(1.0)\ndef made(pos): return pos",
+    ],
+)
+def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, text):
+    def scaled(factor):
+        return lambda function: wraps(function)(lambda pos: factor * function(pos))
+
+    def address(value, rest="OTHER = 1\n"):
+        module = {"scaled": scaled, "cached": lru_cache, "__name__": "made"}
+        exec(rest + text.format(value), module)
+        cotan.operator("made", per="vertex")(module["made"])
+        return registry.lookup("operator", "made").version
+
+    assert address(2.0) == address(2.0, rest="OTHER = 2\n") != address(5.0)
+
+
+def test_the_address_of_an_operator_sees_how_it_is_evaluated_on_many(scratch):
+    def address(many):
+        cotan.operator("made", per="vertex", many=many)(plain)
+        return registry.lookup("operator", "made").version
+
+    def plain(pos):
+        return pos
+
+    assert address(lambda pos: [2 * p for p in pos]) != address(lambda pos: [3 * p for p in pos])
+
+
 def test_motions_and_tasks_are_checked():
     with pytest.raises(
         CotanError, match=r"layer 'mine' .* invariant_to='rotation', expected some of permutation, rigid"
@@ -232,6 +270,10 @@ def _module(forward, **options):
             r"signal='face', expected one of vertex, image, volume",
         ),
         (lambda: cotan.layer("made")(_module(None)), r"layer 'made' .* has no forward method"),
+        (
+            lambda: cotan.layer("made")(_module("x", k=3, width=8)),
+            r"layer 'made' .*option 'width' is one of the stack's, .* expected another name \(dropout alone is for both\)",
+        ),
         (lambda: cotan.layer("made")(_module("x, *, k=3")), r"forward takes nodes only; 'k' is keyword-only"),
         (lambda: cotan.model("made")(_module("x")), r"model 'made' .*no keyword-only option 'task'"),
         (lambda: cotan.source("made", per="vertices"), r"source 'made': per='vertices', expected one of vertex, edge"),
@@ -243,6 +285,40 @@ def test_definitions_of_another_form_are_refused(scratch, register, message):
     with pytest.raises(CotanError, match=message):
         register()
     assert not registry.has("layer", "made")
+
+
+def test_what_has_no_name_of_its_own_is_no_definition():
+    class Halve:
+        def __call__(self, pos):
+            return pos / 2
+
+    for target, kind in ((Halve(), "Halve"), (partial(max, 2.0), "partial")):
+        for decorator in (cotan.operator("made", per="vertex"), cotan.operator, cotan.dataset("made")):
+            with pytest.raises(
+                CotanError, match=f"expected a function or a class, got a {kind}: define one that calls it"
+            ):
+                decorator(target)
+
+
+def test_every_option_of_a_layer_is_reached_through_a_model_of_it():
+    models = [registry.lookup("model", name) for name in ("stack", "pyramid")]
+    for model in models:
+        for name in registry.names("layer"):
+            both = {*model.options} & {*registry.lookup("layer", name).options}
+            assert both <= ({"dropout"} if model.name == "stack" else set()), (model.name, name)
+
+
+def test_an_option_that_a_model_and_its_layer_have_is_refused(scratch):
+    class Pair(cotan.Network):
+        def __init__(self, in_dim, out_dim, *, task="classify", layer="spectral", k=3, **options): ...
+
+        def forward(self, x, **nodes): ...
+
+    cotan.model("pair")(Pair)
+    with pytest.raises(
+        CotanError, match="option 'k' of a pair of 'spectral': both have one, so the layer's wants another"
+    ):
+        cotan.create_model("pair", 3, 2, k=4)
 
 
 def test_options_that_are_arrays_are_those_that_are_numbers():
@@ -260,13 +336,21 @@ def test_a_definition_without_a_file_is_told_by_its_name(scratch):
     assert definition.line == ""
 
 
-def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch):
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (OSError("no such library"), "OSError: no such library"),
+        (SystemExit(3), "SystemExit: 3"),
+        (BaseException(), "BaseException: "),
+    ],
+)
+def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch, reason, told):
     from types import SimpleNamespace
 
     def half_of_it():
         cotan.operator("left_behind")(lambda pos: pos)
         cotan.layer("left-behind")(_module("x"))
-        raise OSError("no such library")
+        raise reason
 
     entries = [SimpleNamespace(name="half", value="half", dist=None, load=half_of_it)]
     monkeypatch.setattr(registry, "entry_points", lambda group: entries)
@@ -274,10 +358,25 @@ def test_a_plugin_that_fails_leaves_nothing_behind(scratch, monkeypatch):
     monkeypatch.setattr(registry._state, "plugins", {})
     registry._load()
     assert registry.plugins() == {"half": "?"}
-    assert registry.failures() == {"half": "OSError: no such library"}
+    assert registry.failures() == {"half": told}
     assert not registry.has("operator", "left_behind")
     assert not registry.has("layer", "left-behind")
     registry._state.plugins.clear()
     monkeypatch.setenv("COTAN_PLUGINS", "off")
     registry._load()
     assert registry.plugins() == {}
+
+
+def test_who_interrupts_while_plugins_load_is_obeyed(scratch, monkeypatch):
+    from types import SimpleNamespace
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    entries = [SimpleNamespace(name="slow", value="slow", dist=None, load=interrupted)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr(registry._state, "plugins", {})
+    monkeypatch.setattr(registry._state, "loaded", False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            registry.load()

@@ -147,3 +147,34 @@ def test_a_signal_has_a_row_for_each_vertex(shape):
 
 def test_images_need_no_rows():
     assert cotan.create_model("conv2d", 1, 5)(torch.zeros(2, 1, 8, 8), *torch.zeros(2, 3).long()).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "data", "axis"), [("gcn", GRAPH, -1), ("conv2d", Data(image=torch.rand(3, 8, 8)), 1)]
+)
+def test_softmax_is_over_the_channels_of_each_vertex_and_pixel(layer, data, axis):
+    model = cotan.create_model(layer, 3, 2, width=5, depth=1, activation="softmax", residual=False)
+    seen = []
+    model.after[0].register_forward_hook(lambda *call: seen.append(call[2]))
+    cotan.apply(model, data)
+    torch.testing.assert_close(seen[0].sum(axis), torch.ones_like(seen[0].sum(axis)))
+    assert seen[0].shape[axis] == 5
+
+
+def test_an_activation_that_no_block_uses_is_still_one():
+    with pytest.raises(cotan.CotanError, match="unknown activation 'rely'"):
+        cotan.create_model("gcn", 3, 2, **{**PLAIN, "depth": 1}, activation="rely")
+
+
+def test_options_of_layers_are_reached_beside_the_stacks():
+    model = cotan.create_model("ridge", 3, 3, nonlinearity="tanh", activation="elu", depth=1)
+    assert isinstance(model.layers[0].nonlinearity, nn.Tanh)
+    assert isinstance(model.after[0][1], nn.ELU)
+    model = cotan.create_model("conv2d", 3, 3, batchnorm=True, norm="none", shortcut=True, residual=False, width=8)
+    assert isinstance(model.layers[0].norm, nn.BatchNorm2d)
+    assert isinstance(model.layers[0].shortcut, nn.Identity)
+    assert not model.residual
+    assert isinstance(model.after[0][0], nn.Identity)
+    model = cotan.create_model("dense-block", 3, 3, layers=5, depth=1)
+    assert (len(model.layers), len(model.layers[0].layers)) == (1, 5)
+    assert cotan.create_model("residual", 3, 3, hidden=7, width=9).layers[0].first.weight.shape == (7, 9)

@@ -1,5 +1,7 @@
 """The test kit on plugins with typical mistakes: each fails with a sentence that says which."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -53,6 +55,34 @@ class Ignores(Base):
         return self.linear(x)
 
 
+class Keeps(Base):
+    def __init__(self, in_dim, out_dim, *, dropout=0.5):
+        super().__init__(in_dim, out_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Reads(Base):
+    def __init__(self, in_dim, out_dim, *, heads=2, hops=3, slope=0.1, name="plain"):
+        super().__init__(in_dim, out_dim)
+        self.heads = heads  # for who asks
+        self.hops, self.slope, self.name = hops, slope, name
+        self.scale = nn.Parameter(torch.ones(heads))
+
+    @property
+    def label(self):
+        return self.name.upper()
+
+    @torch.no_grad()
+    def each(self, x):
+        return sum((lambda: self.slope)() for _ in range(self.hops))
+
+    def forward(self, x):
+        return self.linear(x) * self.scale.sum() + self.each(x)
+
+
 class Narrow(Base):
     def forward(self, x):
         return self.linear(x)[:, 1:]
@@ -84,6 +114,30 @@ class Remembers(Base):
     def forward(self, x):
         self.first = x.mean() if self.first is None else self.first
         return self.linear(x) * self.first
+
+
+class Projects(Base):
+    def __init__(self, in_dim, out_dim):
+        super().__init__(in_dim, out_dim)
+        self.register_buffer("directions", torch.randn(in_dim), persistent=False)
+
+    def forward(self, x):
+        return self.linear(x * self.directions)
+
+
+class Caches(Base):
+    sums = None
+
+    def forward(self, x, adjacency):
+        if self.sums is None or len(self.sums) != len(x):
+            self.sums = adjacency @ torch.ones_like(x)
+        return self.linear(x * self.sums)
+
+
+class Seeds(Base):
+    def forward(self, x):
+        torch.manual_seed(1)
+        return self.linear(x * torch.rand(1).to(x))
 
 
 class Late(Base):
@@ -122,6 +176,22 @@ class Unused(Base):
         return self.linear(x)
 
 
+class Unweighted(Base):
+    def forward(self, x, edge_index, edge_weight=None):
+        _ = edge_weight
+        return self.linear(x.index_add(0, edge_index[1], x[edge_index[0]]))
+
+
+class Unfeatured(Base):
+    def forward(self, x, edge_attr):
+        return self.linear(x)
+
+
+class Flow(Base):
+    def forward(self, x, laplacian, mass, spectrum):
+        return self.linear(laplacian @ x)
+
+
 class Draws(Base):
     def forward(self, x):
         return self.linear(nn.functional.dropout(x))
@@ -130,20 +200,27 @@ class Draws(Base):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Numbers, "off by .*: a shape's output depends on what else is in its batch; `batch` says"),
+        (Numbers, "permutation of a mesh: off by .*: it depends on the order of vertices"),
         (Mean, "batch independence, .* off by .*: a shape's output depends on what else is in its batch; `batch` says"),
         (Ignores, r"option 'heads' is taken and never used \(.*test_testing.py:"),
+        (Keeps, "option 'dropout' is kept as self.dropout, and no method reads it"),
         (Narrow, r"on a mesh: output \(162, 5\), expected \(162, 6\)"),
         (Flat, r"on a mesh: output \(162,\), expected \(162, 6\)"),
         (Deep, r"on a mesh: output \(162, 6, 1\), expected \(162, 6\)"),
         (Counts, "forward changes calls, in eval: later outputs depend on earlier ones"),
-        (Remembers, "state_dict .*: the output depends on something that is neither parameter nor buffer"),
+        (Remembers, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
+        (Projects, "state_dict .*: the output depends on something that is neither parameter nor stored buffer"),
+        (Caches, "permutation of a mesh: off by .* or the last call"),
+        (Seeds, "forward, in eval, seeds or moves torch's global generator: take a torch.Generator of its own"),
         (Late, r"state_dict round trip: RuntimeError: .*\n.*Unexpected key.*late.weight"),
         (Here, "tensors on cuda:0 and cpu, where one device is expected"),
         (Isolated, "output on a graph: NaN or infinite values"),
         (Lengths, "a gradient on a graph is NaN or infinite"),
         (Detached, r"gradient of the signal: .*: the derivative is cut \(detach, .data, .item\(\), numpy\) or wrong"),
         (Unused, "no derivative reaches more.bias, more.weight, so it would never be learned"),
+        (Unweighted, "forward takes and never uses edge_weight"),
+        (Unfeatured, "forward takes and never uses edge_attr"),
+        (Flow, "forward takes and never uses mass, spectrum"),
         (Draws, "determinism on a mesh: .*: two runs differ: random numbers, or something kept"),
         (OneDtype, "OneDtype.forward failed in float64: RuntimeError: mat1 and mat2"),
         (OwnZeros, "OwnZeros.forward failed in float32 under bf16 autocast: RuntimeError: index_add"),
@@ -155,6 +232,24 @@ def test_a_mistake_in_a_layer(scratch, layer, message):
     cotan.layer("mistaken")(layer)
     with pytest.raises(AssertionError, match=message):
         testing.check_layer("mistaken", compile=False)
+
+
+class Above(Base):
+    """Numbers that give no derivative, and a matrix of which the pattern is used."""
+
+    def forward(self, x, adjacency, pos=None):
+        y = x * adjacency.pattern.counts[:, None]
+        return self.linear(y if pos is None else y * (pos[:, 2:] > 0))
+
+
+def test_inputs_are_used_without_a_derivative(scratch):
+    cotan.layer("above")(Above)
+    assert testing.check_layer("above", compile=False).passed
+
+
+def test_options_are_read_in_any_method(scratch):
+    cotan.layer("reads")(Reads)
+    assert "options are used" in testing.check_layer("reads", compile=False).passed
 
 
 class OneSize(Base):
@@ -215,7 +310,7 @@ def undeclared(pos):
 def test_an_operator_says_that_its_value_is_of_vertices(scratch):
     cotan.operator(undeclared)
     with pytest.raises(
-        AssertionError, match=r"depends on how the vertices are numbered \(an operator .* says per='vert"
+        AssertionError, match=r"depends on the order of vertices, edges, .* \(a value of each says per="
     ):
         testing.check_operator("undeclared")
 
@@ -237,12 +332,23 @@ def numpys(pos):
     return pos.numpy()
 
 
+def rounding(pos):
+    return pos.float()
+
+
+def seeding(pos):
+    torch.manual_seed(1)
+    return pos * torch.rand(1).to(pos)
+
+
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
+        (rounding, "rounding gives torch.float32 of float64: values are rounded as they are handed out"),
+        (seeding, "seeding seeds or moves torch's global generator: take a torch.Generator of its own"),
         (flattening, "flattening changes its input pos in place"),
         (ignoring, "option 'k' is taken and never used"),
-        (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162 vertices"),
+        (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162"),
         (forgetful, "node 'forgetful' gives a NoneType, expected a tensor"),
         (numpys, "node 'numpys' gives a ndarray, expected a tensor"),
     ],
@@ -251,6 +357,73 @@ def test_a_mistake_in_an_operator(scratch, operator, message):
     cotan.operator(per="vertex")(operator)
     with pytest.raises(AssertionError, match=message):
         testing.check_operator(operator.__name__)
+
+
+def backwards(edge_lengths):
+    return edge_lengths.flip(0)
+
+
+def counting(edge_index):
+    return torch.arange(edge_index.shape[1], device=edge_index.device)
+
+
+def positions(pos):
+    return 2 * pos
+
+
+def elsewhere(face_areas):
+    return face_areas.roll(1)
+
+
+def corners(pos, face):
+    return pos[face[0]]
+
+
+def turned(face, vertex_normals):
+    first, second, third = vertex_normals[face]
+    return (torch.linalg.cross(first, second) * third).sum(1)
+
+
+def between(pos, nearest_neighbours):
+    return pos[nearest_neighbours].mean(0)
+
+
+@pytest.mark.parametrize(
+    ("per", "operator", "message"),
+    [
+        (
+            "edge",
+            backwards,
+            "permutation of a mesh: off by .*: it depends on the order of vertices, edges, faces or corners",
+        ),
+        ("edge", counting, "permutation of a mesh: integer values differ"),
+        ("edge", positions, "positions on a mesh: declared per='edge', but 162 rows for 960"),
+        ("face", positions, r"positions on a mesh: declared per='face', but \(162, 3\) for 320"),
+        ("face", elsewhere, "permutation of a mesh: off by"),
+        ("face", corners, "permutation of a mesh: off by"),
+        ("face", turned, None),  # the same from each corner of a face, not from its other side
+        ("edge", between, None),  # edges of its own
+    ],
+)
+def test_rows_belong_to_their_edges_and_faces(scratch, per, operator, message):
+    cotan.operator(per=per)(operator)
+    with pytest.raises(AssertionError, match=message) if message else nullcontext():
+        testing.check_operator(operator.__name__)
+
+
+def test_values_on_another_domain_have_no_order_to_compare():
+    request = cotan.node("laplacian", on=cotan.node("coarsen", level=1))
+    assert testing.check_operator(request).skipped["permutation of a mesh"] == "values on another domain"
+
+
+def gradients(pos, face_gradient):
+    return (face_gradient @ pos).unflatten(0, (-1, 3))
+
+
+def test_a_matrix_may_have_several_rows_a_face(scratch):
+    cotan.operator(per="face")(gradients)
+    assert "permutation of a mesh" in testing.check_operator("gradients").passed
+    assert "permutation of a mesh" in testing.check_operator("face_gradient").passed
 
 
 def test_a_value_of_no_known_kind_is_refused_where_it_is_computed(scratch, tetrahedron):

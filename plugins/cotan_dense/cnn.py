@@ -23,7 +23,7 @@ class CNN(nn.Module):
     Arguments:
         dims: 1, 2 or 3, dimensions of the grid.
         width: channels of the first stage, doubled in each of the next. depth, repeat: stages, convolutions in each.
-        kernel_size, padding, residual: of the convolutions (see `conv2d`). norm: batch normalisation.
+        kernel_size, padding: of the convolutions (see `conv2d`). norm, residual: their batchnorm and shortcut.
         pooling: max or mean. dropout: before the last map.
     """
 
@@ -50,7 +50,7 @@ class CNN(nn.Module):
         at_least(1, "cnn", width=width, depth=depth, repeat=repeat)
         check_pooling(pooling)
         self.signal, self.pooling = SIGNAL[dims], pooling
-        options = {"kernel_size": kernel_size, "padding": padding, "norm": norm, "residual": residual}
+        options = {"kernel_size": kernel_size, "padding": padding, "batchnorm": norm, "shortcut": residual}
         self.stages = nn.ModuleList()
         for stage in range(depth):
             widths = [in_dim if stage == 0 else width << (stage - 1)] + [width << stage] * repeat

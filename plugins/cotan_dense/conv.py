@@ -18,8 +18,8 @@ class Conv(nn.Module):
     Arguments:
         kernel_size: odd, so that the output has the grid of the input.
         padding: what is beyond the border: zeros, circular, reflect or replicate; "none" shrinks the grid.
-        norm: batch normalisation after the convolution.
-        residual: add P x, P the identity where the widths agree and learned where not. Not with padding "none".
+        batchnorm: batch normalisation after the convolution.
+        shortcut: add P x, P the identity where the widths agree and learned where not. Not with padding "none".
 
     Shape: x (B, in_dim, ...) -> (B, out_dim, ...).
     """
@@ -33,26 +33,26 @@ class Conv(nn.Module):
         *,
         kernel_size: int = 3,
         padding: str = "zeros",
-        norm: bool = False,
-        residual: bool = False,
+        batchnorm: bool = False,
+        shortcut: bool = False,
     ):
         super().__init__()
         if padding not in PADDINGS:
             raise unknown("padding", padding, PADDINGS)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise cotan.CotanError(f"kernel_size={kernel_size}, expected an odd number")
-        if residual and padding == "none" and kernel_size > 1:
-            raise cotan.CotanError("residual=True needs a padding: without one the output has a smaller grid")
+        if shortcut and padding == "none" and kernel_size > 1:
+            raise cotan.CotanError("shortcut=True needs a padding: without one the output has a smaller grid")
         mode = {"padding": 0} if padding == "none" else {"padding": kernel_size // 2, "padding_mode": padding}
-        self.conv = CONV[self.dims](in_dim, out_dim, kernel_size, bias=not norm, **mode)
-        self.norm = NORM[self.dims](out_dim) if norm else nn.Identity()
-        self.residual = residual
-        widths_agree = in_dim == out_dim or not residual
-        self.shortcut = nn.Identity() if widths_agree else CONV[self.dims](in_dim, out_dim, 1, bias=False)
+        self.conv = CONV[self.dims](in_dim, out_dim, kernel_size, bias=not batchnorm, **mode)
+        self.norm = NORM[self.dims](out_dim) if batchnorm else nn.Identity()
+        projected = shortcut and in_dim != out_dim
+        projection = CONV[self.dims](in_dim, out_dim, 1, bias=False) if projected else nn.Identity()
+        self.shortcut = projection if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.conv(x))
-        return self.shortcut(x) + y if self.residual else y
+        return y if self.shortcut is None else self.shortcut(x) + y
 
 
 @cotan.layer("conv1d", signal="sequence")

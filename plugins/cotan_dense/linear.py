@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
-
-from .activations import activation as activation_named
+from cotan.dense import activation
 
 
 @cotan.layer("linear", invariant_to=("isometry", "scale"))
@@ -12,15 +11,15 @@ class Linear(nn.Module):
     """y = sigma(W x + b) at each vertex; the affine map itself by default.
 
     Arguments:
-        activation: sigma; linear, relu, sigmoid, tanh, step or softmax.
+        nonlinearity: sigma: none, or an activation as in `stack`.
 
     Shape: x (V, in_dim) -> (V, out_dim); any leading dimensions.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, activation: str = "linear"):
+    def __init__(self, in_dim: int, out_dim: int, *, nonlinearity: str = "none"):
         super().__init__()
-        self.activation = activation_named(activation)
+        self.nonlinearity = activation(nonlinearity)
         self.affine = nn.Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.affine(x))
+        return self.nonlinearity(self.affine(x))

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import activation as activation_named
 from cotan.errors import at_least, unknown
 
-from .activations import activation as activation_named
 from .head import Head, flatten
 
 RESIDUAL = ("none", "identity", "projection")

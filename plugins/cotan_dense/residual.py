@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 import cotan
+from cotan.dense import activation
 from cotan.errors import at_least
-
-from .activations import activation as activation_named
 
 
 @cotan.layer("residual", invariant_to=("isometry", "scale"))
@@ -13,9 +12,9 @@ class Residual(nn.Module):
     """y = P x + W2 sigma(W1 x + b1) + b2 (He et al. 2016), P the identity where the widths agree.
 
     Arguments:
-        width: of the hidden layer; `out_dim` by default.
+        hidden: width of the hidden layer; `out_dim` by default.
         projection: learn P also where the widths agree; where they differ it is learned in any case.
-        activation: sigma.
+        nonlinearity: sigma, an activation as in `stack`.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """
@@ -25,17 +24,17 @@ class Residual(nn.Module):
         in_dim: int,
         out_dim: int,
         *,
-        width: int | None = None,
+        hidden: int | None = None,
         projection: bool = False,
-        activation: str = "relu",
+        nonlinearity: str = "relu",
     ):
         super().__init__()
-        self.activation = activation_named(activation)
-        width = out_dim if width is None else width
-        at_least(1, "residual", width=width)
-        self.first, self.second = nn.Linear(in_dim, width), nn.Linear(width, out_dim)
+        self.nonlinearity = activation(nonlinearity)
+        hidden = out_dim if hidden is None else hidden
+        at_least(1, "residual", hidden=hidden)
+        self.first, self.second = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
         projected = projection or in_dim != out_dim
         self.shortcut = nn.Linear(in_dim, out_dim, bias=False) if projected else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.second(self.activation(self.first(x)))
+        return self.shortcut(x) + self.second(self.nonlinearity(self.first(x)))

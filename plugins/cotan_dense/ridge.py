@@ -11,10 +11,10 @@ class Ridge(Linear):
     continuous functions on a compact set (Cybenko 1989); `shallow` is such a combination.
 
     Arguments:
-        activation: sigma; relu, sigmoid, tanh, step, softmax or linear.
+        nonlinearity: sigma, an activation as in `stack`.
 
     Shape: x (V, in_dim) -> (V, out_dim); any leading dimensions.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, activation: str = "relu"):
-        super().__init__(in_dim, out_dim, activation=activation)
+    def __init__(self, in_dim: int, out_dim: int, *, nonlinearity: str = "relu"):
+        super().__init__(in_dim, out_dim, nonlinearity=nonlinearity)

@@ -33,7 +33,7 @@ class Shallow(nn.Module):
     ):
         super().__init__()
         at_least(1, "shallow", width=width)
-        self.hidden = Ridge(in_dim, width, activation=activation)
+        self.hidden = Ridge(in_dim, width, nonlinearity=activation)
         self.head = Head(width, out_dim, task, readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class Pyramid(cotan.Network):
     """For each of the widths a layer, relu, and pooling over clusters of about 2^levels vertices; then the readout.
 
     Each layer sees the nodes of its own graph. With layer chebyshev of order 25, widths 32 and 64, pooling by 4 and a
-    hidden layer of 512 it is the network of Defferrard et al. 2016 for digits.
+    fully connected layer of 512 it is the network of Defferrard et al. 2016 for digits.
     For tasks per vertex a way back follows: copied from the clusters, beside what was there before the pooling, a layer.
 
     Arguments:
@@ -27,7 +27,8 @@ class Pyramid(cotan.Network):
         pool: max, mean or sum.
         readout: how the coarsest vertices become a shape, for tasks per shape: mean, sum, max or attention.
         vertices: their number, for shapes on one graph: then their channels stand side by side instead.
-        hidden: channels of a layer before the output, for tasks per shape; 0 for none. dropout: before the output.
+        fc: channels of a fully connected layer before the output, for tasks per shape; 0 for none.
+        fc_dropout: before the output.
         seed: of `coarsen`.
     """
 
@@ -43,8 +44,8 @@ class Pyramid(cotan.Network):
         pool: str = "max",
         readout: str = "mean",
         vertices: int | None = None,
-        hidden: int = 512,
-        dropout: float = 0.5,
+        fc: int = 512,
+        fc_dropout: float = 0.5,
         seed: int = 0,
         **options: Any,
     ):
@@ -63,17 +64,17 @@ class Pyramid(cotan.Network):
         last = widths[-1]
         self.back, self.unpools = nn.ModuleList(), nn.ModuleList()
         self.vertices = vertices
-        self.readout = cotan.Readout(last * (vertices or 1), hidden or out_dim, task=task, kind=readout)
+        self.readout = cotan.Readout(last * (vertices or 1), fc or out_dim, task=task, kind=readout)
         if self.readout.per == "vertex":
             for width, domain in reversed(list(zip(widths, domains, strict=False))):
                 self.unpools.append(Unpool(down, on=domain))
                 self.back.append(placed(cotan.create_layer(layer, last + width, width, **options), domain))
                 last = width
             self.readout = cotan.Readout(last, out_dim, task=task)
-            hidden = 0
+            fc = 0
         self.needs = {name: cotan.node(name, on=domains[-1]) for name in ("batch", "ptr")}
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden, out_dim) if hidden else None
+        self.dropout = nn.Dropout(fc_dropout)
+        self.output = nn.Linear(fc, out_dim) if fc else None
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
         kept = []

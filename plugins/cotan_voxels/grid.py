@@ -34,7 +34,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     """Fit a shape into `resolution`^3 voxels, leaving `padding` of them free on every side (less than none: cut off).
 
     `box` centres the bounding box and fits its longest side; `sphere` centres the centroid of the surface and fits
-    the farthest corner, so that no rotation about it leaves the grid; `none` takes [-1, 1]^3 to be the grid.
+    the farthest corner, so that no rotation about it leaves the grid; `none` fits [-1, 1]^3, which with no padding is the grid.
     Vertices that no face uses do not count.
     """
     if not isinstance(resolution, int) or not 2 <= resolution <= MOST:

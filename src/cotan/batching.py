@@ -266,7 +266,8 @@ class Augmented:
 
 def task_of(model: nn.Module, default: str = "classify") -> str:
     """The task that a model was made for; a module of the caller's own says it by an attribute `task`, or `fit` does."""
-    return str(getattr(model, "recipe", {}).get("task") or getattr(model, "task", default))
+    made = registry.unwrapped(model)
+    return str(getattr(made, "recipe", {}).get("task") or getattr(made, "task", default))
 
 
 def per_of(model: nn.Module) -> str:

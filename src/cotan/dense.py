@@ -17,6 +17,7 @@ from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
 from .blocks import ROWS
+from .errors import unknown
 from .sums import composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
@@ -26,6 +27,32 @@ AT_ONCE = 8 * 2039  # rows that `by_convolution` takes, so that they stay in the
 KNOWN = 32  # numbers of rows
 _known = set(ROWS)
 SCHEMA = "_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) -> Tensor Y"
+
+
+class Step(nn.Module):
+    """1 where x >= 0, else 0. Its gradient is zero everywhere, so nothing before it learns: for demonstration."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.sign(torch.sign(x) + 0.5) + 1) / 2  # of signs, since they have derivatives (zeros) in both modes
+
+
+ACTIVATIONS = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softmax": nn.Softmax,
+    "step": Step,
+}
+
+
+def activation(name: str, channels: int = -1) -> nn.Module:
+    """The function between affine maps: none, relu, gelu, elu, tanh, sigmoid, softmax (over the axis `channels`) or step."""
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return nn.Softmax(channels) if name == "softmax" else ACTIVATIONS[name]()
 
 
 class Linear(nn.Linear):

@@ -73,6 +73,8 @@ ALSO_KNOWN = {
     "correspondence": "match",
     "regression": "regress",
     "gaussian-curvature": "gauss_curvature",
+    "linear": "none",
+    "identity": "none",
     "hidden-channels": "width",
     "hidden-dim": "width",
     "num-layers": "depth",

@@ -53,7 +53,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     nor a `Network`, where no node, source or attribute of the data has its name.
     """
     expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
-    module = registry.uncompiled(module)
+    module = registry.unwrapped(module)
     given = dict(getattr(module, "needs", {}))
     names, optional = _parameters(module)
     out = {}
@@ -85,12 +85,12 @@ def needs(module: nn.Module) -> dict[str, Node]:
 def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those of `forward`, and which of them are optional."""
     definition = registry.definition_of(module)
-    if definition is not None:
+    cls: Any = type(registry.unwrapped(module))
+    if definition is not None and definition.target.forward is cls.forward:
         return definition.inputs, definition.optional
-    cls: Any = type(registry.uncompiled(module))
-    names, optional, _, _ = registry._signature(
-        cls.forward, cls.__qualname__, skip_self=True, foreign=not _for_cotan(module)
-    )
+    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _for_cotan(module))
+    if rest and not issubclass(cls, Network) and any(_members(module)):
+        raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "
@@ -100,8 +100,9 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _for_cotan(module: nn.Module) -> bool:
-    """Whether it was written for cotan: registered or a `Network`. In others, names that are no nodes are no typing errors."""
-    return registry.definition_of(module) is not None or isinstance(registry.uncompiled(module), Network)
+    """Whether it was written for cotan: a `Network`, or registered, or an extension of what is. In others, names that are no
+    nodes are no typing errors."""
+    return registry.definition_of(module) is not None or isinstance(registry.unwrapped(module), Network)
 
 
 def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
@@ -124,7 +125,7 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
 
     >>> layer = cotan.on_domain(cotan.create_layer("chebyshev", 32, 64), cotan.node("coarsen", level=2))
     """
-    own = registry.uncompiled(module)
+    own = registry.unwrapped(module)
     wanted = {name: request for name, request in needs(own).items() if name in _parameters(own)[0]}
     left = {name: None for name, request in getattr(own, "needs", {}).items() if request is None}
     own.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left
@@ -251,13 +252,13 @@ def takes_signal(model: nn.Module) -> bool:
 
 def signal_of(model: nn.Module) -> str:
     """What the model's x is: vertex, image, volume or sequence."""
-    own = getattr(model, "signal", None)
+    own = getattr(registry.unwrapped(model), "signal", None)
     definition = registry.definition_of(model)
     return own or (definition.signal if definition else "vertex")
 
 
 def first_signal(model: nn.Module, have: Iterable[str]) -> list[Node]:
-    given = getattr(model, "features", None)
+    given = getattr(registry.unwrapped(model), "features", None)
     if given:
         return [as_node(request) for request in given]
     signal = signal_of(model)
@@ -376,7 +377,8 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
     """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
-    expected = getattr(model, "_made_for", None)
+    made = registry.unwrapped(model)
+    expected = getattr(made, "_made_for", None)
     features = {name: value for name, value in values.items() if name.startswith("features ")}
     if not features or expected is None or signal_of(model) != "vertex":
         return
@@ -386,7 +388,7 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
             raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
     got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
     if got != expected and all(f.ndim <= 2 for f in features.values()):
-        kind = "model" if hasattr(model, "recipe") else "layer"
+        kind = "model" if hasattr(made, "recipe") else "layer"
         raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 

@@ -23,6 +23,7 @@ from .errors import CotanError, unknown, unknown_option
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
 MOTIONS = ("permutation", "rigid", "isometry", "scale")
+WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "DataParallel", "AveragedModel", "FullyShardedDataParallel")
 SIGNALS = ("vertex", "image", "volume", "sequence")
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -135,7 +136,8 @@ def operator(
         per: vertex, edge, face or shape: how values of several shapes make a batch.
         index: "vertex" where the values are vertex numbers, which a batch offsets.
         version: part of a stored value's address, to be raised when results change. Without one it is the function's own
-            code: an edit of the function is met by itself, one of what it calls is not.
+            code, with the numbers and texts of its module that it names: an edit of these is met by itself, one of what it
+            calls is not.
         invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
@@ -154,8 +156,8 @@ def operator(
         return operator()(name)
 
     def register(function: T) -> T:
-        own = name or function.__name__
         origin = _origin(function)
+        own = name or function.__name__
         where = f"operator {own!r} ({origin})"
         if per is not None and per not in PER:
             raise CotanError(f"{where}: per={per!r}, expected one of {', '.join(PER)}")
@@ -186,7 +188,7 @@ def operator(
                 variant=dict(variant),
                 per=per,
                 index=index,
-                version=_code(function) if version is None else version,
+                version=_code(function, many) if version is None else version,
                 invariant_to=_implied(invariant_to),
                 covers=covers,
                 augments=augments,
@@ -197,6 +199,11 @@ def operator(
                 needs=dict(needs or {}),
             )
         )
+        returned = _returned(function)
+        if isinstance(returned, type) and issubclass(returned, tuple) and hasattr(returned, "_fields"):
+            from .traceable import register_tuple  # imports torch
+
+            register_tuple(returned)
         return function
 
     return register
@@ -205,6 +212,7 @@ def operator(
 def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = ()) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, options)` and `forward(self, x, *nodes)`.
 
+    Its options have other names than the stack's, but for dropout.
     `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
 
     >>> @cotan.layer("heat")
@@ -283,19 +291,49 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
                 f"{where}: __init__ takes in_dim and out_dim, then keyword-only options; it has ({', '.join(dims)}"
                 f"{', *' if options else ''})"
             )
-        inputs, optional, keyword_only, _ = _signature(cls.forward, where, skip_self=True)  # type: ignore[attr-defined]
+        inputs, optional, keyword_only, rest = nodes_of(cls, where)
         if keyword_only:
             raise CotanError(
                 f"{where}: forward takes nodes only; {next(iter(keyword_only))!r} is keyword-only (an option?)"
             )
         if kind == "layer" and "x" not in inputs:
             raise CotanError(f"{where}: forward has no parameter 'x', the signal")
+        if rest:
+            from .network import Network
+
+            if not issubclass(cls, Network):  # type: ignore[arg-type]
+                raise not_named(where, rest)
+        if kind == "layer":
+            from .stack import Stack
+
+            for option in options:
+                if option != "dropout" and option in _state.by_class[Stack].options:
+                    raise CotanError(
+                        f"{where}: option {option!r} is one of the stack's, which makes a model of a layer: expected another "
+                        "name (dropout alone is for both)"
+                    )
         if kind == "model" and "task" not in options and not loose:
             raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
         _add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), **declared))
         return cls
 
     return register
+
+
+def nodes_of(
+    cls: Any, where: str, foreign: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any], str | None]:
+    """`_signature` of `forward`, whose **rest are the nodes of the registered class that it extends, if it does."""
+    inputs, optional, options, rest = _signature(cls.forward, where, skip_self=True, foreign=foreign)
+    extended = _nearest(cls.__mro__[1:])
+    if rest and extended is not None:
+        more = tuple(name for name in extended.inputs if name not in inputs)
+        return inputs + more, optional + tuple(name for name in extended.optional if name in more), options, None
+    return inputs, optional, options, rest
+
+
+def not_named(where: str, rest: str) -> CotanError:
+    return CotanError(f"{where}: forward takes **{rest}: name them one by one, or subclass cotan.Network")
 
 
 def _signature(
@@ -325,6 +363,13 @@ def _signature(
     return tuple(inputs), tuple(optional), options, loose
 
 
+def _returned(function: Callable[..., Any]) -> Any:
+    """What a function says it returns; a name where its module does not know it."""
+    plain = inspect.unwrap(function)
+    declared = getattr(plain, "__annotations__", {}).get("return")
+    return plain.__globals__.get(declared, declared) if isinstance(declared, str) else declared
+
+
 def _check_name(kind: str, name: Any) -> None:
     """A decorator without parentheses is handed the class or function."""
     if not isinstance(name, str):
@@ -337,8 +382,9 @@ def _check_motions(motions: Sequence[str], where: str) -> None:
             raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
 
 
-def _code(function: Callable[..., Any]) -> str:
-    """A digest of a function's code, and of the numbers and texts that it encloses; comments do not count."""
+def _code(*functions: Any) -> str:
+    """A digest of the code of functions and of what they wrap, and of the numbers and texts that these enclose or name in
+    their module; comments do not count."""
 
     def said(part: Any) -> Any:
         if isinstance(part, CodeType):
@@ -347,11 +393,27 @@ def _code(function: Callable[..., Any]) -> str:
             return sorted(map(repr, part))
         return repr(part)
 
-    plain = inspect.unwrap(function)
-    parts = [said(getattr(plain, "__code__", None))]
-    for cell in getattr(plain, "__closure__", None) or ():
-        with suppress(ValueError):  # of a name that is bound later
-            parts += [repr(cell.cell_contents)] if isinstance(cell.cell_contents, bool | int | float | str) else []
+    def names(code: CodeType) -> list[str]:
+        return [
+            *code.co_names,
+            *(name for part in code.co_consts if isinstance(part, CodeType) for name in names(part)),
+        ]
+
+    def plain(value: Any) -> bool:
+        return all(map(plain, value)) if isinstance(value, tuple) else isinstance(value, bool | int | float | str)
+
+    parts = []
+    for function in functions:
+        while function is not None:
+            code = getattr(function, "__code__", None)
+            values = []
+            for cell in getattr(function, "__closure__", None) or ():
+                with suppress(ValueError):  # of a name that is bound later
+                    values.append(cell.cell_contents)
+            if code is not None:
+                values += [function.__globals__.get(name) for name in names(code)]
+            parts.append([said(code), *(repr(value) for value in values if plain(value))])
+            function = getattr(function, "__wrapped__", None)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -360,6 +422,8 @@ def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origin(target: Any) -> str:
+    if not hasattr(target, "__qualname__"):
+        raise CotanError(f"expected a function or a class, got a {type(target).__name__}: define one that calls it")
     return f"{target.__module__}.{target.__qualname__}"
 
 
@@ -396,8 +460,11 @@ def load() -> None:
     with _state.lock:  # another thread waits until all is there
         if not _state.loading:  # by what is being imported itself
             _state.loading = True
-            _load()
-            _state.loaded = True
+            try:
+                _load()
+                _state.loaded = True
+            finally:  # after Ctrl-C the next lookup begins again
+                _state.loading = False
 
 
 def _load() -> None:
@@ -411,7 +478,9 @@ def _load() -> None:
         before = {key: list(found) for key, found in _state.definitions.items()}
         try:
             entry.load()
-        except Exception as reason:  # a stranger's module may raise anything at all
+        except KeyboardInterrupt:
+            raise
+        except BaseException as reason:  # a stranger's module may raise anything at all, and call sys.exit
             _state.definitions = before  # what it registered before it failed must not half-work
             _state.failures[name] = f"{type(reason).__name__}: {reason}"
 
@@ -461,20 +530,20 @@ def has(kind: str, name: str) -> bool:
     return isinstance(name, str) and bool(_state.definitions.get((kind, name)))
 
 
-def uncompiled(module: Any) -> Any:
-    """What `torch.compile` made a module from; else the module."""
-    return getattr(module, "_orig_mod", module)
+def unwrapped(module: Any) -> Any:
+    """What `torch.compile` or a wrapper of torch's was made from; else the module."""
+    while type(module).__name__ in WRAPPERS:
+        module = module._orig_mod if hasattr(module, "_orig_mod") else module.module
+    return module
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition of an object's class, or of one that it has its `forward` from; of what was compiled, if it was."""
-    cls: Any = type(uncompiled(module))
-    known = (
-        _state.by_class.get(base)
-        for base in cls.__mro__
-        if getattr(base, "forward", None) is getattr(cls, "forward", 0)
-    )
-    return next(filter(None, known), None)
+    """The definition of an object's class, or of the one that it extends; of what was wrapped, if it was."""
+    return _nearest(type(unwrapped(module)).__mro__)
+
+
+def _nearest(classes: Sequence[type]) -> Definition | None:
+    return next(filter(None, map(_state.by_class.get, classes)), None)
 
 
 def failures() -> dict[str, str]:
@@ -512,6 +581,9 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
     if definition.open_options and has("layer", default := definition.options.get("layer", "")):
         takes.append(lookup("layer", options.get("layer", default)))
         what = f"a {definition.name} of {takes[1].name!r}"
+        for name in options:
+            if name != "dropout" and all(name in each.options for each in takes):
+                raise CotanError(f"option {name!r} of {what}: both have one, so the layer's wants another name")
     for name, value in options.items():
         owner = next((each for each in takes if name in each.options), None)
         if owner is not None:

@@ -11,19 +11,12 @@ from torch.nn import functional
 
 from . import registry
 from .dense import Linear
+from .dense import activation as activation_named
 from .dropout import Dropout
 from .errors import CotanError, unknown
 from .network import Network, create_layer
 from .registry import model
 
-ACTIVATIONS = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "elu": nn.ELU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "none": nn.Identity,
-}
 READOUTS = ("mean", "sum", "max", "attention")
 
 
@@ -34,7 +27,7 @@ class Stack(Network):
     Arguments:
         layer: a registered layer's name; options that the stack does not have are the layer's.
         width, depth: channels and number of blocks.
-        norm: "layer", "batch" or "none". activation: relu, gelu, elu, tanh, sigmoid or none.
+        norm: "layer", "batch" or "none". activation: none, relu, gelu, elu, tanh, sigmoid, softmax or step.
         dropout: after each activation, and inside of layers that have an option of that name.
         input_dropout: of the signal, before all else.
         residual: add each block's input to its output.
@@ -68,8 +61,7 @@ class Stack(Network):
             if not isinstance(value, int) or value < 1:
                 raise CotanError(f"{name}={value!r}, expected a positive whole number")
         definition = registry.lookup("layer", layer)
-        if activation not in ACTIVATIONS:
-            raise unknown("activation", activation, ACTIVATIONS)
+        sigma = activation_named(activation, -1 if definition.signal == "vertex" else 1)
         if norm not in ("layer", "batch", "none"):
             raise unknown("norm", norm, ("layer", "batch", "none"))
         self.signal = definition.signal
@@ -84,7 +76,7 @@ class Stack(Network):
         self.lift = _pointwise(self.signal, in_dim, width) if lift else nn.Identity()
         self.layers = nn.ModuleList(create_layer(layer, a, b, **own) for a, b, own in zip(widths, widths[1:], each))
         self.after = nn.ModuleList(
-            nn.Sequential(_norm(norm, self.signal, width), ACTIVATIONS[activation](), Dropout(dropout))
+            nn.Sequential(_norm(norm, self.signal, width), sigma, Dropout(dropout))
             for _ in range(depth if last is None else depth - 1)
         )
         per = registry.lookup("task", task).target.per

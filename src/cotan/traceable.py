@@ -61,6 +61,13 @@ def register(
     torch.serialization.add_safe_globals([cls, *parts])
 
 
+def register_tuple(cls: type) -> None:
+    """Let `torch.export.save` keep a NamedTuple; to take one apart torch knows by itself."""
+    if cls not in _pytree.SUPPORTED_NODES:
+        _pytree._register_namedtuple(cls, serialized_type_name=f"{cls.__module__}.{cls.__qualname__}")
+        torch.serialization.add_safe_globals([cls])
+
+
 def _tuples(context: Any) -> Any:
     """JSON knows lists alone."""
     return tuple(map(_tuples, context)) if isinstance(context, list) else context

@@ -57,7 +57,7 @@ def state_of(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors of a model and its optimizer under flat names, and the optimizer's groups."""
     tensors = {}
-    for name, value in registry.uncompiled(model).state_dict().items():
+    for name, value in registry.unwrapped(model).state_dict().items():
         if not isinstance(value, Tensor):
             raise CotanError(f"the model's state {name!r} is a {type(value).__name__}; a checkpoint holds tensors only")
         tensors[f"model.{name}"] = value
@@ -72,7 +72,7 @@ def state_of(
 def load_model(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     try:
-        registry.uncompiled(model).load_state_dict(own)
+        registry.unwrapped(model).load_state_dict(own)
     except RuntimeError as reason:
         raise CotanError(f"{where} does not fit the model: {reason}") from reason
 

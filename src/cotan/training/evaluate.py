@@ -37,7 +37,12 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         has = "" if splits is None else f": {split!r} of {splits} is empty"
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
-    check(Splits(train=[], test=list(shapes)), name, getattr(model, "recipe", {}).get("out_dim"), train=False)
+    check(
+        Splits(train=[], test=list(shapes)),
+        name,
+        getattr(registry.unwrapped(model), "recipe", {}).get("out_dim"),
+        train=False,
+    )
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
     if not prepared.answered:
         raise CotanError(prepared.refusals())
@@ -75,7 +80,7 @@ def score(
 
 def units(model: nn.Module) -> dict[str, Tensor]:
     """What the loss of a scaled task is told of a model that `create_model` made."""
-    deviation = getattr(model, "target_deviation", None)
+    deviation = getattr(registry.unwrapped(model), "target_deviation", None)
     return {} if deviation is None else {"deviation": deviation}
 
 

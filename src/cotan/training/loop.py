@@ -78,9 +78,10 @@ def fit(
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
         task = task_of(model, splits.task)
-        if not hasattr(model, "recipe"):
-            model.task = task  # type: ignore[assignment]
-        check(splits, task, getattr(model, "recipe", {}).get("out_dim"))
+        made = registry.unwrapped(model)
+        if not hasattr(made, "recipe"):
+            made.task = task
+        check(splits, task, getattr(made, "recipe", {}).get("out_dim"))
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not registry.lookup("task", task).target.categorical:
                 raise CotanError(f"{option} is for tasks with classes")
@@ -143,8 +144,8 @@ class _Fit:
             keep_pages()
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
-        if hasattr(run.model, "target_deviation"):
-            self._scale(run.model)
+        if units(run.model):
+            self._scale(registry.unwrapped(run.model))
         self.options: dict[str, Any] = {**units(run.model)}  # of the loss
         if self.recipe.class_balance:
             self.options["weight"] = self._class_weights()
@@ -176,7 +177,7 @@ class _Fit:
 
     def _before(self) -> None:
         """A first stage of the model's own, such as the layer by layer training of a belief network."""
-        stage = getattr(self.run.model, "before_training", None)
+        stage = getattr(registry.unwrapped(self.run.model), "before_training", None)
         if stage is not None:
             torch.manual_seed(self.recipe.seed)
             batches = self.prepared["train"].batches(self.recipe.batch_size)
@@ -341,7 +342,7 @@ class _Fit:
     def _title(self) -> str:
         description = describe(self.run.model)
         if description is None:
-            return type(registry.uncompiled(self.run.model)).__name__
+            return type(registry.unwrapped(self.run.model)).__name__
         layer = description["options"].get("layer")
         return str(layer or description["name"])
 
@@ -361,7 +362,8 @@ class _Fit:
     def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
-        size = getattr(self.run.model, "recipe", {}).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
+        made = getattr(registry.unwrapped(self.run.model), "recipe", {})
+        size = made.get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(_place(self.run.model)[0])

@@ -89,7 +89,7 @@ def _first_sample(plan: Plan, shapes: Sequence[Any]) -> Sample:
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
     """How `create_model` made a model, as JSON can say it; None where it cannot: a module or a function of the caller's own."""
-    recipe = getattr(model, "recipe", None)
+    recipe = getattr(registry.unwrapped(model), "recipe", None)
     if not isinstance(recipe, Mapping):
         return None
     try:

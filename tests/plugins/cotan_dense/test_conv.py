@@ -24,7 +24,7 @@ def test_against_scipy(dims, padding):
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_a_shift_around_the_border_is_the_same_shift_of_the_output(dims):
-    layer = cotan.create_layer(f"conv{dims}d", 2, 2, padding="circular", norm=True, residual=True, kernel_size=5)
+    layer = cotan.create_layer(f"conv{dims}d", 2, 2, padding="circular", batchnorm=True, shortcut=True, kernel_size=5)
     layer.double().eval()
     x = torch.randn(2, 2, *SIDES[dims], dtype=torch.float64)
     axes, by = tuple(range(2, 2 + dims)), tuple(range(3, 3 + dims))
@@ -32,7 +32,7 @@ def test_a_shift_around_the_border_is_the_same_shift_of_the_output(dims):
 
 
 def test_residual_and_its_projection():
-    same, other = (cotan.create_layer("conv2d", 3, out, residual=True) for out in (3, 5))
+    same, other = (cotan.create_layer("conv2d", 3, out, shortcut=True) for out in (3, 5))
     for layer in (same, other):
         layer.conv.weight.data.zero_(), layer.conv.bias.data.zero_()
     x = torch.randn(2, 3, 4, 4)
@@ -43,7 +43,7 @@ def test_residual_and_its_projection():
 def test_without_padding_the_grid_shrinks():
     x = torch.zeros(1, 1, 9, 8)
     assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=5)(x).shape[2:] == (5, 4)
-    assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=1, residual=True)(x).shape[2:] == (9, 8)
+    assert cotan.create_layer("conv2d", 1, 1, padding="none", kernel_size=1, shortcut=True)(x).shape[2:] == (9, 8)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_without_padding_the_grid_shrinks():
     [
         ({"padding": "mirror"}, "unknown padding 'mirror'. There is: circular, none, reflect, replicate, zeros"),
         ({"kernel_size": 4}, "kernel_size=4, expected an odd number"),
-        ({"padding": "none", "residual": True}, "residual=True needs a padding"),
+        ({"padding": "none", "shortcut": True}, "shortcut=True needs a padding"),
     ],
 )
 def test_errors(options, text):
@@ -59,7 +59,7 @@ def test_errors(options, text):
         cotan.create_layer("conv2d", 1, 1, **options)
 
 
-@pytest.mark.parametrize("options", [{"padding": "circular", "residual": True}, {"norm": True}])
+@pytest.mark.parametrize("options", [{"padding": "circular", "shortcut": True}, {"batchnorm": True}])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_kit(dims, options):
     cotan.testing.check_layer(f"conv{dims}d", compile=False, **options)

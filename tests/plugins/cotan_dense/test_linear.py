@@ -5,7 +5,7 @@ import cotan
 
 
 def test_by_hand():
-    layer = cotan.create_layer("linear", 2, 2, activation="relu")
+    layer = cotan.create_layer("linear", 2, 2, nonlinearity="relu")
     layer.affine.weight.data = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
     layer.affine.bias.data = torch.tensor([0.5, 0.0])
     out = layer(torch.tensor([[1.0, 1.0], [-2.0, 0.0]]))
@@ -14,13 +14,13 @@ def test_by_hand():
 
 def test_softmax_is_over_the_channels_of_each_vertex():
     x = torch.randn(5, 3)
-    out = cotan.create_layer("linear", 3, 4, activation="softmax")(x)
+    out = cotan.create_layer("linear", 3, 4, nonlinearity="softmax")(x)
     assert torch.allclose(out.sum(1), torch.ones(5))
     assert (out > 0).all()
 
 
 def test_a_ridge_function_is_constant_across_its_direction():
-    layer = cotan.create_layer("ridge", 3, 1, activation="tanh").double()
+    layer = cotan.create_layer("ridge", 3, 1, nonlinearity="tanh").double()
     w = layer.affine.weight[0].detach()
     x = torch.randn(10, 3, dtype=torch.float64)
     across = torch.linalg.cross(w.expand(10, 3), torch.randn(10, 3, dtype=torch.float64))
@@ -29,7 +29,7 @@ def test_a_ridge_function_is_constant_across_its_direction():
 
 
 def test_step_has_a_gradient_and_it_is_zero():
-    layer = cotan.create_layer("ridge", 1, 1, activation="step")
+    layer = cotan.create_layer("ridge", 1, 1, nonlinearity="step")
     layer.affine.weight.data[:], layer.affine.bias.data[:] = 1.0, 0.0
     x = torch.tensor([[-2.0], [-1e-30], [0.0], [3.0]], requires_grad=True)
     out = layer(x)
@@ -42,10 +42,19 @@ def test_step_has_a_gradient_and_it_is_zero():
 
 
 def test_unknown_activation():
-    with pytest.raises(cotan.CotanError, match=r"unknown activation 'gauss'\. There is: linear, relu, sigmoid, tanh"):
-        cotan.create_layer("linear", 2, 2, activation="gauss")
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown activation 'gauss'\. There is: elu, gelu, none, relu, sigmoid"
+    ):
+        cotan.create_layer("linear", 2, 2, nonlinearity="gauss")
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("name", ["linear", "identity"])
+def test_the_identity_has_one_name(name):
+    for model in ("mlp", "gcn"):
+        with pytest.raises(cotan.CotanError, match=rf"unknown activation {name!r}\. Did you mean 'none' \({name}\)\?"):
+            cotan.create_model(model, 2, 2, activation=name)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "elu", "tanh", "sigmoid", "softmax"])
 def test_kit(activation):
-    cotan.testing.check_layer("linear", activation=activation, compile=False)
+    cotan.testing.check_layer("linear", nonlinearity=activation, compile=False)

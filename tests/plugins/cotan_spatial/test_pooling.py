@@ -59,7 +59,7 @@ def test_a_pyramid_needs_each_layer_s_nodes_on_its_own_graph():
 @pytest.mark.parametrize("layer", ["chebyshev", "gcn", "smooth-spectral"])
 def test_pyramids_of_other_layers(layer, task):
     report = cotan.testing.check_model(
-        "pyramid", task=task, layer=layer, widths=(4, 6), hidden=8, pool="mean", compile=layer == "gcn"
+        "pyramid", task=task, layer=layer, widths=(4, 6), fc=8, pool="mean", compile=layer == "gcn"
     )
     assert layer != "gcn" or "torch.compile(fullgraph=True)" in report.passed
 
@@ -85,7 +85,7 @@ def test_vertices_side_by_side_tell_what_means_cannot():
     size = cotan.compute(shapes[0], cotan.node("num_nodes", on=cotan.node("coarsen", level=2, seed=0)))
     torch.manual_seed(0)
     model = cotan.create_model(
-        "pyramid", 1, 2, layer="chebyshev", widths=(8,), vertices=size, hidden=16, dropout=0.0, order=3
+        "pyramid", 1, 2, layer="chebyshev", widths=(8,), vertices=size, fc=16, fc_dropout=0.0, order=3
     )
     values = cotan.inputs(model, shapes)
     x, y = torch.cat([s.x for s in shapes]), torch.cat([s.y for s in shapes])
@@ -115,3 +115,20 @@ def test_no_widths_and_no_vertices():
         cotan.create_model("pyramid", 1, 2, vertices=0)
     with pytest.raises(cotan.CotanError, match="no widths"):
         cotan.create_model("pyramid", 1, 2, widths=())
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        ("gin", {"hidden": 3}),
+        ("edgeconv", {"hidden": 3}),
+        ("appnp", {"hidden": 3, "dropout": 0.25}),
+        ("gat", {"dropout": 0.25}),
+    ],
+)
+def test_a_pyramid_and_its_layer_have_options_of_their_own(layer, options):
+    model = cotan.create_model("pyramid", 3, 2, layer=layer, widths=(4,), fc=5, fc_dropout=0.75, **options)
+    widths = {p.shape[0] for p in model.layers.parameters() if p.ndim == 2}
+    assert ("hidden" not in options) or 3 in widths
+    assert {m.p for m in model.layers.modules() if hasattr(m, "p")} == ({0.25} if "dropout" in options else set())
+    assert (model.readout.linear.out_features, model.dropout.p) == (5, 0.75)

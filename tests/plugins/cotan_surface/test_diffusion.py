@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import cotan
+from cotan.testing.shapes import example
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_another_file_is_refused_in_a_sentence():
 def test_a_constant_stays_under_diffusion():
     layer = cotan.create_layer("diffusion", 2, 4, k=16)
     layer.time.data.fill_(0.3)
-    mesh = cotan.testing._shape("mesh")
+    mesh = example("mesh")
     got = layer(torch.ones(mesh.num_nodes, 2), **cotan.inputs(layer, mesh))
     assert torch.allclose(got, got[:1].expand_as(got), atol=1e-4)
 
@@ -146,7 +147,7 @@ def test_implicit_asks_for_no_spectrum_and_spectral_for_no_laplacian():
 
 
 def test_implicit_is_backward_euler_of_all_pairs():
-    mesh = cotan.testing._shape("mesh")
+    mesh = example("mesh")
     x = torch.randn(mesh.num_nodes, 3, dtype=torch.float64)
     layer = cotan.create_layer("diffusion", 3, 4, gradients=False, method="implicit").double()
     layer.mlp = torch.nn.Identity()  # what is left is x beside h
@@ -159,7 +160,7 @@ def test_implicit_is_backward_euler_of_all_pairs():
 
 
 def test_of_scaled_shapes_the_scaled_layer_says_the_same():
-    mesh = cotan.testing._shape("mesh")
+    mesh = example("mesh")
     big = mesh.clone()
     big.pos = 100 * mesh.pos
     x = torch.randn(mesh.num_nodes, 3)
@@ -181,7 +182,7 @@ def features_of(mesh, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_features_are_those_of_the_complex_products(dtype):
     diffusion = importlib.import_module("cotan_surface.diffusion")
-    h, real, imaginary, gradient = features_of(cotan.testing._shape("mesh"), dtype)
+    h, real, imaginary, gradient = features_of(example("mesh"), dtype)
     w = torch.complex(gradient.x @ h, gradient.y @ h)
     expected = torch.tanh((w.conj() * (w @ torch.complex(real, imaginary).T)).real)
     inputs, g = (h, real, imaginary), torch.randn_like(expected)
@@ -194,7 +195,7 @@ def test_features_are_those_of_the_complex_products(dtype):
 
 def test_features_have_second_derivatives():
     diffusion = importlib.import_module("cotan_surface.diffusion")
-    h, real, imaginary, gradient = features_of(cotan.testing._shape("mesh"), torch.float64)
+    h, real, imaginary, gradient = features_of(example("mesh"), torch.float64)
     rows = torch.zeros(len(h), dtype=torch.float64)
     rows[:2] = 0.1
 
@@ -205,7 +206,7 @@ def test_features_have_second_derivatives():
 
 
 def test_compiles_in_one_graph():
-    mesh = cotan.testing._shape("mesh")
+    mesh = example("mesh")
     model = cotan.create_model("diffusion", 3, 4, task="classify", width=8, depth=2, k=16)
     inputs = cotan.inputs(model, mesh)
     x = torch.randn(mesh.num_nodes, 3)
