@@ -136,16 +136,15 @@ def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     pos = torch.nn.functional.pad(data.pos.detach().cpu().double(), (0, 3))[:, :3]  # of a plane too
-    colour = diverging(values)
     if data.get("face") is not None:
         face = data.face.cpu()
         corners = pos[face.T]  # (F, 3, 3)
         normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         light = torch.nn.functional.normalize(normal, dim=1) @ torch.tensor([0.4, -0.6, 0.7], dtype=torch.float64)
-        paint = (colour[face].mean(0) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
+        paint = (diverging(values[face].mean(0)) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
         axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=paint, edgecolors=paint, linewidths=0.2))
     else:
-        axes.scatter(*pos.T.numpy(), c=colour.numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
+        axes.scatter(*pos.T.numpy(), c=diverging(values).numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
     low_corner, high_corner = pos.amin(0), pos.amax(0)
     centre, extent = (low_corner + high_corner) / 2, high_corner - low_corner
     radius = float(extent.max()) / 2 or 1.0
@@ -160,5 +159,5 @@ def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
     half = (extent / 2 * 1.03).clamp(min=0.05 * radius)
     for set_limits, c, h in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre.tolist(), half.tolist()):
         set_limits(c - h, c + h)
-    axes.set_box_aspect(half.tolist(), zoom=1.35 if flat else 1.6)
+    axes.set_box_aspect(half.tolist(), zoom=1.2)
     axes.set_axis_off()

@@ -112,7 +112,7 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel-dbn", {"fill": "tsdf"}, "binary units"),
         ("voxel-dbn", {"widths": (3,)}, "as many widths as kernels"),
         ("voxel", {"fill": "foo"}, "filled as solid, surface, union, tsdf; got 'foo'"),
-        ("voxel", {"method": "foo"}, "told by auto, parity, winding, flood; got 'foo'"),
+        ("voxel", {"method": "foo"}, "told by auto, winding, parity, flood; got 'foo'"),
         ("voxel", {"fill": "surface", "method": "flood"}, "does not use method"),
         ("voxel", {"normalize": "foo"}, "normalised by box, sphere, none; got 'foo'"),
         ("voxel", {"padding": 16.0}, "below half of the resolution 32, got 16"),
