@@ -375,10 +375,10 @@ def test_what_is_in_train_and_test_is_counted(capsys):
     fit("linear", graph, **options)
     assert "in train too" not in capsys.readouterr().err
     fit("linear", Splits(data.train, data.val, data.test + data.train[:3]), **options)
-    assert capsys.readouterr().err.startswith("3 targets of test are in train too\n")
+    assert capsys.readouterr().err.startswith("3 of test are in train too\n")
     graph.val_mask, graph.test_mask = graph.test_mask, torch.arange(12) >= 4
     fit("linear", graph, **options)
-    assert capsys.readouterr().err.startswith("2 targets of test are in train too\n")
+    assert capsys.readouterr().err.startswith("2 of test are in train too\n")
 
 
 @pytest.mark.parametrize("task", ["classify", "label"])

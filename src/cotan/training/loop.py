@@ -99,7 +99,7 @@ def fit(
                     raise CotanError(f"{name}: {split.refusals()}")
                 show.say(f"{name}: {split.refusals()}")
         if splits.seen:
-            show.say(f"{splits.seen} targets of test are in train too")
+            show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
         if missing := untrained(splits, task):
             show.say(missing)
         prepared = {name: split for name, split in prepared.items() if split.answered}
