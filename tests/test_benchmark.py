@@ -433,7 +433,7 @@ def test_features_may_have_options(tmp_path):
     model = {"name": "linear", "features": ["normalized_pos", signature], "options": {"width": 4, "depth": 1}}
     suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids"], "models": [model]}
     table = bench(suite, out=tmp_path, progress="none")
-    assert Run.load(tmp_path / table.rows[0]["run"]).model.recipe["in_dim"] == 8
+    assert Run.load(tmp_path / table.rows[0]["run"]).model.made["in_dim"] == 8
     other = suite | {"models": [model | {"features": ["normalized_pos", signature | {"size": 6}]}]}
     assert bench(other, out=tmp_path, progress="none").rows[0]["key"] != table.rows[0]["key"]
 

@@ -637,7 +637,7 @@ class Convolution(cotan.Network):
 def test_a_compiled_model_trains_and_its_run_is_the_plain_models(name, tmp_path):
     data = cotan.load_dataset("blocks", nodes=60, labelled=4)
     named = model_for("gcn", data, width=4, depth=2)
-    plain = named if name == "gcn" else Convolution(named.recipe["in_dim"], named.recipe["out_dim"])
+    plain = named if name == "gcn" else Convolution(named.made["in_dim"], named.made["out_dim"])
     compiled = torch.compile(deepcopy(plain), backend="eager")
     losses = []
     for model, folder in ((plain, "plain"), (compiled, "compiled")):
@@ -1153,7 +1153,7 @@ def test_a_run_that_was_killed_says_so_and_has_the_metrics_of_its_weights(tmp_pa
 def test_the_first_shape_may_be_one_that_is_refused():
     data = clouds()
     data.train[0].pos /= 1e3
-    assert model_for("linear", data, features="only_if_large").recipe["in_dim"] == 3
+    assert model_for("linear", data, features="only_if_large").made["in_dim"] == 3
     for shape in data.train:
         shape.pos /= 1e3
     with pytest.raises(cotan.CotanError, match="too small for this"):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, evaluated, groups
-from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, model_plan
+from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, made, model_plan
 from .nodes import Request, node
 from .operators.threads import one_thread
 from .packing import Packing
@@ -267,8 +267,7 @@ class Augmented:
 
 def task_of(model: nn.Module, default: str = "classify") -> str:
     """The task that a model was made for; a module of the caller's own says it by an attribute `task`, or `fit` does."""
-    made = registry.unwrapped(model)
-    return str(getattr(made, "recipe", {}).get("task") or getattr(made, "task", default))
+    return str(made(model).get("task") or getattr(registry.unwrapped(model), "task", default))
 
 
 def per_of(model: nn.Module) -> str:

@@ -183,7 +183,7 @@ def create_model(
         raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
     model = _create(definition, in_dim, out_dim, {"task": task, **chosen})
     model.features = as_nodes(features)  # type: ignore[assignment]
-    model.recipe = {  # type: ignore[assignment]
+    model.made = {  # type: ignore[assignment]
         "name": definition.name,
         "in_dim": in_dim,
         "out_dim": out_dim,
@@ -197,6 +197,12 @@ def create_model(
         model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
     return model
+
+
+def made(model: Any) -> Mapping[str, Any]:
+    """What `create_model` made a model of: name, in_dim, out_dim, task, features, options; nothing of a caller's own."""
+    known = getattr(registry.unwrapped(model), "made", None)
+    return known if isinstance(known, Mapping) else {}
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
@@ -377,8 +383,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
     """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
-    made = registry.unwrapped(model)
-    expected = getattr(made, "_made_for", None)
+    expected = getattr(registry.unwrapped(model), "_made_for", None)
     features = {name: value for name, value in values.items() if name.startswith("features ")}
     if not features or expected is None or signal_of(model) != "vertex":
         return
@@ -388,7 +393,7 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
             raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
     got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
     if got != expected and all(f.ndim <= 2 for f in features.values()):
-        kind = "model" if hasattr(made, "recipe") else "layer"
+        kind = "model" if made(model) else "layer"
         raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
