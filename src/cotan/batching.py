@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation, evaluate_together, evaluated, groups
-from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, made, model_plan
+from .network import Sample, check_signal, collate_samples, common_sources, evaluate_plan, made, model_plan, place_of
 from .nodes import Request, node
 from .operators.threads import one_thread
 from .packing import Packing
@@ -153,11 +153,11 @@ def prepare(
     ...     loss = cross_entropy(cotan.forward(model, batch.values), batch.target)
     """
     several = models if isinstance(models, Mapping) else {"": models}
-    dtypes = {_place(model)[0] for model in several.values()}
+    dtypes = {place_of(model)[0] for model in several.values()}
     if len(dtypes) > 1:
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plans = {name: model_plan(model, have, on) for name, model in several.items()}
     out = {
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
@@ -215,7 +215,7 @@ def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evalua
 
 def _once(evaluation: Evaluation, step: Step) -> float | None:
     """The seconds that a stored value took when it was computed, counted for the first of the shapes that share it."""
-    address = evaluation._address(step)
+    address = evaluation.address(step)
     for key in (f"{address}-float32", f"{address}-float64"):
         seconds = evaluation.store.seconds(key, step.name)
         if seconds is not None:
@@ -239,8 +239,8 @@ class Augmented:
     def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
         self.model, self.augment, self.per = model, augment, per
         self.shapes = shapes
-        self.have = _common_sources(shapes)
-        self.dtype = _place(model)[0]
+        self.have = common_sources(shapes)
+        self.dtype = place_of(model)[0]
         self.packing = Packing()
         self.evaluations = [Evaluation(shape, keep=self.packing) for shape in shapes]
         self.plan(0)  # what it refuses is met before the first epoch

@@ -96,13 +96,13 @@ class Evaluation:
             self.values[step.identity, None] = self._read(step)
         if (step.identity, None) in self.values:
             return narrowed(step, self.values[step.identity, None], dtype)
-        address = self._address(step)
+        address = self.address(step)
         if address is not None:
             for stored_dtype in dict.fromkeys((dtype, torch.float64)):
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     add_counts({step.name: Count(hits=1)})
-                    value = narrowed(step, move(stored, _device(self.data)), dtype)
+                    value = narrowed(step, move(stored, device_of(self.data)), dtype)
                     self.values[step.identity, dtype] = value
                     return value
         return None
@@ -113,7 +113,7 @@ class Evaluation:
         add_counts({step.name: Count(1, 0, seconds)})
         self.values[step.identity, None] = value
         value = self.values[step.identity, dtype] = narrowed(step, value, dtype)
-        address = self._address(step)
+        address = self.address(step)
         if address is not None:
             entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
             self.store.put(f"{address}-{_short(dtype)}", value, entry)
@@ -160,9 +160,9 @@ class Evaluation:
         if step.name == "num_nodes":
             return number_of_vertices(data)
         if step.name == "batch":
-            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=_device(data))
+            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=device_of(data))
         if step.name == "ptr":
-            return torch.tensor([0, number_of_vertices(data)], device=_device(data))
+            return torch.tensor([0, number_of_vertices(data)], device=device_of(data))
         value = data[step.name] if step.name in data else None
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
@@ -172,7 +172,7 @@ class Evaluation:
         numbers = step.index is not None and isinstance(value, torch.Tensor)
         return value.long() if numbers else move(value, dtype=torch.float64)
 
-    def _address(self, step: Step) -> str | None:
+    def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
         if step.transient or step.reaches & self.live:
             return None
@@ -269,7 +269,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
     """
     evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
-    if len({_device(e.data) for e in evaluations}) > 1:
+    if len({device_of(e.data) for e in evaluations}) > 1:
         return
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
@@ -281,7 +281,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
             many = step.definition is not None and step.definition.many
             if not many or (many is True and step.vertices_of is not None):
                 continue
-            alike = {e._address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
+            alike = {e.address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
             which = tuple(alike.values())  # of shapes that share the value one
             if len(which) < 2:
                 continue
@@ -424,6 +424,6 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _device(data: Any) -> torch.device:
+def device_of(data: Any) -> torch.device:
     tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
     return next((t.device for t in tensors), torch.device("cpu"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, expect, unknown
-from .evaluation import Evaluation, _device, evaluated, number_of_vertices
+from .evaluation import Evaluation, device_of, evaluated, number_of_vertices
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
@@ -68,7 +68,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
         what = f"parameter of {type(module).__qualname__}.forward named in needs"
         raise unknown(what, next(iter(given)), [n for n in names if n != "x"])
     if isinstance(module, Network):
-        for child in _members(module):
+        for child in members(module):
             for wanted in needs(child).values():
                 known = out.get(wanted.key)
                 if wanted.key not in names and not _takes_more(module):
@@ -89,7 +89,7 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if definition is not None and definition.target.forward is cls.forward:
         return definition.inputs, definition.optional
     names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _for_cotan(module))
-    if rest and not issubclass(cls, Network) and any(_members(module)):
+    if rest and not issubclass(cls, Network) and any(members(module)):
         raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
@@ -129,7 +129,7 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
     wanted = {name: request for name, request in needs(own).items() if name in _parameters(own)[0]}
     left = {name: None for name, request in getattr(own, "needs", {}).items() if request is None}
     own.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left
-    for child in _members(own):
+    for child in members(own):
         on_domain(child, domain)
     return module
 
@@ -142,13 +142,13 @@ def _wire(layer: nn.Module) -> dict[str, str]:
     return {parameter: wanted.key for parameter, wanted in needs(layer).items()}
 
 
-def _members(module: nn.Module) -> Iterable[nn.Module]:
+def members(module: nn.Module) -> Iterable[nn.Module]:
     """The registered layers and networks directly inside, also within containers."""
     for child in module.children():
         if _for_cotan(child):
             yield child
         else:
-            yield from _members(child)
+            yield from members(child)
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------
@@ -357,9 +357,9 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plan = make_plan(requests_of(module, have), have)
-    dtype, device = _place(module)
+    dtype, device = place_of(module)
     samples = evaluate_all(plan, shapes, dtype)
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
 
@@ -372,9 +372,9 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
     shapes = _shapes(data)
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plan = model_plan(model, have, on)
-    dtype, device = _place(model)
+    dtype, device = place_of(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
     check_signal(model, plan, values)
@@ -401,13 +401,13 @@ def _shapes(data: Any) -> list[Any]:
     shapes = listed(data)
     if shapes is None:
         return [data]
-    places = {str(_device(shape)) for shape in shapes if hasattr(shape, "keys")}
+    places = {str(device_of(shape)) for shape in shapes if hasattr(shape, "keys")}
     if len(places) > 1:
         raise CotanError(f"shapes on {' and '.join(sorted(places))}, expected one device: shape.to(device) moves one")
     return shapes
 
 
-def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
+def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     """What all shapes have. Numbers that only some have would be left out without a word."""
     for shape in shapes:
         check_data(shape)
@@ -422,7 +422,7 @@ def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     return frozenset.intersection(*have)
 
 
-def _place(module: nn.Module) -> tuple[torch.dtype, torch.device]:
+def place_of(module: nn.Module) -> tuple[torch.dtype, torch.device]:
     """The one dtype and device of a module's parameters."""
     parameters = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
     for what in ("dtype", "device"):

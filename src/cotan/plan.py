@@ -228,7 +228,7 @@ class _Resolver:
                 raise MissingSource(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
             error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
             raise CotanError(
-                f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
+                f"{error}{registry.failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
             )
         return self._variant(wanted, settings, domain, path)
 

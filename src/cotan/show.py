@@ -13,7 +13,7 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import FEATURE, _members, create_model, first_signal, model_plan, needs, takes_signal
+from .network import FEATURE, create_model, first_signal, members, model_plan, needs, takes_signal
 from .nodes import sources_of
 from .plan import make_plan
 from .sparse import Sparse
@@ -103,7 +103,7 @@ def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:
     out: list[nn.Module] = []
-    for child in _members(module):
+    for child in members(module):
         inner = _leaves(child)
         out.extend(inner or [child])
     return out

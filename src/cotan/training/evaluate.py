@@ -13,7 +13,7 @@ from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import _place, forward, made
+from ..network import forward, made, place_of
 from ..shapes import listed
 from ..targets import check
 from .run import trained
@@ -38,7 +38,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
     check(Splits(train=[], test=list(shapes)), name, made(model).get("out_dim"), train=False)
-    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
+    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(place_of(model)[1])
     if not prepared.answered:
         raise CotanError(prepared.refusals())
     training = model.training

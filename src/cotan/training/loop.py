@@ -19,7 +19,7 @@ from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import _place, made
+from ..network import made, place_of
 from ..targets import check, check_output, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
@@ -364,7 +364,7 @@ class _Fit:
         size = made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
-        return weight.to(_place(self.run.model)[0])
+        return weight.to(place_of(self.run.model)[0])
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
