@@ -19,7 +19,16 @@ from .shapes import listed
 from .values import collate, move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
-FEATURE = "features {}"  # the names under which a model's first signal stands in a plan
+FEATURE = "features "  # and a number: the names under which a model's first signal stands in a plan
+
+
+def is_feature(name: str) -> bool:
+    return name.startswith(FEATURE)
+
+
+def features_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a plan's values that make the model's first signal."""
+    return {name: value for name, value in values.items() if is_feature(name)}
 
 
 class Network(nn.Module):
@@ -237,8 +246,7 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
     requests = requests_of(model, have)
     if takes_signal(model):
-        for i, request in enumerate(first_signal(model, have)):
-            requests[FEATURE.format(i)] = request
+        requests |= first_signal(model, have)
     return requests
 
 
@@ -263,19 +271,22 @@ def signal_of(model: nn.Module) -> str:
     return own or (definition.signal if definition else "vertex")
 
 
-def first_signal(model: nn.Module, have: Iterable[str]) -> list[Node]:
-    given = getattr(registry.unwrapped(model), "features", None)
-    if given:
-        return [as_node(request) for request in given]
+def first_signal(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
+    """The nodes that make it, by the names under which they stand in a plan."""
+    given = getattr(registry.unwrapped(model), "features", None) or [_signal(model, have)]
+    return {f"{FEATURE}{i}": as_node(request) for i, request in enumerate(given)}
+
+
+def _signal(model: nn.Module, have: Iterable[str]) -> str:
     signal = signal_of(model)
     if signal != "vertex":
-        return [as_node(signal)]
+        return signal
     if "x" not in have and "pos" not in have:
         raise CotanError(
             "the data has neither features x nor pos for a first signal: features= names a node instead, such as "
             f"'heat_kernel_signature'. It has: {', '.join(sorted(set(have) - COUNTED))}"
         )
-    return [as_node("x" if "x" in have else "normalized_pos")]
+    return "x" if "x" in have else "normalized_pos"
 
 
 class Sample(dict[str, Any]):
@@ -290,8 +301,8 @@ def evaluate_plan(
     """The roots of a plan on one shape."""
     evaluation = evaluation or Evaluation(data, wider=plan.wider)
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
-    for name, value in sample.items():
-        if name.startswith("features ") and isinstance(value, Tensor):
+    for name, value in features_of(sample).items():
+        if isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
             if value.is_floating_point() or not plan.whole:
@@ -336,11 +347,10 @@ def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
 
     >>> cotan.forward(model, batch.values)  # of a batch of `cotan.prepare`
     """
-    features = [value for name, value in values.items() if name.startswith("features ")]
-    rest = {name: value for name, value in values.items() if not name.startswith("features ")}
+    rest = {name: value for name, value in values.items() if not is_feature(name)}
     if not takes_signal(model):
         return model(**rest)
-    return model(join_features(features, signal_of(model)), **rest)
+    return model(join_features(list(features_of(values).values()), signal_of(model)), **rest)
 
 
 def join_features(features: Sequence[Tensor], signal: str = "vertex") -> Tensor:
@@ -384,7 +394,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
     """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
     expected = getattr(registry.unwrapped(model), "_made_for", None)
-    features = {name: value for name, value in values.items() if name.startswith("features ")}
+    features = features_of(values)
     if not features or expected is None or signal_of(model) != "vertex":
         return
     for name, f in features.items():

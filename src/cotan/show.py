@@ -13,7 +13,7 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import FEATURE, create_model, first_signal, members, model_plan, needs, takes_signal
+from .network import create_model, first_signal, is_feature, members, model_plan, needs, takes_signal
 from .nodes import sources_of
 from .plan import make_plan
 from .sparse import Sparse
@@ -75,8 +75,7 @@ def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, op
     model = create_model(name, in_dim=3, out_dim=8, task=task, **options)
     if not takes_signal(model):
         return model
-    requests = {FEATURE.format(i): r for i, r in enumerate(first_signal(model, have))}
-    plan = make_plan(requests, have)
+    plan = make_plan(first_signal(model, have), have)
     width = 0
     for step in plan.roots.values():
         value = evaluation.value(step)
@@ -85,7 +84,7 @@ def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, op
 
 
 def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: str) -> None:
-    before = [step.identity for root, step in plan.roots.items() if root.startswith("features ")]
+    before = [step.identity for root, step in plan.roots.items() if is_feature(root)]
     layers = [layer for layer in _leaves(model) if registry.definition_of(layer) is not None] or [model]
     for i, layer in enumerate(layers):
         definition = registry.definition_of(layer)
