@@ -25,7 +25,7 @@ from .table import Table
 from .training import checkpoint, fit, model_for
 from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
-from .training.recipe import request_of
+from .training.recipe import node_of
 from .training.run import Run, read_json, read_lines, versions
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
@@ -141,7 +141,7 @@ class _Bench:
         return splits
 
     def _model(self, entry: Entry, splits: Splits, seed: int) -> nn.Module:
-        features = entry.features and [request_of(feature) for feature in entry.features]
+        features = entry.features and [node_of(feature) for feature in entry.features]
         return model_for(entry.name, splits, task=self.suite.task, features=features, seed=seed, **entry.options)
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:
