@@ -303,7 +303,7 @@ def test_places_that_do_not_fit_are_an_error():
     with pytest.raises(cotan.CotanError, match=r"train\[0\]: y_index is \(2, 4\) of torch.int64; expected .* \(n, 5\)"):
         fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
     bad.y_index = edged(0).y_index + 1
-    with pytest.raises(cotan.CotanError, match=r"y_index holds 1 to 6; there are 6 vertices"):
+    with pytest.raises(cotan.CotanError, match=r"y_index out of range: vertex numbers 1 to 6, expected 0 to 5"):
         fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
 
 

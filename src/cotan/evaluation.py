@@ -19,6 +19,7 @@ from .nodes import COUNTED, SOURCES, TENSORS, as_node, check_data, node, sources
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
+from .sparse import check_range
 from .store import Store, store
 from .stored import Entry
 from .values import check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
@@ -382,11 +383,7 @@ def check_numbers(name: str, value: torch.Tensor, size: int) -> None:
     rows = {"face": 3, "edge_index": 2}.get(name)
     if value.ndim != 2 or value.shape[0] != (rows or value.shape[0]):
         raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows or 'n'}, {name[0].upper()})")
-    if value.is_floating_point() or value.dtype == torch.bool:
-        raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
-    low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
-    if low < 0 or high >= size:
-        raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
+    check_range(name, value, size)
 
 
 def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError
+from .sparse import check_range
 from .values import numbers
 
 if TYPE_CHECKING:
@@ -206,7 +207,4 @@ def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
             f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
             f"each of {y.numel()} labels"
         )
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= vertices):
-        raise CotanError(
-            f"{where}: y_index holds {int(index.min())} to {int(index.max())}; there are {vertices} vertices"
-        )
+    check_range(f"{where}: y_index", index, vertices)
