@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.colors import GREY
-from cotan.inspect import _close, _paint, contact_sheet, picture, report
+from cotan.inspect import _close, _paint, picture, report, shaded_views
 
 
 def pixels(path):
@@ -39,7 +39,7 @@ def test_another_axis_may_point_up(tmp_path):
     """A shape that was turned, seen with the axis turned as well."""
     post = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 1], [0.2, 4, 0.2]])
     face = torch.tensor([[0, 0, 0, 1], [1, 2, 1, 2], [2, 3, 3, 3]])
-    for draw, up in ((picture, "y"), (contact_sheet, "z")):
+    for draw, up in ((picture, "y"), (shaded_views, "z")):
         seen = []
         for axis in "xyz":
             draw(Data(pos=post.roll("xyz".index(axis) - 1, 1), face=face), tmp_path / "a.png", up=axis)

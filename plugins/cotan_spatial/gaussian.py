@@ -12,7 +12,7 @@ from cotan.dense import cross
 from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
-KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
+COORDINATES = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
 
 
 @cotan.layer("gaussian")
@@ -49,9 +49,9 @@ class Gaussian(nn.Module):
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
         if coordinates is not None:
-            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
+            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        self.dim = dim if dim is not None else KINDS.get(str(coordinates), 2)
+        self.dim = dim if dim is not None else COORDINATES.get(str(coordinates), 2)
         for name, value in (("kernels", kernels), ("dim", self.dim)):
             if value < 1:
                 raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")

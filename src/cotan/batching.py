@@ -26,7 +26,7 @@ from .targets import counted, mask_of, target
 from .values import collate, move
 from .warming import warm
 
-TRIED = 3  # shapes after which it is known whether other processes pay
+TIMED = 3  # shapes after which it is known whether other processes pay
 
 
 class Batch:
@@ -167,7 +167,7 @@ def prepare(
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     with Packing() as packing:
-        for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TRIED)):
+        for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TIMED)):
             shape = evaluation.data
             evaluation.costs.update(elsewhere.get(number, {}))
             for name, prepared in out.items():
@@ -182,12 +182,12 @@ def prepare(
                     prepared.lost += 0 if per is None else len(counted(shape, per))
                 else:
                     _add(prepared, sample, shape, per, evaluation)
-            if 0 < number < TRIED:
+            if 0 < number < TIMED:
                 spent += sum(evaluation.costs.values())
             if progress is not None:
                 progress(number + 1, len(shapes))
-            if number + 1 == TRIED < len(shapes) and not any(step.transient for step in whole.steps):
-                elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
+            if number + 1 == TIMED < len(shapes) and not any(step.transient for step in whole.steps):
+                elsewhere = warm(several, shapes, TIMED, dtype, spent / (TIMED - 1), progress)
     return out if isinstance(models, Mapping) else out[""]
 
 

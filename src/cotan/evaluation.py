@@ -21,7 +21,7 @@ from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
 from .sparse import check_range
 from .store import Store, store
-from .stored import Entry
+from .stored import Facts
 from .values import check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
@@ -116,8 +116,8 @@ class Evaluation:
         value = self.values[step.identity, dtype] = narrowed(step, value, dtype)
         address = self.address(step)
         if address is not None:
-            entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
-            self.store.put(f"{address}-{_short(dtype)}", value, entry)
+            facts = Facts(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
+            self.store.put(f"{address}-{_short(dtype)}", value, facts)
         return value
 
     def forget(self, steps: Iterable[Step]) -> None:
@@ -206,7 +206,7 @@ def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
         out = wide.to(dtype)
         total = float(out.detach().sum())  # inf or NaN where a number is: the cheapest look at all of them
         over = not math.isfinite(total) and bool((out.isinf() & wide.isfinite()).any())
-        if over or (total == 0 and step.per in MANY and wide.numel() and bool((wide > 0).all())):
+        if over or (total == 0 and step.per in PLURAL and wide.numel() and bool((wide > 0).all())):
             size = float(wide.detach().abs().nan_to_num(posinf=0).max())
             raise CotanError(
                 f"node {step.label!r} gives numbers up to {size:.0e}, which {_short(dtype)} cannot hold: scale the data "
@@ -338,7 +338,7 @@ class _Union:
         yield from ((part, seconds / len(cut)) for part in cut)
 
 
-MANY = {"vertex": "vertices", "edge": "edges", "face": "faces"}
+PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def number_of_vertices(data: Any) -> int:
@@ -374,7 +374,7 @@ def check_source(name: str, value: Any, data: Any) -> None:
         raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
     if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
         bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
-        at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
+        at = f" at {int(bad.sum())} of {len(value)} {PLURAL[declared.per]}" if declared.per in PLURAL else ""
         raise CotanError(f"{name} has NaN or infinite values{at}")
 
 

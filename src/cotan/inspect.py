@@ -132,7 +132,7 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
 
 
-def contact_sheet(data: Any, path: str | Path, *, size: int = 192, up: str = "z") -> None:
+def shaded_views(data: Any, path: str | Path, *, size: int = 192, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
     pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2, up=up))
     _save(

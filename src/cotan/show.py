@@ -19,7 +19,7 @@ from .plan import make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 
-KINDS = {  # fill, stroke, corner radius
+LOOKS = {  # fill, stroke, corner radius
     "source": ("#eceff4", "#7b8494", 16),
     "operator": ("#dbe9ff", "#2f6fd0", 4),
     "layer": ("#ffe6c7", "#c9771a", 4),
@@ -206,7 +206,7 @@ def to_svg(drawing: Drawing) -> str:
     out.append("</g>")
     every = {m for box in drawing.values() for m in box.models}
     for key, box in drawing.items():
-        fill, stroke, radius = KINDS[box.kind]
+        fill, stroke, radius = LOOKS[box.kind]
         shared = len(box.models) > 1 and box.kind != "source" and len(every) > 1
         out.append(
             f'<rect x="{x[key]}" y="{y[key]}" width="{wide}" height="{high}" rx="{radius}" fill="{fill}" stroke="{stroke}"'
@@ -215,10 +215,10 @@ def to_svg(drawing: Drawing) -> str:
         centre = x[key] + wide / 2
         out.append(_text(centre, y[key] + 19, box.label, 13, "#1d2430", 24))
         out.append(_text(centre, y[key] + 36, box.detail, 11, "#566070", 30))
-    legend = [*KINDS, "shared by several models (thick)"] if len(every) > 1 else [*KINDS]
+    legend = [*LOOKS, "shared by several models (thick)"] if len(every) > 1 else [*LOOKS]
     left = pad
     for kind in legend:
-        fill, stroke, radius = KINDS.get(kind, ("#ffffff", "#1d2430", 4))
+        fill, stroke, radius = LOOKS.get(kind, ("#ffffff", "#1d2430", 4))
         out.append(
             f'<rect x="{left}" y="{height - 26}" width="22" height="14" rx="{min(radius, 7)}" fill="{fill}" stroke="{stroke}"/>'
         )

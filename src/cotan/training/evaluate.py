@@ -57,7 +57,7 @@ def score(
     step: nn.Module | None = None,
     distances: Tensor | None = None,
 ) -> dict[str, float]:
-    """Loss and metrics over all that counts in some batches. `step` is the model's `Step`, as Fabric wrapped it.
+    """Loss and metrics over all that counts in some batches. `step` is the model's `Forward`, as Fabric wrapped it.
 
     distances: on the template, for the errors of a map to it.
     """
@@ -90,7 +90,7 @@ def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
     return metrics
 
 
-class Step(nn.Module):
+class Forward(nn.Module):
     """The model as Fabric wraps it: a batch in, the output out."""
 
     def __init__(self, model: nn.Module):

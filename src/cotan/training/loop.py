@@ -23,7 +23,7 @@ from ..network import made, place_of
 from ..targets import check, check_output, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
-from .evaluate import Step, over_all, score, units
+from .evaluate import Forward, over_all, score, units
 from .make import check_model, describe, model_for
 from .progress import Progress
 from .recipe import Recipe
@@ -137,7 +137,7 @@ class _Fit:
         self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
-        self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
+        self.step, self.optimizer = self.fabric.setup(Forward(run.model), optimizer)
         device = self.fabric.device
         if device.type == "cpu":
             keep_pages()
