@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan.errors import at_least
 
 WRONG = (["poses"], None, 3, 2.5, Path("no.file"), b"poses", {"a": 1}, object())
 TETRAHEDRON = Data(
@@ -102,3 +104,12 @@ def test_of_a_wrong_kind(call, tmp_path, monkeypatch):
                 function(wrong)
             assert re.search(words, str(error.value)), (wrong, str(error.value))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [1, -3, True, 2.0, "2", None, [2], float("nan")])
+def test_numbers_that_are_too_small_or_no_whole_numbers(wrong):
+    at_least(2, "here", least=2, numpy=np.int64(2), torch=torch.tensor(2))
+    with pytest.raises(
+        cotan.CotanError, match=rf"^here: b={re.escape(repr(wrong))}, expected a whole number of at least 2$"
+    ):
+        at_least(2, "here", a=2, b=wrong)

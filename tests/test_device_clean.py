@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import Data
 
 import cotan
-from cotan import registry
 from cotan.batching import prepare
 from cotan.datasets import Splits
 from cotan.evaluation import Evaluation
@@ -262,16 +261,11 @@ def test_fit_evaluate_predict(run, moved, training, tmp_path):
     assert len(cotan.predict(tmp_path / "run", splits.test)) == 2
 
 
-def test_a_batch_of_numbers_is_there_too(gpu):
+def test_a_batch_of_numbers_is_there_too(gpu, scratch):
     """An operator may give a number for a shape."""
-    before = {key: list(found) for key, found in registry._state.definitions.items()}
     cotan.operator("largest_mass", per="shape")(lambda mass: float(mass.max()))
-
-    try:
-        model = Scaled(3, 2).to(gpu)
-        batch = prepare(model, shapes(MESHES[:2]), per=None).to(gpu).values([0, 1])
-    finally:
-        registry._state.definitions = before
+    model = Scaled(3, 2).to(gpu)
+    batch = prepare(model, shapes(MESHES[:2]), per=None).to(gpu).values([0, 1])
     assert {name: devices(value) for name, value in batch.items()} == {name: {gpu.type} for name in batch}
     assert model(torch.ones(2, 3, device=gpu), batch["largest_mass"]).shape == (2, 2)
 

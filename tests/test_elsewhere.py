@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import cotan
-from cotan import registry
 from cotan.testing import another_device, check_layer, check_model, check_operator, mixed_precision
 
 pytestmark = pytest.mark.cuda
@@ -184,18 +183,15 @@ UNCLEAN = {Made: "cpu", Kept: "cpu", ByNumpy: "numpy|cuda", InTraining: "trainin
 
 
 @pytest.fixture
-def certify():
+def certify(scratch):
     """Registers for the while of a test."""
-    registry.load()
-    before = {key: list(found) for key, found in registry._state.definitions.items()}
 
     def register(kind, target, **options):
         name = f"not-clean-{target.__name__.lower()}".replace("-", "_" if kind == "operator" else "-")
         getattr(cotan, kind)(name, **options)(target)
         return name
 
-    yield register
-    registry._state.definitions = before
+    return register
 
 
 def test_clean_layers_pass(certify):

@@ -8,6 +8,7 @@ import trimesh
 from torch_geometric.data import Data
 
 import cotan
+from cotan.colors import diverging
 from cotan.files import COLORED
 
 
@@ -508,6 +509,8 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     assert (red < blue)[height < -0.1].all()
     spike = torch.where(torch.arange(len(height)) == 0, 1e6, height)
     assert torch.equal(written(spike)[1:].argmax(1), written(height)[1:].argmax(1))  # one vertex does not pale the rest
+    few = torch.where(torch.arange(len(height)) < 20, height + 2, 0)  # zeros around it leave a function its colours
+    assert torch.equal(diverging(few)[:20], diverging(few[:20]))
     assert len(written((height > 0).long() + 2).unique(dim=0)) == 2
     hole = written(torch.where(height > 0.5, torch.inf, height))
     assert len(hole[height > 0.5].unique(dim=0)) == 1

@@ -4,6 +4,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan import registry
 from cotan.colors import GREY
 from cotan.inspect import _close, _paint, picture, report, shaded_views
 
@@ -122,6 +123,17 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(sphere, tmp_path):
     for message, (points, values) in refused.items():
         with pytest.raises(cotan.CotanError, match=f"^{message}"):
             cotan.draw(Data(pos=points), tmp_path / "a.png", values)
+
+
+def test_the_plugin_that_draws_is_named_where_it_is_missing(sphere, tmp_path, monkeypatch):
+    monkeypatch.delitem(registry._state.definitions, ("operator", "views"))
+    missing = "pictures are drawn by the plugin cotan_views, which is not loaded: "
+    for draw in (picture, shaded_views):
+        with pytest.raises(cotan.CotanError, match=f"^{missing}COTAN_PLUGINS=off leaves it out$"):
+            draw(sphere, tmp_path / "a.png")
+    monkeypatch.setitem(registry._state.failures, "views", "OSError: no such library")
+    with pytest.raises(cotan.CotanError, match=f"^{missing}OSError: no such library$"):
+        cotan.draw(sphere, tmp_path / "a.png", sphere.pos[:, 0])
 
 
 def test_the_report_of_a_graph_counts_both_directions_as_one_edge():

@@ -746,7 +746,7 @@ def test_a_batch_has_a_shape(size):
         lambda: evaluate(model, clouds(), batch_size=size),
         lambda: predict(model, clouds().test, batch_size=size),
     ):
-        with pytest.raises(cotan.CotanError, match=f"batch_size={size}, expected a positive whole number"):
+        with pytest.raises(cotan.CotanError, match=f"batch_size={size}, expected a whole number of at least 1"):
             call()
 
 

@@ -1,5 +1,6 @@
 """Batches: one shape alone and the same shape among others are the same."""
 
+from datetime import date
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -245,6 +246,11 @@ def test_digests_of_sparse_tensors_and_of_texts():
     assert digest(np.array(["a", "b"])) == digest(["a", "b"]) != digest(np.array(["a", "c"]))
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert digest(SimpleNamespace(__array_interface__=array.__array_interface__)) == digest(array)
+
+
+def test_what_has_no_digest_is_named():
+    with pytest.raises(cotan.CotanError, match=r"a source of type dict: expected a tensor, .* \(.*\bdate\b.*\)$"):
+        digest({"made": date(2024, 2, 1)})
 
 
 def test_what_derivatives_are_taken_of():

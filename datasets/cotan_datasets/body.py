@@ -157,11 +157,11 @@ class Body:
             p[moved] = self.start[j] + scale[j] ** a * turned
         return p
 
-    def touching(self, angles: Array, scale: Array, beads: int = 5) -> NDArray[np.bool_]:
+    def touching(self, angles: Array, scale: Array) -> NDArray[np.bool_]:
         """The bones (B,) that touch in the pose what they are apart from at rest, tested on spheres along the bones."""
-        t = np.linspace(0, 1, beads)
+        t = np.linspace(0, 1, 5)
         p = (self.start[:, None] + t[:, None] * self.axis[:, None]).reshape(-1, 3)
-        bone = np.repeat(np.arange(len(self.parent)), beads)
+        bone = np.repeat(np.arange(len(self.parent)), len(t))
         r = (self.radius[:, :1] + t * (self.radius[:, 1:] - self.radius[:, :1])).ravel()
         r = r / np.sqrt(1 + (self.flat**2).sum(1))[bone]
 

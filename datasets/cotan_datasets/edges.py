@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least
 
 from .poses import creature
 
@@ -34,8 +35,7 @@ def edges(*, name: str = "dog", vertices: int = 500, patterns: int = 8, seed: in
     Arguments:
         name: a creature of `poses`.
     """
-    if patterns < 1:
-        raise cotan.CotanError(f"edges: patterns={patterns}, expected at least 1")
+    at_least(1, "edges", patterns=patterns)
 
     def shape(pose: int, mesh: int) -> "Data":
         return creature(name, seed, vertices=vertices, bend=(0.0, 0.3), pose=pose, mesh=mesh)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.dataset("xor")
@@ -22,8 +23,7 @@ def xor(*, points: int = 400, noise: float = 0.2, seed: int = 0) -> cotan.Splits
 def spiral(*, points: int = 400, noise: float = 0.03, turns: float = 1.5, arms: int = 2, seed: int = 0) -> cotan.Splits:
     """Arms r = t, angle = 2 pi (turns t + arm / arms) for t in [0, 1], wound into each other; the class is the arm."""
     generator = _generator(seed, points, noise)
-    if arms < 2:
-        raise cotan.CotanError(f"spiral: arms={arms}, expected two or more")
+    at_least(2, "spiral", arms=arms)
 
     def draw(n: int) -> tuple[Tensor, Tensor]:
         arm = torch.randint(arms, (n,), generator=generator)
@@ -38,8 +38,7 @@ def spiral(*, points: int = 400, noise: float = 0.03, turns: float = 1.5, arms: 
 def blobs(*, points: int = 400, noise: float = 0.3, classes: int = 4, seed: int = 0) -> cotan.Splits:
     """Gaussian blobs of width `noise` around centres evenly spread on the unit circle; the class is the blob."""
     generator = _generator(seed, points, noise)
-    if classes < 2:
-        raise cotan.CotanError(f"blobs: classes={classes}, expected two or more")
+    at_least(2, "blobs", classes=classes)
 
     def draw(n: int) -> tuple[Tensor, Tensor]:
         blob = torch.randint(classes, (n,), generator=generator)

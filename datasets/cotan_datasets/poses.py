@@ -10,6 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 
 import cotan
+from cotan.errors import unknown
 
 from .alter import ALTER
 from .body import PARTS
@@ -122,7 +123,7 @@ def jobs(
 
     An individual's seed is (seed, split, number), so that more shapes leave those there are unchanged.
     """
-    _check("creatures", creatures, CLASSES)
+    _check("creatures", creatures or ["none"], CLASSES)
     _check("stress", stress, STRESS)
     if vertices < 125 or per_class < 3 or not 0 < bend < 1:
         raise cotan.CotanError(
@@ -161,6 +162,6 @@ def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
 
 
 def _check(what: str, got: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in got if name not in known]
-    if unknown or (not got and what != "stress"):
-        raise cotan.CotanError(f"poses: unknown {what} {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    for name in got:
+        if name not in known:
+            raise unknown(f"{what} of poses", name, known)

@@ -220,7 +220,7 @@ def _collapse(
     return moved[keep], turned[keep], number[merged]
 
 
-def _flip(p: Array, normal: Array, faces: Ints, tau: float, rounds: int = 6) -> Ints:
+def _flip(p: Array, normal: Array, faces: Ints, tau: float) -> Ints:
     """Edge flips towards the Delaunay property: angles opposite an edge sum to at most pi."""
     n = len(p)
     q = np.concatenate([p, tau * normal], 1)
@@ -230,7 +230,7 @@ def _flip(p: Array, normal: Array, faces: Ints, tau: float, rounds: int = 6) -> 
         dot = _dot(one, two)
         return dot / np.sqrt(np.maximum(_dot(one, one) * _dot(two, two) - dot**2, 1e-20))
 
-    for _ in range(rounds):
+    for _ in range(6):
         edge, side, opposite = _edges(faces, n)
         (u, v), (a, b) = edge.T, opposite.T
         weight = cotangent(u, v, a) + cotangent(u, v, b)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .conv import Conv1d, Conv2d, Conv3d
 from .pooling import check_pooling, pool
@@ -46,8 +47,7 @@ class CNN(nn.Module):
         super().__init__()
         if dims not in SIGNAL:
             raise cotan.CotanError(f"dims={dims!r}, expected 1 (a sequence), 2 (an image) or 3 (a volume)")
-        if width < 1 or depth < 1 or repeat < 1:
-            raise cotan.CotanError(f"width={width}, depth={depth}, repeat={repeat}, expected positive whole numbers")
+        at_least(1, "cnn", width=width, depth=depth, repeat=repeat)
         check_pooling(pooling)
         self.signal, self.pooling = SIGNAL[dims], pooling
         options = {"kernel_size": kernel_size, "padding": padding, "batchnorm": norm, "shortcut": residual}

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.dense import activation
+from cotan.errors import at_least
 
 
 @cotan.layer("dense-block", invariant_to=("isometry", "scale"))
@@ -24,8 +25,7 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.nonlinearity = activation(nonlinearity)
         growth = out_dim if growth is None else growth
-        if layers < 1 or growth < 1:
-            raise cotan.CotanError(f"dense-block: layers={layers}, growth={growth}, expected positive whole numbers")
+        at_least(1, "dense-block", layers=layers, growth=growth)
         self.layers = nn.ModuleList(nn.Linear(in_dim + i * growth, growth) for i in range(layers))
         self.transition = nn.Linear(in_dim + layers * growth, out_dim)
 

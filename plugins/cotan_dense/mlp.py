@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.dense import activation as activation_named
+from cotan.errors import at_least, unknown
 
 from .head import Head, flatten
 
@@ -41,11 +42,10 @@ class MLP(nn.Module):
     ):
         super().__init__()
         if residual not in RESIDUAL:
-            raise cotan.CotanError(f"unknown residual {residual!r}. There is: {', '.join(RESIDUAL)}")
+            raise unknown("residual", residual, RESIDUAL)
         if dense and residual != "none":
             raise cotan.CotanError(f"dense=True with residual={residual!r}: choose one of the two")
-        if width < 1 or depth < 1:
-            raise cotan.CotanError(f"width={width}, depth={depth}, expected positive whole numbers")
+        at_least(1, "mlp", width=width, depth=depth)
         self.activation = activation_named(activation)
         self.dense = dense
         widths = [in_dim + i * width if dense else width if i else in_dim for i in range(depth)]

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import cotan
+from cotan.errors import at_least, unknown
 
 from .conv import CONV
 
@@ -36,8 +37,7 @@ class Pool(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, *, kind: str = "max", size: int = 2):
         super().__init__()
         check_pooling(kind)
-        if size < 1:
-            raise cotan.CotanError(f"size={size}, expected a positive whole number")
+        at_least(1, "pool", size=size)
         self.kind, self.size = kind, size
         self.project = nn.Identity() if in_dim == out_dim else CONV[self.dims](in_dim, out_dim, 1, bias=False)
 
@@ -47,7 +47,7 @@ class Pool(nn.Module):
 
 def check_pooling(kind: str) -> None:
     if kind not in POOL:
-        raise cotan.CotanError(f"unknown pooling {kind!r}. There is: {', '.join(POOL)}")
+        raise unknown("pooling", kind, POOL)
 
 
 @cotan.layer("pool1d", signal="sequence")

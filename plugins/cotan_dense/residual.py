@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.dense import activation
+from cotan.errors import at_least
 
 
 @cotan.layer("residual", invariant_to=("isometry", "scale"))
@@ -30,8 +31,7 @@ class Residual(nn.Module):
         super().__init__()
         self.nonlinearity = activation(nonlinearity)
         hidden = out_dim if hidden is None else hidden
-        if hidden < 1:
-            raise cotan.CotanError(f"residual: hidden={hidden}, expected a positive whole number")
+        at_least(1, "residual", hidden=hidden)
         self.first, self.second = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
         projected = projection or in_dim != out_dim
         self.shortcut = nn.Linear(in_dim, out_dim, bias=False) if projected else nn.Identity()

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .head import Head, flatten
 from .ridge import Ridge
@@ -31,8 +32,7 @@ class Shallow(nn.Module):
         readout: str = "mean",
     ):
         super().__init__()
-        if width < 1:
-            raise cotan.CotanError(f"width={width}, expected a positive whole number")
+        at_least(1, "shallow", width=width)
         self.hidden = Ridge(in_dim, width, nonlinearity=activation)
         self.head = Head(width, out_dim, task, readout)
 

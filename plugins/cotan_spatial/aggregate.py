@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 import cotan
+from cotan.errors import unknown
 from cotan.sparse import (
     Pattern,
     neighbour_max,
@@ -77,12 +78,9 @@ class Aggregate(nn.Module):
         self.aggregates = list(aggregate) if isinstance(aggregate, list | tuple) else [aggregate]
         for kind in self.aggregates or ["none"]:
             if not callable(kind) and kind not in (*PRODUCTS, *MESSAGES):
-                known = ", ".join(sorted((*PRODUCTS, *MESSAGES)))
-                raise cotan.CotanError(f"aggregate: unknown aggregate {kind!r}. There is: {known}, or a function")
+                raise cotan.CotanError(f"{unknown('aggregate', kind, (*PRODUCTS, *MESSAGES))}, or a function")
         if not callable(combine) and combine not in COMBINE:
-            raise cotan.CotanError(
-                f"aggregate: unknown combine {combine!r}. There is: {', '.join(COMBINE)}, or a function"
-            )
+            raise cotan.CotanError(f"{unknown('combine of aggregate', combine, COMBINE)}, or a function")
         self.needs = {"edge_features": cotan.node("edge_coordinates", pseudo_coordinates="edge_attr")}
         self.out_dim, self.edge_dim = out_dim, edge_dim
         self.modules_given = nn.ModuleList(kind for kind in self.aggregates if isinstance(kind, nn.Module))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.layer("appnp", invariant_to=("isometry", "scale"))
@@ -24,8 +25,7 @@ class APPNP(nn.Module):
         self, in_dim: int, out_dim: int, *, hidden: int = 64, hops: int = 10, alpha: float = 0.1, dropout: float = 0.0
     ):
         super().__init__()
-        if hops < 0 or hidden < 0:
-            raise cotan.CotanError(f"appnp: hops={hops}, hidden={hidden}, expected whole numbers, zero or more")
+        at_least(0, "appnp", hops=hops, hidden=hidden)
         if not 0 <= alpha <= 1:
             raise cotan.CotanError(f"appnp: alpha={alpha}, expected a number from 0 to 1")
         self.hops, self.alpha, self.dropout = hops, alpha, cotan.Dropout(dropout)

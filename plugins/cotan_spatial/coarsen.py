@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least
 from cotan.sparse import edge_weights
 
 Array = np.ndarray[Any, Any]
@@ -61,8 +62,7 @@ def coarsen_graph(
     """
     from torch_geometric.data import Data
 
-    if level < 1:
-        raise cotan.CotanError(f"coarsen: level={level}, expected a positive whole number")
+    at_least(1, "coarsen", level=level)
     weight = edge_weights(edge_index, edge_weight) / 2  # an edge in both directions counts once
     cluster = torch.arange(num_nodes, device=edge_index.device)
     size = num_nodes

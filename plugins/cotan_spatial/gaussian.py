@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import cross
+from cotan.errors import at_least
 from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
@@ -52,9 +53,7 @@ class Gaussian(nn.Module):
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
         self.dim = dim if dim is not None else COORDINATES.get(str(coordinates), 2)
-        for name, value in (("kernels", kernels), ("dim", self.dim)):
-            if value < 1:
-                raise cotan.CotanError(f"gaussian: {name}={value}, expected a positive whole number")
+        at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
         full = torch.eye(self.dim).repeat(kernels, 1, 1)
         self.factor = nn.Parameter(full if covariance == "full" else torch.ones(kernels, self.dim))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.layer("gin", invariant_to=("isometry", "scale"))
@@ -23,8 +24,7 @@ class GIN(nn.Module):
     ):
         super().__init__()
         hidden = out_dim if hidden is None else hidden
-        if hidden < 1:
-            raise cotan.CotanError(f"gin: hidden={hidden}, expected a positive whole number")
+        at_least(1, "gin", hidden=hidden)
         self.mlp = nn.Sequential(cotan.Linear(in_dim, hidden), nn.ReLU(inplace=True), cotan.Linear(hidden, out_dim))
         if train_eps:
             self.eps = nn.Parameter(torch.tensor(float(eps)))

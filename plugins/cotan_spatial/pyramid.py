@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 import cotan
+from cotan.errors import at_least
 
 from .pooling import Pool, Unpool
 
@@ -51,8 +52,8 @@ class Pyramid(cotan.Network):
         super().__init__()
         if not len(widths):
             raise cotan.CotanError("pyramid: no widths, expected at least one")
-        if vertices is not None and vertices < 1:
-            raise cotan.CotanError(f"pyramid: vertices={vertices}, expected a positive whole number")
+        if vertices is not None:
+            at_least(1, "pyramid", vertices=vertices)
         down = cotan.node("coarsen", level=levels, seed=seed)
         domains: list[Any] = [None]
         self.layers, self.pools = nn.ModuleList(), nn.ModuleList()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.layer("sgc", invariant_to=("isometry", "scale"))
@@ -18,8 +19,7 @@ class SGC(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, hops: int = 2, bias: bool = True):
         super().__init__()
-        if hops < 0:
-            raise cotan.CotanError(f"sgc: hops={hops}, expected a whole number, zero or more")
+        at_least(0, "sgc", hops=hops)
         self.hops = hops
         self.linear = cotan.Linear(in_dim, out_dim, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None

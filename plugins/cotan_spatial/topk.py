@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .adjacency import normalized
 
@@ -78,8 +79,7 @@ class TopKNetwork(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        if width < 1 or depth < 1:
-            raise cotan.CotanError(f"topk: width={width}, depth={depth}, expected positive whole numbers")
+        at_least(1, "topk", width=width, depth=depth)
         self.needs = {"adjacency": cotan.node("adjacency", self_loops=True)}
         self.layers = nn.ModuleList(nn.Linear(width if i else in_dim, width) for i in range(depth))
         self.pools = nn.ModuleList(TopK(width, ratio) for _ in range(depth))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.layer("cayley", invariant_to=("isometry", "scale"))
@@ -34,10 +35,9 @@ class Cayley(nn.Module):
         kind: str | None = None,
     ):
         super().__init__()
-        if order < 1 or steps < 1 or not 0 < zoom < float("inf"):
-            raise cotan.CotanError(
-                f"cayley: order={order}, steps={steps}, zoom={zoom}, expected whole numbers and a number above 0"
-            )
+        at_least(1, "cayley", order=order, steps=steps)
+        if not 0 < zoom < float("inf"):
+            raise cotan.CotanError(f"cayley: zoom={zoom}, expected a positive number")
         if kind is not None:
             self.needs = {"rescaled_laplacian": cotan.node("rescaled_laplacian", kind=kind)}
         self.order, self.steps = order, steps

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import cross
+from cotan.errors import at_least
 from cotan.sparse import composed_gradients, multiply_rows, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
@@ -30,8 +31,7 @@ class Chebyshev(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, order: int = 5, bias: bool = True, kind: str | None = None):
         super().__init__()
-        if order < 1:
-            raise cotan.CotanError(f"chebyshev: order={order}, expected a positive whole number")
+        at_least(1, "chebyshev", order=order)
         if kind is not None:
             self.needs = {"rescaled_laplacian": cotan.node("rescaled_laplacian", kind=kind)}
         self.weight = nn.Parameter(torch.empty(order, in_dim, out_dim))

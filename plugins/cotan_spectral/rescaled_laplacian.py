@@ -16,10 +16,7 @@ def mesh_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, face: Tensor)
     Arguments:
         laplacian (V, V), mass (V,), face (3, F).
     """
-    strong = laplacian.with_values(laplacian.values / mass[laplacian.row])
-    largest = bound(strong)
-    values = strong.values * (2 / largest.where(largest > 0, 1))
-    return minus_identity(strong.row, strong.col, values, len(mass))
+    return _rescaled(laplacian, mass)
 
 
 @cotan.operator("rescaled_laplacian", kind="graph", invariant_to=("isometry", "scale"), many=True)
@@ -44,7 +41,14 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
 @cotan.operator("rescaled_laplacian", kind="cloud", invariant_to=("rigid", "scale"))
 def cloud_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, pos: Tensor) -> cotan.Sparse:
     """As on a mesh, for points without faces or edges."""
-    return mesh_rescaled_laplacian(laplacian, mass, pos)
+    return _rescaled(laplacian, mass)
+
+
+def _rescaled(laplacian: cotan.Sparse, mass: Tensor) -> cotan.Sparse:
+    strong = laplacian.with_values(laplacian.values / mass[laplacian.row])
+    largest = bound(strong)
+    values = strong.values * (2 / largest.where(largest > 0, 1))
+    return minus_identity(strong.row, strong.col, values, len(mass))
 
 
 def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least, unknown
 
 from .kernels import KERNELS
 from .spectral import to_basis
@@ -27,10 +28,8 @@ class SmoothSpectral(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, *, k: int = 64, rank: int = 8, kernels: str = "gaussian"):
         super().__init__()
         if kernels not in KERNELS:
-            raise cotan.CotanError(f"unknown kernels {kernels!r}. There is: {', '.join(KERNELS)}")
-        for name, value in (("k", k), ("rank", rank)):
-            if value < 1:
-                raise cotan.CotanError(f"smooth-spectral: {name}={value}, expected a positive whole number")
+            raise unknown("kernels", kernels, KERNELS)
+        at_least(1, "smooth-spectral", k=k, rank=rank)
         self.needs = {"spectrum": cotan.node("spectrum", k=k)}
         self.kernels = KERNELS[kernels](rank)
         with torch.no_grad():  # so that at first the multipliers of an output have variance 1 / in_dim in the mean

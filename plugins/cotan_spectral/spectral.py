@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 
 @cotan.layer("spectral", invariant_to=("isometry", "scale"))
@@ -23,8 +24,7 @@ class Spectral(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, k: int = 64):
         super().__init__()
-        if k < 1:
-            raise cotan.CotanError(f"spectral: k={k}, expected a positive whole number")
+        at_least(1, "spectral", k=k)
         self.needs = {"spectrum": cotan.node("spectrum", k=k)}
         self.weight = nn.Parameter(torch.randn(k, in_dim, out_dim) * in_dim**-0.5)
 

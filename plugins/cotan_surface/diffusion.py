@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.dense import cross
+from cotan.errors import at_least
 from cotan.sparse import composed_gradients, reverse_mode_only
 
 METHODS = ("spectral", "implicit")
@@ -160,8 +161,7 @@ class DiffusionNet(cotan.Network):
         scale: str | None = None,
     ):
         super().__init__()
-        if not isinstance(depth, int) or depth < 1:
-            raise cotan.CotanError(f"diffusion: depth={depth!r}, expected a positive whole number")
+        at_least(1, "diffusion", depth=depth)
         options: dict[str, Any] = {"method": method, "k": k, "dropout": dropout, "gradients": gradients}
         options |= {"ridge": ridge, "scale": scale}
         self.lift = cotan.Linear(in_dim, width)

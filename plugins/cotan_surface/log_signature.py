@@ -12,6 +12,6 @@ def log_signature(heat_kernel_signature: Tensor, mass: Tensor, *, floor: float =
     """log max(A h, floor), A the area of the shape. (V, size)
 
     Signatures are squares of eigenfunctions, whose mean over the shape is 1 / A: of shapes of different size that is most
-    of what differs. Another one may stand in: ``{name = "log_signature", heat_kernel_signature = "wave_kernel_signature"}``.
+    of what differs. Another one may stand in: `{name = "log_signature", heat_kernel_signature = "wave_kernel_signature"}`.
     """
     return (heat_kernel_signature * mass.sum()).clamp(min=floor).log()

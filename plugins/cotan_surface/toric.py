@@ -40,11 +40,13 @@ class Toric(nn.Module):
     larger than its share of the surface a point is drawn; and a shape's features are the mean over its surface, not
     over the torus, and the maximum over its vertices.
 
-    - maps: how many maps of each shape; training draws one for each shape and step, otherwise all are averaged.
-    - resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
-    - weights, balance, seed, handles: how the shape is flattened, and how many handles may be cut for it (see ``torus``).
+    Arguments:
+        maps: how many maps of each shape; training draws one for each shape and step, otherwise all are averaged.
+        resolution: pixels along each side of an image; width: channels; depth: blocks, with dilations 1, 2, 4, 8, 1 ...
+        weights, balance, seed, handles: how the shape is flattened, and how many handles may be cut for it (see
+            `torus`).
 
-    Tasks ``classify`` and ``regress`` give (B, out_dim), ``label`` and ``regress-vertices`` (V, out_dim).
+    Tasks `classify` and `regress` give (B, out_dim), `label` and `regress-vertices` (V, out_dim).
     """
 
     def __init__(

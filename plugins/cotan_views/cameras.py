@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, unknown
 
 AXES = {"x": 0, "y": 1, "z": 2}
 RIGS = ("ring", "dodecahedron", "icosphere", "random")
@@ -79,7 +80,7 @@ def turn(axes: Tensor, vectors: Tensor) -> Tensor:
 def _directions(rig: str, count: int | None, elevation: float | None, seed: int | None, up: int) -> Tensor:
     """(N, 3) unit vectors from the origin to the eyes."""
     if rig not in RIGS:
-        raise cotan.CotanError(f"unknown rig {rig!r}: there are {', '.join(RIGS)}, or a list of eyes (x, y, z)")
+        raise cotan.CotanError(f"{unknown('rig', rig, RIGS)}, or a list of eyes (x, y, z)")
     if rig != "ring":
         _unused(rig=rig, elevation=elevation)
     if rig != "random":
@@ -88,8 +89,7 @@ def _directions(rig: str, count: int | None, elevation: float | None, seed: int 
         _unused(rig=rig, count=count)
         return _turned(_dodecahedron(), up)
     count = 12 if count is None else count
-    if type(count) is not int or count < 1:  # True is an int
-        raise cotan.CotanError(f"count is a number of cameras from 1; got {count!r}")
+    at_least(1, "cameras", count=count)
     if rig == "icosphere":
         return _turned(_icosphere(count), up)
     if rig == "random":

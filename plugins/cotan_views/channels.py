@@ -1,13 +1,13 @@
 """The channels of a picture. Each function gives planes (pixels,), one a channel, background 0."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 import cotan
+from cotan.errors import unknown
 
 from .cameras import turn
 from .contours import lines
@@ -18,14 +18,7 @@ from .soft import soft_silhouette
 Planes = Iterable[Tensor]
 
 
-class Style(NamedTuple):
-    """smooth: normals interpolated between vertices; softness: pixels over which the silhouette fades out."""
-
-    smooth: bool = False
-    softness: float = 0.0
-
-
-def depth(pictures: Pictures, style: Style) -> Planes:
+def depth(pictures: Pictures) -> Planes:
     """Distance before the eye, along the camera's axis."""
     if pictures.seen.requires_grad:
         return pictures.paint(pictures.mean(pictures.seen[2:]))
@@ -36,49 +29,49 @@ def depth(pictures: Pictures, style: Style) -> Planes:
     return (value.masked_fill_(near == 0, 0),)
 
 
-def normals(pictures: Pictures, style: Style) -> Planes:
+def normals(pictures: Pictures) -> Planes:
     """Unit normals: right, up and towards the viewer."""
-    if style.smooth:
+    if pictures.smooth:
         return pictures.paint(_smooth_normals(pictures))
     scene = pictures.scene
     return pictures.paint_faces(flat_normals(scene.pos, scene.face, scene.cameras).flatten(1))
 
 
-def shaded(pictures: Pictures, style: Style) -> Planes:
+def shaded(pictures: Pictures) -> Planes:
     """The light of a lamp behind the viewer on a grey surface."""
-    if style.smooth:
+    if pictures.smooth:
         return pictures.paint(phong(_smooth_normals(pictures)).unsqueeze(0))
     scene = pictures.scene
     return pictures.paint_faces(phong(flat_normals(scene.pos, scene.face, scene.cameras)).view(1, -1))
 
 
-def silhouette(pictures: Pictures, style: Style) -> Planes:
+def silhouette(pictures: Pictures) -> Planes:
     """1 where the shape is."""
-    if style.softness:
-        return (soft_silhouette(pictures, style.softness),)
+    if pictures.softness:
+        return (soft_silhouette(pictures),)
     return ((pictures.near > 0).to(pictures.near.dtype),)
 
 
-def position(pictures: Pictures, style: Style) -> Planes:
+def position(pictures: Pictures) -> Planes:
     """x, y, z of the point seen."""
     return pictures.paint(pictures.mean(pictures.scene.pos.T))
 
 
-def color(pictures: Pictures, style: Style) -> Planes:
+def color(pictures: Pictures) -> Planes:
     """The colour (or any signal) of the vertices."""
     assert pictures.scene.color is not None
     return pictures.paint(pictures.mean(pictures.scene.color.T))
 
 
-def contours(pictures: Pictures, style: Style) -> Planes:
+def contours(pictures: Pictures) -> Planes:
     """1 on the lines that a person would draw."""
     with torch.no_grad():
         n, size, cameras = len(pictures.far), pictures.size, pictures.scene.cameras
-        far, *normal = (plane.view(n, size, size) for plane in (*depth(pictures, style), *normals(pictures, style)))
+        far, *normal = (plane.view(n, size, size) for plane in (*depth(pictures), *normals(pictures)))
         return (lines(far, torch.stack(normal, 1), pictures.ray, cameras.perspective).flatten(),)
 
 
-CHANNELS: dict[str, Callable[[Pictures, Style], Planes]] = {
+CHANNELS: dict[str, Callable[[Pictures], Planes]] = {
     f.__name__: f for f in (depth, normals, shaded, silhouette, position, color, contours)
 }
 WIDTHS = {"depth": 1, "normals": 3, "shaded": 1, "silhouette": 1, "position": 3, "contours": 1}
@@ -91,7 +84,7 @@ def width(outputs: Sequence[str], colors: int | None = None) -> int:
         raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
     for name in outputs:
         if name not in CHANNELS:
-            raise cotan.CotanError(f"unknown output {name!r}: there are {', '.join(CHANNELS)}")
+            raise unknown("output", name, CHANNELS)
         if name not in widths:
             raise cotan.CotanError("the output 'color' needs colours of the vertices, and here are none")
     return sum(widths[name] for name in outputs)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .backbone import backbone
 from .cameras import FOV, Rig
-from .render import positive
 from .views import views as draw
 
 
@@ -18,12 +18,13 @@ from .views import views as draw
 class MultiView(nn.Module):
     """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
 
-    - rig to softness: the views it asks for (see `views`, whose `seed` stays 0); "color" is three channels.
-    - pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
-    - cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
-      (a file of its state, which the user has); channels are first mixed to the three that it expects.
-    - view_dropout: the share of the views that a training step leaves out, so that it learns not to rely on any one.
-    - width: channels of the compact network's first stage, doubled in each of the following three.
+    Arguments:
+        rig to softness: the views it asks for (see `views`, whose `seed` stays 0); "color" is three channels.
+        pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
+        cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
+            (a file of its state, which the user has); channels are first mixed to the three that it expects.
+        view_dropout: the share of the views that a training step leaves out, so that it learns not to rely on any one.
+        width: channels of the compact network's first stage, doubled in each of the following three.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class MultiView(nn.Module):
             example = draw(torch.eye(3), torch.arange(3).unsqueeze(1), torch.zeros(3, 3), **asked)
         self.needs = {"views": cotan.node("views", **asked)}
         self.channels = example.shape[1]
-        self.cnn, features = backbone(cnn, self.channels, size, positive("width", width), weights)
+        at_least(1, "multiview", width=width)
+        self.cnn, features = backbone(cnn, self.channels, size, width, weights)
         self.pooling, self.view_dropout = pooling, view_dropout
         self.score = nn.Linear(features, 1) if pooling == "attention" else None
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, out_dim))

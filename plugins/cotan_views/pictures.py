@@ -30,12 +30,22 @@ class Pictures:
 
     seen: (3, N, V) the vertices in the cameras' coordinates;
     label: (pixels,) n * F + f, int32; near: (pixels,) 0 where nothing is seen; far: (B * N,), see `project`;
-    budget: triangles and pixels worked on at once; dtype: in which pictures are wanted.
+    budget: triangles and pixels worked on at once; dtype: in which pictures are wanted;
+    smooth: normals interpolated between vertices; softness: pixels over which the silhouette fades out.
     Which face is seen is decided once and for all; everything else is differentiable in the positions.
     """
 
-    def __init__(self, scene: Scene, size: int, budget: int, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        size: int,
+        budget: int,
+        dtype: torch.dtype = torch.float64,
+        smooth: bool = False,
+        softness: float = 0.0,
+    ) -> None:
         self.scene, self.size, self.budget, self.dtype = scene, size, budget, dtype
+        self.smooth, self.softness = smooth, softness
         self.seen = to_camera(scene.pos, scene.cameras)
         with torch.no_grad():
             triangles, self.far = project(self.seen, scene.face, scene.batch, scene.shapes, scene.cameras, size)

@@ -12,10 +12,11 @@ from torch.nn.functional import avg_pool2d
 
 import cotan
 from cotan.blocks import empty
+from cotan.errors import at_least
 from cotan.sparse import check_range
 
 from .cameras import Cameras
-from .channels import CHANNELS, Style, width
+from .channels import CHANNELS, width
 from .pictures import Pictures, Scene
 
 GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
@@ -66,15 +67,16 @@ def render(
     """
     _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
-    grid = positive("size", size) * positive("samples", samples)
-    style = Style(smooth, _softness(softness, outputs) * samples)
+    at_least(1, "views", size=size, samples=samples)
+    grid = size * samples
+    softness = _softness(softness, outputs) * samples
     budget = budget or _budget(pos)
 
     def draw(part: Part) -> None:
-        pictures = Pictures(part.scene, grid, budget, pos.dtype)
+        pictures = Pictures(part.scene, grid, budget, pos.dtype, smooth, softness)
         target = out[part.shapes, part.views]
         near = pictures.near.view(*target.shape[:2], grid, grid)
-        planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures, style))
+        planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures))
         for channel, (name, plane) in enumerate(planes):
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
@@ -111,7 +113,8 @@ def raster(
     It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
     """
     _tensors(cameras, pos=pos, face=face, batch=batch)
-    size, budget = positive("size", size), budget or _budget(pos)
+    at_least(1, "views", size=size)
+    budget = budget or _budget(pos)
 
     def draw(part: Part) -> None:
         pictures = Pictures(part.scene, size, budget)
@@ -249,9 +252,3 @@ def _softness(softness: float, outputs: Sequence[str]) -> float:
     if softness and "silhouette" not in outputs:
         raise cotan.CotanError(f"softness is that of the output 'silhouette', which is not in {tuple(outputs)}")
     return softness
-
-
-def positive(name: str, value: int) -> int:
-    if type(value) is not int or value < 1:  # True is an int
-        raise cotan.CotanError(f"{name} is a whole number from 1; got {value!r}")
-    return value

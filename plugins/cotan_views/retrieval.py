@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import said
 
 
 def rank(queries: Tensor, gallery: Tensor) -> Tensor:
@@ -14,7 +15,7 @@ def rank(queries: Tensor, gallery: Tensor) -> Tensor:
     wrong = [not isinstance(d, Tensor) or d.dim() != 2 or not d.is_floating_point() for d in (queries, gallery)]
     if any(wrong) or queries.shape[1] != gallery.shape[1] or queries.dtype != gallery.dtype:
         raise cotan.CotanError(
-            f"descriptors are (Q, D) and (S, D), of one floating dtype; got {_said(queries)} and {_said(gallery)}"
+            f"descriptors are (Q, D) and (S, D), of one floating dtype; got {said(queries)} and {said(gallery)}"
         )
     if not (queries.isfinite().all() and gallery.isfinite().all()):
         raise cotan.CotanError("descriptors are finite; got NaN or infinity")
@@ -29,10 +30,6 @@ def _unit(descriptors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(descriptors / largest, dim=1)  # squares of any size are numbers
 
 
-def _said(value: object) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
 def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
     """The mean over queries of the average precision, which is the mean over the relevant shapes of the share of
     relevant ones among those ranked up to it, 0 for those not ranked. Queries with no relevant shape do not count.
@@ -42,7 +39,7 @@ def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
     wrong = [not isinstance(t, Tensor) or t.dim() != 2 for t in (ranking, relevant)]
     if any(wrong) or (ranking.dtype, relevant.dtype) != (torch.int64, torch.bool) or len(ranking) != len(relevant):
         raise cotan.CotanError(
-            f"a ranking is (Q, K) int64, and relevant (Q, S) bool; got {_said(ranking)} and {_said(relevant)}"
+            f"a ranking is (Q, K) int64, and relevant (Q, S) bool; got {said(ranking)} and {said(relevant)}"
         )
     if ((ranking < 0) | (ranking >= relevant.shape[1])).any():
         raise cotan.CotanError(f"a ranking holds numbers of {relevant.shape[1]} shapes; got others")
@@ -62,7 +59,7 @@ def retrieval_precision(descriptors: Tensor, labels: Tensor) -> float:
     """Mean average precision when each shape (S, D) is looked for among the others, and its class (S,) is relevant."""
     ranking = rank(descriptors, descriptors)
     if not isinstance(labels, Tensor) or labels.shape != descriptors.shape[:1]:
-        raise cotan.CotanError(f"labels are those of {len(descriptors)} shapes, (S,); got {_said(labels)}")
+        raise cotan.CotanError(f"labels are those of {len(descriptors)} shapes, (S,); got {said(labels)}")
     itself = torch.arange(len(labels), device=labels.device).unsqueeze(1)
     ranking = ranking[ranking != itself].view(len(labels), max(len(labels) - 1, 0))
     relevant = (labels.unsqueeze(1) == labels).scatter(1, itself, False)

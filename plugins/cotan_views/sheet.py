@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, said
 
 from .channels import WIDTHS, width
 
@@ -22,10 +23,8 @@ def contact_sheet(
     """
     channels = width(outputs, 3)
     if not isinstance(views, Tensor) or views.dim() != 4 or views.shape[1] != channels or not views.numel():
-        got = f"shape {tuple(views.shape)}" if isinstance(views, Tensor) else type(views).__name__
-        raise cotan.CotanError(f"views are (N, {channels}, H, W) for the outputs {tuple(outputs)}; got {got}")
-    if not isinstance(columns, int) or columns < 1:
-        raise cotan.CotanError(f"columns is a whole number from 1; got {columns!r}")
+        raise cotan.CotanError(f"views are (N, {channels}, H, W) for the outputs {tuple(outputs)}; got {said(views)}")
+    at_least(1, "contact_sheet", columns=columns)
     widths = [WIDTHS.get(name, 3) for name in outputs]
     pictures = views.detach().cpu().double().split(widths, 1)
     blocks = [_grid(_shown(name, p), columns) for name, p in zip(outputs, pictures, strict=True)]

@@ -12,22 +12,22 @@ from .rasterise import expand
 Pairs = tuple[Tensor, Tensor, Tensor]  # pixel, edge, square of the distance between them
 
 
-def soft_silhouette(pictures: Pictures, softness: float) -> Tensor:
+def soft_silhouette(pictures: Pictures) -> Tensor:
     """(pixels,) h(d / softness), with d the distance of the pixel to the shape as seen, and h(t) = (1 - t)^2 (1 + 2 t).
 
     It is 1 inside and 0 beyond `softness` pixels. Outside, the nearest edge is found first and differentiated then,
     as with the nearest face. Edges that reach behind the eye have no soft border.
     """
     x, y, depth = _screen(pictures)
-    size = pictures.size
+    size, softness = pictures.size, pictures.softness
     with torch.no_grad():
         ends, image = _edges(pictures, x, y, depth)
         nearest = torch.full_like(pictures.near, torch.inf)
-        for pixel, _, square in _pairs(x, y, ends, image, pictures, softness):
+        for pixel, _, square in _pairs(x, y, ends, image, pictures):
             nearest.scatter_reduce_(0, pixel, square, "amin")
         border = (nearest < softness**2).nonzero().squeeze(1)
         edge = torch.full_like(pictures.label, ends.shape[1], dtype=torch.int64)
-        for pixel, number, square in _pairs(x, y, ends, image, pictures, softness):
+        for pixel, number, square in _pairs(x, y, ends, image, pictures):
             mine = square == nearest.index_select(0, pixel)
             edge.scatter_reduce_(0, pixel[mine], number[mine], "amin")
     square = _square_distance(x, y, ends[:, edge[border]], border % size, border // size % size)
@@ -70,9 +70,9 @@ def _edges(pictures: Pictures, x: Tensor, y: Tensor, depth: Tensor) -> tuple[Ten
     return torch.stack((a, b)) + view * v, scene.batch[a] * n + view
 
 
-def _pairs(x: Tensor, y: Tensor, ends: Tensor, image: Tensor, pictures: Pictures, softness: float) -> Iterator[Pairs]:
+def _pairs(x: Tensor, y: Tensor, ends: Tensor, image: Tensor, pictures: Pictures) -> Iterator[Pairs]:
     """Every empty pixel with every edge in whose box, widened by the softness, it lies."""
-    size = pictures.size
+    size, softness = pictures.size, pictures.softness
     left, columns = _range(x[ends], softness, size)
     top, rows = _range(y[ends], softness, size)
     for edge, place in expand(rows * columns, pictures.budget):

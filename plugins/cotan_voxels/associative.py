@@ -11,9 +11,7 @@ from .layerwise import Batches, fade, start
 from .rbm import DenseRBM, contrastive_loss
 
 
-def top_machine(
-    model: VoxelDBN, batches: Batches, epochs: int, lr: float, *, passes: int = 10, chains: int = 100, steps: int = 5
-) -> list[float]:
+def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> list[float]:
     """Persistent chains, as many of each label, which they keep: each class learns what to dream, rare or not.
 
     For ten epochs the shapes are turned and seen by the layers below once.
@@ -24,7 +22,7 @@ def top_machine(
     chain = torch.zeros(0)
     for epoch in range(epochs):
         fade(optimiser, lr, epoch, epochs)
-        if epoch % passes == 0:
+        if epoch % 10 == 0:
             with torch.no_grad():
                 pairs = [(model.up(shapes), functional.one_hot(y, classes)) for shapes, y in batches()]
                 seen = torch.cat([torch.cat([p, y.to(p)], 1) for p, y in pairs])
@@ -33,13 +31,13 @@ def top_machine(
             nn.init.normal_(
                 machine.weight, std=0.01
             )  # large random weights are modes that the chains would have to leave
-            held = functional.one_hot(torch.arange(max(chains, classes)) % classes, classes).to(seen)
+            held = functional.one_hot(torch.arange(max(100, classes)) % classes, classes).to(seen)
             chain = torch.cat([torch.bernoulli(seen[torch.randint(len(seen), (len(held),)), :-classes]), held], 1)
         errors = []
         share = seen[:, -classes:].mean(0)
         for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(50):
             v = torch.bernoulli(seen[pick])
-            loss, chain = contrastive_loss(machine, v, chain, steps=steps, held=True)
+            loss, chain = contrastive_loss(machine, v, chain, steps=5, held=True)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -86,7 +86,7 @@ def _cross(triangles: Tensor, low: Tensor, height: Tensor, counts: Tensor) -> Cr
 
 
 def counts_above(triangles: Tensor, resolution: int, *, signed: bool, budget: int = BUDGET) -> Tensor:
-    """For each voxel centre, the number of crossings above it: (R, R, R) int16; modulo 2 if not ``signed``."""
+    """For each voxel centre, the number of crossings above it: (R, R, R) int16; modulo 2 if not `signed`."""
     r = resolution
     change = torch.zeros(r * r * (r + 1), dtype=torch.int16, device=triangles.device)
     for found in crossings(triangles, r, budget):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least, said
 
 from .rbm import ConvRBM, DenseRBM
 from .request import request, whole
@@ -22,13 +23,14 @@ class VoxelDBN(nn.Module):
     of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
     shapes.
 
-    - resolution, fill, method, normalize, padding, samples: the voxels it asks for (see ``voxels``).
-    - widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
-    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
-    - mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
-    - pretraining: epochs of each stage by which ``fit`` first trains it without classes (see ``pretrain``).
+    Arguments:
+        resolution, fill, method, normalize, padding, samples: the voxels it asks for (see `voxels`).
+        widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
+        turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+        mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
+        pretraining: epochs of each stage by which `fit` first trains it without classes (see `pretrain`).
 
-    ``sample`` makes shapes.
+    `sample` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
     top 4000.
     """
@@ -62,8 +64,7 @@ class VoxelDBN(nn.Module):
                 f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
             )
         whole(widths=widths, kernels=kernels, strides=strides, hidden=hidden, top=top)
-        if pretraining < 0:
-            raise cotan.CotanError(f"pretraining is a number of epochs from 0; got {pretraining}")
+        at_least(0, "voxel-dbn", pretraining=pretraining)
         place = {"resolution": resolution, "normalize": normalize, "padding": padding, "samples": samples}
         self.needs = {"voxels": request(fill=fill, method=method, **place)}
         self.turn, self.mirror, self.classes, self.pretraining = angle(turn), mirror, out_dim, pretraining
@@ -78,7 +79,6 @@ class VoxelDBN(nn.Module):
         self.grid = (channels, side, side, side)
         self.layers = nn.ModuleList(layers)
         self.top = DenseRBM(hidden, top, classes=out_dim)
-        self.register_load_state_dict_pre_hook(_older)
 
     def forward(self, voxels: Tensor) -> Tensor:
         return self.top.label_scores(self.up(self.moved(voxels) if self.training else voxels))
@@ -90,7 +90,7 @@ class VoxelDBN(nn.Module):
     def before_training(
         self, batches: Sequence[tuple[dict[str, Tensor], Tensor]], say: Callable[[str], object]
     ) -> None:
-        """What ``fit`` calls before its first epoch."""
+        """What `fit` calls before its first epoch."""
         from .pretrain import pretrain
 
         if self.pretraining:
@@ -124,11 +124,12 @@ class VoxelDBN(nn.Module):
     ) -> Tensor:
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
-        - given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-          the chain then passes through all layers in each step, and settles in ten passes through the layers without
-          draws; otherwise it stays in the top machine, settles there, and comes down once.
+        Arguments:
+            given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
+                the chain then passes through all layers in each step, and settles in ten passes through the layers
+                without draws; otherwise it stays in the top machine, settles there, and comes down once.
 
-        Training for classes moves the weights away from what makes shapes: sample after ``pretrain``.
+        Training for classes moves the weights away from what makes shapes: sample after `pretrain`.
         """
         if (
             not isinstance(label, Tensor)
@@ -137,8 +138,7 @@ class VoxelDBN(nn.Module):
             or ((label < 0) | (label >= self.classes)).any()
         ):
             raise cotan.CotanError(f"label is (B,), numbers of classes from 0 to {self.classes - 1}; got {label}")
-        if not isinstance(steps, int) or steps < 1:
-            raise cotan.CotanError(f"a chain has one or more steps; got {steps}")
+        at_least(1, "a chain", steps=steps)
         if given is not None or known is not None:
             self._check_view(label, given, known)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -178,17 +178,3 @@ class VoxelDBN(nn.Module):
         for _ in range(10):  # without draws, to what the units agree on
             p = self.top.down(self.top.up(torch.cat([p, held], 1)))[:, :size] if known is None else self.up(shape(p))
         return shape(p)
-
-
-def said(value: object) -> str:
-    """A value as errors have it."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return "none" if value is None else type(value).__name__
-
-
-def _older(model: VoxelDBN, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Checkpoints from before units stood less their mean: less nothing, they are the machines that they were."""
-    for name, buffer in model.named_buffers():
-        if name.endswith(".mean"):
-            state.setdefault(prefix + name, torch.zeros_like(buffer))

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from .crossings import BUDGET
-from .grid import ragged
+from .octree import Cells, Octree, half_diagonal
 
 # The longest side, in voxels, of the pieces that triangles are cut into.
 PIECE = 2.0
+# What rounding may add to a distance, in voxels.
+SLACK = 1e-9
 
 
 def distance(triangles: Tensor, resolution: int, truncation: float, budget: int = BUDGET) -> Tensor:
     """min(distance to the nearest triangle, truncation) at each voxel centre, in voxels: (R, R, R) float64.
 
-    Each piece of a triangle lies in a small ball. A first pass over the voxels around each ball finds the nearest ball
-    centre, an upper bound; a second measures only the triangles whose ball comes nearer than that.
+    Of each block of voxels, cells of triangles are taken apart that may come nearer than the middle of the nearest one.
     """
-    triangles = near(triangles, resolution, truncation)
-    parent, middle, radius = pieces(triangles)
-    widest = float(radius.max()) if len(radius) else 0.0
-    reach = int(truncation + widest + 1)
-    side = resolution + 4 * reach
-    home = middle.floor()
-    inside = ((home >= -reach) & (home < resolution + reach)).all(1)
-    parent, middle, radius, home = parent[inside], middle[inside], radius[inside], home[inside]
-    index = (((home[:, 0] + 2 * reach) * side + home[:, 1] + 2 * reach) * side + home[:, 2] + 2 * reach).long()
-    shift = home + 0.5 - middle  # from the middle of the ball to the centre of its voxel
-    around = torch.cartesian_prod(*[torch.arange(-reach, reach + 1, device=triangles.device)] * 3)
-    # A voxel's centre is within 0.87 of any point of it.
-    around = around[around.double().norm(dim=1) < truncation + widest + 0.87]
-    parts = around.split(max(budget // max(len(index), 1), 1))
+    triangles = cut(near(triangles, resolution, truncation))
+    if len(triangles) == 0:
+        return triangles.new_full([resolution] * 3, truncation)
+    tree = Octree(triangles, resolution)
+    middle = tree.triangles.mean(1)
+    radius = (tree.triangles - middle[:, None]).norm(dim=-1).amax(1)
+    best = triangles.new_full((8**tree.top,), truncation)
+    bounds = [triangles.new_full((8 ** (tree.top - n),), truncation - half_diagonal(n)) for n in range(tree.top + 1)]
 
-    def gaps(part: Tensor) -> tuple[Tensor, Tensor]:
-        """The voxels that lie by ``part`` (P, 3) from each ball, (P, N), and their distances to its middle."""
-        step = (part[:, 0] * side + part[:, 1]) * side + part[:, 2]
-        return index + step[:, None], (shift + part[:, None]).norm(dim=-1)
+    def closer(level: int, block: Tensor, cells: Cells, cell: Tensor) -> Tensor:
+        away = cells.centre[cell] - tree.middle(level, block)
+        gap = away.norm(dim=-1)
+        bound = bounds[level].scatter_reduce_(0, block, gap + cells.closest[cell], "amin")[block]
+        # The triangles lie in a cylinder about the normal, which where they are flat is far less than their ball.
+        along = (away * cells.normal[cell]).sum(1).abs()
+        across = (gap * gap - along * along).clamp(min=0).sqrt()
+        least = torch.hypot((along - cells.height[cell]).clamp(min=0), (across - cells.radius[cell]).clamp(min=0))
+        return least < bound + 2 * half_diagonal(level) + SLACK
 
-    bound = torch.full((side**3,), truncation, dtype=torch.float64, device=triangles.device)
-    for part in parts:
-        voxel, gap = gaps(part)
-        bound.scatter_reduce_(0, voxel.view(-1), gap.view(-1), "amin")
-    best = bound.clone()
-    for part in parts:
-        voxel, gap = gaps(part)
-        offset, ball = (gap - radius < bound[voxel]).nonzero(as_tuple=True)
-        a, b, c = triangles[parent[ball]].unbind(1)
-        found = squared_distance(home[ball] + part[offset] + 0.5, a, b, c).sqrt_()
-        best.scatter_reduce_(0, voxel[offset, ball], found, "amin")
-    own = slice(2 * reach, 2 * reach + resolution)
-    return best.view(side, side, side)[own, own, own].contiguous()
+    def meet(voxel: Tensor, triangle: Tensor) -> None:
+        centre = tree.middle(0, voxel)
+        gap = (centre - middle[triangle]).norm(dim=-1)
+        bound = bounds[0].scatter_reduce_(0, voxel, gap, "amin")[voxel]
+        some = (gap - radius[triangle] < bound + SLACK).nonzero().squeeze(1)
+        found = squared_distance(centre[some], *tree.triangles[triangle[some]].unbind(1)).sqrt_()
+        best.scatter_reduce_(0, voxel[some], found, "amin")
+
+    tree.walk(closer, meet, budget)
+    return tree.grid(best)
 
 
 def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
@@ -64,28 +63,25 @@ def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
         long = (triangles - triangles.roll(1, 1)).norm(dim=-1).amax(1) > 4 * (resolution + reach)
         if not long.any():
             break
-        a, b, c = triangles[long].unbind(1)
-        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
-        parts = [torch.stack(k, 1) for k in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
-        triangles = torch.cat([triangles[~long], *parts])
+        triangles = _quartered(triangles, long)
     return triangles
 
 
-def pieces(triangles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Triangle number (N,), centre (N, 3) and radius (N,) of balls that cover the triangles."""
-    a, b, c = triangles.unbind(1)
-    longest = torch.stack([(b - a).norm(dim=-1), (c - b).norm(dim=-1), (a - c).norm(dim=-1)]).amax(0)
-    n = (longest / PIECE).ceil().clamp(min=1).long()
-    row, number = ragged(n * n)
-    # Row t of a triangle cut n times holds 2 t + 1 pieces, the odd ones upside down.
-    t = number.double().sqrt().floor().long()
-    s, n = number - t * t, n[row]
-    up = (s % 2 == 0).double()
-    u = (t + (1 + up) / 3) / n
-    v = (torch.div(s, 2, rounding_mode="floor") + (2 - up) / 3) / n
-    middle = a[row] + u[:, None] * (b - a)[row] + v[:, None] * (c - b)[row]
-    # The farthest corner is two thirds of a median away, and no median is longer than the longest side.
-    return row, middle, longest[row] / n * (2 / 3)
+def cut(triangles: Tensor, most: float = math.inf) -> Tensor:
+    """Triangles with no side longer than PIECE, that cover the same; longer ones stay once there are ``most``."""
+    while len(triangles) < most:
+        long = (triangles - triangles.roll(1, 1)).norm(dim=-1).amax(1) > PIECE
+        if not long.any():
+            break
+        triangles = _quartered(triangles, long)
+    return triangles
+
+
+def _quartered(triangles: Tensor, which: Tensor) -> Tensor:
+    a, b, c = triangles[which].unbind(1)
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    parts = [torch.stack(k, 1) for k in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    return torch.cat([triangles[~which], *parts])
 
 
 def squared_distance(p: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

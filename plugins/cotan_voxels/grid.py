@@ -17,11 +17,12 @@ LARGEST = 1e70  # squared areas of what is larger are no float64
 
 
 class Grid(NamedTuple):
-    """Voxel (i, j, k) is the cube [i, i+1] x [j, j+1] x [k, k+1] in units of ``pitch``, counted from ``origin``.
+    """Voxel (i, j, k) is the cube [i, i+1] x [j, j+1] x [k, k+1] in units of `pitch`, counted from `origin`.
 
-    - triangles: (F, 3, 3) corners in voxels, float64.
-    - origin: (3,) the outer corner of voxel (0, 0, 0), in the units of the shape.
-    - pitch: the side of a voxel, in the units of the shape.
+    Attributes:
+        triangles: (F, 3, 3) corners in voxels, float64.
+        origin: (3,) the outer corner of voxel (0, 0, 0), in the units of the shape.
+        pitch: the side of a voxel, in the units of the shape.
     """
 
     triangles: Tensor
@@ -30,10 +31,10 @@ class Grid(NamedTuple):
 
 
 def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: float) -> Grid:
-    """Fit a shape into ``resolution``^3 voxels, leaving ``padding`` of them free on every side (less than none: cut off).
+    """Fit a shape into `resolution`^3 voxels, leaving `padding` of them free on every side (less than none: cut off).
 
-    ``box`` centres the bounding box and fits its longest side; ``sphere`` centres the centroid of the surface and fits
-    the farthest corner, so that no rotation about it leaves the grid; ``none`` takes [-1, 1]^3 to be the grid.
+    `box` centres the bounding box and fits its longest side; `sphere` centres the centroid of the surface and fits
+    the farthest corner, so that no rotation about it leaves the grid; `none` fits [-1, 1]^3, which with no padding is the grid.
     Vertices that no face uses do not count.
     """
     if not isinstance(resolution, int) or not 2 <= resolution <= MOST:
@@ -88,7 +89,7 @@ def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def chunks(counts: Tensor, budget: int) -> list[slice]:
-    """Consecutive runs of rows whose counts sum to about ``budget`` at most (one row may exceed it alone)."""
+    """Consecutive runs of rows whose counts sum to about `budget` at most (one row may exceed it alone)."""
     total = counts.cumsum(0)
     if len(counts) == 0 or int(total[-1]) <= budget:
         return [slice(0, len(counts))]

@@ -71,7 +71,7 @@ def fade(optimiser: torch.optim.Optimizer, lr: float, epoch: int, epochs: int) -
 
 @torch.no_grad()
 def _seen(model: VoxelDBN, voxels: Tensor, number: int) -> Tensor:
-    """What layer ``number`` has for its visible units."""
+    """What layer `number` has for its visible units."""
     v = model.up(voxels, number)
     return v.flatten(1) if isinstance(model.layers[number], DenseRBM) else v
 

@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, said
 
-from .dbn import VoxelDBN, said
+from .dbn import VoxelDBN
 from .rbm import ConvRBM
 
 UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the order of axes in which the last points up
 
 
 def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6, up: str = "z") -> Any:
-    """A matplotlib figure with a row for each grid (R, R, R): ``count`` slices across the shape, then it as a solid.
+    """A matplotlib figure with a row for each grid (R, R, R): `count` slices across the shape, then it as a solid.
 
-    The axis ``up`` points up, and slices are across it. A grid with values below zero is a signed distance, whose slices
+    The axis `up` points up, and slices are across it. A grid with values below zero is a signed distance, whose slices
     are through the whole grid; others are drawn as a solid where they are above a half.
     """
     from matplotlib.figure import Figure
 
     if not len(grids) or any(not isinstance(grid, Tensor) or grid.dim() != 3 or not grid.numel() for grid in grids):
         raise cotan.CotanError(f"slices draws grids (R, R, R); got {[said(grid) for grid in grids]}")
-    if count < 1:
-        raise cotan.CotanError(f"slices draws one or more of each grid; got {count=}")
+    at_least(1, "slices", count=count)
     figure = Figure(figsize=(2 * (count + 1), 2.1 * len(grids)), layout="constrained")
     for row, grid in enumerate(grids):
         grid = _upright(grid.detach().float(), up)
@@ -75,17 +75,16 @@ def _upright(grid: Tensor, up: str) -> Tensor:
 
 @torch.no_grad()
 def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 16) -> Any:
-    """A matplotlib figure with a row for each layer: what the first ``count`` units that differ most look for.
+    """A matplotlib figure with a row for each layer: what the first `count` units that differ most look for.
 
-    A unit is drawn as the mean of the ``best`` windows of the shapes (N, R, R, R) that excite it most, each from
+    A unit is drawn as the mean of the `best` windows of the shapes (N, R, R, R) that excite it most, each from
     another shape, where it is above half of its maximum. The last row sees whole shapes.
     """
     from matplotlib.figure import Figure
 
     if not isinstance(model, VoxelDBN):
         raise cotan.CotanError(f"primitives are those of a voxel-dbn; got {type(model).__name__}")
-    if count < 1 or best < 1:
-        raise cotan.CotanError(f"primitives draws one or more units and windows; got {count=} and {best=}")
+    at_least(1, "primitives", count=count, best=best)
     side = model.layers[0].visible.shape[-1]
     if not isinstance(voxels, Tensor) or not len(voxels) or voxels.shape[1:] != (side, side, side):
         raise cotan.CotanError(
@@ -122,13 +121,13 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
     return figure
 
 
-def shaded(solid: Tensor, *, size: int = 4) -> np.ndarray:
+def shaded(solid: Tensor) -> np.ndarray:
     """A picture (H, W, 3) of a grid (R, R, R) of booleans, seen from above one corner: each voxel three grey diamonds.
 
     Voxels are painted from the back to the front, so that near ones cover far ones.
     """
     filled = torch.nonzero(solid).cpu().numpy()
-    r, s = len(solid), size
+    r, s = len(solid), 4
     picture = np.ones((s * (2 * r + 2), 2 * s * (r + 1), 3))
     # Only voxels with a face towards the viewer can be seen.
     padded = np.pad(solid.cpu().numpy(), 1)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, said
 
 from .associative import top_machine
-from .dbn import VoxelDBN, said
+from .dbn import VoxelDBN
 from .layerwise import one_layer
 from .together import all_layers
 
@@ -34,15 +35,16 @@ def pretrain(
 ) -> list[list[float]]:
     """Contrastive divergence for each layer in turn, then all layers together, then the top machine.
 
-    - voxels (N, R, R, R), label (N,): the training shapes. The label is a part of what the top machine learns.
-    - epochs: of each layer; together: those in which all layers learn to bring voxels back (``epochs``); top: of the
-      top machine (ten times ``epochs``).
-    - steps: of Gibbs sampling for each update; persistent: the chains go on between updates (PCD). Those of the top
-      machine always do.
-    - sparsity: how often the units of the convolutions should be on (Lee et al. 2009); 0 leaves them free.
-    - noise: the share of units that are turned over while all layers learn to bring voxels back: for those who want
-      samples (a tenth, say).
-    - say: called with a line for each stage.
+    Arguments:
+        voxels (N, R, R, R), label (N,): the training shapes. The label is a part of what the top machine learns.
+        epochs: of each layer; together: those in which all layers learn to bring voxels back (`epochs`); top: of the
+            top machine (ten times `epochs`).
+        steps: of Gibbs sampling for each update; persistent: the chains go on between updates (PCD). Those of the top
+            machine always do.
+        sparsity: how often the units of the convolutions should be on (Lee et al. 2009); 0 leaves them free.
+        noise: the share of units that are turned over while all layers learn to bring voxels back: for those who want
+            samples (a tenth, say).
+        say: called with a line for each stage.
 
     Gives errors by stage and epoch: of a layer and of the top machine, the mean distance of its input from what one
     step up and down makes of it; of all layers together (last but one), the cross entropy of the voxels.
@@ -59,11 +61,8 @@ def pretrain(
             f"{needs}, all voxels from 0 to 1; got labels from {int(label.min())} to {int(label.max())}, "
             f"voxels from {float(voxels.min())} to {float(voxels.max())}"
         )
-    stages = {"epochs": epochs, "together": together or 0, "top": top or 0, "batch_size": batch_size, "steps": steps}
-    for name, value in stages.items():
-        least = int(name in ("batch_size", "steps"))
-        if not isinstance(value, int) or value < least:
-            raise cotan.CotanError(f"{name} is a whole number from {least}; got {value!r}")
+    at_least(0, "pretrain", epochs=epochs, together=together or 0, top=top or 0)
+    at_least(1, "pretrain", batch_size=batch_size, steps=steps)
     for name, value in (("sparsity", sparsity), ("noise", noise)):
         if not 0 <= value < 1:
             raise cotan.CotanError(f"{name} is a share from 0 to below 1; got {value!r}")

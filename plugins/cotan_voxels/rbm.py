@@ -50,9 +50,9 @@ class ConvRBM(nn.Module):
 
 
 class DenseRBM(nn.Module):
-    r"""E = -h W (v - m) - b h - c v. The last ``classes`` units of v, if any, are a choice of one: the label.
+    r"""E = -h W (v - m) - b h - c v. The last `classes` units of v, if any, are a choice of one: the label.
 
-    The label counts ``copies`` times, as if its units were repeated: one among hundreds is else not heard.
+    The label counts `copies` times, as if its units were repeated: one among hundreds is else not heard.
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, classes: int = 0, copies: int = 10) -> None:
@@ -97,7 +97,7 @@ class DenseRBM(nn.Module):
 
 
 def draw(p: Tensor, classes: int = 0) -> Tensor:
-    """Units that are 1 with probability p; the last ``classes`` of a row are one choice."""
+    """Units that are 1 with probability p; the last `classes` of a row are one choice."""
     if not classes:
         return torch.bernoulli(p)
     label = torch.multinomial(p[:, -classes:], 1)
@@ -108,11 +108,11 @@ def draw(p: Tensor, classes: int = 0) -> Tensor:
 def contrastive_loss(
     machine: ConvRBM | DenseRBM, v: Tensor, chain: Tensor, *, steps: int = 1, held: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Contrastive divergence (Hinton 2002): the energy of data less that of what the machine makes of ``chain``.
+    """Contrastive divergence (Hinton 2002): the energy of data less that of what the machine makes of `chain`.
 
-    Its gradient is that of the log-likelihood, with the model's expectation taken after ``steps`` of Gibbs sampling. A
+    Its gradient is that of the log-likelihood, with the model's expectation taken after `steps` of Gibbs sampling. A
     chain that starts at the data each time is CD; one that goes on from call to call is PCD (Tieleman 2008). With
-    ``held`` chains keep their label: the likelihood is that of the other units given it. Gives the loss and where the
+    `held` chains keep their label: the likelihood is that of the other units given it. Gives the loss and where the
     chain has come.
     """
     classes = getattr(machine, "classes", 0)

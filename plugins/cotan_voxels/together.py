@@ -14,7 +14,7 @@ def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise:
 
     Weights stay the same up and down, and the gradient passes the draw as if it were its probability. Layers trained
     one by one lose a little each; 3D ShapeNets mends that by the wake-sleep algorithm, this is its plainer relative. A share
-    ``noise`` of the units drawn is turned over, so that shapes come back whole from what the top machine only nearly
+    `noise` of the units drawn is turned over, so that shapes come back whole from what the top machine only nearly
     learns.
     """
     optimiser = torch.optim.Adam(model.layers.parameters(), lr)

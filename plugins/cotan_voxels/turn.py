@@ -12,7 +12,7 @@ import cotan
 
 
 def angle(turn: float) -> float:
-    """The option ``turn`` of a model, if it is an angle."""
+    """The option `turn` of a model, if it is an angle."""
     if not 0 <= turn < math.inf:
         raise cotan.CotanError(f"turn is an angle from 0, in radians; got {turn!r}")
     return turn
@@ -21,8 +21,8 @@ def angle(turn: float) -> float:
 def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = False) -> Tensor:
     """Each of the grids (B, R, R, R) turned about its middle by a random rotation, and stretched by a random factor.
 
-    The rotation vector is uniform in a cube of half-side ``angle`` (radians), the factor in [1 - scale, 1 + scale].
-    With ``mirror`` it is first moved by one of the 48 symmetries of the cube: axes swapped, and each reversed or not.
+    The rotation vector is uniform in a cube of half-side `angle` (radians), the factor in [1 - scale, 1 + scale].
+    With `mirror` it is first moved by one of the 48 symmetries of the cube: axes swapped, and each reversed or not.
     """
     b = len(grid)
     vector = (2 * torch.rand(b, 3, device=grid.device, dtype=grid.dtype) - 1) * angle

@@ -5,15 +5,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import at_least
 
 from .request import request, whole
 from .turn import angle, turned
 
 
 class VoxelBlock(nn.Module):
-    r"""y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), halving the grid where ``stride`` is 2; s is 1 or a projection.
+    r"""y = relu(s(x) + norm(K2 * relu(norm(K1 * x)))), halving the grid where `stride` is 2; s is 1 or a projection.
 
-    Without ``residual`` the sum is left out: two plain convolutions.
+    Without `residual` the sum is left out: two plain convolutions.
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, stride: int = 1, residual: bool = True) -> None:
@@ -34,10 +35,11 @@ class VoxelBlock(nn.Module):
 class Voxel(nn.Module):
     """A network on voxels in the manner of VoxNet (Maturana and Scherer 2015).
 
-    - resolution, fill, method, normalize, padding: the voxels it asks for (see ``voxels``).
-    - width: channels after the first convolution (5^3, stride 2), doubled each time the grid is halved, down to 4^3.
-    - residual: add the input of each block to its output; without, plain convolutions.
-    - turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
+    Arguments:
+        resolution, fill, method, normalize, padding: the voxels it asks for (see `voxels`).
+        width: channels after the first convolution (5^3, stride 2), doubled each time the grid is halved, down to 4^3.
+        residual: add the input of each block to its output; without, plain convolutions.
+        turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
     """
 
     def __init__(
@@ -59,8 +61,7 @@ class Voxel(nn.Module):
         super().__init__()
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
         self.needs = {"voxels": request(**options)}
-        if resolution < 8:
-            raise cotan.CotanError(f"voxel needs a resolution of at least 8, got {resolution}")
+        at_least(8, "voxel", resolution=resolution)
         whole(width=width)
         self.turn = angle(turn)
         self.stem = nn.Sequential(nn.Conv3d(1, width, 5, stride=2, padding=2), nn.BatchNorm3d(width), nn.ReLU())

@@ -11,7 +11,7 @@ import cotan
 
 from .closed import Edges, agreeing, distinct, edges
 from .crossings import counts_above, snap
-from .distance import distance, near, pieces
+from .distance import cut, distance, near
 from .flood import enclosed
 from .grid import Grid, place
 from .surface import surface
@@ -22,7 +22,7 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=4)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=6)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -49,8 +49,9 @@ def voxels(
       ``voxel_report`` says which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
-      size does not change with a rotation (as the views of MVCNN); ``none`` takes [-1, 1]^3 for the grid.
-    - truncation: in voxels; the time grows with its cube.
+      size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
+      side of what is fitted over ``resolution - 2 padding``: with ``none`` and ``padding=0``, x is in voxel (x + 1) R / 2.
+    - truncation: in voxels.
     - padding: free voxels on each side; less than none cuts off what lies that far out.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
     """
@@ -153,7 +154,7 @@ def inside(method: str, found: Edges, triangles: Tensor, resolution: int) -> Ten
 
 def _misses_a_part(solid: Tensor, triangles: Tensor) -> bool:
     """Is there a piece of the surface that no voxel of the solid holds or is next to? (Sampled: a voxel apart.)"""
-    _, middle, _ = pieces(near(triangles, len(solid), 0))
+    middle = cut(near(triangles, len(solid), 0)).mean(1)
     last = len(solid) - 1
     x, y, z = middle[((middle >= 0) & (middle <= last + 1)).all(1)].long().clamp_(max=last).unbind(1)
     return not bool(_grown(solid)[x, y, z].all())

@@ -24,6 +24,8 @@ def random_rotation(pos: Tensor, normal: Tensor | None = None, *, seed: int = 0,
 
     pos and, where the data has it, normal turn; what else there is stays.
     """
+    from scipy.spatial.transform import Rotation
+
     generator = _generator(pos, seed)
     if axis == "any":
         q = torch.nn.functional.normalize(torch.randn(4, generator=generator, dtype=torch.float64), dim=0)
@@ -31,7 +33,7 @@ def random_rotation(pos: Tensor, normal: Tensor | None = None, *, seed: int = 0,
         angle = torch.rand((), generator=generator, dtype=torch.float64) * torch.pi  # half of a full turn's
         q = torch.zeros(4, dtype=torch.float64)
         q[0], q[1 + "xyz".index(axis)] = angle.cos(), angle.sin()
-    turn = _rotation(q).to(pos).T
+    turn = torch.from_numpy(Rotation.from_quat(q.roll(-1).numpy()).as_matrix()).to(pos).T
     return _moved(pos @ turn, None if normal is None else normal.to(pos) @ turn)
 
 
@@ -62,17 +64,6 @@ def _generator(pos: Tensor, seed: int) -> torch.Generator:
     # Into 32 bits: torch's generator on the CPU keeps no more of a seed.
     own = zlib.crc32(pos.detach().cpu().numpy().tobytes(), zlib.crc32(str(seed).encode()))
     return torch.Generator().manual_seed(own)
-
-
-def _rotation(q: Tensor) -> Tensor:
-    """The rotation matrix of a unit quaternion (w, x, y, z)."""
-    w, x, y, z = q
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row) for row in rows])
 
 
 def _moved(pos: Tensor, normal: Tensor | None = None) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .errors import CotanError
+from .errors import CotanError, at_least
 from .evaluation import Evaluation, evaluate_together, evaluated, groups
 from .network import Sample, check_signal, collate_samples, common_sources, evaluate_plan, made, model_plan, place_of
 from .nodes import Request, node
@@ -122,8 +122,7 @@ class Prepared:
 
     def places(self, size: int, order: Sequence[int] | None = None) -> list[list[int]]:
         """Of the samples of each batch."""
-        if not isinstance(size, int) or size < 1:
-            raise CotanError(f"batch_size={size!r}, expected a positive whole number")
+        at_least(1, "batches", batch_size=size)
         places = list(range(len(self))) if order is None else list(order)
         number = -(-len(places) // size)
         cuts = [round(i * len(places) / number) for i in range(number + 1)]

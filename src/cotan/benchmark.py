@@ -47,7 +47,7 @@ def bench(
     A model that fails on a dataset is listed in `table.failures`, and the others go on. Ctrl-C ends with what there is.
 
     Arguments:
-        suite: a `Suite`, a mapping, a TOML file, or the name of a suite that comes with cotan: "demo".
+        suite: a `Suite`, a mapping, a TOML file, or the name of one that comes with cotan (`cotan list suite`).
         out: the folder, `runs/NAME` by default: results.jsonl, a run folder for each result, and the report. Several
             processes may run parts of one suite in it at once; the table of each has what all have finished by its end.
         models, seeds: run only these, models by label; the table is that of the whole suite.

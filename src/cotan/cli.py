@@ -293,7 +293,6 @@ def _write_numbers(value: Any, path: Path) -> None:
     whole.write(path, content.getvalue())
 
 
-Text = Annotated[str | None, typer.Option()]
 Whole = Annotated[int | None, typer.Option()]
 Number = Annotated[float | None, typer.Option()]
 
@@ -340,12 +339,12 @@ def fit(
     from .datasets import load_dataset
     from .training import Recipe, model_for
     from .training import fit as train
-    from .training.loop import check_early
+    from .training.loop import checked_fabric
     from .training.progress import Progress
 
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
     own = _options(option)
-    check_early(model, chosen, own)
+    checked_fabric(model, chosen, own)
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)

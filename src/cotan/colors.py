@@ -57,12 +57,12 @@ def colors_of(given: Any, count: int) -> Tensor:
 def diverging(values: Tensor) -> Tensor:
     """Blue below zero, white at it, red above; grey where not finite. (V,) -> (V, 3)
 
-    The colour is full from where 98% of the values are nearer to zero, so that a spike leaves the rest its colours.
+    The colour is full from where 98% of the values but zeros are nearer to zero, so that a spike leaves the rest its
+    colours.
     """
     there = values.isfinite()
-    size = values[there].abs().double()
-    full = size.quantile(0.98) if size.numel() else size.new_tensor(0.0)
-    full = (full if full > 0 else size.amax() if size.numel() else full).clamp(min=torch.finfo(torch.float64).tiny)
+    size = values[there & (values != 0)].abs().double()
+    full = size.quantile(0.98) if len(size) else 1.0
     t = (values.double() / full).clamp(-1, 1).float()[:, None]
     red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
     shades = white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)

@@ -46,8 +46,6 @@ def shapes_png(
     *,
     labels: Sequence[str] = (),
     one_scale: bool = False,
-    turn: float = 35.0,
-    tilt: float = 20.0,
 ) -> bytes:
     """Rows of meshes, shaded, in their own colours, or those of their parts, vertex labels or class.
 
@@ -55,7 +53,6 @@ def shapes_png(
         rows: None leaves a place free.
         names, labels: stand above the columns, and before the rows.
         one_scale: draw all shapes at one size in the units of `pos`, not each to fill its place.
-        turn, tilt: of the camera, in degrees.
     """
     from io import BytesIO
 
@@ -81,7 +78,7 @@ def shapes_png(
                 ax.text(-0.02, 0.5, labels[i], transform=ax.transAxes, parse_math=False, **text)
             if j >= len(row) or row[j] is None:
                 continue
-            corners, shade = _tiles(row[j], turn, tilt)
+            corners, shade = _tiles(row[j])
             tiles = PolyCollection(
                 list(corners[:, :, :2].numpy()), facecolors=shade.numpy(), edgecolors=shade.numpy(), linewidths=0.2
             )
@@ -98,9 +95,9 @@ def shapes_png(
     return out.getvalue()
 
 
-def _tiles(shape: Any, turn: float, tilt: float) -> tuple[Tensor, Tensor]:
+def _tiles(shape: Any) -> tuple[Tensor, Tensor]:
     """Corners (F, 3, 3) seen from the camera, far ones first, and colours (F, 3)."""
-    a, b = torch.tensor([turn, tilt]).double().deg2rad()
+    a, b = torch.tensor([35.0, 20.0]).double().deg2rad()  # turned and tilted by so much
     camera = torch.tensor(
         [
             [a.cos(), 0, -a.sin()],

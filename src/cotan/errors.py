@@ -1,10 +1,10 @@
-"""The one exception that cotan raises for bad input, and the sentence it uses for unknown names."""
+"""The one exception that cotan raises for bad input, and the sentences it uses for unknown names and for numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, SupportsIndex
 
 
 class CotanError(ValueError):
@@ -19,6 +19,18 @@ def expect(what: str, given: object, kinds: Any, words: str) -> None:
     """Raise where an argument is of another kind than those that `words` say."""
     if not isinstance(given, kinds):
         raise CotanError(f"{what}: expected {words}, got {type(given).__name__}")
+
+
+def at_least(least: int, what: str, /, **numbers: Any) -> None:
+    """Raise for the first of `numbers` that is less, or no whole number."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, SupportsIndex) or int(number) < least:
+            raise CotanError(f"{what}: {name}={number!r}, expected a whole number of at least {least}")
+
+
+def said(value: Any) -> str:
+    """A tensor's dtype and shape, or another value's type."""
+    return f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__
 
 
 # The field's other names, of methods and of options.

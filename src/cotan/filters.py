@@ -14,7 +14,8 @@ from typing import Any, SupportsIndex, cast
 import torch
 from torch import Tensor, nn
 
-from .errors import CotanError, expect
+from .colors import diverging
+from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
 from .network import inputs, needs, place_of
 from .nodes import Node, check_data
@@ -38,14 +39,12 @@ def draw_filters(
 
     expect("draw_filters", model, nn.Module, "a model or a layer")
     check_data(data)
-    for what, number in (("vertex", vertex), ("curves", curves)):
-        expect(f"draw_filters: {what}", number, SupportsIndex, "a whole number")
+    expect("draw_filters: vertex", vertex, SupportsIndex, "a whole number")
+    at_least(1, "draw_filters", curves=curves)
     expect("draw_filters: file", file, str | os.PathLike | None, "a file")
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
-    if curves < 1:
-        raise CotanError(f"curves={curves}, expected a positive whole number")
     figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
     for row, (name, layer) in enumerate(layers.items()):
         u, found = multipliers(layer, data)
@@ -134,28 +133,19 @@ def _where(layer: nn.Module, data: Any, vertex: int) -> tuple[Any, int]:
 
 def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
     """A signal (V,) on a shape in 3D axes, blue, white and red about zero: faces where there are some, else points."""
-    from matplotlib import colormaps
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     pos = torch.nn.functional.pad(data.pos.detach().cpu().double(), (0, 3))[:, :3]  # of a plane too
-    values = values.double()
-    # By a quantile where it is not zero: the impulse itself may be so large that all else would be white.
-    size = values.abs()
-    top = float(size[size > 1e-6 * size.max()].quantile(0.98)) if size.any() else 1.0
-
-    def shade(v: Tensor) -> Any:
-        return colormaps["RdBu_r"](((v / top + 1) / 2).clamp(0, 1).numpy())
-
+    colour = diverging(values)
     if data.get("face") is not None:
         face = data.face.cpu()
         corners = pos[face.T]  # (F, 3, 3)
         normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         light = torch.nn.functional.normalize(normal, dim=1) @ torch.tensor([0.4, -0.6, 0.7], dtype=torch.float64)
-        colour = shade(values[face].mean(0))
-        colour[:, :3] *= (0.75 + 0.25 * light[:, None]).numpy()
-        axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=colour, edgecolors=colour, linewidths=0.2))
+        paint = (colour[face].mean(0) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
+        axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=paint, edgecolors=paint, linewidths=0.2))
     else:
-        axes.scatter(*pos.T.numpy(), c=shade(values), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
+        axes.scatter(*pos.T.numpy(), c=colour.numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
     low_corner, high_corner = pos.amin(0), pos.amax(0)
     centre, extent = (low_corner + high_corner) / 2, high_corner - low_corner
     radius = float(extent.max()) / 2 or 1.0

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import whole
+from . import registry, whole
 from .colors import GREY, colors_of, diverging
 from .errors import CotanError, expect
 from .evaluation import compute
@@ -56,20 +56,20 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(data: Any, path: str | Path, *, functions: int = 5, size: int = 480, up: str = "y") -> None:
-    """A mesh, or points, and its first eigenfunctions, blue below zero and red above, as a PNG.
+def picture(data: Any, path: str | Path, *, up: str = "y") -> None:
+    """A mesh, or points, and its first five eigenfunctions, blue below zero and red above, as a PNG.
 
     Of a shape of up to `PARTS` parts these are the first that are not constant on each part.
     """
-    spectrum = compute(data, "spectrum", k=functions + 1, dtype=torch.float64)
+    spectrum = compute(data, "spectrum", k=6, dtype=torch.float64)
     first = 1
     if spectrum.values[1:2].eq(0).all() and (parts := _components(compute(data, "laplacian"))) <= PARTS:
         first = min(parts, data.num_nodes - 1)
-        spectrum = compute(data, "spectrum", k=first + functions, dtype=torch.float64)
+        spectrum = compute(data, "spectrum", k=first + 5, dtype=torch.float64)
     plain = {"mesh" if data.get("face") is not None else "points": GREY.expand(data.num_nodes, 3)}
     shown = range(first, len(spectrum.values))
     titles = {f"eigenfunction {i}: {float(spectrum.values[i]):.4g}": diverging(spectrum.vectors[:, i]) for i in shown}
-    _draw(data, path, plain | titles, size, up)
+    _draw(data, path, plain | titles, 480, up)
 
 
 def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str = "y") -> None:
@@ -99,9 +99,17 @@ def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, 
     shape.color = torch.cat([each[corner] for each in colors.values()], 1)
     eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
-    seen = _close(compute(shape, node("views", outputs=("silhouette", "shaded", "color"), **look))[0])
+    seen = _close(_views(shape, outputs=("silhouette", "shaded", "color"), **look)[0])
     painted = [_paint(seen[0], seen[1], color.permute(1, 2, 0)) for color in seen[2:].split(3)]
     _save(path, painted, list(colors), min(3, len(colors)), 3.2, 3.4)
+
+
+def _views(shape: Any, **look: Any) -> Tensor:
+    if not registry.has("operator", "views"):
+        why = registry.failures().get("views", "COTAN_PLUGINS=off leaves it out")
+        raise CotanError(f"pictures are drawn by the plugin cotan_views, which is not loaded: {why}")
+    seen: Tensor = compute(shape, node("views", **look))
+    return seen
 
 
 def _close(seen: Tensor) -> Tensor:
@@ -132,9 +140,9 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
 
 
-def shaded_views(data: Any, path: str | Path, *, size: int = 192, up: str = "z") -> None:
+def shaded_views(data: Any, path: str | Path, *, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
-    pictures = compute(data, node("views", outputs=("silhouette", "shaded"), size=size, samples=2, up=up))
+    pictures = _views(data, outputs=("silhouette", "shaded"), size=192, samples=2, up=up)
     _save(
         path, [_paint(seen[0], seen[1], seen[0, ..., None] * GREY) for seen in pictures], [""] * len(pictures), 4, 2, 2
     )

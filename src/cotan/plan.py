@@ -163,9 +163,9 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
                 raise
             failed[name] = reason
     if failed:
-        what = "it has a default" if len(failed) == 1 else "they have defaults"
         reasons = "\n".join(map(str, failed.values()))
-        raise CotanError(f"{reasons}\n({what}, which needs = {dict.fromkeys(failed)} keeps)")
+        what = "its default" if len(failed) == 1 else "their defaults"
+        raise CotanError(f"{reasons}\nTo keep {what}: module.needs = {dict.fromkeys(failed)}")
     return plan
 
 

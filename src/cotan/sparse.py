@@ -1,7 +1,4 @@
-"""Sparse matrices on the edges of the shared graph: one immutable sorted CSR, its transpose kept.
-
-torch transposes a CSR matrix anew at each backward pass; here the transpose is found once and multiplied with.
-"""
+"""Sparse matrices on the edges of the shared graph: one immutable sorted CSR, its transpose kept."""
 
 from __future__ import annotations
 

@@ -101,9 +101,9 @@ def _feed(state: Any, value: Any) -> None:
     else:
         try:
             state.update(json.dumps(value, sort_keys=True).encode())
-        except TypeError:
+        except TypeError as reason:
             raise CotanError(
-                f"a source of type {type(value).__name__}: expected a tensor, an array, a Data, numbers or text"
+                f"a source of type {type(value).__name__}: expected a tensor, an array, a Data, numbers or text ({reason})"
             ) from None
 
 

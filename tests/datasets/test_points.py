@@ -46,5 +46,5 @@ def test_bad_options():
         cotan.load_dataset("xor", points=2)
     with pytest.raises(cotan.CotanError, match="arms=1"):
         cotan.load_dataset("spiral", arms=1)
-    with pytest.raises(cotan.CotanError, match="blobs: classes=1, expected two or more"):
+    with pytest.raises(cotan.CotanError, match="blobs: classes=1, expected a whole number of at least 2"):
         cotan.load_dataset("blobs", classes=1)

@@ -153,9 +153,10 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"creatures": ("dog", "unicorn")}, "unknown creatures 'unicorn'; there are human, dog"),
-        ({"stress": ("poses", "melted")}, "unknown stress 'melted'; there are poses, fine"),
-        ({"task": "regress"}, "unknown task 'regress'; there are classify, label"),
+        ({"creatures": ("dog", "unicorn")}, "unknown creatures of poses 'unicorn'.* There is: .*crab, .*dog"),
+        ({"creatures": ()}, "unknown creatures of poses 'none'"),
+        ({"stress": ("poses", "melted")}, "unknown stress of poses 'melted'.* There is: coarse"),
+        ({"task": "regress"}, "unknown task of poses 'regress'.* There is: classify, label"),
         ({"vertices": 50}, "expected vertices >= 125, .* got vertices=50"),
         ({"per_class": 2}, "per_class >= 3.* got .*per_class=2"),
         ({"bend": 1.0}, "0 < bend < 1, got .*bend=1.0"),

@@ -48,8 +48,8 @@ def test_types():
         ("normalized_pos", {"scale": "volume"}, "unknown scale 'volume'. There is: "),
         ("normalized_pos", {"centre": "box"}, "unknown centre 'box'. There is: "),
         ("vertex_normals", {"weight": "angel"}, "unknown weight of vertex_normals 'angel'. Did you mean 'angle'"),
-        ("ring_neighbours", {"rings": 0}, "ring_neighbours: rings=0, expected at least 1"),
-        ("shape_dna", {"size": 0}, "shape_dna: size=0, expected at least 1"),
+        ("ring_neighbours", {"rings": 0}, "ring_neighbours: rings=0, expected a whole number of at least 1"),
+        ("shape_dna", {"size": 0}, "shape_dna: size=0, expected a whole number of at least 1"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(node, options, message, tetrahedron):
@@ -59,7 +59,7 @@ def test_options_that_mean_nothing_are_refused(node, options, message, tetrahedr
 
 def test_a_refinement_by_no_pairs_is_refused(tetrahedron):
     spectrum, mass = (cotan.compute(tetrahedron, name) for name in ("spectrum", "mass"))
-    with pytest.raises(CotanError, match="zoom_out: step=0, expected at least 1"):
+    with pytest.raises(CotanError, match="zoom_out: step=0, expected a whole number of at least 1"):
         zoom_out(torch.eye(2), spectrum, spectrum, mass, step=0)
 
 

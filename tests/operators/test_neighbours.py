@@ -74,7 +74,7 @@ def test_refusals():
         nearest_neighbours(cloud(5), k=0)
     with pytest.raises(CotanError, match="radius=0"):
         radius_neighbours(cloud(5), radius=0)
-    with pytest.raises(CotanError, match="limit=0, expected at least 1"):
+    with pytest.raises(CotanError, match="limit=0, expected a whole number of at least 1"):
         radius_neighbours(cloud(5), limit=0)
     with pytest.raises(CotanError, match="k=6 of 5 points"):
         nearest(cloud(5), cloud(2), 6)

@@ -128,12 +128,12 @@ def test_diffusion_wants_a_surface_for_its_gradients():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("appnp", {"hops": -1}, "appnp: hops=-1, hidden=64, expected whole numbers, zero or more"),
-        ("appnp", {"hidden": -1}, "appnp: hops=10, hidden=-1, expected whole numbers, zero or more"),
+        ("appnp", {"hops": -1}, "appnp: hops=-1, expected a whole number of at least 0"),
+        ("appnp", {"hidden": -1}, "appnp: hidden=-1, expected a whole number of at least 0"),
         ("appnp", {"alpha": 1.5}, "appnp: alpha=1.5, expected a number from 0 to 1"),
-        ("sgc", {"hops": -1}, "sgc: hops=-1, expected a whole number, zero or more"),
-        ("diffusion", {"depth": 0}, "diffusion: depth=0, expected a positive whole number"),
-        ("pool2d", {"size": 0}, "size=0, expected a positive whole number"),
+        ("sgc", {"hops": -1}, "sgc: hops=-1, expected a whole number of at least 0"),
+        ("diffusion", {"depth": 0}, "diffusion: depth=0, expected a whole number of at least 1"),
+        ("pool2d", {"size": 0}, "pool: size=0, expected a whole number of at least 1"),
         ("toric", {"task": "match"}, "model 'toric' does not do task 'match'; it does: classify, regress, label"),
         ("voxel", {"task": "label"}, "model 'voxel' does not do task 'label'; it does: classify, regress"),
         ("voxel-dbn", {"task": "regress"}, "model 'voxel-dbn' does not do task 'regress'; it does: classify"),

@@ -18,8 +18,8 @@ EXTREMITIES = 5
 class Disc(NamedTuple):
     """The cut sphere: corner (3, F) and, for each of its D vertices, the sphere's vertex and which copy it is.
 
-    ``copy`` is 0, 1 right of the cut from the first cone point to the middle one, 2 right of that from the middle one
-    to the last. ``cones`` are the three points as vertices of the sphere: first, middle, last.
+    `copy` is 0, 1 right of the cut from the first cone point to the middle one, 2 right of that from the middle one
+    to the last. `cones` are the three points as vertices of the sphere: first, middle, last.
     """
 
     corner: NDArray[np.int64]
@@ -57,7 +57,7 @@ def _sharpest(sphere: Sphere) -> int:
 
 
 def triples(count: int, seed: int) -> list[tuple[int, int, int]]:
-    """All ways to pick (first, middle, last) of ``count`` points up to swapping first and last.
+    """All ways to pick (first, middle, last) of `count` points up to swapping first and last.
 
     The points that were picked least come first, so that a few maps already have each limb at a cone point once. Seed
     0 goes through them in order, any other seed in an order of its own.

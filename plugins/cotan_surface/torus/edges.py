@@ -44,7 +44,7 @@ def following(face: Tensor) -> Tensor:
 
 
 def fans(face: Tensor, cut: Tensor | None = None) -> Tensor:
-    """(3, F) the number of the fan that each corner is in: corners at a vertex, joined across edges but those in ``cut``.
+    """(3, F) the number of the fan that each corner is in: corners at a vertex, joined across edges but those in `cut`.
 
     The corner s * F + f starts the directed edge s of face f; its twin starts at the edge's other end.
     """

@@ -37,7 +37,7 @@ def embed(
 ) -> NDArray[np.complex128]:
     """(N,) a place for each vertex of the sphere, that of its copy 0, in units of the side of the torus.
 
-    Conformal maps shrink limbs exponentially. Each of ``balance`` further solves weakens the springs where the last map
+    Conformal maps shrink limbs exponentially. Each of `balance` further solves weakens the springs where the last map
     was too small and strengthens them where it was too large (after Yoshizawa et al. 2004); positive they stay.
     """
     size = len(pos)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least, unknown
 
 from .cut import EXTREMITIES, Disc, cut, extremities, triples
 from .edges import edge_graph
@@ -24,11 +25,12 @@ HANDLES = 8  # that are cut; a surface with more is hardly a body that touches i
 class Torus(NamedTuple):
     """M maps of a shape to the torus [0, 1)^2, each with four copies of the shape.
 
-    - pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel: ``pull @ x`` are the images of a
-      signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
-    - uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order.
-    - scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
-    - turned: (V, M) how many faces at a vertex a map turns over or flattens: all 0 where the map is a bijection.
+    Attributes:
+        pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel: `pull @ x` are the images of a
+            signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
+        uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order.
+        scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
+        turned: (V, M) how many faces at a vertex a map turns over or flattens: all 0 where the map is a bijection.
     """
 
     pull: cotan.Sparse
@@ -55,17 +57,15 @@ def charts(
     balance: int = 2,
     handles: int = HANDLES,
 ) -> list[Chart]:
-    """Flatten a shape in ``maps`` ways, each with another three of its extremities at the cone points.
+    """Flatten a shape in `maps` ways, each with another three of its extremities at the cone points.
 
     On limbs many times as long as they are wide a map may shrink below what rounding leaves apart, and faces turn over:
     such a map is taken only where there are too few others.
     """
     if weights not in WEIGHTS:
-        raise cotan.CotanError(f"the torus map can have {' or '.join(WEIGHTS)} weights, got {weights!r}")
-    if maps < 1 or balance < 0 or handles < 0:
-        raise cotan.CotanError(
-            f"the torus needs at least one map and no negative balance or handles, got {maps}, {balance} and {handles}"
-        )
+        raise unknown("weights of torus", weights, WEIGHTS)
+    at_least(1, "torus", maps=maps)
+    at_least(0, "torus", balance=balance, handles=handles)
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
     unit = 2.0 ** min(max(math.frexp(float(pos[face].abs().max()))[1], -1000), 1000) if face.numel() else 1.0
     ball = sphere(pos.detach().double() / unit, face, handles=handles)
@@ -118,16 +118,17 @@ def torus(
 ) -> Torus:
     """Maps of a closed surface to a flat torus, as images with periodic boundary.
 
-    - maps: how many, each with other cone points, where a map shows most.
-    - resolution: R, a power of two.
-    - seed: the order in which cone points are taken among the extremities of the shape; 0 takes the farthest first.
-    - weights: ``cotan`` keeps angles where the mesh allows, ``uniform`` sees the connectivity alone.
-    - balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
-    - handles: how many are cut, where a body touches itself say, to make a sphere of it (the genus in ``mesh_report``
-      is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims closed by
-      caps. 0 takes spheres alone.
+    Arguments:
+        maps: how many, each with other cone points, where a map shows most.
+        resolution: R, a power of two.
+        seed: the order in which cone points are taken among the extremities of the shape; 0 takes the farthest first.
+        weights: `cotan` keeps angles where the mesh allows, `uniform` sees the connectivity alone.
+        balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
+        handles: how many are cut, where a body touches itself say, to make a sphere of it (the genus in `mesh_report`
+            is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims
+            closed by caps. 0 takes spheres alone.
 
-    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see ``charts``); ``turned`` of
+    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see `charts`); `turned` of
     the value says where one is not. A mesh that is none is refused, with the reason.
     """
     from scipy.sparse import vstack

@@ -19,7 +19,7 @@ AXES = ("x", "y", "z")
 
 
 def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", **options: Any):
-    """A matplotlib figure with one row for each map (options as for ``torus``; ``up`` is the axis that points up).
+    """A matplotlib figure with one row for each map (options as for `torus`; `up` is the axis that points up).
 
     From the left: the shape coloured by position, with its cone points and the cut; the same colours on the torus, four
     copies of the shape, one outlined; the triangles of that copy; the area that a point gets there over the area it has

@@ -17,9 +17,10 @@ from .handles import cut_handle
 class Sphere(NamedTuple):
     """A closed triangulation of Euler number 2.
 
-    - pos: (N, 3) its vertices; face: (3, F) its faces, counterclockwise seen from outside.
-    - vertex: (N,) the vertex of the mesh that each stands for. Several may stand for one: at a pinch, a seam, a cut
-      handle. The centres of the caps of cut handles stand for none: -1.
+    Attributes:
+        pos: (N, 3) its vertices; face: (3, F) its faces, counterclockwise seen from outside.
+        vertex: (N,) the vertex of the mesh that each stands for. Several may stand for one: at a pinch, a seam, a cut
+            handle. The centres of the caps of cut handles stand for none: -1.
     """
 
     pos: Tensor
@@ -31,7 +32,7 @@ def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
     """See a mesh as a sphere, or say why it is none.
 
     Seams (corners at one place with several numbers) are sewn, faces turned to one orientation, and a vertex at which
-    several fans of faces meet becomes one vertex for each fan. Up to ``handles`` handles are then cut.
+    several fans of faces meet becomes one vertex for each fan. Up to `handles` handles are then cut.
     """
     if face.numel() == 0:
         raise cotan.CotanError("the torus map needs a mesh with faces, got none")

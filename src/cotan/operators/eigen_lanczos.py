@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .eigen_refine import BLOCK
 from .factor import Apply, Array
 
 
@@ -22,7 +23,6 @@ def lanczos(
     *,
     tolerance: float,
     locked: Array,
-    block: int = 8,
     most: int | None = None,
     dtype: Any = np.float32,
 ) -> tuple[Array, Array] | None:
@@ -30,55 +30,55 @@ def lanczos(
 
     None where `most` dimensions (5 k + 128 by default) were not enough for ||B u - theta u|| <= tolerance theta.
 
-    An eigenvalue is found as often as it is multiple, up to `block` times.
+    An eigenvalue is found as often as it is multiple, up to `BLOCK` times.
 
     Arguments: locked (l, V) orthonormal rows.
     """
-    most = min(most or 5 * k + 128, size - len(locked) - block)
+    most = min(most or 5 * k + 128, size - len(locked) - BLOCK)
     random = np.random.default_rng(0)
     start = len(locked)
-    basis = np.empty((start + most + block, size), dtype=dtype)
+    basis = np.empty((start + most + BLOCK, size), dtype=dtype)
     basis[:start] = locked
-    T = np.zeros((most + 2 * block, most + 2 * block))
-    previous, R = np.zeros((block, size)), np.zeros((block, block))
-    q = _fill(np.empty((0, size)), block, basis[:start], random)
-    done, check = 0, _first_check(k, block, most)
+    T = np.zeros((most + 2 * BLOCK, most + 2 * BLOCK))
+    previous, R = np.zeros((BLOCK, size)), np.zeros((BLOCK, BLOCK))
+    q = _fill(np.empty((0, size)), BLOCK, basis[:start], random)
+    done, check = 0, _first_check(k, most)
     errors: list[tuple[int, float]] = []
     while True:
-        basis[start + done : start + done + block] = q
+        basis[start + done : start + done + BLOCK] = q
         W = apply(q)
         W -= R @ previous
         a = q @ W.T
         W -= a.T @ q
-        T[done : done + block, done : done + block] = (a + a.T) / 2
-        done += block
+        T[done : done + BLOCK, done : done + BLOCK] = (a + a.T) / 2
+        done += BLOCK
         previous = q
         q, R = _next(W, basis[: start + done], random)
-        T[done : done + block, done - block : done] = R
-        T[done - block : done, done : done + block] = R.T
+        T[done : done + BLOCK, done - BLOCK : done] = R
+        T[done - BLOCK : done, done : done + BLOCK] = R.T
         if done >= check:
             theta, S = np.linalg.eigh(T[:done, :done])
             theta, S = theta[::-1][:k], S[:, ::-1][:, :k]
-            error = float((np.linalg.norm(R @ S[-block:], axis=0) / np.abs(theta)).max())
+            error = float((np.linalg.norm(R @ S[-BLOCK:], axis=0) / np.abs(theta)).max())
             if error <= tolerance:
                 return theta, S.T.astype(dtype) @ basis[start : start + done]
-            if done + block > most:
+            if done + BLOCK > most:
                 return None
             errors.append((done, error))
-            check = min(_next_check(errors, tolerance, block), most // block * block)
+            check = min(_next_check(errors, tolerance), most // BLOCK * BLOCK)
 
 
-def _first_check(k: int, block: int, most: int) -> int:
-    return min(-(-int(2.75 * k) // block) * block, most // block * block)
+def _first_check(k: int, most: int) -> int:
+    return min(-(-int(2.75 * k) // BLOCK) * BLOCK, most // BLOCK * BLOCK)
 
 
-def _next_check(errors: list[tuple[int, float]], tolerance: float, block: int) -> int:
+def _next_check(errors: list[tuple[int, float]], tolerance: float) -> int:
     """When the error, falling ever faster on a logarithmic scale, may be small enough; each look costs."""
     if len(errors) < 2 or errors[-1][1] >= errors[-2][1]:
-        return errors[-1][0] + 4 * block
+        return errors[-1][0] + 4 * BLOCK
     (m0, e0), (m1, e1) = errors[-2:]
-    steps = np.log(e1 / tolerance) / (np.log(e0 / e1) / (m1 - m0)) / block
-    return int(m1 + block * np.clip(np.floor(0.8 * steps), 1, 8))
+    steps = np.log(e1 / tolerance) / (np.log(e0 / e1) / (m1 - m0)) / BLOCK
+    return int(m1 + BLOCK * np.clip(np.floor(0.8 * steps), 1, 8))
 
 
 def _next(W: Array, basis: Array, random: np.random.Generator) -> tuple[Array, Array]:

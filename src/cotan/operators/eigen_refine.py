@@ -124,6 +124,6 @@ def rayleigh_ritz(V: Array, image: Array, shift: float) -> tuple[Array, Array]:
     return values - shift, np.matmul((scale[:, None] * Y).T, V, out=image)
 
 
-def blocks(count: int, first: int = 0) -> list[slice]:
+def blocks(count: int) -> list[slice]:
     """Rows a few at a time: a solve or a product of all at once takes more memory, and more time in cache misses."""
-    return [slice(start, min(start + BLOCK, count)) for start in range(first, count, BLOCK)]
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]

@@ -57,7 +57,7 @@ def inverse_lanczos(
 
     # Polishing applies the inverse once more, which turns this error into the residual that `tolerance` bounds.
     want = k - len(shifted.lowest) if known is None else k
-    found = lanczos(apply, shifted.size, want, tolerance=tolerance / 3, locked=locked, block=BLOCK, dtype=dtype)
+    found = lanczos(apply, shifted.size, want, tolerance=tolerance / 3, locked=locked, dtype=dtype)
     if found is None:
         return None
     U = found[1].astype(np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, at_least
 from ..spectrum import Spectrum
 from .fourier import fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
@@ -100,8 +100,7 @@ def zoom_out(functional: Tensor, source: Spectrum, target: Spectrum, target_mass
 
     (Melzi, Ren, Rodola, Sharma, Wonka and Ovsjanikov 2019.) (K2, K1) -> (K, K), K the pairs that both have.
     """
-    if step < 1:
-        raise CotanError(f"zoom_out: step={step}, expected at least 1")
+    at_least(1, "zoom_out", step=step)
     most = min(len(source.values), len(target.values))
     k = min(functional.shape)
     functional = functional[:k, :k]

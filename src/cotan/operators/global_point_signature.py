@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import at_least
 from ..registry import operator
 from ..spectrum import Spectrum
 from .fourier import plain_vectors
@@ -22,8 +22,7 @@ def global_point_signature(spectrum: Spectrum, *, size: int = 16) -> Tensor:
     Arguments:
         spectrum: K pairs, more than `size` by the number of components. size: number of columns.
     """
-    if size < 1:
-        raise CotanError(f"global_point_signature: size={size}, expected at least 1")
+    at_least(1, "global_point_signature", size=size)
     zero = is_zero(spectrum.values)
     scale = torch.where(zero, 0, torch.where(zero, 1, spectrum.values).rsqrt())
     order = torch.argsort(zero.to(torch.int8), stable=True)[:size]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, at_least
 from ..registry import operator
 from ..sparse import Sparse
 from ..spectrum import Spectrum
@@ -35,8 +35,7 @@ def implicit_heat(x: Tensor, laplacian: Sparse, mass: Tensor, *, time: float | N
     Arguments:
         x: (V,) or (V, C). laplacian: (V, V). mass: (V,). time: t; the mean mass by default. steps: at least 1.
     """
-    if steps < 1:
-        raise CotanError(f"heat_diffusion: steps={steps}, expected at least 1")
+    at_least(1, "heat_diffusion", steps=steps)
     h = duration(time, mass) / steps
     mass = mass.to(laplacian.dtype)
     signal = x.to(laplacian.dtype).reshape(len(x), -1)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, at_least
 from ..registry import operator
 from ..spectrum import Spectrum
 from .fourier import plain_vectors
@@ -54,6 +54,5 @@ def bounds(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def spaced(start: Tensor, stop: Tensor, size: int) -> Tensor:
     """`size` numbers from start to stop, evenly; differentiable in both."""
-    if size < 1:
-        raise CotanError(f"a signature of size={size}, expected at least 1")
+    at_least(1, "a signature", size=size)
     return start + (stop - start) * torch.linspace(0, 1, size, dtype=start.dtype, device=start.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, at_least
 from ..registry import operator
 from .checks import check_pos
 
@@ -22,8 +22,7 @@ def nearest_neighbours(pos: Tensor, *, k: int = 16) -> Tensor:
     Arguments:
         pos: (V, 3). k: number of neighbours.
     """
-    if k < 1:
-        raise CotanError(f"nearest_neighbours: k={k}, expected at least 1")
+    at_least(1, "nearest_neighbours", k=k)
     pos = check_pos(pos).detach()
     k = min(k, len(pos) - 1)
     _, found = nearest(pos, pos, k + 1)
@@ -42,8 +41,8 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     """
     if not radius > 0:
         raise CotanError(f"radius_neighbours: radius={radius}, expected a positive number")
-    if limit is not None and limit < 1:
-        raise CotanError(f"radius_neighbours: limit={limit}, expected at least 1")
+    if limit is not None:
+        at_least(1, "radius_neighbours", limit=limit)
     pos = check_pos(pos).detach()
     centre, other = _within(pos, radius)
     distance = torch.linalg.vector_norm(pos.index_select(0, centre) - pos.index_select(0, other), dim=1)

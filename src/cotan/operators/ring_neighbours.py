@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import at_least
 from ..registry import operator
 from .checks import check_edges
 
@@ -17,8 +17,7 @@ def ring_neighbours(edge_index: Tensor, num_nodes: int, *, rings: int = 2) -> Te
     Arguments:
         edge_index: (2, E). rings: number of edges, at most.
     """
-    if rings < 1:
-        raise CotanError(f"ring_neighbours: rings={rings}, expected at least 1")
+    at_least(1, "ring_neighbours", rings=rings)
     source, target = check_edges(edge_index, num_nodes)
     order = torch.argsort(source, stable=True)
     target = target[order]

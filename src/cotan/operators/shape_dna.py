@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import at_least
 from ..registry import operator
 from ..spectrum import Spectrum
 
@@ -19,7 +19,6 @@ def shape_dna(spectrum: Spectrum, mass: Tensor, *, size: int = 20) -> Tensor:
     Arguments:
         spectrum: K pairs. mass: (V,). size: number of eigenvalues.
     """
-    if size < 1:
-        raise CotanError(f"shape_dna: size={size}, expected at least 1")
+    at_least(1, "shape_dna", size=size)
     values = spectrum.values[1 : size + 1] * mass.sum()
     return torch.nn.functional.pad(values, (0, size - len(values)))

@@ -54,7 +54,7 @@ def _solve(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: P
 
 
 class _TracedSolve(Function):
-    """As in `kernels`, a class without `jvp` for the compiler and its child for both directions."""
+    """As in `sums`, a class without `jvp` for the compiler and its child for both directions."""
 
     @staticmethod
     def forward(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:

@@ -66,7 +66,7 @@ def fit(
     expect("fit: on_epoch", on_epoch, Callable | None, "a function")  # type: ignore[operator]
     expect("fit: prepared", prepared, Mapping | None, "a mapping")
     chosen = Recipe.of(recipe, **overrides)
-    fabric = check_early(model, chosen)
+    fabric = checked_fabric(model, chosen)
     path = None if out is None else Path(out)
     with Progress(progress) as show:
         if isinstance(dataset, str):
@@ -110,7 +110,7 @@ def fit(
     return run
 
 
-def check_early(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
+def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
     """Fabric, or an error for what there is not, before a dataset is made: a model, an option, a device, an augmentation."""
     if isinstance(model, str):
         check_model(model, options or {})

@@ -27,7 +27,7 @@ class Run:
         history: one dict an epoch, as in metrics.jsonl.
         metrics: of the best epoch on val, then on test and each stress variant (`stress_rotated_accuracy`).
         status: "finished", or "stopped" by Ctrl-C, and then test was not touched; "running" of one that was killed.
-        costs: of the plan: nodes with their identities, seconds and store hits.
+        costs: of preparing the shapes: seconds in all and by node, and store hits.
         path: the run's folder, if it has one.
     """
 

@@ -53,9 +53,9 @@ def test_one_layer_and_one_channel_are_enough():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("dense-block", {"layers": -1}, "dense-block: layers=-1, growth=4, expected positive whole numbers"),
-        ("dense-block", {"growth": 0}, "dense-block: layers=2, growth=0, expected positive whole numbers"),
-        ("residual", {"hidden": 0}, "residual: hidden=0, expected a positive whole number"),
+        ("dense-block", {"layers": -1}, "dense-block: layers=-1, expected a whole number of at least 1"),
+        ("dense-block", {"growth": 0}, "dense-block: growth=0, expected a whole number of at least 1"),
+        ("residual", {"hidden": 0}, "residual: hidden=0, expected a whole number of at least 1"),
     ],
 )
 def test_nothing_inside(name, options, message):

@@ -49,7 +49,7 @@ def test_without_padding_the_grid_shrinks():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"padding": "mirror"}, "unknown padding 'mirror'. There is: zeros, circular, reflect, replicate, none"),
+        ({"padding": "mirror"}, "unknown padding 'mirror'. There is: circular, none, reflect, replicate, zeros"),
         ({"kernel_size": 4}, "kernel_size=4, expected an odd number"),
         ({"padding": "none", "shortcut": True}, "shortcut=True needs a padding"),
     ],

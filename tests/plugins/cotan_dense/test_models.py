@@ -149,12 +149,12 @@ def test_images_of_a_dataset_give_the_width(name):
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("mlp", {"residual": "yes"}, "unknown residual 'yes'. There is: none, identity, projection"),
+        ("mlp", {"residual": "yes"}, "unknown residual 'yes'. There is: identity, none, projection"),
         ("mlp", {"residual": "identity", "dense": True}, "dense=True with residual='identity'"),
-        ("mlp", {"depth": 0}, "depth=0, expected positive whole numbers"),
-        ("mlp", {"width": 0}, "width=0, depth=3, expected positive whole numbers"),
-        ("cnn", {"width": 0}, "width=0, depth=3, repeat=2, expected positive whole numbers"),
-        ("shallow", {"width": 0}, "width=0, expected a positive whole number"),
+        ("mlp", {"depth": 0}, "mlp: depth=0, expected a whole number of at least 1"),
+        ("mlp", {"width": 0}, "mlp: width=0, expected a whole number of at least 1"),
+        ("cnn", {"width": 0}, "cnn: width=0, expected a whole number of at least 1"),
+        ("shallow", {"width": 0}, "shallow: width=0, expected a whole number of at least 1"),
         ("cnn", {"dims": 4}, "dims=4, expected 1"),
         ("cnn", {"pooling": "sum"}, "unknown pooling 'sum'"),
         ("cnn", {"task": "label"}, "model 'cnn' does not do task 'label'"),

@@ -27,5 +27,5 @@ def test_widths_that_differ_are_mapped():
 
 
 def test_unknown_kind():
-    with pytest.raises(cotan.CotanError, match=r"unknown pooling 'median'\. There is: max, mean"):
+    with pytest.raises(cotan.CotanError, match=r"unknown pooling 'median'\. Did you mean 'mean'\? There is: max, mean"):
         cotan.create_layer("pool2d", 1, 1, kind="median")

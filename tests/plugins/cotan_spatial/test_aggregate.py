@@ -149,11 +149,12 @@ def test_errors():
         return cotan.create_layer("aggregate", 2, 3, **options)
 
     with pytest.raises(
-        cotan.CotanError, match=r"unknown aggregate 'median'\. There is: attention, max, mean, min, std, sum"
+        cotan.CotanError,
+        match=r"unknown aggregate 'median'\. Did you mean 'mean'\? There is: attention, max, mean, min, std, sum",
     ):
         make(aggregate=["mean", "median"])
     with pytest.raises(
-        cotan.CotanError, match=r"unknown combine 'lstm'\. There is: add, concatenate, gru, mlp, or a func"
+        cotan.CotanError, match=r"unknown combine of aggregate 'lstm'\. There is: add, concatenate, gru, mlp, or a func"
     ):
         make(combine="lstm")
     layer = make(edge_dim=2)

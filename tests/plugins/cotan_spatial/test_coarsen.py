@@ -223,7 +223,7 @@ def test_seeds_choose_among_equals():
 
 
 def test_errors(tetrahedron):
-    with pytest.raises(cotan.CotanError, match="level=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="level=0, expected a whole number of at least 1"):
         cotan.compute(tetrahedron, "coarsen", level=0)
     data = Data(edge_index=torch.tensor([[0], [1]]), edge_weight=torch.tensor([-1.0]), num_nodes=2)
     with pytest.raises(cotan.CotanError, match="edge_weight: expected finite numbers of at least 0, got -1"):

@@ -141,7 +141,7 @@ def test_errors():
         layer(torch.zeros(SIZE, 3), **cotan.inputs(layer, graph(dim=2)))
     with pytest.raises(cotan.CotanError, match="covariance='round', expected 'diagonal' or 'full'"):
         cotan.create_layer("gaussian", 3, 4, covariance="round")
-    with pytest.raises(cotan.CotanError, match="kernels=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="kernels=0, expected a whole number of at least 1"):
         cotan.create_layer("gaussian", 3, 4, kernels=0)
     data = graph()
     for attr, shape in ((data.edge_attr[:7], r"\(7, 2\)"), (torch.tensor(1.0), r"\(\)")):

@@ -111,7 +111,7 @@ def test_vertices_of_each_shape_count_and_not_their_mean():
 
 
 def test_no_widths_and_no_vertices():
-    with pytest.raises(cotan.CotanError, match="pyramid: vertices=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="pyramid: vertices=0, expected a whole number of at least 1"):
         cotan.create_model("pyramid", 1, 2, vertices=0)
     with pytest.raises(cotan.CotanError, match="no widths"):
         cotan.create_model("pyramid", 1, 2, widths=())

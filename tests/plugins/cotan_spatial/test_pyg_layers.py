@@ -285,7 +285,7 @@ def test_any_small_graph_is_pyg(drawn):
 
 
 def test_errors():
-    with pytest.raises(cotan.CotanError, match="gin: hidden=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="gin: hidden=0, expected a whole number of at least 1"):
         cotan.create_layer("gin", 3, 8, hidden=0)
     with pytest.raises(
         cotan.CotanError, match=r"option hops=1.5 of layer 'sgc': expected a whole number; the default is 2"

@@ -60,7 +60,7 @@ def test_a_vertex_without_edges_hears_itself():
 
 @pytest.mark.parametrize("wrong", [{"depth": 0}, {"width": 0}])
 def test_nothing_to_pool(wrong):
-    with pytest.raises(cotan.CotanError, match=r"topk: width=.*, depth=.*, expected positive whole numbers"):
+    with pytest.raises(cotan.CotanError, match=r"topk: (width|depth)=.*, expected a whole number of at least 1"):
         cotan.create_model("topk", 1, 2, **wrong)
 
 

@@ -120,7 +120,7 @@ def test_a_mesh_can_be_taken_as_its_graph(bumpy):
 
 
 def test_errors():
-    with pytest.raises(cotan.CotanError, match="chebyshev: order=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="chebyshev: order=0, expected a whole number of at least 1"):
         cotan.create_layer("chebyshev", 1, 1, order=0)
 
 

@@ -106,7 +106,3 @@ def test_point_clouds_have_one(bumpy):
     assert values.min() == pytest.approx(-1)
     assert 0.7 < values.max() <= 1 + 1e-12
     assert cotan.apply(cotan.create_model("chebyshev", 3, 2, task="label"), cloud).shape == (300, 2)
-
-
-def test_kit():
-    cotan.testing.check_operator("rescaled_laplacian")

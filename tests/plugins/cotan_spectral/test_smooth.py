@@ -130,11 +130,13 @@ def test_first_multipliers_have_variance_one_over_in_dim(kernels):
 
 
 def test_errors():
-    with pytest.raises(cotan.CotanError, match=r"unknown kernels 'box'\. There is: gaussian, bspline, polynomial"):
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown kernels 'box'\. There is: bspline, gaussian, heat, polynomial"
+    ):
         cotan.create_layer("smooth-spectral", 1, 1, kernels="box")
     with pytest.raises(cotan.CotanError, match="kernels='bspline' needs rank >= 4, got 3"):
         cotan.create_layer("smooth-spectral", 1, 1, kernels="bspline", rank=3)
-    with pytest.raises(cotan.CotanError, match="rank=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="rank=0, expected a whole number of at least 1"):
         cotan.create_layer("smooth-spectral", 1, 1, rank=0)
 
 

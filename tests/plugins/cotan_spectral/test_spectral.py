@@ -82,7 +82,7 @@ def test_both_paths_give_the_same_where_eigenvalues_are_simple(bumpy):
 
 
 def test_errors():
-    with pytest.raises(cotan.CotanError, match="spectral: k=0, expected a positive whole number"):
+    with pytest.raises(cotan.CotanError, match="spectral: k=0, expected a whole number of at least 1"):
         cotan.create_layer("spectral", 1, 1, k=0)
 
 

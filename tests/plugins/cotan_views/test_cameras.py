@@ -73,14 +73,14 @@ def test_random_cameras_depend_on_their_seed_only():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rig": "rng"}, "unknown rig 'rng'.*ring, dodecahedron, icosphere, random"),
+        ({"rig": "rng"}, "unknown rig 'rng'. Did you mean 'ring'.*dodecahedron, icosphere, random, ring, or a list"),
         ({"rig": "dodecahedron", "count": 12}, "does not use count"),
         ({"rig": "dodecahedron", "elevation": 3.0}, "does not use elevation"),
         ({"rig": "ring", "seed": 1}, "does not use seed"),
         ({"rig": "icosphere", "count": 13}, "12, 42, 162"),
-        ({"rig": "ring", "count": 0}, "from 1; got 0"),
-        ({"count": 2.5}, "from 1; got 2.5"),
-        ({"count": True}, "from 1; got True"),
+        ({"rig": "ring", "count": 0}, "count=0, expected a whole number of at least 1"),
+        ({"count": 2.5}, "count=2.5, expected a whole number of at least 1"),
+        ({"count": True}, "count=True, expected a whole number of at least 1"),
         ({"rig": "random", "seed": 2**70}, "seed is a whole number below 2.63; got 1180"),
         ({"elevation": math.nan}, "elevation is an angle in degrees; got nan"),
         ({"elevation": "30"}, "angle in degrees; got '30'"),

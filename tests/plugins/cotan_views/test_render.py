@@ -280,13 +280,13 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"outputs": ("dept",)}, "unknown output 'dept'.*depth, normals"),
+        ({"outputs": ("dept",)}, "unknown output 'dept'. Did you mean 'depth'.*normals"),
         ({"outputs": ()}, "one or more"),
         ({"outputs": "depth"}, "list"),
         ({"outputs": ("color",)}, "colours"),
-        ({"size": 0}, "size is a whole number"),
-        ({"samples": 1.5}, "samples is a whole number"),
-        ({"size": True}, "size is a whole number from 1; got True"),
+        ({"size": 0}, "size=0, expected a whole number"),
+        ({"samples": 1.5}, "samples=1.5, expected a whole number"),
+        ({"size": True}, "size=True, expected a whole number of at least 1"),
         ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
         ({"softness": -1.0, "outputs": ("silhouette",)}, "from 0; got -1"),
         ({"softness": "1", "outputs": ("silhouette",)}, "from 0; got '1'"),

@@ -27,14 +27,14 @@ def test_a_sheet_holds_every_view_of_every_output(tmp_path):
 
 
 def test_channels_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(cotan.CotanError, match=r"\(N, 4, H, W\).*got shape \(12, 3, 8, 8\)"):
+    with pytest.raises(cotan.CotanError, match=r"\(N, 4, H, W\).*got torch.float32 of shape \(12, 3, 8, 8\)"):
         contact_sheet(torch.zeros(12, 3, 8, 8), tmp_path / "sheet.png")
     for views, options, message in (
         (None, {}, "got NoneType"),
-        (torch.zeros(0, 4, 8, 8), {}, r"got shape \(0, 4, 8, 8\)"),
+        (torch.zeros(0, 4, 8, 8), {}, r"got torch.float32 of shape \(0, 4, 8, 8\)"),
         (torch.zeros(2, 4, 8, 8), {"outputs": ("depth", "what")}, "unknown output 'what'"),
         (torch.zeros(2, 4, 8, 8), {"outputs": None}, "one or more of depth"),
-        (torch.zeros(2, 4, 8, 8), {"columns": 0}, "columns is a whole number from 1; got 0"),
+        (torch.zeros(2, 4, 8, 8), {"columns": 0}, "columns=0, expected a whole number of at least 1"),
     ):
         with pytest.raises(cotan.CotanError, match=message):
             contact_sheet(views, tmp_path / "sheet.png", **options)

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from cotan_voxels.distance import distance, pieces
+from cotan_voxels.distance import cut, distance
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 9.0), (6, 6.0), (200, 1.0), (60, 0.05)])
@@ -18,18 +19,34 @@ def test_against_libigl(count, size, truncation):
     assert torch.allclose(distance(triangles, 12, truncation), expected, atol=1e-9)
 
 
-def test_balls_cover_triangles():
-    generator = torch.Generator().manual_seed(1)
-    flat = torch.tensor([[-10.0, 0, 0], [10, 0, 0], [0, 0.1, 0]], dtype=torch.float64)
-    triangles = torch.randn(30, 3, 3, generator=generator, dtype=torch.float64) * 5
-    triangles = torch.cat([triangles, torch.stack([flat.roll(k, 0) for k in range(3)])])
-    weight = torch.rand(200, 1, 3, generator=generator, dtype=torch.float64).log()
-    weight = weight / weight.sum(-1, keepdim=True)
-    parent, middle, radius = pieces(triangles)
-    for number, triangle in enumerate(triangles):
-        own = parent == number
-        gap = torch.cdist((weight @ triangle).squeeze(1), middle[own]) - radius[own]
-        assert gap.min(1).values.max() < 1e-12
+def test_pieces_are_small_and_cover_the_triangle():
+    triangle = torch.tensor([[[-10.0, 0, 0], [10, 0, 0], [0, 7, 3]]], dtype=torch.float64)
+    parts = cut(triangle)
+    assert (parts - parts.roll(1, 1)).norm(dim=-1).max() <= 2
+    normal = torch.linalg.cross(parts[:, 1] - parts[:, 0], parts[:, 2] - parts[:, 0])
+    whole = torch.linalg.cross(triangle[0, 1] - triangle[0, 0], triangle[0, 2] - triangle[0, 0])
+    torch.testing.assert_close(normal.sum(0), whole)
+    assert ((normal @ whole) > 0).all()
+    assert len(cut(triangle, most=10)) < 40
+
+
+@pytest.mark.parametrize("truncation", [3.0, 24.0])
+def test_a_fine_mesh_against_libigl(truncation):
+    """A torus with flat and curved cells of many triangles, and voxels far from all of them."""
+    igl, trimesh = pytest.importorskip("igl"), pytest.importorskip("trimesh")
+    mesh = trimesh.creation.torus(7, 2.5, major_sections=96, minor_sections=48)
+    box = trimesh.creation.box(extents=(3, 3, 20)).subdivide().subdivide()
+    mesh = trimesh.util.concatenate([mesh, box.apply_translation([8, 8, 0])])
+    mesh.apply_translation([11.3, 10.1, 12.2])
+    centre = torch.cartesian_prod(*[torch.arange(24, dtype=torch.float64) + 0.5] * 3)
+    squared = igl.point_mesh_squared_distance(
+        centre.numpy(), mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
+    )[0]
+    expected = torch.from_numpy(squared).sqrt().clamp(max=truncation).view(24, 24, 24)
+    triangles = torch.tensor(mesh.triangles.copy())
+    found = distance(triangles, 24, truncation)
+    assert torch.allclose(found, expected, atol=1e-9)
+    assert torch.equal(distance(triangles, 24, truncation, budget=5000), found)
 
 
 def test_needle_and_point():

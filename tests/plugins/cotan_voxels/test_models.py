@@ -107,7 +107,7 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
     ("name", "options", "message"),
     [
         ("voxel", {"task": "label"}, "does not do task 'label'"),
-        ("voxel", {"resolution": 4}, "resolution of at least 8, got 4"),
+        ("voxel", {"resolution": 4}, "resolution=4, expected a whole number of at least 8"),
         ("voxel-dbn", {"task": "regress"}, "does not do task 'regress'"),
         ("voxel-dbn", {"fill": "tsdf"}, "binary units"),
         ("voxel-dbn", {"widths": (3,)}, "as many widths as kernels"),
@@ -126,7 +126,7 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel-dbn", {"hidden": 0}, "hidden=0, expected"),
         ("voxel-dbn", {"top": -1}, "top=-1, expected"),
         ("voxel-dbn", {"turn": float("nan")}, "in radians; got nan"),
-        ("voxel-dbn", {"pretraining": -1}, "number of epochs from 0; got -1"),
+        ("voxel-dbn", {"pretraining": -1}, "pretraining=-1, expected a whole number of at least 0"),
         ("voxel-dbn", {"resolution": 8}, "a kernel of 4 does not fit a grid of 2"),
     ],
 )

@@ -102,6 +102,22 @@ def test_holes_are_closed_by_winding():
     assert voxels(pos, cap, method="flood", **options).sum() < 0.7 * closed.sum()
 
 
+@pytest.mark.parametrize("missing", [0, 0.05, 0.2])
+def test_loose_faces_are_a_solid(missing):
+    """Faces a little apart, all of whose edges are open."""
+    igl, mesh = pytest.importorskip("igl"), ANALYTIC["sphere"][0]
+    triangles = torch.tensor(mesh.triangles.copy())[
+        torch.rand(len(mesh.faces), generator=torch.Generator().manual_seed(0)) >= missing
+    ]
+    pos = (0.98 * triangles + 0.02 * triangles.mean(1, keepdim=True)).view(-1, 3)
+    face = torch.arange(len(pos)).view(-1, 3).t()
+    report, line = voxel_report(pos, face), torch.arange(32, dtype=torch.float64) + 0.5
+    centre = torch.tensor(report["origin"]) + report["pitch"] * torch.cartesian_prod(line, line, line)
+    expected = torch.from_numpy(igl.winding_number(pos.numpy(), face.t().numpy(), centre.numpy()) > 0.5)
+    assert report["method"] == "winding"
+    assert ((voxels(pos, face).view(-1) > 0.5) != expected).sum() <= 1e-3 * expected.sum()
+
+
 def test_overlapping_pieces():
     a, b = trimesh.creation.box(), trimesh.creation.box()
     b.apply_translation([0.5, 0.25, 0.125])
@@ -327,6 +343,18 @@ def test_a_grid_far_inside_of_a_shape():
     pos, face = tensors(ANALYTIC["sphere"][0])
     for fill, value in (("solid", 1), ("union", 1), ("surface", 0), ("tsdf", -1)):
         assert (voxels(1e4 * pos, face, resolution=8, normalize="none", fill=fill) == value).all()
+
+
+@pytest.mark.parametrize("padding", [0, 1, -2])
+def test_the_voxel_of_a_point_of_the_cube(padding):
+    """With normalize="none", whose pitch is 2 / (R - 2 padding)."""
+    x = torch.tensor([0.3, -0.71, 0.55], dtype=torch.float64)
+    point = x + 1e-6 * torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    filled = voxels(
+        point, torch.tensor([[0], [1], [2]]), fill="surface", resolution=32, normalize="none", padding=padding
+    )
+    expected = (x * (32 - 2 * padding) / 2 + 16).floor().long()
+    assert filled.nonzero().tolist() == [expected.tolist()]
 
 
 @pytest.mark.parametrize("padding", [0, 1, 4, 2.5])
