@@ -11,7 +11,7 @@ import cotan
 from cotan.batching import Augmented, prepare
 from cotan.network import forward
 from cotan.packing import Packing
-from cotan.stored import Entry
+from cotan.stored import Facts
 
 
 def path(length: int, seed: int) -> Data:
@@ -90,12 +90,12 @@ def test_small_values_of_many_shapes_are_few_files(fresh_store):
 
 def test_large_values_are_not_held(fresh_store, monkeypatch):
     monkeypatch.setattr("cotan.packing.HELD", 1000)
-    entry = Entry("mass", "mass", {}, "", 0.0)
+    facts = Facts("mass", "mass", {}, "", 0.0)
     with Packing() as packing:
         for i in range(5):
-            packing.put(f"key {i}", torch.ones(100), entry)
+            packing.put(f"key {i}", torch.ones(100), facts)
         assert list(packing.recent) == ["key 3", "key 4"]
-        packing.put("key 5", torch.ones(1000), entry)
+        packing.put("key 5", torch.ones(1000), facts)
         assert (list(packing.recent), packing.held) == ([], 0)
         assert len(packing.get("key 0", "mass")) == 100
         packing.write()
@@ -105,15 +105,15 @@ def test_large_values_are_not_held(fresh_store, monkeypatch):
 def test_a_large_value_or_a_full_pack_is_written_at_once(fresh_store, monkeypatch):
     monkeypatch.setattr("cotan.packing.FULL", 1000)
     monkeypatch.setattr("cotan.packing.SMALL", 10_000)
-    entry = Entry("mass", "mass", {}, "", 0.0)
+    facts = Facts("mass", "mass", {}, "", 0.0)
     with Packing() as packing:
         for key, size in (("small", 100), ("second", 100), ("large", 10_000)):
-            packing.put(key, torch.ones(size), entry)
+            packing.put(key, torch.ones(size), facts)
         assert packing.held == 4 * 10_200
-        packing.put("large", torch.ones(10_000), entry)
+        packing.put("large", torch.ones(10_000), facts)
         assert packing.held == 4 * 10_200  # once
         assert [fresh_store.get(key, "mass") is None for key in ("small", "second", "large")] == [True, True, False]
-        packing.put("third", torch.ones(100), entry)
+        packing.put("third", torch.ones(100), facts)
         assert fresh_store.get("small", "mass") is not None
         assert not packing.waiting
     assert fresh_store.summary()["mass"][0] == 4

@@ -19,7 +19,7 @@ from cotan.report import write_report
 from cotan.suite import shipped
 from cotan.table import Table
 from cotan.training import Run
-from cotan.training.recipe import request_of
+from cotan.training.recipe import node_of
 
 SUITE = """
 seeds = [0, 1]
@@ -433,7 +433,7 @@ def test_features_may_have_options(tmp_path):
     model = {"name": "linear", "features": ["normalized_pos", signature], "options": {"width": 4, "depth": 1}}
     suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-solids"], "models": [model]}
     table = bench(suite, out=tmp_path, progress="none")
-    assert Run.load(tmp_path / table.rows[0]["run"]).model.recipe["in_dim"] == 8
+    assert Run.load(tmp_path / table.rows[0]["run"]).model.made["in_dim"] == 8
     other = suite | {"models": [model | {"features": ["normalized_pos", signature | {"size": 6}]}]}
     assert bench(other, out=tmp_path, progress="none").rows[0]["key"] != table.rows[0]["key"]
 
@@ -603,7 +603,7 @@ def test_a_line_is_all_that_is_needed_to_run_it_again(tmp_path):
     suite = {"recipe": {"epochs": 2, "lr": 0.02, "device": "cpu"}, "seeds": [3], "datasets": [data], "models": [model]}
     row = json.loads(json.dumps(bench(suite, out=tmp_path, progress="none").rows[0]))
     splits = cotan.load_dataset(row["dataset_name"], **row["dataset_options"])
-    features = [request_of(feature) for feature in row["features"]]
+    features = [node_of(feature) for feature in row["features"]]
     options = {"task": row["task"], "features": features, "seed": row["seed"], **row["model_options"]}
     again = cotan.fit(cotan.model_for(row["model_name"], splits, **options), splits, row["recipe"], progress="none")
     assert again.metrics == {key: row[key] for key in again.metrics}

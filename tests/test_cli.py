@@ -168,7 +168,10 @@ BAD = {
     "empty.off": (b"", "is empty"),
     "nothing.off": (b"OFF\n0 0 0\n", "no vertices"),
     "nan.off": (b"OFF\n3 1 0\n0 0 0\nnan 0 0\n0 1 0\n3 0 1 2\n", "NaN or infinite"),
-    "far.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "a face with vertex 7, of 3 vertices"),
+    "far.off": (
+        b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n",
+        "face out of range: vertex numbers 0 to 7, expected 0 to 2",
+    ),
     "points.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "face"),
     "half.off": (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 2 faces"),
     "noise.ply": (bytes(range(256)), "cannot be read"),

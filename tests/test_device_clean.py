@@ -24,7 +24,7 @@ from cotan.testing.elsewhere import Elsewhere
 from cotan.testing.operators import observe
 from cotan.testing.shapes import example
 from cotan.training import loop
-from cotan.training.evaluate import Step
+from cotan.training.evaluate import Forward
 from cotan.values import map_tensors, move
 from cotan.warming import warm
 
@@ -323,7 +323,7 @@ def test_a_step_does_not_wait(name, gpu):
     for checked in (False, True):  # kernels are compiled in the first
         with no_waits() if checked else nullcontext():
             batch = prepared.collate([0, 1])
-            output, target = batch.counted(Step(model)(batch))
+            output, target = batch.counted(Forward(model)(batch))
             torch.nn.functional.cross_entropy(output, target).backward()
     assert batch.count == len(batch.rows) == len(target) == sum(int(shape.mask.sum()) for shape in own)
     assert batch.rows.device.type == gpu.type

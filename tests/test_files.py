@@ -271,7 +271,7 @@ def test_what_read_refuses_is_not_written(suffix, sphere, tmp_path):
     pos, face = sphere.pos, sphere.face
     refused = {
         "write: 1 of 642 vertices are not finite": (torch.where(torch.arange(642)[:, None] == 3, torch.nan, pos), face),
-        "face index out of range: it has vertex numbers 1 to 642, expected 0 to 641": (pos, face + 1),
+        "face out of range: vertex numbers 1 to 642, expected 0 to 641": (pos, face + 1),
         r"write: pos is \(642, 2\), expected vertices": (pos[:, :2], face),
         r"face: expected shape \(3, F\), got \(1280, 3\)": (pos, face.T),
     }

@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan import registry
 from cotan.colors import GREY
-from cotan.inspect import _close, _paint, contact_sheet, picture, report
+from cotan.inspect import _close, _paint, picture, report, shaded_views
 
 
 def pixels(path):
@@ -40,7 +40,7 @@ def test_another_axis_may_point_up(tmp_path):
     """A shape that was turned, seen with the axis turned as well."""
     post = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 1], [0.2, 4, 0.2]])
     face = torch.tensor([[0, 0, 0, 1], [1, 2, 1, 2], [2, 3, 3, 3]])
-    for draw, up in ((picture, "y"), (contact_sheet, "z")):
+    for draw, up in ((picture, "y"), (shaded_views, "z")):
         seen = []
         for axis in "xyz":
             draw(Data(pos=post.roll("xyz".index(axis) - 1, 1), face=face), tmp_path / "a.png", up=axis)
@@ -128,7 +128,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(sphere, tmp_path):
 def test_the_plugin_that_draws_is_named_where_it_is_missing(sphere, tmp_path, monkeypatch):
     monkeypatch.delitem(registry._state.definitions, ("operator", "views"))
     missing = "pictures are drawn by the plugin cotan_views, which is not loaded: "
-    for draw in (picture, contact_sheet):
+    for draw in (picture, shaded_views):
         with pytest.raises(cotan.CotanError, match=f"^{missing}COTAN_PLUGINS=off leaves it out$"):
             draw(sphere, tmp_path / "a.png")
     monkeypatch.setitem(registry._state.failures, "views", "OSError: no such library")

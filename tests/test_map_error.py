@@ -74,7 +74,7 @@ def dogs():
 
 def test_the_truth_is_the_place_of_the_body(dogs):
     template = dogs.template
-    assert cotan.model_for("linear", dogs).recipe["out_dim"] == len(template.pos)
+    assert cotan.model_for("linear", dogs).made["out_dim"] == len(template.pos)
     parts = [(template.part[s.y] == s.part).double().mean() for some in dogs.lists().values() for s in some]
     assert min(parts) > 0.9  # vertices at the seam of two parts may fall on either
     for shape in (*dogs.test, *dogs.stress["holes"]):

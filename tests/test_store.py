@@ -18,10 +18,10 @@ import cotan
 from cotan import whole
 from cotan.store import Store
 from cotan.store import store as store_in_use
-from cotan.stored import Entry, Kept, describe
+from cotan.stored import Facts, Kept, describe
 from cotan.values import move
 
-ENTRY = Entry("mass", "mass", {"k": 3}, "family", 0.5)
+FACTS = Facts("mass", "mass", {"k": 3}, "family", 0.5)
 
 
 class Both(NamedTuple):
@@ -51,14 +51,14 @@ def same(a, b):
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
 def test_values_come_back_as_they_went(value, tmp_path):
     store = Store(tmp_path, 2**30)
-    store.put("key", value, ENTRY)
+    store.put("key", value, FACTS)
     assert same(value, Store(tmp_path, 2**30).get("key", "mass"))
-    assert describe(only_file(store)) == {"key": ENTRY}
+    assert describe(only_file(store)) == {"key": FACTS}
 
 
 def packed(folder, values):
     """A store that a pack was written to, as another process meets it."""
-    Store(folder, 2**30).pack([Kept(key, value, replace(ENTRY, seconds=i)) for i, (key, value) in enumerate(values)])
+    Store(folder, 2**30).pack([Kept(key, value, replace(FACTS, seconds=i)) for i, (key, value) in enumerate(values)])
     return Store(folder, 2**30)
 
 
@@ -66,7 +66,7 @@ def test_a_pack_is_one_file_of_many_values(tmp_path):
     store = packed(tmp_path, VALUES.items())
     assert all(same(value, store.get(key, "mass")) for key, value in VALUES.items())
     assert [store.seconds(key, "mass") for key in VALUES] == [0, 1, 2, 3, 4]
-    assert dict(store.family("family", "mass")) == dict.fromkeys(VALUES, ENTRY.options)
+    assert dict(store.family("family", "mass")) == dict.fromkeys(VALUES, FACTS.options)
     assert only_file(store).parent.name == "packs"
     assert store.summary()["mass"][0] == len(VALUES)
     assert store.get("other", "mass") is None
@@ -88,7 +88,7 @@ def test_packs_of_other_processes_are_met_and_missed(tmp_path):
     assert Store(tmp_path, 2**30).prune(0)[0] == 2
     store._opened.clear()
     assert store.get("a", "mass") is None
-    store.put("a", torch.ones(5), ENTRY)
+    store.put("a", torch.ones(5), FACTS)
     assert len(store.get("a", "mass")) == 5
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
 
@@ -105,7 +105,7 @@ def test_a_pack_that_another_process_removed_is_forgotten(tmp_path):
 
 def test_what_another_process_is_writing_is_left_to_it(tmp_path):
     store = Store(tmp_path, 2**30)
-    store.put("a", torch.ones(1), ENTRY)
+    store.put("a", torch.ones(1), FACTS)
     writing = store._family_folder("family", "mass") / f"{whole.BESIDE}b"
     writing.write_text("{")
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
@@ -117,7 +117,7 @@ def test_packs_written_within_one_tick_are_met(tmp_path):
     assert store.get("a", "mass") is not None
     folder = only_file(store).parent
     before = folder.stat().st_mtime_ns
-    store.pack([Kept("b", torch.ones(2), ENTRY)])
+    store.pack([Kept("b", torch.ones(2), FACTS)])
     os.utime(folder, ns=(before, before))
     assert len(store.get("b", "mass")) == 2
 
@@ -185,7 +185,7 @@ def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_stor
 
 def test_every_flipped_byte_is_found(tmp_path):
     store = Store(tmp_path, 2**30)
-    store.put("key", torch.arange(6.0), ENTRY)
+    store.put("key", torch.arange(6.0), FACTS)
     path = only_file(store)
     content = path.read_bytes()
     for i in range(0, len(content), 7):
@@ -198,7 +198,7 @@ def test_every_flipped_byte_is_found(tmp_path):
 
 def test_a_damaged_header_is_a_value_error(tmp_path):
     store = Store(tmp_path, 2**30)
-    store.put("key", torch.arange(6.0), ENTRY)
+    store.put("key", torch.arange(6.0), FACTS)
     path = only_file(store)
     content = path.read_bytes()
     for damaged in (b"", content[:20], content[:16] + b"\xff" * 8 + content[24:]):
@@ -212,11 +212,11 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     blocked.write_text("not a folder")
     store = Store(blocked, 2**30)
     with pytest.warns(RuntimeWarning, match="cannot be written .* values stay in memory") as warned:
-        store.put("a", torch.ones(2), ENTRY)
-        store.put("b", torch.ones(3), ENTRY)
+        store.put("a", torch.ones(2), FACTS)
+        store.put("b", torch.ones(3), FACTS)
     assert len(warned) == 1
     value = torch.ones(2)
-    store.put("c", value, ENTRY)
+    store.put("c", value, FACTS)
     for mine in (value, store.get("c", "mass")):  # as from a file: what is done to it stays outside
         mine.zero_()
         assert torch.equal(store.get("c", "mass"), torch.ones(2))
@@ -230,15 +230,15 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     store = Store(tmp_path / "file", 2**30)
     with pytest.warns(RuntimeWarning, match="values stay in memory"):
         for key in "abc":
-            store.put(key, torch.ones(2000), ENTRY)
+            store.put(key, torch.ones(2000), FACTS)
     assert [store.get(key, "mass") is not None for key in "abc"] == [False, True, True]
-    store.pack([Kept(key, torch.ones(1000), ENTRY) for key in "de"])  # half as large each
+    store.pack([Kept(key, torch.ones(1000), FACTS) for key in "de"])  # half as large each
     assert [store.get(key, "mass") is not None for key in "abcde"] == [False, False, True, True, True]
-    store.put("large", torch.ones(6000), ENTRY)  # one is kept, whatever its size
+    store.put("large", torch.ones(6000), FACTS)  # one is kept, whatever its size
     assert len(store.get("large", "mass")) == 6000
     store = Store(tmp_path / "packs", 2**30)
     for pair in ("ab", "cd", "ef"):
-        store.pack([Kept(key, torch.ones(2), ENTRY) for key in pair])
+        store.pack([Kept(key, torch.ones(2), FACTS) for key in pair])
     for key in "aaccee":
         assert len(store.get(key, "mass")) == 2
         assert len(store._opened) <= 2
@@ -261,7 +261,7 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     with pytest.warns(RuntimeWarning, match="No space left"):
-        store.put("a", torch.ones(2), ENTRY)
+        store.put("a", torch.ones(2), FACTS)
     assert torch.equal(store.get("a", "mass"), torch.ones(2))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
@@ -270,7 +270,7 @@ def test_others_may_read_what_one_has_written(tmp_path):
     before = os.umask(0o022)
     whole._mode.cache_clear()
     try:
-        Store(tmp_path, 2**30).put("a", torch.ones(2), ENTRY)
+        Store(tmp_path, 2**30).put("a", torch.ones(2), FACTS)
     finally:
         os.umask(before)
         whole._mode.cache_clear()
@@ -280,7 +280,7 @@ def test_others_may_read_what_one_has_written(tmp_path):
 def test_the_least_recently_used_go_first(tmp_path):
     store = Store(tmp_path, 2**30)
     for i, key in enumerate(("aa", "bb", "cc")):
-        store.put(key, torch.zeros(1000), ENTRY)
+        store.put(key, torch.zeros(1000), FACTS)
         os.utime(store.path(key, "mass"), (i, i))
     store.get("aa", "mass")  # now the youngest
     size = store.path("aa", "mass").stat().st_size
@@ -293,7 +293,7 @@ def test_the_least_recently_used_go_first(tmp_path):
 
 def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
     store = Store(tmp_path, 2**30)
-    store.put("aa", torch.zeros(10), ENTRY)
+    store.put("aa", torch.zeros(10), FACTS)
     assert store.summary() == {"mass": (1, only_file(store).stat().st_size)}
     old, young = (store.folder / "mass" / f"{whole.BESIDE}{name}" for name in ("old", "young"))
     for leftover in (old, young):
@@ -318,7 +318,7 @@ def test_the_cap_is_in_gigabytes(monkeypatch):
 def test_a_size_cap_is_kept(tmp_path):
     store = Store(tmp_path, 100_000)
     for i in range(60):
-        store.put(f"{i:03}", torch.zeros(1000), ENTRY)
+        store.put(f"{i:03}", torch.zeros(1000), FACTS)
     assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
 
 
@@ -349,10 +349,10 @@ def test_eight_processes_at_once_leave_one_right_entry(tmp_path):
 
 def test_kill_during_a_write_leaves_no_half_entry(tmp_path):
     script = (
-        "import sys, torch; from cotan.store import Entry, Store\n"
+        "import sys, torch; from cotan.store import Facts, Store\n"
         "s = Store(sys.argv[1], 2**40); print('ready', flush=True); i = 0\n"
         "while True:\n"
-        "    s.put(f'{i:05}', torch.full((200_000,), float(i)), Entry('mass', 'mass', {}, '', 0.0)); i += 1\n"
+        "    s.put(f'{i:05}', torch.full((200_000,), float(i)), Facts('mass', 'mass', {}, '', 0.0)); i += 1\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None

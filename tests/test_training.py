@@ -303,7 +303,7 @@ def test_places_that_do_not_fit_are_an_error():
     with pytest.raises(cotan.CotanError, match=r"train\[0\]: y_index is \(2, 4\) of torch.int64; expected .* \(n, 5\)"):
         fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
     bad.y_index = edged(0).y_index + 1
-    with pytest.raises(cotan.CotanError, match=r"y_index holds 1 to 6; there are 6 vertices"):
+    with pytest.raises(cotan.CotanError, match=r"y_index out of range: vertex numbers 1 to 6, expected 0 to 5"):
         fit("linear", Splits([bad], task="label", classes=("less", "more")), **QUICK)
 
 
@@ -637,7 +637,7 @@ class Convolution(cotan.Network):
 def test_a_compiled_model_trains_and_its_run_is_the_plain_models(name, tmp_path):
     data = cotan.load_dataset("blocks", nodes=60, labelled=4)
     named = model_for("gcn", data, width=4, depth=2)
-    plain = named if name == "gcn" else Convolution(named.recipe["in_dim"], named.recipe["out_dim"])
+    plain = named if name == "gcn" else Convolution(named.made["in_dim"], named.made["out_dim"])
     compiled = torch.compile(deepcopy(plain), backend="eager")
     losses = []
     for model, folder in ((plain, "plain"), (compiled, "compiled")):
@@ -803,9 +803,11 @@ def test_a_request_survives_json():
     )
     assert node_of(json.loads(json.dumps(record_of(request)))) == request
     assert record_of(cotan.node("mass")) == "mass"
-    for record in (3, {"level": 2}):
-        with pytest.raises(cotan.CotanError, match="a node is written as its name or as a table with a name, got"):
-            node_of(record)
+    assert node_of(request) == request
+    with pytest.raises(cotan.CotanError, match="expected a node's name"):
+        node_of(3)
+    with pytest.raises(cotan.CotanError, match="a node is written as its name or as a table with a name, got"):
+        node_of({"level": 2})
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
@@ -1153,7 +1155,7 @@ def test_a_run_that_was_killed_says_so_and_has_the_metrics_of_its_weights(tmp_pa
 def test_the_first_shape_may_be_one_that_is_refused():
     data = clouds()
     data.train[0].pos /= 1e3
-    assert model_for("linear", data, features="only_if_large").recipe["in_dim"] == 3
+    assert model_for("linear", data, features="only_if_large").made["in_dim"] == 3
     for shape in data.train:
         shape.pos /= 1e3
     with pytest.raises(cotan.CotanError, match="too small for this"):

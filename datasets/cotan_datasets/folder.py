@@ -11,7 +11,7 @@ from cotan.errors import unknown
 from .labels import FOLDERS, PER, labelled, read_mesh
 
 # What `cotan.read` takes with faces.
-KINDS = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
+SUFFIXES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLITS = {name: split for split, names in NAMES.items() for name in names}
 
@@ -72,7 +72,7 @@ def folder(
             (file for depth in ("*/*/*", "*/*/*/*") for file in sorted(where.glob(depth)) if _is_mesh(file)), None
         )
         raise cotan.CotanError(
-            f"folder: no {', '.join(KINDS)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"
+            f"folder: no {', '.join(SUFFIXES)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"
             + (f"; and further down {below}" if below else "")
         )
     for name in found:
@@ -114,7 +114,7 @@ def _left_out(where: Path, classes: list[Path], used: set[Path]) -> list[tuple[s
     """Folders of a class that give no mesh; other meshes that are in no split, where other folders are one."""
     filled = {parent for file in used for parent in file.parents}
     empty = [path for path in classes if path not in filled]
-    none = f"has no {', '.join(KINDS)}, nor have folders {', '.join(NAMES)} in it; there is: "
+    none = f"has no {', '.join(SUFFIXES)}, nor have folders {', '.join(NAMES)} in it; there is: "
     places = [where, *(path for path in _folders(where) if path not in empty)]
     places += [inner for place in places[1:] for inner in _folders(place) if inner not in empty]
     reason = f"lies in no folder {', '.join(NAMES)} of a class, as others do"
@@ -131,7 +131,7 @@ def _meshes(path: Path) -> list[Path]:
 
 
 def _is_mesh(path: Path) -> bool:
-    return not path.is_dir() and path.suffix.lower() in KINDS and not path.name.startswith(".")
+    return not path.is_dir() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _listing(path: Path) -> str:

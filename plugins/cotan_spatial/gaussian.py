@@ -13,7 +13,7 @@ from cotan.errors import at_least
 from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
-KINDS = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
+COORDINATES = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
 
 
 @cotan.layer("gaussian")
@@ -50,9 +50,9 @@ class Gaussian(nn.Module):
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
         if coordinates is not None:
-            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in KINDS else coordinates
+            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        self.dim = dim if dim is not None else KINDS.get(str(coordinates), 2)
+        self.dim = dim if dim is not None else COORDINATES.get(str(coordinates), 2)
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
         full = torch.eye(self.dim).repeat(kernels, 1, 1)

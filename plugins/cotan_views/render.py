@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 import cotan
 from cotan.blocks import empty
 from cotan.errors import at_least
+from cotan.sparse import check_range
 
 from .cameras import Cameras
 from .channels import CHANNELS, width
@@ -235,8 +236,7 @@ def _check(pos: Tensor, face: Tensor, batch: Tensor | None, color: Tensor | None
         raise cotan.CotanError(f"pos is (V, 3), real and finite; got {pos.dtype} of shape {tuple(pos.shape)}")
     if face.dim() != 2 or face.shape[0] != 3 or face.dtype != torch.int64 or face.shape[1] == 0:
         raise cotan.CotanError(f"face is (3, F), int64, of at least one; got {face.dtype} of shape {tuple(face.shape)}")
-    if int(face.min()) < 0 or int(face.max()) >= len(pos):
-        raise cotan.CotanError(f"faces are numbers of {len(pos)} vertices; got {int(face.min())} to {int(face.max())}")
+    check_range("face", face, len(pos))
     if batch is not None:
         counts = batch.shape == pos.shape[:1] and batch.dtype in (torch.int32, torch.int64) and int(batch.min()) >= 0
         of_face = batch[face] if counts else face  # (3, F)

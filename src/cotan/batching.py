@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, at_least
 from .evaluation import Evaluation, evaluate_together, evaluated, groups
-from .network import Sample, _common_sources, _place, check_signal, collate_samples, evaluate_plan, model_plan
+from .network import Sample, check_signal, collate_samples, common_sources, evaluate_plan, made, model_plan, place_of
 from .nodes import Request, node
 from .operators.threads import one_thread
 from .packing import Packing
@@ -26,7 +26,7 @@ from .targets import counted, mask_of, target
 from .values import collate, move
 from .warming import warm
 
-TRIED = 3  # shapes after which it is known whether other processes pay
+TIMED = 3  # shapes after which it is known whether other processes pay
 
 
 class Batch:
@@ -152,11 +152,11 @@ def prepare(
     ...     loss = cross_entropy(cotan.forward(model, batch.values), batch.target)
     """
     several = models if isinstance(models, Mapping) else {"": models}
-    dtypes = {_place(model)[0] for model in several.values()}
+    dtypes = {place_of(model)[0] for model in several.values()}
     if len(dtypes) > 1:
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plans = {name: model_plan(model, have, on) for name, model in several.items()}
     out = {
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
@@ -166,7 +166,7 @@ def prepare(
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
     with Packing() as packing:
-        for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TRIED)):
+        for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TIMED)):
             shape = evaluation.data
             evaluation.costs.update(elsewhere.get(number, {}))
             for name, prepared in out.items():
@@ -181,12 +181,12 @@ def prepare(
                     prepared.lost += 0 if per is None else len(counted(shape, per))
                 else:
                     _add(prepared, sample, shape, per, evaluation)
-            if 0 < number < TRIED:
+            if 0 < number < TIMED:
                 spent += sum(evaluation.costs.values())
             if progress is not None:
                 progress(number + 1, len(shapes))
-            if number + 1 == TRIED < len(shapes) and not any(step.transient for step in whole.steps):
-                elsewhere = warm(several, shapes, TRIED, dtype, spent / (TRIED - 1), progress)
+            if number + 1 == TIMED < len(shapes) and not any(step.transient for step in whole.steps):
+                elsewhere = warm(several, shapes, TIMED, dtype, spent / (TIMED - 1), progress)
     return out if isinstance(models, Mapping) else out[""]
 
 
@@ -214,7 +214,7 @@ def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evalua
 
 def _once(evaluation: Evaluation, step: Step) -> float | None:
     """The seconds that a stored value took when it was computed, counted for the first of the shapes that share it."""
-    address = evaluation._address(step)
+    address = evaluation.address(step)
     for key in (f"{address}-float32", f"{address}-float64"):
         seconds = evaluation.store.seconds(key, step.name)
         if seconds is not None:
@@ -238,8 +238,8 @@ class Augmented:
     def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
         self.model, self.augment, self.per = model, augment, per
         self.shapes = shapes
-        self.have = _common_sources(shapes)
-        self.dtype = _place(model)[0]
+        self.have = common_sources(shapes)
+        self.dtype = place_of(model)[0]
         self.packing = Packing()
         self.evaluations = [Evaluation(shape, keep=self.packing) for shape in shapes]
         self.plan(0)  # what it refuses is met before the first epoch
@@ -266,8 +266,7 @@ class Augmented:
 
 def task_of(model: nn.Module, default: str = "classify") -> str:
     """The task that a model was made for; a module of the caller's own says it by an attribute `task`, or `fit` does."""
-    made = registry.unwrapped(model)
-    return str(getattr(made, "recipe", {}).get("task") or getattr(made, "task", default))
+    return str(made(model).get("task") or getattr(registry.unwrapped(model), "task", default))
 
 
 def per_of(model: nn.Module) -> str:

@@ -22,11 +22,12 @@ from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
-from .training import checkpoint, fit, model_for
+from .training import fit, model_for
 from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
-from .training.recipe import request_of
+from .training.recipe import node_of
 from .training.run import Run, read_json, read_lines, versions
+from .whole import save
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
 
@@ -127,7 +128,7 @@ class _Bench:
         before = Counter(row["dataset"] for row in results(self.whole, self.folder))
         with alone(self.folder, timeout=60):
             content = read_json(self.folder / DIGESTS) | self.digests
-            checkpoint.write(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
+            save(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
         stale = before - Counter(row["dataset"] for row in results(self.whole, self.folder))
         for label, count in stale.items():
             self.show.say(f"{label} holds other shapes than before; results of it that count as missing: {count}")
@@ -141,7 +142,7 @@ class _Bench:
         return splits
 
     def _model(self, entry: Entry, splits: Splits, seed: int) -> nn.Module:
-        features = entry.features and [request_of(feature) for feature in entry.features]
+        features = entry.features and [node_of(feature) for feature in entry.features]
         return model_for(entry.name, splits, task=self.suite.task, features=features, seed=seed, **entry.options)
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:

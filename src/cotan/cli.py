@@ -458,7 +458,7 @@ def inspect(
 
     from .evaluation import compute as evaluate
     from .files import read
-    from .inspect import contact_sheet, picture, report, text
+    from .inspect import picture, report, shaded_views, text
 
     if out and out.suffix != ".png":
         raise CotanError(f"--out {out}: expected a file ending in .png")
@@ -475,7 +475,7 @@ def inspect(
     if data.get(drawn) is not None:
         target = out or Path(f"{file.stem}.png")
         if views:
-            contact_sheet(data, target, up=up or "z")
+            shaded_views(data, target, up=up or "z")
         else:
             picture(data, target, up=up or "y")
         print(f"picture: {target}")

@@ -311,12 +311,12 @@ def _keep(key: str, splits: Splits) -> None:
     from torch_geometric.data import Data
 
     from .store import store
-    from .stored import Entry
+    from .stored import Facts
 
     record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
     content = {name: _packed(shapes) for name, shapes in splits.lists().items()}
     content["template"] = _packed([] if splits.template is None else [splits.template])
-    store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Entry("dataset", splits.name, {}, "", 0.0))
+    store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Facts("dataset", splits.name, {}, "", 0.0))
 
 
 def _stored(key: str) -> Splits | None:

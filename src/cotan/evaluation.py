@@ -19,8 +19,9 @@ from .nodes import COUNTED, SOURCES, TENSORS, as_node, check_data, node, sources
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step, digest_of, make_plan
+from .sparse import check_range
 from .store import Store, store
-from .stored import Entry
+from .stored import Facts
 from .values import check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
 
 TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
@@ -96,13 +97,13 @@ class Evaluation:
             self.values[step.identity, None] = self._read(step)
         if (step.identity, None) in self.values:
             return narrowed(step, self.values[step.identity, None], dtype)
-        address = self._address(step)
+        address = self.address(step)
         if address is not None:
             for stored_dtype in dict.fromkeys((dtype, torch.float64)):
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     add_counts({step.name: Count(hits=1)})
-                    value = narrowed(step, move(stored, _device(self.data)), dtype)
+                    value = narrowed(step, move(stored, device_of(self.data)), dtype)
                     self.values[step.identity, dtype] = value
                     return value
         return None
@@ -113,10 +114,10 @@ class Evaluation:
         add_counts({step.name: Count(1, 0, seconds)})
         self.values[step.identity, None] = value
         value = self.values[step.identity, dtype] = narrowed(step, value, dtype)
-        address = self._address(step)
+        address = self.address(step)
         if address is not None:
-            entry = Entry(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
-            self.store.put(f"{address}-{_short(dtype)}", value, entry)
+            facts = Facts(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
+            self.store.put(f"{address}-{_short(dtype)}", value, facts)
         return value
 
     def forget(self, steps: Iterable[Step]) -> None:
@@ -160,9 +161,9 @@ class Evaluation:
         if step.name == "num_nodes":
             return number_of_vertices(data)
         if step.name == "batch":
-            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=_device(data))
+            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=device_of(data))
         if step.name == "ptr":
-            return torch.tensor([0, number_of_vertices(data)], device=_device(data))
+            return torch.tensor([0, number_of_vertices(data)], device=device_of(data))
         value = data[step.name] if step.name in data else None
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
@@ -172,7 +173,7 @@ class Evaluation:
         numbers = step.index is not None and isinstance(value, torch.Tensor)
         return value.long() if numbers else move(value, dtype=torch.float64)
 
-    def _address(self, step: Step) -> str | None:
+    def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
         if step.transient or step.reaches & self.live:
             return None
@@ -205,7 +206,7 @@ def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
         out = wide.to(dtype)
         total = float(out.detach().sum())  # inf or NaN where a number is: the cheapest look at all of them
         over = not math.isfinite(total) and bool((out.isinf() & wide.isfinite()).any())
-        if over or (total == 0 and step.per in MANY and wide.numel() and bool((wide > 0).all())):
+        if over or (total == 0 and step.per in PLURAL and wide.numel() and bool((wide > 0).all())):
             size = float(wide.detach().abs().nan_to_num(posinf=0).max())
             raise CotanError(
                 f"node {step.label!r} gives numbers up to {size:.0e}, which {_short(dtype)} cannot hold: scale the data "
@@ -269,7 +270,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
     """
     evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
-    if len({_device(e.data) for e in evaluations}) > 1:
+    if len({device_of(e.data) for e in evaluations}) > 1:
         return
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
@@ -281,7 +282,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
             many = step.definition is not None and step.definition.many
             if not many or (many is True and step.vertices_of is not None):
                 continue
-            alike = {e._address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
+            alike = {e.address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
             which = tuple(alike.values())  # of shapes that share the value one
             if len(which) < 2:
                 continue
@@ -337,7 +338,7 @@ class _Union:
         yield from ((part, seconds / len(cut)) for part in cut)
 
 
-MANY = {"vertex": "vertices", "edge": "edges", "face": "faces"}
+PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def number_of_vertices(data: Any) -> int:
@@ -373,7 +374,7 @@ def check_source(name: str, value: Any, data: Any) -> None:
         raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
     if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
         bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
-        at = f" at {int(bad.sum())} of {len(value)} {MANY[declared.per]}" if declared.per in MANY else ""
+        at = f" at {int(bad.sum())} of {len(value)} {PLURAL[declared.per]}" if declared.per in PLURAL else ""
         raise CotanError(f"{name} has NaN or infinite values{at}")
 
 
@@ -382,11 +383,7 @@ def check_numbers(name: str, value: torch.Tensor, size: int) -> None:
     rows = {"face": 3, "edge_index": 2}.get(name)
     if value.ndim != 2 or value.shape[0] != (rows or value.shape[0]):
         raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows or 'n'}, {name[0].upper()})")
-    if value.is_floating_point() or value.dtype == torch.bool:
-        raise CotanError(f"{name} holds {value.dtype}, expected vertex numbers (int64)")
-    low, high = (int(bound) for bound in value.aminmax()) if value.numel() else (0, -1)
-    if low < 0 or high >= size:
-        raise CotanError(f"{name} out of range: vertex numbers {low} to {high}, expected 0 to {size - 1}")
+    check_range(name, value, size)
 
 
 def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
@@ -424,6 +421,6 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _device(data: Any) -> torch.device:
+def device_of(data: Any) -> torch.device:
     tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
     return next((t.device for t in tensors), torch.device("cpu"))

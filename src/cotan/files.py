@@ -13,7 +13,7 @@ from . import whole
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
 from .nodes import check_points
-from .sparse import firsts, numbered
+from .sparse import check_range, firsts, numbered
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
@@ -73,9 +73,7 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
-    if face.numel() and (int(face.min()) < 0 or int(face.max()) >= len(pos)):
-        worst = int(face.min()) if int(face.min()) < 0 else int(face.max())
-        raise CotanError(f"{path} has a face with vertex {worst}, of {len(pos)} vertices")
+    check_range(f"{path}: face", face, len(pos))
     if pos.shape[1] != 3:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
     kept = torch.arange(len(pos))

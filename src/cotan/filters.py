@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .colors import diverging
 from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
-from .network import _place, inputs, needs
+from .network import inputs, needs, place_of
 from .nodes import Node, check_data
 from .spectrum import Spectrum
 
@@ -87,14 +87,14 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     if "spectrum" in needs(layer):
         values = inputs(layer, data)["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
-    dtype, device = _place(layer)
+    dtype, device = place_of(layer)
     with torch.no_grad():
         return u.float(), layer.multipliers(u.to(device, dtype)).detach().cpu().float()
 
 
 def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:
     """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex."""
-    dtype, device = _place(layer)
+    dtype, device = place_of(layer)
     nodes = inputs(layer, data)
     in_dim = multipliers(layer, data)[1].shape[1]
     with torch.no_grad():

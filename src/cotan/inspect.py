@@ -140,7 +140,7 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
     return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
 
 
-def contact_sheet(data: Any, path: str | Path, *, up: str = "z") -> None:
+def shaded_views(data: Any, path: str | Path, *, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
     pictures = _views(data, outputs=("silhouette", "shaded"), size=192, samples=2, up=up)
     _save(

@@ -12,6 +12,7 @@ from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .sparse import check_range
 from .spectrum import Spectrum
 from .values import numbers
 
@@ -68,8 +69,7 @@ def match(
         if landmarks.ndim != 2 or len(landmarks) != 2:
             raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
         for at, x in zip(landmarks, (a, b), strict=True):
-            if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(x["mass"]):
-                raise CotanError(f"match: landmarks {at.tolist()}, expected vertices from 0 to {len(x['mass']) - 1}")
+            check_range("match: landmarks", at, len(x["mass"]))
         known = [landmark_values(x["spectrum"], at) for x, at in zip((a, b), landmarks, strict=True)]
         values = [torch.cat(pair, 1) for pair in zip(values, known, strict=True)]
     few = [x["spectrum"].first(start) for x in (a, b)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .errors import CotanError, expect, unknown
-from .evaluation import Evaluation, _device, evaluated, number_of_vertices
+from .evaluation import Evaluation, device_of, evaluated, number_of_vertices
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
@@ -19,7 +19,16 @@ from .shapes import listed
 from .values import collate, move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
-FEATURE = "features {}"  # the names under which a model's first signal stands in a plan
+FEATURE = "features "  # and a number: the names under which a model's first signal stands in a plan
+
+
+def is_feature(name: str) -> bool:
+    return name.startswith(FEATURE)
+
+
+def features_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a plan's values that make the model's first signal."""
+    return {name: value for name, value in values.items() if is_feature(name)}
 
 
 class Network(nn.Module):
@@ -68,7 +77,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
         what = f"parameter of {type(module).__qualname__}.forward named in needs"
         raise unknown(what, next(iter(given)), [n for n in names if n != "x"])
     if isinstance(module, Network):
-        for child in _members(module):
+        for child in members(module):
             for wanted in needs(child).values():
                 known = out.get(wanted.key)
                 if wanted.key not in names and not _takes_more(module):
@@ -89,7 +98,7 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if definition is not None and definition.target.forward is cls.forward:
         return definition.inputs, definition.optional
     names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _for_cotan(module))
-    if rest and not issubclass(cls, Network) and any(_members(module)):
+    if rest and not issubclass(cls, Network) and any(members(module)):
         raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
@@ -129,7 +138,7 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
     wanted = {name: request for name, request in needs(own).items() if name in _parameters(own)[0]}
     left = {name: None for name, request in getattr(own, "needs", {}).items() if request is None}
     own.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left
-    for child in _members(own):
+    for child in members(own):
         on_domain(child, domain)
     return module
 
@@ -142,13 +151,13 @@ def _wire(layer: nn.Module) -> dict[str, str]:
     return {parameter: wanted.key for parameter, wanted in needs(layer).items()}
 
 
-def _members(module: nn.Module) -> Iterable[nn.Module]:
+def members(module: nn.Module) -> Iterable[nn.Module]:
     """The registered layers and networks directly inside, also within containers."""
     for child in module.children():
         if _for_cotan(child):
             yield child
         else:
-            yield from _members(child)
+            yield from members(child)
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------
@@ -183,7 +192,7 @@ def create_model(
         raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
     model = _create(definition, in_dim, out_dim, {"task": task, **chosen})
     model.features = as_nodes(features)  # type: ignore[assignment]
-    model.recipe = {  # type: ignore[assignment]
+    model.made = {  # type: ignore[assignment]
         "name": definition.name,
         "in_dim": in_dim,
         "out_dim": out_dim,
@@ -197,6 +206,12 @@ def create_model(
         model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
     return model
+
+
+def made(model: Any) -> Mapping[str, Any]:
+    """What `create_model` made a model of: name, in_dim, out_dim, task, features, options; nothing of a caller's own."""
+    known = getattr(registry.unwrapped(model), "made", None)
+    return known if isinstance(known, Mapping) else {}
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
@@ -231,8 +246,7 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
     requests = requests_of(model, have)
     if takes_signal(model):
-        for i, request in enumerate(first_signal(model, have)):
-            requests[FEATURE.format(i)] = request
+        requests |= first_signal(model, have)
     return requests
 
 
@@ -257,19 +271,22 @@ def signal_of(model: nn.Module) -> str:
     return own or (definition.signal if definition else "vertex")
 
 
-def first_signal(model: nn.Module, have: Iterable[str]) -> list[Node]:
-    given = getattr(registry.unwrapped(model), "features", None)
-    if given:
-        return [as_node(request) for request in given]
+def first_signal(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
+    """The nodes that make it, by the names under which they stand in a plan."""
+    given = getattr(registry.unwrapped(model), "features", None) or [_signal(model, have)]
+    return {f"{FEATURE}{i}": as_node(request) for i, request in enumerate(given)}
+
+
+def _signal(model: nn.Module, have: Iterable[str]) -> str:
     signal = signal_of(model)
     if signal != "vertex":
-        return [as_node(signal)]
+        return signal
     if "x" not in have and "pos" not in have:
         raise CotanError(
             "the data has neither features x nor pos for a first signal: features= names a node instead, such as "
             f"'heat_kernel_signature'. It has: {', '.join(sorted(set(have) - COUNTED))}"
         )
-    return [as_node("x" if "x" in have else "normalized_pos")]
+    return "x" if "x" in have else "normalized_pos"
 
 
 class Sample(dict[str, Any]):
@@ -284,8 +301,8 @@ def evaluate_plan(
     """The roots of a plan on one shape."""
     evaluation = evaluation or Evaluation(data, wider=plan.wider)
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
-    for name, value in sample.items():
-        if name.startswith("features ") and isinstance(value, Tensor):
+    for name, value in features_of(sample).items():
+        if isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
             if value.is_floating_point() or not plan.whole:
@@ -330,11 +347,10 @@ def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
 
     >>> cotan.forward(model, batch.values)  # of a batch of `cotan.prepare`
     """
-    features = [value for name, value in values.items() if name.startswith("features ")]
-    rest = {name: value for name, value in values.items() if not name.startswith("features ")}
+    rest = {name: value for name, value in values.items() if not is_feature(name)}
     if not takes_signal(model):
         return model(**rest)
-    return model(join_features(features, signal_of(model)), **rest)
+    return model(join_features(list(features_of(values).values()), signal_of(model)), **rest)
 
 
 def join_features(features: Sequence[Tensor], signal: str = "vertex") -> Tensor:
@@ -351,9 +367,9 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plan = make_plan(requests_of(module, have), have)
-    dtype, device = _place(module)
+    dtype, device = place_of(module)
     samples = evaluate_all(plan, shapes, dtype)
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
 
@@ -366,9 +382,9 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
     shapes = _shapes(data)
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     plan = model_plan(model, have, on)
-    dtype, device = _place(model)
+    dtype, device = place_of(model)
     samples = evaluate_all(plan, shapes, dtype)
     values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
     check_signal(model, plan, values)
@@ -377,9 +393,8 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
 
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
     """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
-    made = registry.unwrapped(model)
-    expected = getattr(made, "_made_for", None)
-    features = {name: value for name, value in values.items() if name.startswith("features ")}
+    expected = getattr(registry.unwrapped(model), "_made_for", None)
+    features = features_of(values)
     if not features or expected is None or signal_of(model) != "vertex":
         return
     for name, f in features.items():
@@ -388,7 +403,7 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
             raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
     got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
     if got != expected and all(f.ndim <= 2 for f in features.values()):
-        kind = "model" if hasattr(made, "recipe") else "layer"
+        kind = "model" if made(model) else "layer"
         raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 
@@ -396,13 +411,13 @@ def _shapes(data: Any) -> list[Any]:
     shapes = listed(data)
     if shapes is None:
         return [data]
-    places = {str(_device(shape)) for shape in shapes if hasattr(shape, "keys")}
+    places = {str(device_of(shape)) for shape in shapes if hasattr(shape, "keys")}
     if len(places) > 1:
         raise CotanError(f"shapes on {' and '.join(sorted(places))}, expected one device: shape.to(device) moves one")
     return shapes
 
 
-def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
+def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     """What all shapes have. Numbers that only some have would be left out without a word."""
     for shape in shapes:
         check_data(shape)
@@ -417,7 +432,7 @@ def _common_sources(shapes: Sequence[Any]) -> frozenset[str]:
     return frozenset.intersection(*have)
 
 
-def _place(module: nn.Module) -> tuple[torch.dtype, torch.device]:
+def place_of(module: nn.Module) -> tuple[torch.dtype, torch.device]:
     """The one dtype and device of a module's parameters."""
     parameters = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
     for what in ("dtype", "device"):

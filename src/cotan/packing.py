@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from .store import store
-from .stored import Entry, Kept
+from .stored import Facts, Kept
 from .values import size_of
 
 RECENT, HELD = 64, 2**30  # values at hand, and their bytes: of large shapes, 64 may be more than there is memory
@@ -42,25 +42,25 @@ class Packing:
             self._met(key, value, size_of(value))
         return value
 
-    def put(self, key: str, value: Any, entry: Entry) -> None:
+    def put(self, key: str, value: Any, facts: Facts) -> None:
         self.told.add(key)
         size = size_of(value)
         self._met(key, value, size)
         if size > SMALL:
-            self.store.put(key, value, entry)
+            self.store.put(key, value, facts)
             return
-        pack = self.waiting.setdefault(entry.label, _Pack())
-        pack.values[key] = Kept(key, value, entry)
-        if entry.family:
-            pack.families.setdefault(entry.family, []).append(key)
+        pack = self.waiting.setdefault(facts.label, _Pack())
+        pack.values[key] = Kept(key, value, facts)
+        if facts.family:
+            pack.families.setdefault(facts.family, []).append(key)
         pack.size += size
-        pack.seconds += entry.seconds
+        pack.seconds += facts.seconds
         if pack.size > FULL or pack.seconds > DEAR:
-            self._pack(entry.label)
+            self._pack(facts.label)
 
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for pack in self.waiting.values():
-            yield from ((key, pack.values[key].entry.options) for key in pack.families.get(family, ()))
+            yield from ((key, pack.values[key].facts.options) for key in pack.families.get(family, ()))
         yield from self.store.family(family, node)
 
     def seconds(self, key: str, node: str) -> float | None:

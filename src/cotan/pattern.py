@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-COUNTED = 1024  # keys from which counting is quicker than sorting
+SORTED = 1024  # keys below which sorting is quicker than counting
 Made = TypeVar("Made")
 
 
@@ -233,7 +233,7 @@ def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     Many on the CPU are counted rather than sorted, as scipy does where it transposes.
     """
-    if is_compiling() or key.device.type != "cpu" or len(key) < COUNTED:
+    if is_compiling() or key.device.type != "cpu" or len(key) < SORTED:
         return pointer(key, size), torch.argsort(key, stable=True)
     from scipy.sparse import csr_array
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -211,25 +211,7 @@ class _Resolver:
                 if not registry.has("operator", wanted.name) or self._in_outer(wanted.name, domain):
                     return self.resolve(wanted, domain.outer, path)
         if not registry.has("operator", wanted.name):
-            names = [p.split("@")[0] for p in path]
-            trail = " -> ".join(names)
-            known = wanted.name in SOURCES or wanted.name in domain.sources
-            if known or wanted.name in _all_inputs():
-                ways = dict.fromkeys([*(name for name in names[1:] if name in SOURCES), wanted.name])
-                near = [] if known else get_close_matches(wanted.name, {*registry.names("operator"), *SOURCES}, n=1)
-                what = f"{names[0]!r} is no node, and the data does not have it."
-                if names[1:]:
-                    what = f"node {names[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                if "edge_index" in ways and "pos" in domain.sources:
-                    hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
-                if "edge_index" in ways and "adj_t" in domain.sources:
-                    hint = " Of adj_t: data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())."
-                raise MissingSource(f"{what}{hint} It has: {', '.join(sorted(domain.sources - COUNTED))}")
-            error = unknown("node", wanted.name, {*registry.names("operator"), *domain.sources})
-            raise CotanError(
-                f"{error}{registry._failures_text()}" + (f"\n(asked for by {trail})" if len(path) > 1 else "")
-            )
+            raise _lacks(wanted.name, domain.sources, [p.split("@")[0] for p in path])
         return self._variant(wanted, settings, domain, path)
 
     def _in_outer(self, name: str, domain: _Domain | None) -> bool:
@@ -308,6 +290,26 @@ class _Resolver:
         transient = domain.step is not None and domain.step.transient
         step = Step(name, None, {}, {}, domain.step, identity, domain.owner, transient)
         return self.steps.setdefault(identity, step)
+
+
+def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanError:
+    """The error for what is neither an operator nor a source of the data; `path` are the nodes that ask for it, itself last."""
+    trail = " -> ".join(path)
+    known = name in SOURCES or name in sources
+    if not known and name not in _all_inputs():
+        error = unknown("node", name, {*registry.names("operator"), *sources})
+        return CotanError(f"{error}{registry.failures_text()}" + f"\n(asked for by {trail})" * (len(path) > 1))
+    ways = dict.fromkeys([*(n for n in path[1:] if n in SOURCES), name])
+    near = [] if known else get_close_matches(name, {*registry.names("operator"), *SOURCES}, n=1)
+    what = f"{path[0]!r} is no node, and the data does not have it."
+    if len(path) > 1:
+        what = f"node {path[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if "edge_index" in ways and "pos" in sources:
+        hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
+    if "edge_index" in ways and "adj_t" in sources:
+        hint = " Of adj_t: data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())."
+    return MissingSource(f"{what}{hint} It has: {', '.join(sorted(sources - COUNTED))}")
 
 
 def _kinds(variants: Iterable[registry.Definition]) -> str:

@@ -521,7 +521,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
     if not found:
         error = unknown(kind, name, names(kind))
-        raise CotanError(str(error) + _failures_text())
+        raise CotanError(str(error) + failures_text())
     return found
 
 
@@ -563,7 +563,7 @@ def all_definitions() -> list[Definition]:
     return [definition for found in _state.definitions.values() for definition in found]
 
 
-def _failures_text() -> str:
+def failures_text() -> str:
     return "".join(f"\n(plugin {name!r} failed to import: {reason})" for name, reason in _state.failures.items())
 
 

@@ -10,11 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from . import registry
+from . import registry, whole
 from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
 from .table import Table
-from .training.checkpoint import write
 from .values import digest
 
 STYLE = """
@@ -39,8 +38,8 @@ code { font-size: .9em }
 def write_report(table: Table) -> Path:
     """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
     path = table.folder / "report"
-    write(path / "table.csv", as_csv(table).encode())
-    write(path / "table.tex", as_latex(table).encode())
+    whole.save(path / "table.csv", as_csv(table).encode())
+    whole.save(path / "table.tex", as_latex(table).encode())
     seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
     same = "Every model was given the same shapes in the same splits, and trained by the same recipe unless said below."
     lines = [f"{same} Seeds: {seeds}." if table.rows else "", table.state()]
@@ -65,7 +64,7 @@ def write_report(table: Table) -> Path:
             "</body></html>\n",
         ]
     )
-    write(path / "index.html", page.encode())
+    whole.save(path / "index.html", page.encode())
     return path / "index.html"
 
 
@@ -116,7 +115,7 @@ def _shapes(table: Table, dataset: str) -> str:
         parts += [f"<li><code>{escape(path)}</code>: {escape(reason)}</li>" for path, reason in splits.skipped]
         parts.append("</ul>")
     text = "\n".join(parts)
-    write(file, text.encode())
+    whole.save(file, text.encode())
     return text
 
 

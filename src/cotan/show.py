@@ -13,13 +13,13 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import FEATURE, _members, create_model, first_signal, model_plan, needs, takes_signal
+from .network import create_model, first_signal, is_feature, members, model_plan, needs, takes_signal
 from .nodes import sources_of
 from .plan import make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 
-KINDS = {  # fill, stroke, corner radius
+LOOKS = {  # fill, stroke, corner radius
     "source": ("#eceff4", "#7b8494", 16),
     "operator": ("#dbe9ff", "#2f6fd0", 4),
     "layer": ("#ffe6c7", "#c9771a", 4),
@@ -75,8 +75,7 @@ def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, op
     model = create_model(name, in_dim=3, out_dim=8, task=task, **options)
     if not takes_signal(model):
         return model
-    requests = {FEATURE.format(i): r for i, r in enumerate(first_signal(model, have))}
-    plan = make_plan(requests, have)
+    plan = make_plan(first_signal(model, have), have)
     width = 0
     for step in plan.roots.values():
         value = evaluation.value(step)
@@ -85,7 +84,7 @@ def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, op
 
 
 def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: str) -> None:
-    before = [step.identity for root, step in plan.roots.items() if root.startswith("features ")]
+    before = [step.identity for root, step in plan.roots.items() if is_feature(root)]
     layers = [layer for layer in _leaves(model) if registry.definition_of(layer) is not None] or [model]
     for i, layer in enumerate(layers):
         definition = registry.definition_of(layer)
@@ -103,7 +102,7 @@ def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:
     out: list[nn.Module] = []
-    for child in _members(module):
+    for child in members(module):
         inner = _leaves(child)
         out.extend(inner or [child])
     return out
@@ -207,7 +206,7 @@ def to_svg(drawing: Drawing) -> str:
     out.append("</g>")
     every = {m for box in drawing.values() for m in box.models}
     for key, box in drawing.items():
-        fill, stroke, radius = KINDS[box.kind]
+        fill, stroke, radius = LOOKS[box.kind]
         shared = len(box.models) > 1 and box.kind != "source" and len(every) > 1
         out.append(
             f'<rect x="{x[key]}" y="{y[key]}" width="{wide}" height="{high}" rx="{radius}" fill="{fill}" stroke="{stroke}"'
@@ -216,10 +215,10 @@ def to_svg(drawing: Drawing) -> str:
         centre = x[key] + wide / 2
         out.append(_text(centre, y[key] + 19, box.label, 13, "#1d2430", 24))
         out.append(_text(centre, y[key] + 36, box.detail, 11, "#566070", 30))
-    legend = [*KINDS, "shared by several models (thick)"] if len(every) > 1 else [*KINDS]
+    legend = [*LOOKS, "shared by several models (thick)"] if len(every) > 1 else [*LOOKS]
     left = pad
     for kind in legend:
-        fill, stroke, radius = KINDS.get(kind, ("#ffffff", "#1d2430", 4))
+        fill, stroke, radius = LOOKS.get(kind, ("#ffffff", "#1d2430", 4))
         out.append(
             f'<rect x="{left}" y="{height - 26}" width="22" height="14" rx="{min(radius, 7)}" fill="{fill}" stroke="{stroke}"/>'
         )

@@ -62,8 +62,8 @@ class Sparse(Traceable):
         """From entries in any order. Duplicates stay entries of their own unless `sum_duplicates`."""
         if not is_compiling() and not len(row) == len(col) == len(values):
             raise CotanError(f"{len(row)} rows, {len(col)} columns and {len(values)} values, expected as many of each")
-        _check_range("row", row, shape[0])
-        _check_range("column", col, shape[1])
+        check_range("row", row, shape[0], "indices")
+        check_range("column", col, shape[1], "indices")
         row, col = row.long(), col.long()  # in 32 bits, row * columns + column would overflow
         if sum_duplicates:
             key, entry = torch.unique(row * shape[1] + col, return_inverse=True)
@@ -302,7 +302,7 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
         raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
     if weight is not None and len(weight) != edge_index.shape[1]:
         raise CotanError(f"expected a weight for each of {edge_index.shape[1]} edges, got {len(weight)}")
-    _check_range("edge_index", edge_index, num_nodes)
+    check_range("edge_index", edge_index, num_nodes)
     source, target = edge_index.long()
     pattern, order = sorted_pattern(target, source, (num_nodes, num_nodes))
     values = torch.ones(len(order), device=order.device) if weight is None else weight[order]
@@ -345,13 +345,16 @@ def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
     return values, x
 
 
-def _check_range(name: str, index: Tensor, size: int) -> None:
-    if index.is_floating_point():
-        raise CotanError(f"{name}: expected integers, got {index.dtype}")
-    if not is_compiling() and index.numel():  # a traced graph has one path for all data
-        low, high = (int(bound) for bound in index.aminmax())
-        if low < 0 or high >= size:
-            raise CotanError(f"{name} index out of range: {low} to {high}, expected 0 to {size - 1}")
+def check_range(name: str, index: Tensor, size: int | None, what: str = "vertex numbers") -> None:
+    """Raise where a tensor is not of whole numbers from 0 to size - 1, or of any from 0 where the size is not known."""
+    if index.is_floating_point() or index.dtype == torch.bool:
+        raise CotanError(f"{name} holds {index.dtype}, expected {what} (int64)")
+    if is_compiling() or not index.numel():  # a traced graph has one path for all data
+        return
+    low, high = (int(bound) for bound in index.aminmax())
+    if low < 0 or (size is not None and high >= size):
+        expected = "0 and up" if size is None else f"0 to {size - 1}"
+        raise CotanError(f"{name} out of range: {what} {low} to {high}, expected {expected}")
 
 
 def symmetric_lu(matrix: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import Any
 
 from . import whole
 from .errors import CotanError
-from .stored import Entry, File, Kept, Packs, decode, describe, encode, options_of
+from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_of
 
 FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
@@ -73,18 +73,18 @@ class Store:
             return describe(self.path(key, node))[key].seconds
         return None
 
-    def put(self, key: str, value: Any, entry: Entry) -> None:
+    def put(self, key: str, value: Any, facts: Facts) -> None:
         """Keep a value. Never raises for a full or read-only disk: the value stays in memory then."""
-        self._put(self.path(key, entry.node), [Kept(key, value, entry)])
-        if entry.family and self.writable:
+        self._put(self.path(key, facts.node), [Kept(key, value, facts)])
+        if facts.family and self.writable:
             with contextlib.suppress(OSError):
-                member = self._family_folder(entry.family, entry.node) / key
-                whole.write(member, json.dumps(dict(entry.options)).encode())
+                member = self._family_folder(facts.family, facts.node) / key
+                whole.write(member, json.dumps(dict(facts.options)).encode())
 
     def pack(self, values: Sequence[Kept]) -> None:
         """Keep values of one node as one file, likewise."""
         name = hashlib.blake2b("".join(kept.key for kept in values).encode(), digest_size=16).hexdigest()
-        node = values[0].entry.node
+        node = values[0].facts.node
         self._put(self.folder / node / "packs" / f"{name}.safetensors", values)
         if node in self._known:  # to be looked at again, also within one tick of the folder's clock
             self._known[node] = replace(self._known[node], stamp=0)

@@ -22,7 +22,7 @@ CHECKSUM = 16  # bytes before the safetensors
 
 
 @dataclass(frozen=True)
-class Entry:
+class Facts:
     """What is said of a value."""
 
     node: str
@@ -37,7 +37,7 @@ class Kept(NamedTuple):
 
     key: str
     value: Any
-    entry: Entry
+    facts: Facts
 
 
 class File(NamedTuple):
@@ -76,10 +76,10 @@ class Packs:
             with contextlib.suppress(OSError, ValueError):
                 entries = describe(folder / name)
                 counts[name] = len(entries)
-                for key, entry in entries.items():
-                    found[key] = folder / name, entry.seconds
-                    if entry.family:
-                        families[entry.family] = {**families.get(entry.family, {}), key: options_of(entry.options)}
+                for key, facts in entries.items():
+                    found[key] = folder / name, facts.seconds
+                    if facts.family:
+                        families[facts.family] = {**families.get(facts.family, {}), key: options_of(facts.options)}
         return cls(stamp, found, families, counts)
 
 
@@ -90,14 +90,14 @@ def encode(values: Sequence[Kept]) -> tuple[bytes, bytes]:
     tensors: list[torch.Tensor] = []
     header: dict[str, Any] = {}
     memory: set[int] = set()
-    for key, value, entry in values:
+    for key, value, facts in values:
         own: list[torch.Tensor] = []
-        header[key] = [take_apart(value, own), len(tensors), len(own), entry.family, entry.seconds]
+        header[key] = [take_apart(value, own), len(tensors), len(own), facts.family, facts.seconds]
         for tensor in own:  # safetensors refuses those that share their memory
             where = tensor.untyped_storage().data_ptr()
             tensors.append(tensor.clone() if where in memory else tensor)
             memory.add(where)
-    first = values[0].entry
+    first = values[0].facts
     shared = {"node": first.node, "label": first.label, "options": dict(first.options)}
     named = {str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}
     content: bytes = save(named, {"cotan": json.dumps({"shared": shared, "values": header})})
@@ -116,7 +116,7 @@ def decode(content: bytes) -> File:
     return File(header["values"], [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))])
 
 
-def describe(path: Path) -> dict[str, Entry]:
+def describe(path: Path) -> dict[str, Facts]:
     """What is said of each value in a file, by its key, without its tensors. Raises ValueError for a damaged header."""
     with open(path, "rb") as file:
         file.seek(CHECKSUM)
@@ -125,7 +125,7 @@ def describe(path: Path) -> dict[str, Entry]:
     try:
         header = _header(text)
         values = header["values"].items()
-        return {key: Entry(**header["shared"], family=family, seconds=seconds) for key, (*_, family, seconds) in values}
+        return {key: Facts(**header["shared"], family=family, seconds=seconds) for key, (*_, family, seconds) in values}
     except (LookupError, TypeError, AttributeError) as reason:  # JSON still, but another
         raise ValueError(f"{path} has no header of the store") from reason
 

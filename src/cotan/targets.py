@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError
+from .sparse import check_range
 from .values import numbers
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    numbers = 0
+    size = 0
     if not definition.categorical and definition.per == "shape":
         _check_not_per_vertex(splits, task)
-        numbers = out_dim or width(splits, task)
+        size = out_dim or width(splits, task)
     for name, shapes in splits.lists().items():
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
@@ -110,9 +111,9 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
             if definition.categorical:
                 _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
-            elif (numbers and y.numel() != numbers) or not bool(torch.isfinite(y.double()).all()):
+            elif (size and y.numel() != size) or not bool(torch.isfinite(y.double()).all()):
                 got = y.tolist() if y.numel() < 10 else f"{y.numel()} numbers"
-                raise CotanError(f"{where}: y is {got}, expected {numbers or y.numel()} finite numbers")
+                raise CotanError(f"{where}: y is {got}, expected {size or y.numel()} finite numbers")
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
     if definition.categorical and train:
@@ -206,7 +207,4 @@ def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
             f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
             f"each of {y.numel()} labels"
         )
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= vertices):
-        raise CotanError(
-            f"{where}: y_index holds {int(index.min())} to {int(index.max())}; there are {vertices} vertices"
-        )
+    check_range(f"{where}: y_index", index, vertices)

@@ -38,12 +38,12 @@ def warm(
         return {}
     from concurrent.futures import ProcessPoolExecutor
 
-    from .evaluation import _device
-    from .network import _common_sources, model_requests
+    from .evaluation import device_of
+    from .network import common_sources, model_requests
 
-    if _device(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
+    if device_of(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
         return {}
-    have = _common_sources(shapes)
+    have = common_sources(shapes)
     jobs = [model_requests(model, have) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}
     with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from .errors import CotanError
+
 BESIDE = ".writing-"  # how the names begin of files that are not whole yet
 
 
@@ -27,6 +29,16 @@ def write(path: Path, *content: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def save(path: Path, content: bytes) -> None:
+    """`write`, with a `CotanError` where it fails, of a full disk say."""
+    try:
+        write(path, content)
+    except OSError as reason:
+        raise CotanError(
+            f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"
+        ) from reason
 
 
 @cache

@@ -15,7 +15,7 @@ import torch
 
 import cotan
 from cotan.suite import Suite
-from cotan.training.recipe import request_of
+from cotan.training.recipe import node_of
 from cotan_datasets.creatures import CLASSES
 from cotan_datasets.poses import creature
 
@@ -37,7 +37,7 @@ def main(*labels: str) -> None:
     dataset = next(entry for entry in suite.datasets if entry.name == "poses")
     loaded = [load(seed, dict(dataset.options)) for seed in DATA]
     for entry in suite.models_on(dataset):
-        features = entry.features and [request_of(feature) for feature in entry.features]
+        features = entry.features and [node_of(feature) for feature in entry.features]
         found = []
         for data in loaded:
             for seed in SEEDS:

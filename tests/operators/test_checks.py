@@ -14,11 +14,11 @@ FACE = torch.tensor([[0], [1], [2]])
 @pytest.mark.parametrize(
     ("pos", "face", "message"),
     [
-        (POS, FACE + 1, "face index out of range: it has vertex numbers 1 to 3, expected 0 to 2"),
+        (POS, FACE + 1, "face out of range: vertex numbers 1 to 3, expected 0 to 2"),
         (POS, FACE - 1, "vertex numbers -1 to 1"),
         (POS, FACE[:, :0], "a mesh without faces"),
         (POS, FACE.T, r"face: expected shape \(3, F\), got \(1, 3\)"),
-        (POS, FACE.double(), "integer vertex numbers, got torch.float64"),
+        (POS, FACE.double(), "face holds torch.float64, expected vertex numbers"),
         (POS[:, :2], FACE, r"pos: expected shape \(V, 3\), got \(3, 2\)"),
         (POS[:0], FACE, "without vertices"),
         (

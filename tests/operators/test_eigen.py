@@ -293,7 +293,7 @@ def test_where_lanczos_does_not_converge(constants, monkeypatch):
     monkeypatch.setattr(eigen, "DENSE", -100)
     monkeypatch.setattr(eigen_sparse, "inverse_lanczos", lambda *_: None)
     for dense in (400, 399):
-        monkeypatch.setattr(eigen_sparse, "DENSE", dense)
+        monkeypatch.setattr(eigen_sparse, "AT_ONCE", dense)
         values, vectors = eigenpairs(L, mass, 12)
         check_pairs(L, mass, values, vectors)
         torch.testing.assert_close(values, expected, atol=1e-12, rtol=1e-8)

@@ -88,9 +88,9 @@ def test_graph_without_edges():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((torch.tensor([[0], [3]]), 3), "edge_index index out of range: it has vertex numbers 0 to 3, expected 0 to 2"),
+        ((torch.tensor([[0], [3]]), 3), "edge_index out of range: vertex numbers 0 to 3, expected 0 to 2"),
         ((torch.tensor([[0], [-1]]), 3), "out of range"),
-        ((torch.tensor([[0.0], [1.0]]), 3), "integer vertex numbers"),
+        ((torch.tensor([[0.0], [1.0]]), 3), "holds torch.float32, expected vertex numbers"),
         ((torch.tensor([0, 1]), 3), r"expected shape \(2, E\), got \(2,\)"),
         (
             (torch.tensor([[0], [1]]), 3, torch.tensor([-1.0])),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
+from ..sparse import check_range
 
 LARGEST = 1e70  # squared areas of what is larger are no float64
 
@@ -45,22 +46,13 @@ def check_face(face: Tensor, num_nodes: int | None = None) -> Tensor:
         raise CotanError(f"face: expected shape (3, F), got {tuple(face.shape)}")
     if face.shape[1] == 0:
         raise CotanError("a mesh without faces: face has shape (3, 0); a point cloud has no attribute face")
-    return _check_numbers("face", face, num_nodes)
+    check_range("face", face, num_nodes)
+    return face.long()
 
 
 def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
     """edge_index (2, E) with vertex numbers from 0 to num_nodes - 1. E may be 0."""
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise CotanError(f"edge_index: expected shape (2, E), got {tuple(edge_index.shape)}")
-    return _check_numbers("edge_index", edge_index, num_nodes)
-
-
-def _check_numbers(name: str, index: Tensor, num_nodes: int | None) -> Tensor:
-    if index.is_floating_point() or index.dtype == torch.bool:
-        raise CotanError(f"{name}: expected integer vertex numbers, got {index.dtype}")
-    if index.numel():
-        low, high = (int(value) for value in index.aminmax())
-        if low < 0 or (num_nodes is not None and high >= num_nodes):
-            expected = "0 and up" if num_nodes is None else f"0 to {num_nodes - 1}"
-            raise CotanError(f"{name} index out of range: it has vertex numbers {low} to {high}, expected {expected}")
-    return index.long()
+    check_range("edge_index", edge_index, num_nodes)
+    return edge_index.long()

@@ -13,8 +13,8 @@ from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual
 from .factor import Array
 
-DENSE = 4000  # vertices up to which all pairs at once take seconds
-COUNTED = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
+AT_ONCE = 4000  # vertices up to which all pairs at once take seconds
+COUNTABLE = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -35,7 +35,7 @@ def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
             best, least = found, worst
         if worst <= tolerance:
             return complete(shifted, found, tolerance)
-    if shifted.size <= DENSE:
+    if shifted.size <= AT_ONCE:
         return dense_pairs(L, m, k, tolerance)
     _, U = arpack(shifted.A.tocsc(), k, sigma=-shifted.shift)
     last = polish(shifted, U[len(shifted.lowest) :], tolerance)
@@ -74,7 +74,7 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
     values, U, errors = found
     while len(values) + 2 * BLOCK < shifted.size:
         most = multiplicity(values)
-        suspicious = most >= BLOCK // 2 and (shifted.size > COUNTED or missed(shifted.L, shifted.m, values))
+        suspicious = most >= BLOCK // 2 and (shifted.size > COUNTABLE or missed(shifted.L, shifted.m, values))
         if most < BLOCK and not suspicious:
             break
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)

@@ -15,7 +15,7 @@ from .fourier import fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
 from .neighbours import nearest
 
-MANY = 24  # dimensions above which products are quicker than a k-d tree
+TREE = 24  # dimensions up to which a k-d tree is quicker than products
 HELD = 2**22  # products at once
 
 
@@ -75,7 +75,7 @@ def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
     k2, k1 = functional.shape
     points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
-    return nearest(points, queries, 1)[1][:, 0] if k1 <= MANY else nearest_by_products(points, queries)
+    return nearest(points, queries, 1)[1][:, 0] if k1 <= TREE else nearest_by_products(points, queries)
 
 
 def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CotanError
-from ..network import Sample, collate_samples, evaluate_plan, forward, model_requests, needs, takes_signal
+from ..network import Sample, collate_samples, evaluate_plan, forward, is_feature, model_requests, needs, takes_signal
 from ..nodes import sources_of
 from ..plan import Plan, make_plan
 from ..values import move
@@ -105,4 +105,4 @@ def run(module: nn.Module, values: Mapping[str, Any]) -> Tensor:
 
 
 def is_signal(name: str, value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and (name == "x" or name.startswith("features "))
+    return isinstance(value, Tensor) and value.is_floating_point() and (name == "x" or is_feature(name))

@@ -23,8 +23,8 @@ def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping
 
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    write(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
-    write(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
+    whole.save(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
+    whole.save(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -40,16 +40,6 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             return {key: file.get_tensor(key) for key in list(file.keys())}, record
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as reason:
         raise CotanError(f"checkpoint {path} cannot be read: {reason}") from reason
-
-
-def write(path: Path, content: bytes) -> None:
-    """A file, whole or not at all; a full disk is said, and what was there before stays."""
-    try:
-        whole.write(path, content)
-    except OSError as reason:
-        raise CotanError(
-            f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"
-        ) from reason
 
 
 def state_of(

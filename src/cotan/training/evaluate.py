@@ -13,7 +13,7 @@ from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import _place, forward
+from ..network import forward, made, place_of
 from ..shapes import listed
 from ..targets import check
 from .run import trained
@@ -37,13 +37,8 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         has = "" if splits is None else f": {split!r} of {splits} is empty"
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
-    check(
-        Splits(train=[], test=list(shapes)),
-        name,
-        getattr(registry.unwrapped(model), "recipe", {}).get("out_dim"),
-        train=False,
-    )
-    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(_place(model)[1])
+    check(Splits(train=[], test=list(shapes)), name, made(model).get("out_dim"), train=False)
+    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(place_of(model)[1])
     if not prepared.answered:
         raise CotanError(prepared.refusals())
     training = model.training
@@ -62,7 +57,7 @@ def score(
     step: nn.Module | None = None,
     distances: Tensor | None = None,
 ) -> dict[str, float]:
-    """Loss and metrics over all that counts in some batches. `step` is the model's `Step`, as Fabric wrapped it.
+    """Loss and metrics over all that counts in some batches. `step` is the model's `Forward`, as Fabric wrapped it.
 
     distances: on the template, for the errors of a map to it.
     """
@@ -95,7 +90,7 @@ def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
     return metrics
 
 
-class Step(nn.Module):
+class Forward(nn.Module):
     """The model as Fabric wraps it: a batch in, the output out."""
 
     def __init__(self, model: nn.Module):

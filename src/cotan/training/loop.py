@@ -19,11 +19,11 @@ from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import _place
+from ..network import made, place_of
 from ..targets import check, check_output, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
-from .evaluate import Step, over_all, score, units
+from .evaluate import Forward, over_all, score, units
 from .make import check_model, describe, model_for
 from .progress import Progress
 from .recipe import Recipe
@@ -78,10 +78,9 @@ def fit(
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
         task = task_of(model, splits.task)
-        made = registry.unwrapped(model)
-        if not hasattr(made, "recipe"):
-            made.task = task
-        check(splits, task, getattr(made, "recipe", {}).get("out_dim"))
+        if not made(model):
+            registry.unwrapped(model).task = task
+        check(splits, task, made(model).get("out_dim"))
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not registry.lookup("task", task).target.categorical:
                 raise CotanError(f"{option} is for tasks with classes")
@@ -138,7 +137,7 @@ class _Fit:
         self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
-        self.step, self.optimizer = self.fabric.setup(Step(run.model), optimizer)
+        self.step, self.optimizer = self.fabric.setup(Forward(run.model), optimizer)
         device = self.fabric.device
         if device.type == "cpu":
             keep_pages()
@@ -362,11 +361,10 @@ class _Fit:
     def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
-        made = getattr(registry.unwrapped(self.run.model), "recipe", {})
-        size = made.get("out_dim") or len(self.run.classes) or int(y.max()) + 1
+        size = made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
-        return weight.to(_place(self.run.model)[0])
+        return weight.to(place_of(self.run.model)[0])
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

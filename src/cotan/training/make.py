@@ -12,7 +12,7 @@ from torch import nn
 from .. import registry
 from ..datasets import Splits, as_splits
 from ..errors import CotanError, expect
-from ..network import FEATURE, Sample, create_model, evaluate_plan, first_signal, join_features
+from ..network import Sample, create_model, evaluate_plan, first_signal, join_features, made
 from ..nodes import Node, as_nodes, sources_of
 from ..plan import Plan, make_plan
 from ..targets import check_form, width
@@ -65,7 +65,7 @@ def _in_dim(definition: registry.Definition, splits: Splits, features: Any, opti
     stand_in.features = as_nodes(features)  # type: ignore[assignment]
     shapes = [shape for some in splits.lists().values() for shape in some][:TRIED]
     have = sources_of(shapes[0])
-    requests = {FEATURE.format(i): request for i, request in enumerate(first_signal(stand_in, have))}
+    requests = first_signal(stand_in, have)
     sample = _first_sample(make_plan(requests, have), shapes)
     for key, value in sample.items():
         if not isinstance(value, torch.Tensor):
@@ -89,11 +89,11 @@ def _first_sample(plan: Plan, shapes: Sequence[Any]) -> Sample:
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
     """How `create_model` made a model, as JSON can say it; None where it cannot: a module or a function of the caller's own."""
-    recipe = getattr(registry.unwrapped(model), "recipe", None)
-    if not isinstance(recipe, Mapping):
+    given = made(model)
+    if not given:
         return None
     try:
-        return {**recipe, "features": [record_of(f) for f in recipe["features"]], "options": _said(recipe["options"])}
+        return {**given, "features": [record_of(f) for f in given["features"]], "options": _said(given["options"])}
     except TypeError:
         return None
 

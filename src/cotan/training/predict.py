@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import registry
 from ..batching import prepare, task_of
 from ..files import read
-from ..network import _place, forward
+from ..network import forward, place_of
 from ..shapes import listed
 from ..values import uncollate
 from .run import trained
@@ -47,7 +47,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
     shapes = [read(d, weld=weld) if isinstance(d, str | Path) else d for d in ([data] if several is None else several)]
     if not shapes:
         return []
-    training, device = model.training, _place(model)[1]
+    training, device = model.training, place_of(model)[1]
     model.eval()
     try:
         prepared = prepare(model, shapes, per=None).to(device)

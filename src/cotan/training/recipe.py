@@ -68,7 +68,7 @@ class Recipe:
         for name in ("precision", "device"):
             object.__setattr__(self, name, str(getattr(self, name)))
         given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]
-        object.__setattr__(self, "augment", tuple(request_of(a) for a in given))
+        object.__setattr__(self, "augment", tuple(node_of(a) for a in given))
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
@@ -148,13 +148,6 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         raise CotanError(f"{what} {path} is not TOML: {reason}") from reason
 
 
-def request_of(given: Any) -> Node:
-    """A request from a name, a node, or a table {name = "random_scale", low = 0.5}."""
-    if isinstance(given, Mapping):
-        return node_of(given)
-    return node(given)
-
-
 def record_of(request: Node) -> Any:
     """A request as JSON: its name, or {name, options, on}."""
     out: dict[str, Any] = {name: record_of(v) if isinstance(v, Node) else v for name, v in request.settings}
@@ -164,10 +157,10 @@ def record_of(request: Node) -> Any:
 
 
 def node_of(record: Any) -> Node:
-    """The request that `record_of` wrote."""
-    if isinstance(record, str):
+    """A request from what `record_of` wrote, a name or a table {name = "random_scale", low = 0.5}; a node is one."""
+    if not isinstance(record, Mapping):
         return node(record)
-    if not isinstance(record, Mapping) or "name" not in record:
+    if "name" not in record:
         raise CotanError(f"a node is written as its name or as a table with a name, got {record!r}")
     options = {
         key: node_of(v) if isinstance(v, Mapping) else v for key, v in record.items() if key not in ("name", "on")
