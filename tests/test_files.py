@@ -637,3 +637,13 @@ def test_an_off_file_of_triangles_is_read_as_with_colours(tmp_path, sphere, more
     found = cotan.read(path, dtype=torch.float64)
     assert torch.equal(found.pos, sphere.pos.double())
     assert torch.equal(found.face, sphere.face)
+
+
+def test_an_attribute_color_of_another_meaning_is_no_colour(tmp_path, sphere):
+    plain = tmp_path / "plain.ply"
+    cotan.write(sphere, plain)
+    for color in ("red", torch.ones(len(sphere.pos), 4), torch.full((len(sphere.pos), 3), 7.0)):
+        shape = sphere.clone()
+        shape.color = color
+        cotan.write(shape, tmp_path / "other.ply")
+        assert (tmp_path / "other.ply").read_bytes() == plain.read_bytes()

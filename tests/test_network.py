@@ -631,3 +631,15 @@ def test_nodes_that_nothing_names_are_refused(scratch, tetrahedron):
     with pytest.raises(cotan.CotanError, match=rf"layer 'made' .*Wrapper\): {said}"):
         cotan.layer("made")(Wrapper)
     assert cotan.apply(Foreign(), tetrahedron).shape == (2, 12)
+
+
+def test_a_class_that_extends_a_layer_may_have_parameters_of_its_own():
+    class Scaled(type(cotan.create_layer("gcn", 4, 2))):
+        def forward(self, x, normalized_adjacency, scale=2.0, extra=None):
+            return scale * super().forward(x, normalized_adjacency)
+
+    graph = Data(x=torch.randn(4, 4), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]))
+    layer = Scaled(4, 2)
+    plain = cotan.create_layer("gcn", 4, 2)
+    plain.load_state_dict(layer.state_dict())
+    assert torch.allclose(cotan.apply(layer, graph), 2 * cotan.apply(plain, graph))

@@ -61,11 +61,12 @@ class MultiView(nn.Module):
             raise cotan.CotanError(f"view_dropout is a share from 0 to below 1; got {view_dropout!r}")
         asked: dict[str, Any] = dict(rig=rig, count=count, elevation=elevation, up=up, projection=projection, fov=fov)
         asked |= dict(align=align, size=size, outputs=outputs, samples=samples, smooth=smooth, softness=softness)
-        with torch.device("cpu"):  # a triangle, so that what cannot be drawn is refused now
-            example = draw(torch.eye(3), torch.arange(3).unsqueeze(1), torch.zeros(3, 3), **asked)
+        at_least(1, "multiview", width=width, size=size, samples=samples)
+        with torch.device("cpu"):  # a triangle in one pixel, so that what cannot be drawn is refused now
+            one = dict(asked, size=1, samples=1)
+            example = draw(torch.eye(3), torch.arange(3).unsqueeze(1), torch.zeros(3, 3), **one)
         self.needs = {"views": cotan.node("views", **asked)}
         self.channels = example.shape[1]
-        at_least(1, "multiview", width=width)
         self.cnn, features = backbone(cnn, self.channels, size, width, weights)
         self.pooling, self.view_dropout = pooling, view_dropout
         self.score = nn.Linear(features, 1) if pooling == "attention" else None

@@ -22,7 +22,7 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=6)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=7)
 def voxels(
     pos: Tensor,
     face: Tensor,

@@ -26,8 +26,8 @@ from .crossings import BUDGET, counts_above, edge_function, owns_line
 from .distance import cut
 from .octree import Cells, Octree, half_diagonal
 
-# Boundary edges, above which dipoles are quicker.
-MANY = 100
+# Boundary edges times voxels, above which dipoles take the place of exact angles: these would take seconds.
+EXACT = 1 << 24
 # A cell is a dipole from so many of its radii.
 AFAR = 2.5
 # Triangles, above which none is cut.
@@ -41,7 +41,7 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False, bud
         return counts_above(triangles, r, signed=True, budget=budget)
     face = weld(triangles)
     start, end, net = boundary(face)
-    if len(net) > MANY:
+    if len(net) * r**3 > EXACT:
         return by_dipoles(triangles, r, budget)
     w = counts_above(triangles, r, signed=True, budget=budget).double()
     if len(net) == 0:
@@ -71,7 +71,10 @@ def _half_angle(a: Tensor, b: Tensor, tie: Tensor, p: Tensor) -> Tensor:
 
 
 def by_dipoles(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
-    """w at each voxel centre, (R, R, R), of any triangles (F, 3, 3), far ones as dipoles: to about 0.02."""
+    """w at each voxel centre, (R, R, R), of any triangles (F, 3, 3), far ones as dipoles.
+
+    To about 0.02 on surfaces with holes, 0.1 among loose triangles as large as the shape.
+    """
     # As for crossings, a centre on a level face is above it.
     tree = Octree(cut(triangles - triangles.new_tensor([0, 0, 1e-7]), PIECES), resolution)
     w = triangles.new_zeros(8**tree.top)

@@ -54,6 +54,12 @@ def colors_of(given: Any, count: int) -> Tensor:
     return diverging(values) if values.is_floating_point() else label_colors(values.long())
 
 
+def is_color(value: Any, count: int) -> bool:
+    """Whether an attribute `color` holds what `read` puts there: red, green and blue of each vertex, from 0 to 1."""
+    there = isinstance(value, Tensor) and value.is_floating_point() and value.shape == (count, 3)
+    return there and bool(((value >= 0) & (value <= 1)).all())
+
+
 def diverging(values: Tensor) -> Tensor:
     """Blue below zero, white at it, red above; grey where not finite. (V,) -> (V, 3)
 

@@ -197,7 +197,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
 
     >>> cotan.write(shape, "curved.ply", colors=cotan.compute(shape, "mean_curvature"))
     """
-    from .colors import colors_of
+    from .colors import colors_of, is_color
     from .operators.checks import check_face
 
     check_points("write", data)
@@ -214,7 +214,8 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
         )
     pos = data.pos.detach().cpu()
     face = None if data.get("face") is None else check_face(data.face, len(pos)).cpu()
-    colors = data.get("color") if colors is None and kind in COLORED else colors
+    if colors is None and kind in COLORED and is_color(data.get("color"), len(pos)):
+        colors = data.color
     shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
     write_kind = _text if kind in (".off", ".obj") else _binary
     whole.write(path, write_kind(path, pos, face, shades))

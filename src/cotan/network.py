@@ -97,7 +97,7 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     cls: Any = type(registry.unwrapped(module))
     if definition is not None and definition.target.forward is cls.forward:
         return definition.inputs, definition.optional
-    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _for_cotan(module))
+    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _only_nodes(module))
     if rest and not issubclass(cls, Network) and any(members(module)):
         raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
@@ -109,15 +109,22 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _for_cotan(module: nn.Module) -> bool:
-    """Whether it was written for cotan: a `Network`, or registered, or an extension of what is. In others, names that are no
-    nodes are no typing errors."""
+    """Whether it was written for cotan: a `Network`, or registered, or an extension of what is."""
     return registry.definition_of(module) is not None or isinstance(registry.unwrapped(module), Network)
 
 
+def _only_nodes(module: nn.Module) -> bool:
+    """Whether each parameter of `forward` has to be a node: in a registered class and in a `Network`, but not in what extends
+    or knows nothing of cotan, whose own parameters may have defaults."""
+    own, definition = registry.unwrapped(module), registry.definition_of(module)
+    registered = definition is not None and definition.target.forward is type(own).forward
+    return registered or isinstance(own, Network)
+
+
 def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
-    """What a module needs of data with the sources `have`: of a foreign one, not the defaults that no node has the name of."""
+    """What a module needs of data with the sources `have`; not the defaults that no node has the name of (`_only_nodes`)."""
     requests = needs(module)
-    if not _for_cotan(module):
+    if not _only_nodes(module):
         known = {*SOURCES, *have, *registry.names("operator")}
         for name in [n for n, wanted in requests.items() if wanted.optional and wanted.name == n and n not in known]:
             del requests[name]
