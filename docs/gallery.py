@@ -89,7 +89,9 @@ def filters() -> None:
     model = cotan.model_for("smooth-spectral", data, k=64, width=16, depth=2, seed=0)
     run = cotan.fit(model, data, epochs=40, batch_size=4, lr=5e-3, schedule="cosine")
     shape = creature("dog", 0, vertices=1500)
-    cotan.draw_filters(run.model, shape, vertex=int((shape.pos - shape.pos.mean(0)).norm(dim=1).argmin()), file=OUT / "filters.png")
+    cotan.draw_filters(
+        run.model, shape, vertex=int((shape.pos - shape.pos.mean(0)).norm(dim=1).argmin()), file=OUT / "filters.png"
+    )
 
 
 def match() -> None:

@@ -144,7 +144,9 @@ def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
         paint = (diverging(values[face].mean(0)) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
         axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=paint, edgecolors=paint, linewidths=0.2))
     else:
-        axes.scatter(*pos.T.numpy(), c=diverging(values).numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False)
+        axes.scatter(
+            *pos.T.numpy(), c=diverging(values).numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False
+        )
     low_corner, high_corner = pos.amin(0), pos.amax(0)
     centre, extent = (low_corner + high_corner) / 2, high_corner - low_corner
     radius = float(extent.max()) / 2 or 1.0

@@ -317,7 +317,11 @@ def test_wrong_options_are_refused(options, message):
         (torch.full((3, 3), math.nan), torch.tensor([[0], [1], [2]]), "finite"),
         (torch.rand(3, 3), torch.zeros(3, 0, dtype=torch.int64), "at least one"),
         (torch.rand(3, 3), torch.tensor([[0], [1], [3]]), "face out of range: vertex numbers 0 to 3, expected 0 to 2"),
-        (torch.rand(3, 3), torch.tensor([[0], [1], [-1]]), "face out of range: vertex numbers -1 to 1, expected 0 to 2"),
+        (
+            torch.rand(3, 3),
+            torch.tensor([[0], [1], [-1]]),
+            "face out of range: vertex numbers -1 to 1, expected 0 to 2",
+        ),
         (torch.ones(3, 3, dtype=torch.int64), torch.tensor([[0], [1], [2]]), "real and finite; got torch.int64"),
         (torch.rand(3, 3), torch.tensor([[0], [1], [2]], dtype=torch.int32), "int64, of at least one; got torch.int32"),
     ],
