@@ -1,10 +1,13 @@
+import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 import robust_laplacian as outside
 import torch
+from torch_geometric.data import Data
 
+import cotan
 from cotan.errors import CotanError
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
@@ -53,6 +56,37 @@ def test_cloud_of_a_sphere(icosphere):
     assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
     z = pos[:, 2]
     assert ((z @ (L @ z)) / (mass * z * z).sum()).item() == pytest.approx(2, rel=0.02)
+
+
+def evenly(n):
+    pos = torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return pos / pos.norm(dim=1, keepdim=True)
+
+
+def test_cloud_of_a_dense_sphere():
+    """Of 30 neighbours each, robust-laplacian's gluing covers 0.6 of it."""
+    cloud = Data(pos=evenly(32000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mass = cotan.compute(cloud, "mass", dtype=torch.float64)
+        values = cotan.compute(cloud, "spectrum", k=4, dtype=torch.float64).values
+    assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
+    np.testing.assert_allclose(values[1:], 2, rtol=0.06)  # as of 2000 points, where 30 neighbours do
+    with pytest.warns(cotan.MeshWarning, match=r"the mass sums to 0\.[67]\d of the area"):
+        few = cloud_matrices(cloud.pos, neighbours=30)
+    assert few.mass.sum() < 0.8 * 4 * np.pi
+
+
+def test_good_clouds_keep_their_neighbours(bumpy, recwarn):
+    u = torch.rand(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, b = 2 * np.pi * u.T
+    flat = torch.cat([u, torch.zeros(5000, 1)], 1)
+    terrain = torch.cat([u, 0.1 * torch.sin(6 * u[:, :1]) * torch.cos(5 * u[:, 1:])], 1)
+    torus = torch.stack([(2 + 0.7 * b.cos()) * a.cos(), (2 + 0.7 * b.cos()) * a.sin(), 0.7 * b.sin()], 1)
+    grid = torch.cartesian_prod(torch.arange(40.0), torch.arange(40.0), torch.zeros(1)).double()
+    for pos in (flat, terrain, torus, grid, flat[:1000], evenly(5000), bumpy()[0], flat[:100]):
+        torch.testing.assert_close(cloud_matrices(pos).mass, cloud_matrices(pos, neighbours=30).mass, rtol=0, atol=0)
+    assert not recwarn.list
 
 
 def test_refusals(icosphere):
