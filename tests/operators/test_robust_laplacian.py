@@ -89,6 +89,26 @@ def test_good_clouds_keep_their_neighbours(bumpy, recwarn):
     assert not recwarn.list
 
 
+def test_points_at_one_place_count_once():
+    """Their values and vectors are those without them; of more than 30, robust-laplacian's rows would not sum to zero."""
+    pos = evenly(300)
+    again = torch.cat([torch.arange(300), torch.arange(5).repeat(40), torch.tensor([7, 12])])
+    again = again[torch.randperm(len(again), generator=torch.Generator().manual_seed(0))]
+    again = torch.cat([torch.arange(300), again])
+    L, mass = cloud_matrices(pos[again])
+    once = cloud_matrices(pos)
+    assert L.sum_rows().abs().max() < 1e-10 * L.values.abs().max()
+    torch.testing.assert_close(torch.zeros(300, dtype=torch.float64).index_add(0, again, mass), once.mass)
+    for f in torch.randn(3, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(1)):
+        strong = (once.laplacian @ f) / once.mass
+        torch.testing.assert_close((L @ f[again]) / mass, strong[again])
+    values = [np.linalg.eigvals((A.to_dense() / m[:, None]).numpy()).real for A, m in ((L, mass), once)]
+    further = (once.laplacian.diagonal() / once.mass)[again[300:]].numpy()
+    np.testing.assert_allclose(np.sort(values[0]), np.sort(np.r_[values[1], further]), rtol=1e-6, atol=1e-6)
+    with pytest.raises(CotanError, match="at least 4 points at different places, got 3"):
+        cloud_matrices(pos[torch.arange(9) % 3])
+
+
 def test_refusals(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match="no derivative"):

@@ -17,6 +17,7 @@ from .checks import check_pos
 from .factor import Array
 from .mass import at_least, measurable
 from .neighbours import nearest
+from .repair import same_place
 from .triangle_soup import triangle_soup
 from .triangles import triangles
 
@@ -75,8 +76,11 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     From 1000 points on, the mass is compared with the sum of pi r_k^2 / k, r_k the distance of the k-th neighbour, k = 12.
     Below 0.8 of it neighbours are doubled, twice at most; a `cotan.MeshWarning` says where it stays off.
 
+    Points at one place count once. The c of place i share its mass, m_i / c, and its weights, L_ij / (c_i c_j): the spectrum is
+    that of the places, with equal values at each, and an eigenvalue L_ii / m_i for each further point.
+
     Arguments:
-        pos: (V, 3), at least 4 points. neighbours: of each point that are triangulated, fewer if there are fewer; by
+        pos: (V, 3), points at 4 places at least. neighbours: of each point that are triangulated, fewer if there are fewer; by
         default 30, and more where these do not do.
     """
     refuse_derivatives(pos, "laplacian, kind='cloud'")
@@ -84,9 +88,11 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     if neighbours is not None and neighbours < 3:
         raise CotanError(f"laplacian, kind='cloud': neighbours={neighbours}, expected at least 3")
     check_mollify(mollify)
-    size = len(points)
-    if size >= 4 and bool((points == points[0]).all()):
+    if len(points) >= 4 and bool((points == points[0]).all()):
         raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
+    first, place = torch.unique(same_place(points, torch.ones(len(points), dtype=torch.bool), 0), return_inverse=True)
+    points = points[first]
+    size = len(points)
     if size < 4:
         raise CotanError(f"laplacian, kind='cloud': expected at least 4 points at different places, got {size}")
     count = neighbours or NEIGHBOURS
@@ -98,10 +104,22 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
             count *= 2
             laplacian, mass = _glued(points.numpy(), count, mollify)
         _warn(mass, area)
-    return RobustMatrices(
-        _finite(Sparse.from_scipy(laplacian)).to(pos.device),
-        at_least(torch.from_numpy(mass)).to(pos.device),
-    )
+    lumped = at_least(torch.from_numpy(mass))
+    if len(place) > size:
+        laplacian, lumped = _shared(laplacian, lumped, place)
+    return RobustMatrices(_finite(Sparse.from_scipy(laplacian)).to(pos.device), lumped.to(pos.device))
+
+
+def _shared(laplacian: Any, mass: Tensor, place: Tensor) -> tuple[Any, Tensor]:
+    """L_ij / (c_i c_j) between points of two places of c_i and c_j points, L_ii / c_i on the diagonal; mass m_i / c_i."""
+    from scipy.sparse import csr_array, diags_array
+
+    count = torch.bincount(place)
+    points = np.arange(len(place))
+    spread = csr_array((1 / count[place].numpy(), (points, place.numpy())), shape=(len(place), len(count)))
+    diagonal = laplacian.diagonal()
+    between = spread @ (laplacian - diags_array(diagonal)) @ spread.T
+    return between + diags_array(spread @ diagonal), (mass / count)[place]
 
 
 def _glued(points: Array, neighbours: int, mollify: float) -> tuple[Any, Array]:
