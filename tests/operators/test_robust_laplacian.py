@@ -109,6 +109,18 @@ def test_points_at_one_place_count_once():
         cloud_matrices(pos[torch.arange(9) % 3])
 
 
+def line_beside_a_grid():
+    line = torch.stack([torch.linspace(0, 1, 500), torch.zeros(500), torch.full((500,), 0.5)], 1)
+    return torch.cat([line, torch.cartesian_prod(torch.arange(40.0), torch.arange(40.0), torch.zeros(1))]).double()
+
+
+def test_points_of_a_line_have_no_triangles():
+    L, mass = cloud_matrices(line_beside_a_grid())
+    assert (mass > 0).all()
+    assert L.sum_rows().abs().max() < 1e-10 * L.values.abs().max()
+    assert (L.diagonal() == 0).sum() > 400
+
+
 def test_refusals(icosphere):
     pos, face = icosphere(0)
     with pytest.raises(CotanError, match="no derivative"):
