@@ -24,6 +24,7 @@ from .triangles import triangles
 NEIGHBOURS = 30
 NEAREST = 12
 ENOUGH = 1000  # of fewer points too many lie at a border, where discs are half empty
+ALONE = 0.01
 LOW, HIGH = 0.8, 1.25  # 0.9 to 1.21 where the true area is met: planes, grids, tori, terrains, scans
 
 
@@ -74,7 +75,8 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     """Laplacian and lumped mass of a point cloud: of the local triangulations about each point, glued.
 
     From 1000 points on, the mass is compared with the sum of pi r_k^2 / k, r_k the distance of the k-th neighbour, k = 12.
-    Below 0.8 of it neighbours are doubled, twice at most; a `cotan.MeshWarning` says where it stays off.
+    Below 0.8 of it neighbours are doubled, twice at most; a `cotan.MeshWarning` says where it stays off,
+    or where over a hundredth of the points are in no triangle.
 
     Points at one place count once. The c of place i share its mass, m_i / c, and its weights, L_ij / (c_i c_j): the spectrum is
     that of the places, with equal values at each, and an eigenvalue L_ii / m_i for each further point.
@@ -103,7 +105,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
         while neighbours is None and mass.sum() < LOW * area and count < 4 * NEIGHBOURS:
             count *= 2
             laplacian, mass = _glued(points.numpy(), count, mollify)
-        _warn(mass, area)
+        _warn(laplacian, float(mass.sum()) / area)
     lumped = at_least(torch.from_numpy(mass))
     if len(place) > size:
         laplacian, lumped = _shared(laplacian, lumped, place)
@@ -144,16 +146,21 @@ def _glued(points: Array, neighbours: int, mollify: float) -> tuple[Any, Array]:
     return laplacian, np.array(mass.diagonal())
 
 
-def _warn(mass: Array, area: float) -> None:
-    """Say so where a cloud's mass is far from the area that its points fill."""
-    share = mass.sum() / area
-    if not LOW <= share <= HIGH:
-        warnings.warn(
-            f"laplacian, kind='cloud': the mass sums to {share:.2f} of the area that the distances of the points "
-            "suggest, and eigenvalues are as wrong: compare with neighbours=60 or 120, or with points spread more evenly",
-            MeshWarning,
-            stacklevel=2,
-        )
+def _warn(laplacian: Any, share: float) -> None:
+    """Say so where a cloud's mass is far from the area that its points fill, or many of them have no triangles."""
+    from scipy.sparse.csgraph import connected_components
+
+    alone = float((laplacian.diagonal() == 0).mean())
+    if LOW <= share <= HIGH and alone <= ALONE:
+        return
+    parts = connected_components(laplacian, directed=False)[0]
+    warnings.warn(
+        f"laplacian, kind='cloud': the mass is {share:.2f} of the area that the distances of the points suggest, "
+        f"{alone:.0%} of the points are in no triangle, and what is glued falls into {parts} parts: eigenvalues are as wrong. "
+        "Compare with neighbours=60 or 120, or with points that lie more evenly",
+        MeshWarning,
+        stacklevel=2,
+    )
 
 
 @operator("laplacian", kind="robust", invariant_to=("isometry", "scale"))
