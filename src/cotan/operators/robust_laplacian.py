@@ -25,7 +25,8 @@ NEIGHBOURS = 30
 NEAREST = 12
 ENOUGH = 1000  # of fewer points too many lie at a border, where discs are half empty
 ALONE = 0.01
-LOW, HIGH = 0.8, 1.25  # 0.9 to 1.21 where the true area is met: planes, grids, tori, terrains, scans
+# Of planes, grids, tori, terrains and scans 0.86 to 1.21, less where a narrow strip has few points.
+MORE, LOW, HIGH = 0.9, 0.8, 1.25  # more neighbours are tried, or a warning given
 
 
 class RobustMatrices(NamedTuple):
@@ -75,8 +76,8 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     """Laplacian and lumped mass of a point cloud: of the local triangulations about each point, glued.
 
     From 1000 points on, the mass is compared with the sum of pi r_k^2 / k, r_k the distance of the k-th neighbour, k = 12.
-    Below 0.8 of it neighbours are doubled, twice at most; a `cotan.MeshWarning` says where it stays off,
-    or where over a hundredth of the points are in no triangle.
+    Below 0.9 of it neighbours are doubled, twice at most. A `cotan.MeshWarning` says where it stays below 0.8 or above 1.25, or
+    where over a hundredth of the points are in no triangle.
 
     Points at one place count once. The c of place i share its mass, m_i / c, and its weights, L_ij / (c_i c_j): the spectrum is
     that of the places, with equal values at each, and an eigenvalue L_ii / m_i for each further point.
@@ -102,7 +103,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     if size >= ENOUGH:
         # Of points spread evenly, k lie in a disc of k times the area of one, pi r_k^2.
         area = np.pi / NEAREST * float(nearest(points, points, NEAREST + 1)[0][:, -1].square().sum())
-        while neighbours is None and mass.sum() < LOW * area and count < 4 * NEIGHBOURS:
+        while neighbours is None and mass.sum() < MORE * area and count < 4 * NEIGHBOURS:
             count *= 2
             laplacian, mass = _glued(points.numpy(), count, mollify)
         _warn(laplacian, float(mass.sum()) / area)
@@ -157,7 +158,7 @@ def _warn(laplacian: Any, share: float) -> None:
     warnings.warn(
         f"laplacian, kind='cloud': the mass is {share:.2f} of the area that the distances of the points suggest, "
         f"{alone:.0%} of the points are in no triangle, and what is glued falls into {parts} parts: eigenvalues are as wrong. "
-        "Compare with neighbours=60 or 120, or with points that lie more evenly",
+        "Compare with neighbours=60 or 120, or with points that lie more evenly on a surface",
         MeshWarning,
         stacklevel=2,
     )
