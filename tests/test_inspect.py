@@ -161,4 +161,6 @@ def test_the_report_of_a_graph_counts_both_directions_as_one_edge():
         "self_loops": 0,
         "largest_degree": 0,
     }
-    assert report(Data(pos=torch.rand(5, 3))) == {"vertices": 5}
+    ball = torch.nn.functional.normalize(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    pos = torch.cat([ball, ball + 9, ball[:3]])
+    assert report(Data(pos=pos)) == {"vertices": 203, "components": 2, "duplicate_vertices": 3}

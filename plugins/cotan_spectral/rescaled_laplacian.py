@@ -40,8 +40,15 @@ def graph_rescaled_laplacian(edge_index: Tensor, num_nodes: int, edge_weight: Te
 
 @cotan.operator("rescaled_laplacian", kind="cloud", invariant_to=("rigid", "scale"))
 def cloud_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, pos: Tensor) -> cotan.Sparse:
-    """As on a mesh, for points without faces or edges."""
-    return _rescaled(laplacian, mass)
+    """As on a mesh, for points without faces or edges.
+
+    Of points that nearly meet, L_ii / m_i is so large that all others would lie close to -1: m_i is raised to where the ratio
+    is 100 times the median.
+    """
+    diagonal = laplacian.diagonal()
+    ratio = diagonal / mass
+    usual = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_ones(())
+    return _rescaled(laplacian, torch.maximum(mass, diagonal / (100 * usual)))
 
 
 def _rescaled(laplacian: cotan.Sparse, mass: Tensor) -> cotan.Sparse:

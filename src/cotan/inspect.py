@@ -18,6 +18,7 @@ from .evaluation import compute
 from .nodes import check_points, node
 from .operators.topology import connected
 from .operators.undirected import undirected
+from .pattern import numbered
 from .sparse import Sparse
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
@@ -28,7 +29,7 @@ COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler",
 
 
 def report(data: Any) -> dict[str, Any]:
-    """What can be said of a shape: the mesh report, or the numbers of a graph, of which both directions are one edge."""
+    """What can be said of a shape: the mesh report, or the numbers of a cloud, or of a graph (one edge for both directions)."""
     if data.get("face") is not None:
         found: dict[str, Any] = compute(data, "mesh_report")
         return found
@@ -43,6 +44,11 @@ def report(data: Any) -> dict[str, Any]:
             "isolated_vertices": int((degree == 0).sum()),
             "self_loops": int((low == high).sum()),
             "largest_degree": int(degree.max()),
+        }
+    elif data.get("pos") is not None:
+        out |= {
+            "components": _components(compute(data, "laplacian", dtype=torch.float64)),
+            "duplicate_vertices": out["vertices"] - len(numbered(data.pos).bincount()),
         }
     return out
 

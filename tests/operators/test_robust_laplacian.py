@@ -1,10 +1,13 @@
+import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 import robust_laplacian as outside
 import torch
+from torch_geometric.data import Data
 
+import cotan
 from cotan.errors import CotanError
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
@@ -53,6 +56,79 @@ def test_cloud_of_a_sphere(icosphere):
     assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
     z = pos[:, 2]
     assert ((z @ (L @ z)) / (mass * z * z).sum()).item() == pytest.approx(2, rel=0.02)
+
+
+def evenly(n):
+    pos = torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return pos / pos.norm(dim=1, keepdim=True)
+
+
+def test_cloud_of_a_dense_sphere():
+    """Of 30 neighbours each, robust-laplacian's gluing covers 0.6 of it."""
+    cloud = Data(pos=evenly(32000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mass = cotan.compute(cloud, "mass", dtype=torch.float64)
+        values = cotan.compute(cloud, "spectrum", k=4, dtype=torch.float64).values
+    assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
+    np.testing.assert_allclose(values[1:], 2, rtol=0.06)  # as of 2000 points, where 30 neighbours do
+    with pytest.warns(cotan.MeshWarning, match=r"the mass is 0\.[67]\d of the area"):
+        few = cloud_matrices(cloud.pos, neighbours=30)
+    assert few.mass.sum() < 0.8 * 4 * np.pi
+
+
+def test_good_clouds_keep_their_neighbours(bumpy, recwarn):
+    u = torch.rand(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, b = 2 * np.pi * u.T
+    flat = torch.cat([u, torch.zeros(5000, 1)], 1)
+    terrain = torch.cat([u, 0.1 * torch.sin(6 * u[:, :1]) * torch.cos(5 * u[:, 1:])], 1)
+    torus = torch.stack([(2 + 0.7 * b.cos()) * a.cos(), (2 + 0.7 * b.cos()) * a.sin(), 0.7 * b.sin()], 1)
+    grid = torch.cartesian_prod(torch.arange(40.0), torch.arange(40.0), torch.zeros(1)).double()
+    for pos in (flat, terrain, torus, grid, evenly(5000), bumpy()[0], flat[:100]):
+        torch.testing.assert_close(cloud_matrices(pos).mass, cloud_matrices(pos, neighbours=30).mass, rtol=0, atol=0)
+    assert cloud_matrices(flat[:1000]).mass.sum() == pytest.approx(1, abs=0.05)  # half of many discs lie outside
+    assert not recwarn.list
+
+
+def test_points_at_one_place_count_once():
+    """Their values and vectors are those without them; of more than 30, robust-laplacian's rows would not sum to zero."""
+    pos = evenly(300)
+    again = torch.cat([torch.arange(300), torch.arange(5).repeat(40), torch.tensor([7, 12])])
+    again = again[torch.randperm(len(again), generator=torch.Generator().manual_seed(0))]
+    again = torch.cat([torch.arange(300), again])
+    L, mass = cloud_matrices(pos[again])
+    once = cloud_matrices(pos)
+    assert L.sum_rows().abs().max() < 1e-10 * L.values.abs().max()
+    torch.testing.assert_close(torch.zeros(300, dtype=torch.float64).index_add(0, again, mass), once.mass)
+    for f in torch.randn(3, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(1)):
+        strong = (once.laplacian @ f) / once.mass
+        torch.testing.assert_close((L @ f[again]) / mass, strong[again])
+    values = [np.linalg.eigvals((A.to_dense() / m[:, None]).numpy()).real for A, m in ((L, mass), once)]
+    further = (once.laplacian.diagonal() / once.mass)[again[300:]].numpy()
+    np.testing.assert_allclose(np.sort(values[0]), np.sort(np.r_[values[1], further]), rtol=1e-6, atol=1e-6)
+    with pytest.raises(CotanError, match="at least 4 points at different places, got 3"):
+        cloud_matrices(pos[torch.arange(9) % 3])
+
+
+def line_beside_a_grid():
+    line = torch.stack([torch.linspace(0, 1, 500), torch.zeros(500), torch.full((500,), 0.5)], 1)
+    return torch.cat([line, torch.cartesian_prod(torch.arange(40.0), torch.arange(40.0), torch.zeros(1))]).double()
+
+
+def test_points_of_a_line_have_no_triangles():
+    with pytest.warns(cotan.MeshWarning, match=r"2\d% of the points are in no triangle, and .* falls into 4\d\d parts"):
+        L, mass = cloud_matrices(line_beside_a_grid())
+    assert (mass > 0).all()
+    assert L.sum_rows().abs().max() < 1e-10 * L.values.abs().max()
+    assert (L.diagonal() == 0).sum() > 400
+
+
+def test_rings_of_a_scanner_fall_apart():
+    angle = torch.linspace(0, 2 * np.pi, 1001)[:-1]
+    noise = 0.01 * torch.randn(4, 1000, 3, generator=torch.Generator().manual_seed(0))
+    rings = torch.cat([r * torch.stack([angle.cos(), angle.sin(), 0 * angle], 1) for r in (4, 8, 16, 32)])
+    with pytest.warns(cotan.MeshWarning, match="falls into 4 parts"):
+        cloud_matrices((rings + noise.reshape(-1, 3)).double())
 
 
 def test_refusals(icosphere):

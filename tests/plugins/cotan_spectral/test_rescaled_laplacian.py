@@ -106,3 +106,20 @@ def test_point_clouds_have_one(bumpy):
     assert values.min() == pytest.approx(-1)
     assert 0.7 < values.max() <= 1 + 1e-12
     assert cotan.apply(cotan.create_model("chebyshev", 3, 2, task="label"), cloud).shape == (300, 2)
+
+
+@pytest.mark.parametrize("step", [0, 1e-7])
+def test_points_that_meet_leave_the_others_their_part(step):
+    pos = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).double(), dim=1)
+    matrices = [
+        cotan.compute(Data(pos=p), "rescaled_laplacian", dtype=torch.float64)
+        for p in (pos, torch.cat([pos, pos[:3] + step]))
+    ]
+    alone, beside = ((matrix.diagonal() + 1).median() for matrix in matrices)
+    assert beside >= (
+        alone * 0.99 if step == 0 else 1 / 100
+    )  # by Gershgorin, no eigenvalue is above 2 * 100 of its median
+    for matrix in matrices:
+        values = torch.linalg.eigvals(matrix.to_dense()).real
+        assert values.min() == pytest.approx(-1)
+        assert values.max() <= 1 + 1e-12
