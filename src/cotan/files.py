@@ -13,9 +13,10 @@ from . import whole
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
 from .nodes import check_points
+from .points_file import POINTS, load_points
 from .sparse import firsts, numbered
 
-MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
+MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
 WRITES = (*COLORED, ".stl")
 MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
@@ -28,17 +29,20 @@ def read(
     """A mesh or a graph from a file, as `torch_geometric.data.Data`.
 
     Arguments:
-        path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
-            (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
+        path: a mesh or points (.off .obj .ply .stl .glb .gltf; .3mf .3dxml .dae .zae with `cotan[formats]`), rows of
+            points (.xyz .pts .txt .npy), or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all
+            meshes; if it has none, all points.
         weld: merge vertices, or points, at the same place, as seams of texture and normals leave them; the first one's
-            colour stays.
+            colour and normal stay.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
 
     Gives:
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
-        where vertices have colours (.ply .off .obj .glb ...); a graph as edge_index (2, E), both directions of
+        where vertices have colours (.ply .off .obj .glb ...), normal (V, 3) where points have normals (.ply). Columns 4 to 6
+        of rows of points are normals if each row is of length one, or colours if they are whole numbers from 0 to 255.
+        A graph as edge_index (2, E), both directions of
         an undirected edge, edge_weight (E,) where there are weights, and num_nodes. Nodes of an .edgelist that are
         numbers come in their order.
 
@@ -57,19 +61,22 @@ def read(
     if path.stat().st_size == 0:
         raise CotanError(f"{path} is empty")
     suffix = path.suffix.lower()
-    if suffix in MESHES:
+    if suffix in (*MESHES, *POINTS):
         data = _read_mesh(path, weld, repair, dtype)
     elif suffix in GRAPHS:
         data = _read_graph(path, suffix)
     else:
-        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *GRAPHS))
+        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
     return data
 
 
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     from torch_geometric.data import Data
 
-    pos, face, color = load(path)
+    if path.suffix.lower() in POINTS:
+        (pos, color, normal), face = load_points(path), torch.empty(3, 0, dtype=torch.long)
+    else:
+        pos, face, color, normal = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
@@ -86,6 +93,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     data = Data(pos=pos[kept])
     if color is not None:
         data.color = color[kept]
+    if normal is not None:
+        data.normal = normal[kept].to(dtype)
     if face.numel():
         data.face = face
         data = _mended(path, data) if repair else _looked_at(path, data)
