@@ -1,3 +1,4 @@
+import itertools
 import json
 import struct
 from contextlib import nullcontext
@@ -694,3 +695,40 @@ def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
     (tmp_path / "a.ply").write_bytes(head.encode() + (text.encode() if encoding == "ascii" else rows.tobytes()))
     data = cotan.read(tmp_path / "a.ply")
     np.testing.assert_array_equal(np.hstack([data.pos, data.normal]), rows)
+
+
+def test_a_weighted_edge_list_is_read_in_both_directions_or_as_it_is(tmp_path):
+    import networkx
+
+    g = networkx.DiGraph()
+    g.add_weighted_edges_from([(30, 10, 2.0), (10, 20, 3.0), (20, 30, 0.5), (20, 40, 1.0)])
+    networkx.write_weighted_edgelist(g, tmp_path / "rows.edgelist")
+    networkx.write_edgelist(g, tmp_path / "dicts.edgelist")
+    for name, (directed, kind) in itertools.product(("rows", "dicts"), enumerate((networkx.Graph, networkx.DiGraph))):
+        data = cotan.read(tmp_path / f"{name}.edgelist", directed=bool(directed))
+        assert data.node_id.tolist() == [10, 20, 30, 40]
+        found = torch.zeros(4, 4).index_put(tuple(data.edge_index), data.edge_weight)
+        np.testing.assert_array_equal(found, networkx.to_numpy_array(kind(g), [10, 20, 30, 40]))
+    networkx.write_graphml(g, tmp_path / "g.graphml")
+    with pytest.raises(cotan.CotanError, match=r"directed=True is for an .edgelist"):
+        cotan.read(tmp_path / "g.graphml", directed=True)
+    (tmp_path / "rows.edgelist").write_text("0 1 2.0\n1 2 heavy\n")
+    with pytest.raises(cotan.CotanError, match=r"cannot be read as a graph: .* convert string to float: 'heavy'"):
+        cotan.read(tmp_path / "rows.edgelist")
+
+
+@pytest.mark.parametrize("kind", ["gml", "graphml"])
+def test_attributes_of_a_graph_that_are_left_out_are_named(kind, tmp_path):
+    import networkx
+
+    g = networkx.path_graph(3)
+    networkx.set_edge_attributes(g, 2.0, "weight")
+    write, path = getattr(networkx, f"write_{kind}"), tmp_path / f"g.{kind}"
+    write(g, path)
+    assert "node_id" not in cotan.read(path)  # and no warning, which would be an error
+    networkx.set_node_attributes(g, 1.5, "height")
+    networkx.set_node_attributes(g, 1, "club")
+    networkx.set_edge_attributes(g, 7, "year")
+    write(g, path)
+    with pytest.warns(cotan.MeshWarning, match="club, height of nodes and year of edges left out; .*from_networkx"):
+        assert cotan.read(path).edge_weight.tolist() == [2.0] * 4
