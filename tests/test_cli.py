@@ -175,7 +175,7 @@ BAD = {
     "points.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "face"),
     "half.off": (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 2 faces"),
     "noise.ply": (bytes(range(256)), "cannot be read"),
-    "words.txt": (b"hello", "unknown kind of file"),
+    "words.doc": (b"hello", "unknown kind of file"),
 }
 
 

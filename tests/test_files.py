@@ -1,5 +1,7 @@
+import itertools
 import json
 import struct
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -647,3 +649,96 @@ def test_an_attribute_color_of_another_meaning_is_no_colour(tmp_path, sphere):
         shape.color = color
         cotan.write(shape, tmp_path / "other.ply")
         assert (tmp_path / "other.ply").read_bytes() == plain.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.txt", "a.pts", "a.npy", "commas.xyz", "counted.pts"])
+def test_rows_of_points_keep_colours_and_normals_apart(name, tmp_path):
+    draw = np.random.default_rng(0)
+    pos, tilt = draw.random((50, 3)), draw.normal(size=(50, 3))
+    normal = tilt / np.linalg.norm(tilt, axis=1, keepdims=True)
+    color = draw.integers(0, 256, (50, 3))
+    for more, kept in ((normal, "normal"), (color, "color"), (tilt, None), (pos[:, :0], None)):
+        rows = np.hstack([pos, more])
+        if name == "a.npy":
+            np.save(tmp_path / name, rows)
+        else:
+            head = "50" if name == "counted.pts" else ""
+            delimiter = ", " if name == "commas.xyz" else " "
+            np.savetxt(tmp_path / name, rows, header=head, comments="" if head else "#", delimiter=delimiter)
+        with pytest.warns(cotan.MeshWarning, match="columns 4 to 6 left out") if more is tilt else nullcontext():
+            data = cotan.read(tmp_path / name, dtype=torch.float64)
+        assert set(data.keys()) == {"pos", *([kept] if kept else [])}
+        np.testing.assert_array_equal(data.pos, pos)
+        if kept:
+            expected = normal if kept == "normal" else color / 255
+            np.testing.assert_allclose(data[kept], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 1\n1 2\n", r"holds numbers of shape \(2, 2\), expected rows of x y z"),
+        ("3\n0 0 0\n1 1 1\n", "states 3 points and has 2; is it a whole file"),
+        ("C 0 0 0\nC 1 1 1\n", "cannot be read as points, rows of x y z"),
+        ("0 0 0\n1 1\n", "cannot be read as points, rows of x y z"),
+        ("# nothing\n", "has no points"),
+    ],
+)
+def test_rows_that_are_no_points_are_refused(text, message, tmp_path):
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.read(tmp_path / "a.xyz")
+
+
+def test_a_seventh_column_is_left_out_and_said(tmp_path):
+    (tmp_path / "a.txt").write_text("0 0 0 255 0 0 3\n1 1 1 0 255 0 4\n")
+    with pytest.warns(cotan.MeshWarning, match="column 7 left out$"):
+        assert cotan.read(tmp_path / "a.txt").color.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(7, 6)).astype("<f4")
+    head = f"ply\nformat {'ascii' if encoding == 'ascii' else 'binary_little_endian'} 1.0\nelement vertex 7\n"
+    head += "".join(f"property float {name}\n" for name in ("x", "y", "z", "nx", "ny", "nz")) + "end_header\n"
+    text = "".join(" ".join(map(repr, map(float, row))) + "\n" for row in rows)
+    (tmp_path / "a.ply").write_bytes(head.encode() + (text.encode() if encoding == "ascii" else rows.tobytes()))
+    data = cotan.read(tmp_path / "a.ply")
+    np.testing.assert_array_equal(np.hstack([data.pos, data.normal]), rows)
+
+
+def test_a_weighted_edge_list_is_read_in_both_directions_or_as_it_is(tmp_path):
+    import networkx
+
+    g = networkx.DiGraph()
+    g.add_weighted_edges_from([(30, 10, 2.0), (10, 20, 3.0), (20, 30, 0.5), (20, 40, 1.0)])
+    networkx.write_weighted_edgelist(g, tmp_path / "rows.edgelist")
+    networkx.write_edgelist(g, tmp_path / "dicts.edgelist")
+    for name, (directed, kind) in itertools.product(("rows", "dicts"), enumerate((networkx.Graph, networkx.DiGraph))):
+        data = cotan.read(tmp_path / f"{name}.edgelist", directed=bool(directed))
+        assert data.node_id.tolist() == [10, 20, 30, 40]
+        found = torch.zeros(4, 4).index_put(tuple(data.edge_index), data.edge_weight)
+        np.testing.assert_array_equal(found, networkx.to_numpy_array(kind(g), [10, 20, 30, 40]))
+    networkx.write_graphml(g, tmp_path / "g.graphml")
+    with pytest.raises(cotan.CotanError, match=r"directed=True is for an .edgelist"):
+        cotan.read(tmp_path / "g.graphml", directed=True)
+    (tmp_path / "rows.edgelist").write_text("0 1 2.0\n1 2 heavy\n")
+    with pytest.raises(cotan.CotanError, match=r"cannot be read as a graph: .* convert string to float: 'heavy'"):
+        cotan.read(tmp_path / "rows.edgelist")
+
+
+@pytest.mark.parametrize("kind", ["gml", "graphml"])
+def test_attributes_of_a_graph_that_are_left_out_are_named(kind, tmp_path):
+    import networkx
+
+    g = networkx.path_graph(3)
+    networkx.set_edge_attributes(g, 2.0, "weight")
+    write, path = getattr(networkx, f"write_{kind}"), tmp_path / f"g.{kind}"
+    write(g, path)
+    assert "node_id" not in cotan.read(path)  # and no warning, which would be an error
+    networkx.set_node_attributes(g, 1.5, "height")
+    networkx.set_node_attributes(g, 1, "club")
+    networkx.set_edge_attributes(g, 7, "year")
+    write(g, path)
+    with pytest.warns(cotan.MeshWarning, match="club, height of nodes and year of edges left out; .*from_networkx"):
+        assert cotan.read(path).edge_weight.tolist() == [2.0] * 4

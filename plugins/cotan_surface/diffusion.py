@@ -24,7 +24,7 @@ class Diffusion(nn.Module):
     Arguments:
         method: "spectral", with k eigenpairs, or "implicit", by conjugate gradients on all channels at once.
         hidden: widths inside the MLP. dropout: before each but its first map.
-        gradients: use g; a graph has none. ridge: of the gradient operator.
+        gradients: use g; a graph without positions has none. ridge: of the gradient operator.
         scale: "area" or "radius": the pairs, masses and gradients are those of the shape as `normalized_pos` scales it, for
             shapes of several sizes.
 

@@ -12,7 +12,7 @@ class CotanError(ValueError):
 
 
 class MeshWarning(UserWarning):
-    """What is wrong with a mesh that was read, or what was repaired, in one line."""
+    """What is wrong with a file that was read, is left out of it, or was repaired, in one line."""
 
 
 def expect(what: str, given: object, kinds: Any, words: str) -> None:

@@ -13,9 +13,10 @@ from . import whole
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
 from .nodes import check_points
+from .points_file import POINTS, load_points
 from .sparse import check_range, firsts, numbered
 
-MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".xyz", ".3mf", ".3dxml", ".dae", ".zae")
+MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
 WRITES = (*COLORED, ".stl")
 MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
@@ -23,24 +24,33 @@ GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 
 
 def read(
-    path: str | os.PathLike[str], *, weld: bool = True, repair: bool = False, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str],
+    *,
+    weld: bool = True,
+    repair: bool = False,
+    dtype: torch.dtype = torch.float32,
+    directed: bool = False,
 ) -> Any:
     """A mesh or a graph from a file, as `torch_geometric.data.Data`.
 
     Arguments:
-        path: a mesh or points (.off .obj .ply .stl .glb .gltf .xyz; .3mf .3dxml .dae .zae with `cotan[formats]`), or a graph
-            (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all meshes; if it has none, all points.
+        path: a mesh or points (.off .obj .ply .stl .glb .gltf; .3mf .3dxml .dae .zae with `cotan[formats]`), rows of
+            points (.xyz .pts .txt .npy), or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all
+            meshes; if it has none, all points.
         weld: merge vertices, or points, at the same place, as seams of texture and normals leave them; the first one's
-            colour stays.
+            colour and normal stay.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
+        directed: whether an .edgelist, rows of u v or u v weight, has edges in one direction only; other files say.
 
     Gives:
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
-        where vertices have colours (.ply .off .obj .glb ...); a graph as edge_index (2, E), both directions of
-        an undirected edge, edge_weight (E,) where there are weights, and num_nodes. Nodes of an .edgelist that are
-        numbers come in their order.
+        where vertices have colours (.ply .off .obj .glb ...), normal (V, 3) where points have normals (.ply). Columns 4 to 6
+        of rows of points are normals if each row is of length one, or colours if they are whole numbers from 0 to 255.
+        A graph as edge_index (2, E), both directions of an undirected edge, edge_weight (E,) where there are weights, and
+        num_nodes. Nodes of an .edgelist that are numbers come in their order; node_id (V,) has these where they are not 0 to
+        V - 1. Other attributes are left out, which a `cotan.MeshWarning` says.
 
     >>> cotan.read("bunny.off")
     """
@@ -57,19 +67,24 @@ def read(
     if path.stat().st_size == 0:
         raise CotanError(f"{path} is empty")
     suffix = path.suffix.lower()
-    if suffix in MESHES:
+    if directed and suffix != ".edgelist":
+        raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
+    if suffix in (*MESHES, *POINTS):
         data = _read_mesh(path, weld, repair, dtype)
     elif suffix in GRAPHS:
-        data = _read_graph(path, suffix)
+        data = _read_graph(path, suffix, directed)
     else:
-        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *GRAPHS))
+        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
     return data
 
 
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     from torch_geometric.data import Data
 
-    pos, face, color = load(path)
+    if path.suffix.lower() in POINTS:
+        (pos, color, normal), face = load_points(path), torch.empty(3, 0, dtype=torch.long)
+    else:
+        pos, face, color, normal = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
         raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
@@ -84,6 +99,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     data = Data(pos=pos[kept])
     if color is not None:
         data.color = color[kept]
+    if normal is not None:
+        data.normal = normal[kept].to(dtype)
     if face.numel():
         data.face = face
         data = _mended(path, data) if repair else _looked_at(path, data)
@@ -142,12 +159,14 @@ def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return first[order], rank[inverse][face]
 
 
-def _read_graph(path: Path, suffix: str) -> Any:
+def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
     import networkx
     import scipy.io
     import scipy.sparse
     from torch_geometric.data import Data
 
+    names: list[Any] = []
+    left_out = ""
     try:
         if suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
@@ -157,10 +176,11 @@ def _read_graph(path: Path, suffix: str) -> Any:
             reader = {
                 ".graphml": networkx.read_graphml,
                 ".gml": lambda file: networkx.read_gml(file, label="id"),
-                ".edgelist": networkx.read_edgelist,
+                ".edgelist": lambda file: _read_edgelist(file, directed),
             }
             graph = reader[suffix](path)
             names = list(graph)
+            left_out = "" if suffix == ".edgelist" else _left_out(graph)
             if suffix == ".edgelist" and all(map(str.isdecimal, names)):  # else they come as the edges do
                 names.sort(key=int)
             matrix = (
@@ -168,6 +188,9 @@ def _read_graph(path: Path, suffix: str) -> Any:
             )
     except Exception as reason:
         raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
+    if left_out:
+        instead = f"torch_geometric.utils.from_networkx(networkx.read_{suffix[1:]}(path))"
+        warnings.warn(f"{path}: {left_out} left out; {instead} takes attributes", MeshWarning, stacklevel=3)
     coo = matrix.tocoo()
     if coo.ndim != 2 or coo.shape[0] != coo.shape[1]:
         raise CotanError(f"{path} holds a {' x '.join(map(str, coo.shape))} matrix; a graph's is square")
@@ -182,7 +205,33 @@ def _read_graph(path: Path, suffix: str) -> Any:
     data = Data(edge_index=edge_index, num_nodes=coo.shape[0])
     if len(weight) and not bool((weight == 1).all()):
         data.edge_weight = weight
+    if all(str(name).isdecimal() and int(name) < 2**63 for name in names):
+        numbers = torch.tensor(list(map(int, names)))
+        if len(names) and not torch.equal(numbers, torch.arange(len(names))):
+            data.node_id = numbers
     return data
+
+
+def _read_edgelist(path: Path, directed: bool) -> Any:
+    """Rows u v weight, which networkx takes for something else, and all that it knows."""
+    import networkx
+
+    kind = networkx.DiGraph if directed else networkx.Graph
+    rows = [line.partition("#")[0].split() for line in path.read_text().splitlines()]
+    rows = [row for row in rows if row]
+    if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
+        graph = kind()
+        graph.add_weighted_edges_from((u, v, float(weight)) for u, v, weight in rows)
+        return graph
+    return networkx.read_edgelist(path, create_using=kind)
+
+
+def _left_out(graph: Any) -> str:
+    """What nodes and edges have beside weights. A label that is the node's own number says nothing."""
+    of_nodes = {k for name, own in graph.nodes(data=True) for k in own if (k, str(own[k])) != ("label", str(name))}
+    of_edges = {k for *_, own in graph.edges(data=True) for k in own if k != "weight"}
+    both = (("nodes", of_nodes), ("edges", of_edges))
+    return " and ".join(f"{', '.join(sorted(found))} of {what}" for what, found in both if found)
 
 
 def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> None:

@@ -20,8 +20,8 @@ HEADER = 2**16  # bytes of a file within which its header ends
 STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
 
 
-def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Vertices (V, 3) in float64, faces (3, F), none of a point cloud, and colours of vertices (V, 3), if there are any.
+def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Vertices (V, 3) in float64, faces (3, F), none of a point cloud; colours and, of points, normals (V, 3), if there are any.
 
     Of a scene, all meshes; if it has none, all points.
     """
@@ -75,7 +75,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
         raise CotanError(
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
-    return torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64), face, _colors(path, mesh, header)
+    pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
+    return pos, face, _colors(path, mesh, header), None if face.numel() else _normals(mesh)
 
 
 def _source(path: Path) -> Path | BytesIO:
@@ -136,6 +137,16 @@ def _colors(path: Path, mesh: Any, header: bytes) -> Tensor | None:
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
     return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
+
+
+def _normals(cloud: Any) -> Tensor | None:
+    """Of the points of a PLY file, which trimesh leaves out."""
+    table = cloud.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+    names = table.dtype.names if isinstance(table, np.ndarray) else table
+    if not {"nx", "ny", "nz"} <= set(names or ()):
+        return None
+    columns = [np.asarray(table[name], dtype=np.float64).reshape(-1) for name in ("nx", "ny", "nz")]
+    return torch.from_numpy(np.stack(columns, 1))
 
 
 def _coff(path: Path, header: bytes) -> Tensor | None:

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import splu
 
 import cotan
 from cotan.cli import main
-from cotan.files import MESHES
+from cotan.files import MESHES, POINTS
 
 K = 32
 
@@ -98,7 +98,10 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(1)
     files = sorted(
-        p.resolve() for f in options.folders for p in f.rglob("*") if p.suffix.lower() in MESHES and p.is_file()
+        p.resolve()
+        for f in options.folders
+        for p in f.rglob("*")
+        if p.suffix.lower() in (*MESHES, *POINTS) and p.is_file()
     )
     ends, slowest = collections.Counter(), (0.0, "")
     for path in files:

@@ -125,7 +125,7 @@ def test_meshes_of_no_split_are_named(tmp_path):
 
 
 def test_every_kind_of_mesh_counts(tmp_path):
-    assert set(folder.SUFFIXES) == set(MESHES) - {".xyz"}
+    assert set(folder.SUFFIXES) == set(MESHES)
     for kind, suffix in (("ball", ".glb"), ("box", ".OFF")):
         (tmp_path / kind).mkdir()
         for i in range(4):

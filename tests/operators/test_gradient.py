@@ -130,3 +130,25 @@ def test_a_ridge_is_finite(ridge, bumpy):
     edges = edge_index(face)
     with pytest.raises(CotanError, match=f"ridge={ridge}, expected"):
         gradient(pos, edges, tangent_frames(pos, edges, vertex_normals(pos, face)), ridge=ridge)
+
+
+@pytest.mark.parametrize("more", [{}, {"edge_index": torch.zeros(2, 0).long()}])
+def test_of_points_on_a_sphere(more):
+    """On the unit sphere the gradient of z is e_z - z p. A graph's edges, which may lead anywhere, play no part."""
+    draw = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p = torch.nn.functional.normalize(draw)
+    data = Data(pos=p, **more)
+    g, frames = (cotan.compute(data, name, dtype=torch.float64) for name in ("gradient", "tangent_frames"))
+    torch.testing.assert_close(frames @ frames.mT, torch.eye(3, dtype=torch.float64).expand_as(frames))
+    z = p[:, 2]
+    expected = torch.tensor([0, 0, 1.0]) - z[:, None] * p
+    assert float((vectors(g, frames, z) - expected).norm(dim=1).mean()) < 0.03
+
+
+def test_of_points_in_a_plane_is_exact_on_linear_functions(rotation):
+    turn, shift = rotation
+    flat = torch.rand(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pos = flat @ turn[:, :2].T + shift
+    g, frames = (cotan.compute(Data(pos=pos), name, dtype=torch.float64) for name in ("gradient", "tangent_frames"))
+    slope = turn[:, :2] @ torch.tensor([2.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(vectors(g, frames, pos @ slope), slope.expand(200, 3), rtol=0, atol=1e-5)

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
-from cotan.operators.normals import angles, face_normals, unit, vertex_normals
+import cotan
+from cotan.operators.neighbours import nearest_neighbours
+from cotan.operators.normals import angles, cloud_normals, face_normals, unit, vertex_normals
 from cotan.operators.triangles import triangles
 
 WEIGHTS = pytest.mark.parametrize("weight", ["area", "angle"])
@@ -96,3 +99,45 @@ def test_unit_vectors_of_all_sizes():
     torch.testing.assert_close(n, torch.tensor([[0.6, 0.8, 0], [0.6, 0, 0.8], [0, 0, 0]], dtype=torch.float64))
     (n[2].sum()).backward()
     assert torch.isfinite(v.grad).all()
+
+
+def on_sphere(size: int, seed: int = 0) -> torch.Tensor:
+    return unit(torch.randn(size, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1.0, 1e60])
+def test_of_points_on_a_sphere_is_the_position(scale):
+    p = on_sphere(2000)
+    n = cloud_normals(5 * scale + scale * p, nearest_neighbours(p))
+    torch.testing.assert_close(n.norm(dim=1), torch.ones(2000, dtype=torch.float64))
+    assert float((n * p).sum(1).min()) > 0.98
+
+
+def test_of_points_against_numpys_singular_vectors():
+    p = torch.rand(60, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    edges = nearest_neighbours(p, k=9)
+    n = cloud_normals(p, edges)
+    for i in range(60):
+        part = torch.cat([p[i : i + 1], p[edges[0][edges[1] == i]]]).numpy()
+        axis = torch.from_numpy(np.linalg.svd(part - part.mean(0))[2][2])
+        assert abs(float(n[i] @ axis)) == pytest.approx(1, abs=1e-9)
+        assert float(n[i] @ (p[i] - p.mean(0))) >= 0
+
+
+def test_points_of_one_line_and_place_have_no_normal():
+    line = torch.arange(20.0, dtype=torch.float64)[:, None] * torch.tensor([[1.0, 2.0, 3.0]])
+    for p in (line, line[:1], line[:2], torch.ones(20, 3)):
+        assert not cloud_normals(p, nearest_neighbours(p)).any()
+    with pytest.raises(cotan.CotanError, match="vertex_normals, kind='cloud' has no derivative"):
+        cloud_normals(line.requires_grad_(), nearest_neighbours(line))
+
+
+def test_points_take_their_own_normals_first():
+    p = on_sphere(50)
+    own = torch.roll(2 * p, 1, 0)
+    data = Data(pos=p, normal=own)
+    given = cotan.compute(data, "vertex_normals", dtype=torch.float64)
+    torch.testing.assert_close(given, own / 2)
+    torch.testing.assert_close(cotan.compute(data, "tangent_frames", dtype=torch.float64)[:, 2], given)
+    with pytest.raises(cotan.CotanError, match=r"normal: expected finite numbers of shape \(50, 3\), got \(50, 2\)"):
+        cotan.compute(Data(pos=p, normal=own[:, :2]), "vertex_normals")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
+from ..nodes import node
 from ..registry import operator
 from ..sparse import Pattern, Sparse, grouped
 from .checks import check_edges, check_pos
@@ -27,7 +28,14 @@ class Gradient(NamedTuple):
     y: Sparse
 
 
-@operator(invariant_to=("rigid",), version=2, many=True)
+@operator(
+    "gradient",
+    kind="mesh",
+    invariant_to=("rigid",),
+    version=2,
+    many=True,
+    needs={"tangent_frames": node("tangent_frames", kind="mesh")},
+)
 def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: float = 0.0) -> Gradient:
     """g_i = argmin_g sum_j (f_j - f_i - <u_ij, g>)^2 + r |g|^2, u_ij the edge i -> j in i's tangent plane.
 
@@ -58,6 +66,17 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
             for whole, (part, rest) in zip((x, y), slopes(edge, tangents[:, :, rows], ridge), strict=True):
                 whole.scatter_(0, entry.flatten(), part.flatten()).scatter_(0, diagonal[rows], rest)
         return Gradient(Sparse(pattern, x), Sparse(pattern, y))
+
+
+@operator("gradient", kind="cloud")
+def cloud_gradient(pos: Tensor, nearest_neighbours: Tensor, tangent_frames: Tensor, *, ridge: float = 0.0) -> Gradient:
+    """That of points, the edges those to a point's neighbours.
+
+    Arguments:
+        pos: (V, 3). nearest_neighbours: (2, E), neighbour -> point. tangent_frames: (V, 3, 3).
+        ridge: as on meshes.
+    """
+    return gradient(pos, nearest_neighbours.flip(0), tangent_frames, ridge=ridge)
 
 
 def slopes(edge: list[Tensor], tangents: Tensor, ridge: float) -> list[tuple[Tensor, Tensor]]:

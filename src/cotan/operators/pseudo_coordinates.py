@@ -5,11 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..nodes import node
 from ..registry import operator
 from .checks import check_edges, check_pos
 
 
-@operator("pseudo_coordinates", kind="polar", per="edge", invariant_to=("rigid",), many=True)
+@operator(
+    "pseudo_coordinates",
+    kind="polar",
+    per="edge",
+    invariant_to=("rigid",),
+    many=True,
+    needs={"tangent_frames": node("tangent_frames", kind="mesh")},
+)
 def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
     """(|x_i - x_j|, angle) of edge i -> j: the angle of x_i in j's tangent plane, from -pi to pi. (E, 2)
 

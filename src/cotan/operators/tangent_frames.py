@@ -5,13 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..nodes import node
 from ..registry import operator
 from .checks import check_edges, check_pos
 from .normals import unit
 from .triangles import inner
 
 
-@operator(per="vertex", many=True)
+@operator(
+    "tangent_frames",
+    kind="mesh",
+    per="vertex",
+    many=True,
+    needs={"vertex_normals": node("vertex_normals", kind="mesh")},
+)
 def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> Tensor:
     """Rows x, y, n of a right-handed orthonormal frame. (V, 3, 3)
 
@@ -36,6 +43,16 @@ def tangent_frames(pos: Tensor, edge_index: Tensor, vertex_normals: Tensor) -> T
     x = along_longest(pos, edges, normal)
     x = torch.where(zero(x), across(normal), x)
     return torch.stack([x, torch.linalg.cross(normal, x), normal], 1)
+
+
+@operator("tangent_frames", kind="cloud", per="vertex")
+def cloud_frames(pos: Tensor, nearest_neighbours: Tensor, vertex_normals: Tensor) -> Tensor:
+    """Those of points: x points to the neighbour that is farthest along the tangent plane. (V, 3, 3)
+
+    Arguments:
+        pos: (V, 3). nearest_neighbours: (2, E), neighbour -> point. vertex_normals: (V, 3).
+    """
+    return tangent_frames(pos, nearest_neighbours.flip(0), vertex_normals)
 
 
 def along_longest(pos: Tensor, edges: Tensor, normal: Tensor) -> Tensor:

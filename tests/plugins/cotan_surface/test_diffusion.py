@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
 import cotan
 from cotan.testing.shapes import example
@@ -85,8 +86,6 @@ def faces(z):
 
 
 def shape(z):
-    from torch_geometric.data import Data
-
     return Data(pos=z["pos"].double(), face=faces(z))
 
 
@@ -212,3 +211,13 @@ def test_compiles_in_one_graph():
     x = torch.randn(mesh.num_nodes, 3)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, **inputs), model(x, **inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_points_are_taken_as_they_are_and_by_nearest_neighbours():
+    points = [Data(pos=torch.rand(size, 3, generator=torch.Generator().manual_seed(size))) for size in (50, 80)]
+    model = cotan.create_model("diffusion", 3, 2, task="label", width=8, depth=2, k=16).eval()
+    alone = torch.cat([cotan.apply(model, shape) for shape in points])
+    torch.testing.assert_close(cotan.apply(model, points), alone)
+    for shape in points:
+        shape.edge_index = cotan.compute(shape, "nearest_neighbours", k=8)
+    assert not torch.allclose(cotan.apply(model, points), alone)  # of the graph's Laplacian

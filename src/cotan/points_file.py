@@ -1,0 +1,54 @@
+"""Points in rows of numbers, x y z first: .xyz .pts .txt, separated by spaces or commas, and .npy."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CotanError, MeshWarning
+
+POINTS = (".xyz", ".pts", ".txt", ".npy")
+
+
+def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Positions (V, 3) in float64, and colours and normals (V, 3) where columns 4 to 6 are such.
+
+    Normals are of length one in every row, to the two digits that a file has at least; colours are whole, 0 to 255.
+    """
+    try:
+        rows = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _rows(path)
+        rows = np.asarray(rows, dtype=np.float64)
+    except CotanError:
+        raise
+    except (ValueError, TypeError, EOFError) as reason:
+        raise CotanError(f"{path} cannot be read as points, rows of x y z and more numbers: {reason}") from reason
+    if rows.ndim != 2 or rows.shape[1] < 3:
+        raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more")
+    if not len(rows):
+        raise CotanError(f"{path} has no points")
+    columns = torch.from_numpy(rows.copy())
+    pos, more, color, normal = columns[:, :3], columns[:, 3:6], None, None
+    if more.shape[1] == 3 and bool(((torch.linalg.vector_norm(more, dim=1) - 1).abs() < 0.01).all()):
+        normal = more
+    elif more.shape[1] == 3 and bool(((more >= 0) & (more <= 255) & (more % 1 == 0)).all()):
+        color = (more / 255).float()
+    first = 4 if normal is None and color is None else 7
+    if columns.shape[1] >= first:
+        which = f"column {first}" if columns.shape[1] == first else f"columns {first} to {columns.shape[1]}"
+        expected = "" if first == 7 else ": columns 4 to 6 are read as colours, whole from 0 to 255, or as unit normals"
+        warnings.warn(f"{path}: {which} left out{expected}", MeshWarning, stacklevel=4)
+    return pos, color, normal
+
+
+def _rows(path: Path) -> np.ndarray:
+    """The numbers of a text; how many points there are may stand before them."""
+    lines = [line for line in re.sub("#.*", "", path.read_text(errors="replace")).splitlines() if line.strip()]
+    stated = int(lines.pop(0)) if lines and re.fullmatch(r"\s*\d+\s*", lines[0]) else len(lines)
+    if stated != len(lines):
+        raise CotanError(f"{path} states {stated} points and has {len(lines)}; is it a whole file?")
+    return np.loadtxt(lines, delimiter="," if "," in lines[0] else None, ndmin=2) if lines else np.empty((0, 3))
