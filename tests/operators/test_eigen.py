@@ -470,6 +470,53 @@ def test_pairs_of_a_graph_without_narrow_cuts(converges, monkeypatch):
     check_pairs(L, ones(2500), values, vectors)
 
 
+def power_law(size, seed=0):
+    """A random graph whose first nodes are hubs."""
+    random = np.random.default_rng(seed)
+    edges = (size * random.random((6 * size, 2)) ** 3).astype(int)
+    edges = np.concatenate(
+        [edges[edges[:, 0] != edges[:, 1]], np.stack([np.arange(size), np.arange(1, size + 1) % size], 1)]
+    )
+    return graph(edges, size)
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_pairs_of_a_power_law(even, monkeypatch):
+    L, m = power_law(2000), np.ones(2000) if even else np.exp(2 * np.random.default_rng(1).standard_normal(2000))
+    monkeypatch.setattr(eigen, "chebyshev_pairs", None)
+    values, vectors = eigenpairs(L, torch.from_numpy(m), 40)
+    expected = np.linalg.eigvalsh(L.to_dense().numpy() / np.sqrt(np.outer(m, m)))[:40]
+    np.testing.assert_allclose(values, expected, rtol=1e-8, atol=1e-10)
+    check_pairs(L, torch.from_numpy(m), values, vectors)
+
+
+def test_equal_eigenvalues_of_power_laws():
+    """Twelve copies, each hung by one node on the same: more copies of an eigenvalue than a block finds."""
+    one, size = power_law(120), 12 * 120 + 1
+    off = one.row < one.col
+    edges = torch.stack([one.row[off], one.col[off]], 1)
+    hang = torch.stack([torch.full((12,), size - 1), 120 * torch.arange(12) + 17], 1)
+    L = graph(torch.cat([edges + 120 * i for i in range(12)] + [hang]), size).to_scipy()
+    values, U, errors = eigen_sparse.hub_pairs(L, np.ones(size), 60, 1e-6)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(L.toarray())[:60], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(U @ U.T, np.eye(60), atol=1e-10)
+    assert (errors[1:] <= 1e-6 * values[1:]).all()
+
+
+def test_where_conjugate_gradients_do_not_converge(monkeypatch):
+    L, mass = power_law(2000), ones(2000)
+    expected = eigenpairs(L, mass, 10)[0]
+    monkeypatch.setattr(factor, "STEPS", 3)
+    assert eigen_sparse.hub_pairs(L.to_scipy(), np.ones(2000), 10, 1e-6) is None
+    torch.testing.assert_close(eigenpairs(L, mass, 10)[0], expected, atol=1e-10, rtol=1e-8)
+
+
+def test_conjugate_gradients():
+    B = power_law(300).to_scipy() + 0.01 * eye_array(300)
+    x = np.random.default_rng(0).standard_normal((5, 300))
+    np.testing.assert_allclose(factor.conjugate_gradients(B, 1e-12)(x), np.linalg.solve(B.toarray(), x.T).T, atol=1e-8)
+
+
 def test_a_graph_that_neither_way_solves_is_refused(monkeypatch):
     def none(*_, **__):
         raise ArpackNoConvergence("no convergence", np.empty(0), np.empty((0, 0)))

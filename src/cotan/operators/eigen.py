@@ -17,7 +17,7 @@ from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
 from .eigen_gradient import attach
 from .eigen_refine import Found, has_constants, residual, zero
-from .eigen_sparse import fills, sparse_pairs, unfactorised
+from .eigen_sparse import fills, has_hubs, hub_pairs, sparse_pairs, unfactorised
 from .factor import Array
 from .threads import one_thread, threads
 
@@ -129,7 +129,9 @@ def connected_pairs(
             order = reverse_cuthill_mckee(L, symmetric_mode=True)  # neighbours close in memory: a tenth quicker
             near, weight = L[order][:, order], m[order]
             full = fills(near)
-            found = chebyshev_pairs(near, weight, k, tolerance, device) if full or not here else None
+            found = hub_pairs(near, weight, max(k, 2), tolerance) if here and full and has_hubs(near, weight) else None
+            if found is None and (full or not here):
+                found = chebyshev_pairs(near, weight, k, tolerance, device)
             if found is None:  # two at least: the first may be known, and Lanczos looks for no fewer than one
                 found = (unfactorised if full else sparse_pairs)(near, weight, max(k, 2), tolerance)
             values, U, errors = (part[:k] for part in found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .factor import Apply, Array, factorise
+from .factor import Apply, Array, conjugate_gradients, factorise
 
 BLOCK = 8
 Found = tuple[Array, Array, Array]  # values (k,), orthonormal rows (k, V), errors (k,)
@@ -19,16 +19,17 @@ Found = tuple[Array, Array, Array]  # values (k,), orthonormal rows (k, V), erro
 class Shifted:
     """A = M^-1/2 L M^-1/2, and (A + s)^-1 with an s so small that it moves nothing.
 
-    Attributes: A (V, V) CSR; shift; tiny, below which an eigenvalue is a rounded zero.
+    Attributes: A (V, V) CSR; shift; tiny, below which an eigenvalue is a rounded zero; inexact, the residual to which
+    conjugate gradients solve, None where a factor does.
     """
 
-    def __init__(self, L: Any, m: Array):
+    def __init__(self, L: Any, m: Array, inexact: float | None = None):
         from scipy.sparse import csr_array, diags_array
 
         scale = diags_array(m**-0.5)
         A = csr_array(scale @ L @ scale)
         self.A = (A + A.T) / 2
-        self.L, self.m, self.size = L, m, len(m)
+        self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         diagonal = self.A.diagonal()
         self.shift, self.tiny = 1e-8 * typical(diagonal), zero(diagonal)
 
@@ -36,7 +37,8 @@ class Shifted:
     def solve(self) -> Apply:
         from scipy.sparse import eye_array
 
-        return factorise(self.A + self.shift * eye_array(self.size))
+        B = self.A + self.shift * eye_array(self.size)
+        return factorise(B) if self.inexact is None else conjugate_gradients(B, self.inexact)
 
     @cached_property
     def lowest(self) -> Array:
@@ -104,6 +106,8 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
             U[rows] -= (U[rows] @ off.T) @ off
             y = shifted.solve(U[rows])
             V[rows] = y - (y @ off.T) @ off
+        if shifted.inexact is not None:  # U is the image to that residual only, too little for equal eigenvalues
+            U = shifted.product(V) + shifted.shift * V
         values, U = rayleigh_ritz(V, U, shifted.shift)
         errors = shifted.errors(values, U)
         if residual(values, errors, shifted.tiny) <= tolerance / 2:  # M^-1/2 u is rounded once more

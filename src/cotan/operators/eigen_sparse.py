@@ -10,11 +10,13 @@ from ..errors import CotanError
 from .eigen_dense import dense_pairs
 from .eigen_inertia import missed
 from .eigen_lanczos import lanczos
-from .eigen_refine import BLOCK, Found, Shifted, polish, residual
+from .eigen_refine import BLOCK, Found, Shifted, polish, residual, typical
 from .factor import Array
 
 AT_ONCE = 4000  # vertices up to which all pairs at once take seconds
 COUNTABLE = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
+HUBS = 4  # how far above the typical diagonal the largest is where conjugate gradients are quicker than a filter
+MOST = 10**9  # numbers of a basis, of four bytes
 
 
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
@@ -57,7 +59,8 @@ def inverse_lanczos(
 
     # Polishing applies the inverse once more, which turns this error into the residual that `tolerance` bounds.
     want = k - len(shifted.lowest) if known is None else k
-    found = lanczos(apply, shifted.size, want, tolerance=tolerance / 3, locked=locked, dtype=dtype)
+    most = None if shifted.inexact is None else dimensions(k)
+    found = lanczos(apply, shifted.size, want, tolerance=tolerance / 3, locked=locked, most=most, dtype=dtype)
     if found is None:
         return None
     U = found[1].astype(np.float64)
@@ -74,7 +77,8 @@ def complete(shifted: Shifted, found: Found, tolerance: float) -> Found:
     values, U, errors = found
     while len(values) + 2 * BLOCK < shifted.size:
         most = multiplicity(values)
-        suspicious = most >= BLOCK // 2 and (shifted.size > COUNTABLE or missed(shifted.L, shifted.m, values))
+        costly = shifted.size > COUNTABLE or shifted.inexact is not None
+        suspicious = most >= BLOCK // 2 and (costly or missed(shifted.L, shifted.m, values))
         if most < BLOCK and not suspicious:
             break
         more = inverse_lanczos(shifted, BLOCK, tolerance, np.float64, U)
@@ -103,6 +107,36 @@ def fills(L: Any) -> bool:
         return False
     across = np.maximum.accumulate(np.maximum.reduceat(L.indices, L.indptr[:-1])) - np.arange(size)
     return bool(across[size // 5 : size - size // 5].min(initial=size) > 2 * size ** (2 / 3))
+
+
+def has_hubs(L: Any, m: Array) -> bool:
+    """Whether the diagonal of M^-1 L has entries far above the typical one, as of power laws."""
+    diagonal = L.diagonal() / m
+    return bool(diagonal.max() > HUBS * typical(diagonal))
+
+
+def dimensions(k: int) -> int:
+    """Of a basis, at most, where no factor is: 64 pairs of 12,000 nodes of a power law take 1032."""
+    return 5 * k + 2000
+
+
+def hub_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found | None:
+    """By Lanczos too, but conjugate gradients apply the inverse. Scaled by the diagonal they take few steps, where the
+    hubs set the degree of a Chebyshev filter.
+
+    None where that did not converge, or would take a basis of most dimensions.
+    """
+    if 10 * k > len(m) or len(m) * dimensions(k) > MOST:
+        return None
+    shifted = Shifted(L, m, inexact=max(tolerance / 10, 1e-13))
+    dtype = np.float32 if tolerance >= 1e-8 else np.float64
+    try:
+        found = inverse_lanczos(shifted, k, tolerance, dtype)
+        if found is None or residual(found[0], found[2], shifted.tiny) > tolerance:
+            return None
+        return complete(shifted, found, tolerance)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def unfactorised(L: Any, m: Array, k: int, tolerance: float) -> Found:

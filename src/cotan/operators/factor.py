@@ -1,4 +1,5 @@
-"""Solving with a sparse symmetric positive definite matrix: cholespy where it is installed, else SuperLU."""
+"""Solving with a sparse symmetric positive definite matrix: by cholespy where it is installed, else by SuperLU; without
+a factor by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from ..sparse import symmetric_lu
 
 Array = np.ndarray[Any, Any]
 Apply = Callable[[Array], Array]  # (p, V) -> (p, V)
+STEPS = 500  # of conjugate gradients
 
 
 def factorise(B: Any) -> Apply:
@@ -44,5 +46,29 @@ def superlu(B: Any) -> Apply:
 
     def solve(x: Array) -> Array:
         return np.ascontiguousarray(factor.solve(np.asfortranarray(x.T)).T)
+
+    return solve
+
+
+def conjugate_gradients(B: Any, tolerance: float) -> Apply:
+    """Scaled by the diagonal, to |x - B y| <= tolerance |x|; LinAlgError where `STEPS` do not get there."""
+    scale, least = 1 / B.diagonal()[:, None], np.finfo(np.float64).tiny
+
+    def solve(x: Array) -> Array:
+        r = np.array(x.T, order="C", dtype=np.float64)  # (V, p)
+        enough = tolerance**2 * np.einsum("vp,vp->p", r, r)
+        y, p, rho = np.zeros_like(r), np.zeros_like(r), np.ones(r.shape[1])
+        for _ in range(STEPS):
+            z = scale * r
+            before, rho = rho, np.einsum("vp,vp->p", r, z)
+            p *= rho / np.maximum(before, least)
+            p += z
+            image = B @ p
+            step = rho / np.maximum(np.einsum("vp,vp->p", p, image), least)
+            y += step * p
+            r -= step * image
+            if (np.einsum("vp,vp->p", r, r) <= enough).all():
+                return np.ascontiguousarray(y.T)
+        raise np.linalg.LinAlgError(f"no convergence in {STEPS} steps")
 
     return solve
