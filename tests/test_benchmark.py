@@ -369,18 +369,18 @@ def test_data_that_lack_what_one_model_needs_are_for_the_others(suite, tmp_path,
     data.stress["cloud"] = [Data(pos=s.pos, y=s.y) for s in data.test]
     monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
     lacking = '[[models]]\nname = "fails-here"\noptions = { when = "source", depth = 1 }\n'
-    normals = '[[models]]\nname = "linear"\nlabel = "normals"\nfeatures = "vertex_normals"\n'
-    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + lacking + normals)
+    curved = '[[models]]\nname = "linear"\nlabel = "curved"\nfeatures = "gauss_curvature"\n'
+    suite.write_text(SUITE.replace("seeds = [0, 1]", "seeds = [0]") + lacking + curved)
     table = bench(suite, out=tmp_path / "out", progress="none")
-    assert [row["model"] for row in table.rows] == ["linear", "wide", "normals"]
+    assert [row["model"] for row in table.rows] == ["linear", "wide", "curved"]
     rows = table.summary("two-solids")[1]
     assert [row[3] == "-" for row in rows] == [False, False, True]
     (first, second) = table.failures
     assert first[1] == "fails-here"
     assert first[3].startswith("train: ")
     assert "'edge_weight'" in first[3]
-    assert second[1] == "normals"
-    assert second[3].startswith("stress_cloud: node 'vertex_normals")
+    assert second[1] == "curved"
+    assert second[3].startswith("stress_cloud: node 'gauss_curvature")
 
 
 def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
