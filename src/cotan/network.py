@@ -375,10 +375,7 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     """
     shapes = _shapes(data)
     have = common_sources(shapes)
-    plan = make_plan(requests_of(module, have), have)
-    dtype, device = place_of(module)
-    samples = evaluate_all(plan, shapes, dtype)
-    return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
+    return _values(module, make_plan(requests_of(module, have), have), shapes)
 
 
 def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:
@@ -389,13 +386,17 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
     shapes = _shapes(data)
-    have = common_sources(shapes)
-    plan = model_plan(model, have, on)
-    dtype, device = place_of(model)
-    samples = evaluate_all(plan, shapes, dtype)
-    values = {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
+    plan = model_plan(model, common_sources(shapes), on)
+    values = _values(model, plan, shapes)
     check_signal(model, plan, values)
     return forward(model, values)
+
+
+def _values(module: nn.Module, plan: Plan, shapes: Sequence[Any]) -> dict[str, Any]:
+    """The roots of a plan on a batch of shapes, in the dtype of a module and where it lies."""
+    dtype, device = place_of(module)
+    samples = evaluate_all(plan, shapes, dtype)
+    return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
 
 
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
