@@ -15,6 +15,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
 import cotan
+from cotan import network
 from cotan.network import join_features, signal_of, takes_signal
 from cotan.nodes import sources_of
 from cotan.testing import another_device
@@ -38,6 +39,24 @@ def test_a_network_needs_what_its_layers_need_and_hands_each_its_own(sphere):
     by_hand = net.coarse(x, **cotan.inputs(net.coarse, sphere))
     by_hand = net.inner[0](by_hand, **cotan.inputs(net.inner[0], sphere))
     assert torch.equal(out, by_hand)
+
+
+def test_each_layer_is_asked_once_however_deep_it_lies(monkeypatch):
+    class Around(cotan.Network):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x, **nodes):
+            return self.feed(self.inner, x, nodes)
+
+    net = cotan.create_layer("gcn", 3, 3)
+    for _ in range(9):
+        net = Around(net)
+    real, asked = network.needs, []
+    monkeypatch.setattr(network, "needs", lambda module: asked.append(module) or real(module))
+    assert set(network.needs(net)) == {"normalized_adjacency"}
+    assert len(asked) == 10
 
 
 def test_a_module_without_registration_states_its_needs_by_its_signature(tetrahedron):

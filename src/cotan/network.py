@@ -50,7 +50,7 @@ class Network(nn.Module):
         """`layer(x, ...)` with those of `nodes` that it needs."""
         wires = getattr(layer, "_wires", None)
         if wires is None:
-            wires = _wire(layer)
+            wires = _keys(needs(layer))
         return layer(x, **{parameter: nodes[key] for parameter, key in wires.items() if key in nodes})
 
 
@@ -78,7 +78,8 @@ def needs(module: nn.Module) -> dict[str, Node]:
         raise unknown(what, next(iter(given)), [n for n in names if n != "x"])
     if isinstance(module, Network):
         for child in members(module):
-            for wanted in needs(child).values():
+            own = needs(child)
+            for wanted in own.values():
                 known = out.get(wanted.key)
                 if wanted.key not in names and not _takes_more(module):
                     raise CotanError(
@@ -87,7 +88,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
                     )
                 if known is None or known.optional:
                     out[wanted.key] = wanted
-            child._wires = _wire(child)  # type: ignore[assignment]
+            child._wires = _keys(own)  # type: ignore[assignment]
     return out
 
 
@@ -154,8 +155,8 @@ def _below(wanted: Node, domain: Node) -> Node:
     return Node(wanted.name, wanted.settings, domain if wanted.on is None else _below(wanted.on, domain))
 
 
-def _wire(layer: nn.Module) -> dict[str, str]:
-    return {parameter: wanted.key for parameter, wanted in needs(layer).items()}
+def _keys(requests: Mapping[str, Node]) -> dict[str, str]:
+    return {parameter: wanted.key for parameter, wanted in requests.items()}
 
 
 def members(module: nn.Module) -> Iterable[nn.Module]:
