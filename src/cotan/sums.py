@@ -93,7 +93,7 @@ def _sum_of(*terms: Tensor | None) -> Tensor | None:
     return sum(there[1:], there[0]) if there else None
 
 
-def _looped(function: Callable[..., Tensor], size: int, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+def looped(function: Callable[..., Tensor], size: int, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
     """The rule of vmap for everything: one call each."""
 
     def pick(i: int) -> list[Any]:
@@ -140,7 +140,7 @@ def _products(info: Any, in_dims: Any, pattern: Pattern, each: bool, *args: Any)
     if in_dims[2] is None and in_dims[3] is None and values.ndim == 1:
         x = x.movedim(in_dims[4], 1)
         return product(pattern, values, x.flatten(1), t_values).reshape(-1, *x.shape[1:]), 1
-    return _looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
+    return looped(_Product.apply, info.batch_size, in_dims, pattern, each, *args)
 
 
 _Product: Any = forward_too(_TracedProduct, _product_tangents, _products)
@@ -187,7 +187,7 @@ def _sampled_tangents(ctx: Any, _: Any, d_a: Tensor | None, d_b: Tensor | None) 
 
 
 _Sampled: Any = forward_too(
-    _TracedSampled, _sampled_tangents, lambda info, dims, *args: _looped(_Sampled.apply, info.batch_size, dims, *args)
+    _TracedSampled, _sampled_tangents, lambda info, dims, *args: looped(_Sampled.apply, info.batch_size, dims, *args)
 )
 
 

@@ -89,6 +89,33 @@ def test_derivatives(bumpy, times):
         torch.testing.assert_close(change.sum(), (by_reverse * along).sum())
 
 
+@pytest.mark.parametrize("time", [0.1, TIMES], ids=["one", "each"])
+def test_vmap_is_one_solution_each(bumpy, time):
+    L, m = matrices(*bumpy(1))
+    several = torch.stack([signal(len(m)), signal(len(m)).cos()], 1)
+
+    def solve(right, mass):
+        return cotan.shifted_solve(L, mass, time, right)
+
+    found = torch.func.vmap(solve, in_dims=(1, None))(several, m)
+    torch.testing.assert_close(found, torch.stack([solve(several[:, i], m) for i in range(2)]))
+    masses = torch.stack([m, 2 * m])
+    found = torch.func.vmap(solve, in_dims=(1, 0))(several, masses)
+    torch.testing.assert_close(found, torch.stack([solve(several[:, i], masses[i]) for i in range(2)]))
+
+
+def test_the_derivatives_of_torch_func_are_autograds(bumpy):
+    L, m = matrices(*bumpy(0))
+    b = signal(len(m), 1)
+
+    def solve(mass):
+        return cotan.shifted_solve(L, mass, 0.3, b).square().sum(1)
+
+    expected = torch.autograd.functional.jacobian(solve, m)
+    torch.testing.assert_close(torch.func.jacrev(solve)(m), expected)
+    torch.testing.assert_close(torch.func.jacfwd(solve)(m), expected)
+
+
 def test_what_is_not_finite_stays_in_its_column(bumpy):
     L, m = matrices(*bumpy(1))
     b = signal(len(m))

@@ -12,6 +12,7 @@ from torch.compiler import is_compiling
 
 from ..errors import CotanError, expect
 from ..sparse import Pattern, Sparse, sampled, symmetric_lu
+from ..sums import apply, forward_too, looped
 
 Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
 ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
@@ -48,9 +49,7 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
 
 
 def _solve(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
-    function: Any = _TracedSolve if is_compiling() else _Solve
-    solution: Tensor = function.apply(values, mass, time, right, pattern, solver)
-    return solution
+    return apply(_TracedSolve, _Solve, values, mass, time, right, pattern, solver)
 
 
 class _TracedSolve(Function):
@@ -79,24 +78,33 @@ class _TracedSolve(Function):
         return g_values, g_mass, g_time, back, None, None
 
 
-class _Solve(_TracedSolve):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        _TracedSolve.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[:3], output)
+def _tangents(ctx: Any, *tangents: Any) -> Any:
+    values, mass, time, y = ctx.saved_tensors
+    d_values, d_mass, d_time, d_right = tangents[:4]
+    right = torch.zeros_like(y) if d_right is None else d_right
+    if d_mass is not None:
+        right = right - d_mass[:, None] * y
+    if d_time is not None:
+        right = right - d_time * (Sparse(ctx.pattern, values) @ y)
+    if d_values is not None:
+        right = right - time * (Sparse(ctx.pattern, d_values) @ y)
+    return _solve(values, mass, time, right, ctx.pattern, ctx.solver)
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        values, mass, time, y = ctx.saved_tensors
-        d_values, d_mass, d_time, d_right = tangents[:4]
-        right = torch.zeros_like(y) if d_right is None else d_right
-        if d_mass is not None:
-            right = right - d_mass[:, None] * y
-        if d_time is not None:
-            right = right - d_time * (Sparse(ctx.pattern, values) @ y)
-        if d_values is not None:
-            right = right - time * (Sparse(ctx.pattern, d_values) @ y)
-        return _solve(values, mass, time, right, ctx.pattern, ctx.solver)
+
+def _solutions(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+    values, mass, time, right, pattern, solver = args
+    if in_dims[:3] == (None, None, None):  # one matrix, more columns
+        right = right.movedim(in_dims[3], 1)
+        found = _solve(values, mass, time.repeat(info.batch_size), right.flatten(1), pattern, solver)
+        return found.reshape(right.shape), 1
+
+    def one(*args: Any) -> Tensor:
+        return _solve(*args[:5], iterated if solver is iterated else Factorised())  # a factorisation is of one matrix
+
+    return looped(one, info.batch_size, in_dims, *args)
+
+
+_Solve: Any = forward_too(_TracedSolve, _tangents, _solutions)
 
 
 @torch.library.custom_op("cotan::shifted_solve", mutates_args=())
