@@ -9,10 +9,11 @@ from cotan.datasets import Splits, as_splits, load_dataset
 from cotan.targets import width
 
 MADE = []
+VERSION = {"made-here": 1}
 TENSORS = ("pos", "face", "x", "y", "mask")
 
 
-@cotan.dataset("made-here")
+@cotan.dataset("made-here", version=lambda **_: VERSION["made-here"])
 def made_here(*, shapes: int = 4, workers: int | None = None):
     MADE.append(shapes)
     data = [Data(pos=torch.rand(5, 3), y=torch.tensor([i % 2])) for i in range(shapes)]
@@ -58,7 +59,6 @@ def test_a_dataset_may_have_an_option_that_is_called_name():
 
 
 def test_a_generated_dataset_is_kept_by_version_and_options(own_store, monkeypatch):
-    monkeypatch.setattr(made_here, "version", 1, raising=False)
     first = load_dataset("made-here")
     again = load_dataset("made-here", workers=2)
     assert MADE == [4]
@@ -66,7 +66,7 @@ def test_a_generated_dataset_is_kept_by_version_and_options(own_store, monkeypat
     assert torch.equal(again.stress["late"][2].pos, first.stress["late"][2].pos)
     assert (again.classes, again.task) == (("a", "b"), "classify")
     load_dataset("made-here", shapes=5)
-    monkeypatch.setattr(made_here, "version", 2, raising=False)
+    monkeypatch.setitem(VERSION, "made-here", 2)
     assert load_dataset("made-here").digest != first.digest
     assert MADE == [4, 5, 4]
 
@@ -77,11 +77,10 @@ def test_what_is_kept_is_what_was_made(own_store, monkeypatch):
     empty = Data(pos=torch.zeros(0, 3), y=torch.tensor([-70000]), num_nodes=0, tags=[1, "two"])
     scalar = Data(x=torch.tensor(2.5, dtype=torch.float64), y=torch.tensor(2**40), name="c")
 
-    @cotan.dataset("odd-here")
+    @cotan.dataset("odd-here", version=1)
     def odd_here():
         return Splits([odd, empty, scalar], [odd], [], classes=("a",), stress={"late": [empty]}, task="label")
 
-    odd_here.version = 1
     made, found = load_dataset("odd-here"), load_dataset("odd-here")
     assert made.train[0] is odd
     assert found.train[0] is not odd

@@ -56,7 +56,8 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
     return cotan.Splits(lists["train"], [], lists["test"], classes=DIGITS)
 
 
-@cotan.dataset("mnist-superpixels")
+# Kept in the store under a number, raised when the graphs change, and the digits that they are made of.
+@cotan.dataset("mnist-superpixels", version=lambda root, train, test, **_: [1, *_read(root, train, test).values()])
 def superpixels(
     *,
     root: str = "",
@@ -109,10 +110,6 @@ def superpixels(
         ]
         before += len(images)
     return cotan.Splits(lists["train"], [], lists["test"], classes=DIGITS)
-
-
-# They are kept in the store under a number, raised when the graphs change, and the digits that they are made of.
-superpixels.version = lambda root, train, test, **_: [1, *_read(root, train, test).values()]
 
 
 def grid(height: int, width: int) -> tuple[Tensor, Tensor]:

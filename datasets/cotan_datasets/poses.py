@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,19 +27,6 @@ STRESS = ("poses", "fine", "coarse", *ALTER)
 Job = dict[str, Any]
 
 
-@dataclass
-class Poses:
-    """Lists of `Data`; `stress` maps a variant's name to the test shapes in it; `classes` names the values of y."""
-
-    train: list["Data"]
-    val: list["Data"]
-    test: list["Data"]
-    stress: dict[str, list["Data"]]
-    classes: tuple[str, ...]
-    task: str
-    template: "Data | None" = None
-
-
 def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -> "Data":
     """One shape: `Data` with pos (V, 3), face (3, F), part (V,), body (V, 3) and y, the class or (V,) the parts.
 
@@ -52,6 +38,7 @@ def creature(name: str, seed: Seed, *, task: str = "classify", **options: Any) -
     return _data(generate(name, seed, **options), CLASSES.index(name), task)
 
 
+@cotan.dataset("poses", version=2)  # raised when the shapes change: they are kept in the store under it
 def poses(
     *,
     vertices: int = 250,
@@ -64,7 +51,7 @@ def poses(
     stress: Sequence[str] = STRESS,
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> Poses:
+) -> cotan.Splits:
     """Articulated creatures in random poses, every shape meshed anew. A fifth each are val and test, the others train.
 
     The stress variants are the test shapes again: bent further than any in train, on four times or half as many
@@ -98,7 +85,7 @@ def poses(
                 ALTER[change](shape, np.random.default_rng([4, kind, seed, i])) for i, shape in enumerate(split["test"])
             ]
     classes = {"classify": tuple(creatures), "label": PARTS, "match": ()}[task]
-    found = Poses(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
+    found = cotan.Splits(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
     if task == "match":
         found.template = creature(
             creatures[0], (seed, len(SPLITS)), task="label", vertices=vertices, bend=(0, 0), vary=0

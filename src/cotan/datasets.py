@@ -153,7 +153,7 @@ def load_dataset(
         raise CotanError(f"{name!r} is a folder; meshes in one are the dataset 'folder' with the option root={name!r}")
     definition = registry.lookup("dataset", name)
     registry.check_options(definition, options)
-    version = getattr(definition.target, "version", None)
+    version = definition.version
     key = found = None
     try:
         if version is not None:

@@ -46,7 +46,7 @@ class Definition:
     # What the decorator said: see `operator`, `layer` and `model`.
     per: str | None = None
     index: str | None = None
-    version: int | str | None = None
+    version: Any = None
     invariant_to: tuple[str, ...] = ()
     covers: Callable[..., Any] | None = None
     augments: str | None = None
@@ -232,8 +232,12 @@ def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = 
     return _module("model", name, signal=signal, tasks=tasks)
 
 
-def dataset(name: str) -> Callable[[T], T]:
-    """Register a function of keyword-only options that gives an object with `.train`, `.val` and `.test` (lists of Data)."""
+def dataset(name: str, *, version: Any = None) -> Callable[[T], T]:
+    """Register a function of keyword-only options that gives an object with `.train`, `.val` and `.test` (lists of Data).
+
+    With a `version`, to be raised when the shapes change, they are kept in the store: a number, or a function of the options
+    that gives values that stand for the shapes. Without one the dataset is made anew each time.
+    """
     _check_name("dataset", name)
 
     def register(function: T) -> T:
@@ -243,7 +247,7 @@ def dataset(name: str) -> Callable[[T], T]:
             raise CotanError(
                 f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default"
             )
-        _add(Definition("dataset", name, function, origin, options=options, open_options=bool(loose)))
+        _add(Definition("dataset", name, function, origin, options=options, open_options=bool(loose), version=version))
         return function
 
     return register
