@@ -26,7 +26,6 @@ from cotan.sparse import (
     Sparse,
     adjacency,
     collect,
-    multiply,
     multiply_each,
     multiply_sum,
     neighbour_max,
@@ -538,7 +537,6 @@ def test_autocast_promotes() -> None:
         ),
         (lambda: A @ A, "expected a Sparse times a Tensor, got a Sparse and a Sparse"),
         (lambda: A @ np.ones((5, 2)), "got a Sparse and a ndarray"),
-        (lambda: multiply(torch.ones(2, 3), torch.ones(3, 1)), "got a Tensor and a Tensor"),
         (lambda: A * torch.ones(16), r"\* a tensor of shape \(16,\): expected a number"),
         (lambda: Sparse.from_coo(A.row, A.col, torch.ones(17), A.shape), "16 rows, 16 columns and 17 values"),
         (

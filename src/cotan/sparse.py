@@ -200,7 +200,17 @@ class Sparse(Traceable):
         return Sparse(pattern, self.values.to(device=device, dtype=dtype))
 
     def times(self, x: Tensor) -> Tensor:
-        return multiply(self, x)
+        """A x: (R, ...) for x (C, ...). J weight sets (E, J) on one pattern: all A_j x, (R, J, ...).
+
+        No message of size E x channels is made, forward or backward.
+        """
+        values, x = _agreeing(self, x)
+        flat = x[:, None] if x.ndim == 1 else x.flatten(1)
+        if values.ndim == 1 and flat.shape[1] <= NARROW and values is self.values and self._block is not None:
+            return _beside(self._block, flat).reshape(self.shape[0], *x.shape[1:])
+        t_values = self._transposed_values() if x.requires_grad and values is self.values else None
+        out = product(self.pattern, values, flat, t_values)
+        return out.reshape(self.shape[0], *values.shape[1:], *x.shape[1:])
 
     def scaled(self, factor: Tensor | float) -> Sparse:
         """The matrix times a number."""
@@ -210,10 +220,7 @@ class Sparse(Traceable):
             )
         return Sparse(self.pattern, self.values * factor)
 
-    def __mul__(self, factor: Tensor | float) -> Sparse:
-        return self.scaled(factor)
-
-    __rmul__ = __mul__
+    __mul__ = __rmul__ = scaled
 
     def sum_rows(self) -> Tensor:
         """(R,) the sum of each row."""
@@ -236,20 +243,6 @@ class Sparse(Traceable):
 
     def __repr__(self) -> str:
         return f"Sparse({self.shape[0]} x {self.shape[1]}, {len(self.values)} entries, {self.dtype}, {self.device})"
-
-
-def multiply(matrix: Sparse, x: Tensor) -> Tensor:
-    """A x: (R, ...) for x (C, ...). J weight sets (E, J) on one pattern: all A_j x, (R, J, ...).
-
-    No message of size E x channels is made, forward or backward.
-    """
-    values, x = _agreeing(matrix, x)
-    flat = x[:, None] if x.ndim == 1 else x.flatten(1)
-    if values.ndim == 1 and flat.shape[1] <= NARROW and values is matrix.values and matrix._block is not None:
-        return _beside(matrix._block, flat).reshape(matrix.shape[0], *x.shape[1:])
-    t_values = matrix._transposed_values() if x.requires_grad and values is matrix.values else None
-    out = product(matrix.pattern, values, flat, t_values)
-    return out.reshape(matrix.shape[0], *values.shape[1:], *x.shape[1:])
 
 
 def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
