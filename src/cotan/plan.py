@@ -169,26 +169,28 @@ def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Reque
     return plan
 
 
+Path = tuple[tuple[str, _Domain], ...]  # the requests on the way, each with its domain
+
+
 class _Resolver:
     def __init__(self, root: _Domain):
         self.root = root
         self.steps: dict[str, Step] = {}
         self.found: dict[tuple[str, _Domain], Step] = {}
 
-    def resolve(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step:
+    def resolve(self, wanted: Node, domain: _Domain, path: Path) -> Step:
         if wanted.on is not None:
-            inner = self.domain(wanted.on, domain, (*path, wanted.key))
+            inner = self.domain(wanted.on, domain, (*path, (wanted.key, domain)))
             return self.resolve(Node(wanted.name, wanted.settings), inner, path)
         memo = (wanted.key, domain)
         if memo not in self.found:
-            here = f"{wanted.key}@{id(domain)}"
-            if here in path:
-                loop = [name.split("@")[0] for name in (*path[path.index(here) :], here)]
+            if memo in path:
+                loop = [key for key, _ in (*path[path.index(memo) :], memo)]
                 raise CotanError(f"node {wanted.name!r} depends on itself: {' -> '.join(loop)}")
-            self.found[memo] = self._find(wanted, domain, (*path, here))
+            self.found[memo] = self._find(wanted, domain, (*path, memo))
         return self.found[memo]
 
-    def domain(self, wanted: Node, outer: _Domain, path: tuple[str, ...]) -> _Domain:
+    def domain(self, wanted: Node, outer: _Domain, path: Path) -> _Domain:
         step = self.resolve(wanted, outer, path)
         if step.definition is None:  # a source that is itself a Data, as the other shape of a pair
             return _Domain(frozenset(SOURCES), step, None)
@@ -201,7 +203,7 @@ class _Resolver:
             )
         return _Domain(frozenset(step.definition.gives) | COUNTED, step, None)
 
-    def _find(self, wanted: Node, domain: _Domain, path: tuple[str, ...]) -> Step:
+    def _find(self, wanted: Node, domain: _Domain, path: Path) -> Step:
         settings = dict(wanted.settings)
         if not settings:
             if wanted.name in domain.sources:
@@ -211,7 +213,7 @@ class _Resolver:
                 if not registry.has("operator", wanted.name) or self._in_outer(wanted.name, domain):
                     return self.resolve(wanted, domain.outer, path)
         if not registry.has("operator", wanted.name):
-            raise _lacks(wanted.name, domain.sources, [p.split("@")[0] for p in path])
+            raise _lacks(wanted.name, domain.sources, [key for key, _ in path])
         return self._variant(wanted, settings, domain, path)
 
     def _in_outer(self, name: str, domain: _Domain | None) -> bool:
@@ -221,7 +223,7 @@ class _Resolver:
             domain = domain.outer
         return False
 
-    def _variant(self, wanted: Node, settings: dict[str, Any], domain: _Domain, path: tuple[str, ...]) -> Step:
+    def _variant(self, wanted: Node, settings: dict[str, Any], domain: _Domain, path: Path) -> Step:
         variants = registry.variants("operator", wanted.name)
         selectors = {key for d in variants for key in d.variant}
         chosen = {k: v for k, v in settings.items() if k in selectors}
@@ -247,16 +249,14 @@ class _Resolver:
         ]
         raise MissingSource(f"no variant of node {wanted.name!r} fits this data:\n" + "\n".join(lines))
 
-    def _fits(self, definition: registry.Definition, domain: _Domain, path: tuple[str, ...]) -> bool:
+    def _fits(self, definition: registry.Definition, domain: _Domain, path: Path) -> bool:
         try:
             self._operator(definition, {}, domain, path)
         except MissingSource:
             return False
         return True
 
-    def _operator(
-        self, definition: registry.Definition, settings: dict[str, Any], domain: _Domain, path: tuple[str, ...]
-    ) -> Step:
+    def _operator(self, definition: registry.Definition, settings: dict[str, Any], domain: _Domain, path: Path) -> Step:
         options, replaced = dict(definition.options), {}
         for name, value in settings.items():
             if name in definition.inputs and isinstance(value, Node | str):
