@@ -147,15 +147,20 @@ class _Bench:
 
     def _dataset(self, dataset: Entry, whole: Splits) -> None:
         cache: dict[str, dict[str, dict[str, Prepared]]] = {}
-        models = self.suite.models_on(dataset)
-        for seed in self.suite.seeds:
-            todo = [m for m in models if self._missing(dataset, m, [seed])]
+        models, seeds = self.suite.models_on(dataset), self.suite.seeds
+        for seed in seeds:
+            done = self._done()
+            missing = [
+                (m.label, each) for m in models for each in seeds if self.suite.key(dataset, m, each) not in done
+            ]
+            todo = [m for m in models if (m.label, seed) in missing]
             if not todo:
                 continue
             splits = whole.with_val(seed, self.suite.recipe.val_share)
             content = self.digests[self.suite.data_key(dataset, seed)]
             if content not in cache:
-                needed = {m.label: self._model(m, splits, 0) for m in models if self._missing(dataset, m)}
+                labels = {label for label, _ in missing}
+                needed = {m.label: self._model(m, splits, 0) for m in models if m.label in labels}
                 cache = {content: self._prepare(dataset, needed, splits)}
             for model in todo:
                 prepared = cache[content].get(model.label)
@@ -166,11 +171,6 @@ class _Bench:
                     self._failed(dataset, model.label, seed, reason)
                 if self.table.stopped:
                     return
-
-    def _missing(self, dataset: Entry, model: Entry, seeds: Sequence[int] = ()) -> bool:
-        """Whether a result is not there yet."""
-        done = self._done()
-        return any(self.suite.key(dataset, model, seed) not in done for seed in seeds or self.suite.seeds)
 
     def _done(self) -> set[str]:
         """The keys of the results that are there by now, of this process or another."""
