@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from operator import add
 from typing import Any, NamedTuple
 
 import torch
@@ -50,12 +51,9 @@ def counts(*, reset: bool = False) -> dict[str, Count]:
     return now
 
 
-def add_counts(more: Mapping[str, Count]) -> None:
-    """Add what another process counted."""
+def _count(name: str, more: Count) -> None:
     with _lock:
-        for name, count in more.items():
-            old = _counts.get(name, Count())
-            _counts[name] = Count(old[0] + count[0], old[1] + count[1], old[2] + count[2])
+        _counts[name] = Count(*map(add, _counts.get(name, Count()), more))
 
 
 class Evaluation:
@@ -102,7 +100,7 @@ class Evaluation:
             for stored_dtype in dict.fromkeys((dtype, torch.float64)):
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
-                    add_counts({step.name: Count(hits=1)})
+                    _count(step.name, Count(hits=1))
                     value = narrowed(step, move(stored, device_of(self.data)), dtype)
                     self.values[step.identity, dtype] = value
                     return value
@@ -111,7 +109,7 @@ class Evaluation:
     def take(self, step: Step, value: Any, dtype: torch.dtype, seconds: float) -> Any:
         """Keeps a value that was computed in some seconds, and gives it in a dtype."""
         self.costs[step.identity] = seconds
-        add_counts({step.name: Count(1, 0, seconds)})
+        _count(step.name, Count(1, 0, seconds))
         self.values[step.identity, None] = value
         value = self.values[step.identity, dtype] = narrowed(step, value, dtype)
         address = self.address(step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import CotanError
+from .evaluation import number_of_vertices
 from .sparse import check_range
 from .values import numbers
 
@@ -85,8 +86,6 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
 
     out_dim: of the model, None where it is not known.
     """
-    from .evaluation import number_of_vertices
-
     check_form(splits, task)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
@@ -178,8 +177,6 @@ def _check_mask(shape: Any, count: int, where: str, task: str) -> None:
 
 def _check_not_per_vertex(splits: Splits, task: str) -> None:
     """Raise where y (V,) of every shape would be taken for V numbers of the whole shape."""
-    from .evaluation import number_of_vertices
-
     shapes = [shape for some in splits.lists().values() for shape in some]
     if all(torch.as_tensor(shape.y).shape == (number_of_vertices(shape),) != (1,) for shape in shapes):
         raise CotanError(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..sparse import Sparse
+from ..values import is_live
 
 EQUAL = 1e-7  # relative gap below which two eigenvalues are one
 
@@ -24,7 +25,7 @@ EQUAL = 1e-7  # relative gap below which two eigenvalues are one
 def attach(matrix: Sparse, mass: Tensor, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The pairs as functions of the matrix's entries and the mass, to first order."""
     values, vectors = values.to(matrix.dtype), vectors.to(matrix.dtype)
-    if not (matrix.values.requires_grad or mass.requires_grad or _dual(matrix.values) or _dual(mass)):
+    if not (is_live(matrix.values) or is_live(mass)):
         return values, vectors
     L, m = matrix, mass.to(matrix.dtype)
     r = L @ vectors - m[:, None] * vectors * values  # (V, K), zero but for its derivative
@@ -104,12 +105,4 @@ def _off(L: Sparse, mass: Tensor, values: Tensor, phi: Tensor, b: Tensor) -> Ten
 
 
 def _plain(x: Tensor) -> Tensor:
-    return _unpacked(x).primal.detach()  # type: ignore[no-any-return]
-
-
-def _dual(x: Tensor) -> bool:
-    return _unpacked(x).tangent is not None
-
-
-def _unpacked(x: Tensor) -> Any:
-    return torch.autograd.forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
+    return torch.autograd.forward_ad.unpack_dual(x).primal.detach()  # type: ignore[no-any-return, no-untyped-call]

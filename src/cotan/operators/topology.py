@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..sparse import grouped
 from .edge_index import half_edges
+from .undirected import undirected
 
 
 class Topology(NamedTuple):
@@ -39,11 +40,11 @@ def topology(face: Tensor) -> Topology:
     face = face.cpu()
     faces = face.shape[1]
     source, target = half_edges(face)
-    low, high = torch.minimum(source, target), torch.maximum(source, target)
     stride = int(face.max()) + 1 if faces else 1
-    key, edge, faces_at = torch.unique(low * stride + high, return_inverse=True, return_counts=True)
+    low, high, edge = undirected(source, target, stride)
+    edges, faces_at = torch.stack([low, high]), torch.bincount(edge, minlength=len(low))
 
-    order = grouped(edge, len(key))[1]
+    order = grouped(edge, len(low))[1]
     along = edge.index_select(0, order)
     same = (along[1:] == along[:-1]).nonzero()[:, 0]
     pairs = torch.stack([order.index_select(0, same), order.index_select(0, same + 1)])
@@ -55,7 +56,6 @@ def topology(face: Tensor) -> Topology:
     at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
     ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in pairs)
     fans, fan = connected(3 * faces, *ends)
-    edges = torch.stack([key // stride, key % stride])
     components = len(torch.unique(connected(stride, *edges)[1][face[0]]))
     return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)
 
