@@ -99,7 +99,7 @@ def _solutions(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
         return found.reshape(right.shape), 1
 
     def one(*args: Any) -> Tensor:
-        return _solve(*args[:5], iterated if solver is iterated else Factorised())  # a factorisation is of one matrix
+        return _Solve.apply(*args[:5], iterated if solver is iterated else Factorised())  # a factorisation is of one matrix
 
     return looped(one, info.batch_size, in_dims, *args)
 
