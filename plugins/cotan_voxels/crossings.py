@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .grid import chunks, ragged
 
+
 class Crossings(NamedTuple):
     """N crossings: column (i, j), height in voxels, and sign +1 where the surface looks up."""
 
