@@ -22,7 +22,7 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=7)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -52,7 +52,8 @@ def voxels(
       size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
       side of what is fitted over ``resolution - 2 padding``: with ``none`` and ``padding=0``, x is in voxel (x + 1) R / 2.
     - truncation: in voxels.
-    - padding: free voxels on each side; less than none cuts off what lies that far out.
+    - padding: free voxels on each side; less than none cuts off what lies that far out. Where touched voxels count
+      (``surface``, ``union``, ``flood``) one less is free: what is fitted ends where voxels meet, and touches both.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
     """
     if fill not in FILLS:
@@ -91,7 +92,7 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
     return solid.double()
 
 
-@cotan.operator(per="shape", version=2)
+@cotan.operator(per="shape", version=3)
 def voxel_report(
     pos: Tensor,
     face: Tensor,
@@ -134,7 +135,12 @@ def told(method: str, face: Tensor, triangles: Tensor) -> tuple[str, Edges, Tens
         if turned[0].oriented or method == "winding":
             found, triangles = turned
     if method == "auto":
-        method = "winding" if found.oriented else "parity" if found.even else "flood"
+        method = "winding" if found.oriented else "flood" if found.odd else "parity"
+    if method == "parity" and found.odd:
+        raise cotan.CotanError(
+            f"method='parity' needs a mesh without holes, and {found.odd} edges of this one have an odd number of faces; "
+            "'winding' closes holes, 'flood' takes any mesh, 'auto' chooses"
+        )
     return method, found, triangles
 
 
