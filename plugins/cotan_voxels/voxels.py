@@ -46,7 +46,7 @@ def voxels(
       with their neighbours are turned before, and where pieces face both ways, closed ones outwards, each with what lies in
       its box. ``parity`` counts the faces above a centre, for closed meshes whose faces cannot agree (pieces that overlap
       are hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the first that fits, and
-      ``voxel_report`` says which. A face that lies on another counts once, for all of them.
+      ``voxel_report`` and ``cotan inspect`` say which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
