@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan import registry
 from cotan.colors import GREY
-from cotan.inspect import _close, _paint, picture, report, shaded_views
+from cotan.inspect import _close, _paint, picture, report, shaded_views, text
 
 
 def pixels(path):
@@ -134,6 +134,17 @@ def test_the_plugin_that_draws_is_named_where_it_is_missing(sphere, tmp_path, mo
     monkeypatch.setitem(registry._state.failures, "views", "OSError: no such library")
     with pytest.raises(cotan.CotanError, match=f"^{missing}OSError: no such library$"):
         cotan.draw(sphere, tmp_path / "a.png", sphere.pos[:, 0])
+
+
+def test_the_report_says_how_voxels_tell_inside(sphere, monkeypatch):
+    assert "\nsolid voxels by: winding" in text(report(sphere))
+    book = Data(pos=torch.tensor([[0.0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, -1, 0]]))
+    book.face = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 3, 4]])
+    assert report(book)["solid_voxels_by"] == "flood"
+    book.pos *= 0
+    assert "solid_voxels_by" not in report(book)
+    monkeypatch.delitem(registry._state.definitions, ("operator", "voxel_report"))
+    assert report(sphere) == cotan.compute(sphere, "mesh_report")
 
 
 def test_the_report_of_a_graph_counts_both_directions_as_one_edge():

@@ -22,7 +22,7 @@ class Cameras(NamedTuple):
     """N pinholes, or N parallel projections.
 
     eye: (N, 3); axes: (N, 3, 3), the rows are the directions right, up and forward;
-    focal: half the picture's side over the distance at which it is seen (perspective), or 1 over half its side.
+    focal: the distance at which a picture is seen over half its side (perspective), or 1 over half its side.
     """
 
     eye: Tensor
@@ -43,11 +43,7 @@ def cameras(
 ) -> Cameras:
     """The cameras of a rig, so far away that the unit ball just fills the picture.
 
-    rig: "ring" (`count` cameras, 12 unless said, at `elevation` degrees, 30 unless said: Su et al., 2015),
-        "dodecahedron" (20), "icosphere" (`count` 12, 42, 162 ...), "random" (`count`, 12 unless said, by `seed`),
-        or the eyes, one (x, y, z) each.
-    up: the axis that points up in the pictures (and around which the ring runs).
-    projection: "perspective" (`fov` degrees from side to side) or "orthographic".
+    The options are those of the operator `views`.
     """
     if up not in AXES:
         raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
@@ -98,8 +94,8 @@ def _directions(rig: str, count: int | None, elevation: float | None, seed: int 
         generator = torch.Generator().manual_seed(seed or 0)
         return torch.nn.functional.normalize(torch.randn(count, 3, dtype=torch.float64, generator=generator), dim=1)
     elevation = 30.0 if elevation is None else elevation
-    if not isinstance(elevation, int | float) or not math.isfinite(elevation):
-        raise cotan.CotanError(f"elevation is an angle in degrees; got {elevation!r}")
+    if not isinstance(elevation, int | float) or not -90 <= elevation <= 90:
+        raise cotan.CotanError(f"elevation is an angle from -90 to 90 degrees; got {elevation!r}")
     height = math.radians(elevation)
     angle = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
     flat = torch.stack((angle.cos(), angle.sin()), 1) * math.cos(height)

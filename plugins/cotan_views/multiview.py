@@ -19,7 +19,7 @@ class MultiView(nn.Module):
     """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
 
     Arguments:
-        rig to softness: the views it asks for (see `views`, whose `seed` stays 0); "color" is three channels.
+        rig to softness: the views it asks for (see the operator `views`, whose `seed` stays 0); "color" is three channels.
         pooling: "max" or "mean" over the views, or "attention": the mean weighted by softmax_n a(f(v_n)).
         cnn: "compact", or the name of a network of timm or torchvision, if one of them is installed, with its `weights`
             (a file of its state, which the user has); channels are first mixed to the three that it expects.

@@ -20,6 +20,7 @@ from .channels import CHANNELS, width
 from .pictures import Pictures, Scene
 
 GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
+LIT = ("normals", "shaded", "contours")  # what is made of normals
 
 
 class Raster(NamedTuple):
@@ -55,20 +56,16 @@ def render(
 ) -> Tensor:
     """Pictures (B, N, C, size, size) of B shapes from N cameras, channels in the order of `outputs`, background 0.
 
-    "depth": distance before the eye, along the camera's axis; "normals": right, up and towards the viewer;
-    "shaded": `phong`; "silhouette": 1 inside; "position": x, y, z of the point seen; "color": that of the vertices;
-    "contours": 1 on the lines of a drawing.
-
-    pos: (V, 3), in the unit ball for cameras of a rig; face: (3, F); batch: (V,) each vertex's shape, as in PyG.
-    samples: a pixel is the mean of samples x samples; for depth, normals and position of those that see the shape, lest
-    its border come nearer; smooth: normals interpolated between the vertices;
-    softness: the pixels over which a silhouette fades out around the shape (see `soft_silhouette`), 0 for none.
-    budget: triangles and pixels worked on at once; the result does not depend on it.
+    pos: (V, 3), in the unit ball for cameras of a rig; face: (3, F); batch: (V,) each vertex's shape, as in PyG;
+    color: (V, K). budget: triangles and pixels worked on at once; the result does not depend on it.
+    The other options are those of the operator `views`.
     """
     _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
     at_least(1, "views", size=size, samples=samples)
     grid = size * samples
+    if smooth and not {*LIT}.intersection(outputs):
+        raise cotan.CotanError(f"smooth is for the outputs {', '.join(LIT)}, none of which is in {tuple(outputs)}")
     softness = _softness(softness, outputs) * samples
     budget = budget or _budget(pos)
 
@@ -110,7 +107,8 @@ def raster(
 ) -> Raster:
     """The face, the point in it and the depth at each pixel's centre, (B, N, size, size) of each.
 
-    It is the nearest face and, of those equally near, the one of the lowest number (a column of `face`).
+    It is the nearest face and, of those equally near within rounding (2^-40), the one of the lowest number (a column of
+    `face`).
     """
     _tensors(cameras, pos=pos, face=face, batch=batch)
     at_least(1, "views", size=size)

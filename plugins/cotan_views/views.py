@@ -39,7 +39,9 @@ def raster(
 ) -> Raster:
     """Face (N, H, W), barycentric coordinates (N, H, W, 3) and depth (N, H, W) at the pixels' centres.
 
-    Cameras as in `cameras`, align as in `normalise`; where nothing is seen the face is -1 and the rest 0.
+    Options as in `views`; where nothing is seen the face is -1 and the rest 0. Of faces equally near within rounding
+    (2^-40) the lowest number counts: of copies always, of others in one plane unless the rounding of their corners, in
+    float32 say, sets them further apart.
     """
     seen = cameras(rig, count=count, elevation=elevation, seed=seed, up=up, projection=projection, fov=fov)
     return Raster(*(value[0] for value in rasterise(normalise(pos, face, align), face, seen, size=size)))
@@ -98,7 +100,28 @@ def views(
 ) -> Tensor:
     """Pictures (N, C, size, size) from N cameras, channels in the order of `outputs`, background 0.
 
-    Cameras as in `cameras`, align as in `normalise`, channels and the other options as in `render`.
+    The shape is put into the unit ball, its surface's centre of mass at the origin, where the cameras look; those of a
+    rig are so far away that the ball just fills the picture.
+
+    Arguments:
+        color: (V, K), for the output "color".
+        rig: "ring" (Su et al., 2015), `count` cameras (None: 12), `elevation` degrees (None: 30) above the plane that
+            `up` points out of; "dodecahedron", 20; "icosphere", `count` 12 (None), 42, 162 ...; "random", `count`
+            (None: 12) by `seed` (None: 0); or the eyes, one (x, y, z) each.
+        up: the axis that points up in the pictures.
+        projection: "perspective", `fov` degrees from side to side, or "orthographic".
+        align: "principal" turns the shape onto its principal axes, "none" does not.
+        size: pixels along each side.
+        outputs: some of "depth", the distance before the eye along the camera's axis; "normals": right, up, towards the
+            viewer; "shaded", grey, by a lamp behind the viewer (Phong, 1975); "silhouette", 1 inside; "position", x, y,
+            z in the ball; "color", that of the vertices; "contours", 1 on the lines of a drawing: borders, to the
+            background or to what is more than 0.05 behind it, and creases of more than 40 degrees.
+        samples: a pixel is the mean of samples x samples; for depth, normals and position of those that see the shape,
+            lest its border come nearer.
+        smooth: normals, and what is made of them, are interpolated between the vertices.
+        softness: the pixels over which a silhouette fades out around the shape, so that gradients can move it; 0: none.
+
+    `cotan_views.contact_sheet` writes them to a picture.
     """
     return views_of_many(
         [pos],

@@ -14,13 +14,13 @@ from cotan.sparse import numbered
 
 
 class Edges(NamedTuple):
-    """``even``: each edge has an even number of faces, so that a line meets the mesh an even number of times.
+    """``odd``: how many edges have an odd number of faces; if none has, a line meets the mesh an even number of times.
 
-    ``closed``: it has two; ``oriented``: it has one or two, and two run along it in opposite directions.
+    ``closed``: each has two; ``oriented``: each has one or two, and two run along it in opposite directions.
     ``face``: (3, F) the numbers of vertices that say so.
     """
 
-    even: bool
+    odd: int
     closed: bool
     oriented: bool
     face: Tensor
@@ -29,7 +29,7 @@ class Edges(NamedTuple):
 def edges(face: Tensor, triangles: Tensor) -> Edges:
     """Look at the edges by vertex number and, where that leaves an open edge, by position (seams are no holes)."""
     found = _edges(face)
-    return found if found.even else _edges(weld(triangles))
+    return _edges(weld(triangles)) if found.odd else found
 
 
 def agreeing(found: Edges, triangles: Tensor) -> tuple[Edges, Tensor]:
@@ -121,7 +121,7 @@ def _edges(face: Tensor) -> Edges:
     key = torch.sort(2 * key + (start > end)).values
     _, uses = torch.unique_consecutive(torch.div(key, 2, rounding_mode="floor"), return_counts=True)
     return Edges(
-        even=len(uses) > 0 and bool((uses % 2 == 0).all()),
+        odd=int((uses % 2).sum()),
         closed=len(uses) > 0 and bool((uses == 2).all()),
         oriented=bool((key[1:] != key[:-1]).all()),
         face=face,

@@ -32,7 +32,7 @@ class Grid(NamedTuple):
 
 
 def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: float) -> Grid:
-    """Fit a shape into `resolution`^3 voxels, leaving `padding` of them free on every side (less than none: cut off).
+    """Fit a shape into `resolution`^3 voxels, with `padding` of them beside it on every side (less than none: cut off).
 
     `box` centres the bounding box and fits its longest side; `sphere` centres the centroid of the surface and fits
     the farthest corner, so that no rotation about it leaves the grid; `none` fits [-1, 1]^3, which with no padding is the grid.

@@ -22,7 +22,7 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=7)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -46,13 +46,14 @@ def voxels(
       with their neighbours are turned before, and where pieces face both ways, closed ones outwards, each with what lies in
       its box. ``parity`` counts the faces above a centre, for closed meshes whose faces cannot agree (pieces that overlap
       are hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the first that fits, and
-      ``voxel_report`` says which. A face that lies on another counts once, for all of them.
+      ``voxel_report`` and ``cotan inspect`` say which. A face that lies on another counts once, for all of them.
     - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
       fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
       size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
       side of what is fitted over ``resolution - 2 padding``: with ``none`` and ``padding=0``, x is in voxel (x + 1) R / 2.
     - truncation: in voxels.
-    - padding: free voxels on each side; less than none cuts off what lies that far out.
+    - padding: free voxels on each side; less than none cuts off what lies that far out. Where touched voxels count
+      (``surface``, ``union``, ``flood``) one less is free: what is fitted ends where voxels meet, and touches both.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
     """
     if fill not in FILLS:
@@ -91,7 +92,7 @@ def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, t
     return solid.double()
 
 
-@cotan.operator(per="shape", version=2)
+@cotan.operator(per="shape", version=3)
 def voxel_report(
     pos: Tensor,
     face: Tensor,
@@ -134,7 +135,12 @@ def told(method: str, face: Tensor, triangles: Tensor) -> tuple[str, Edges, Tens
         if turned[0].oriented or method == "winding":
             found, triangles = turned
     if method == "auto":
-        method = "winding" if found.oriented else "parity" if found.even else "flood"
+        method = "winding" if found.oriented else "flood" if found.odd else "parity"
+    if method == "parity" and found.odd:
+        raise cotan.CotanError(
+            f"method='parity' needs a mesh without holes, and {found.odd} edges of this one have an odd number of faces; "
+            "'winding' closes holes, 'flood' takes any mesh, 'auto' chooses"
+        )
     return method, found, triangles
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,15 @@ COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler",
 
 
 def report(data: Any) -> dict[str, Any]:
-    """What can be said of a shape: the mesh report, or the numbers of a cloud, or of a graph (one edge for both directions)."""
+    """What can be said of a shape: the mesh report, or the numbers of a cloud, or of a graph (one edge for both directions).
+
+    Of a mesh also how `voxels` tells its inside, where the plugin cotan_voxels is loaded.
+    """
     if data.get("face") is not None:
         found: dict[str, Any] = compute(data, "mesh_report")
+        if registry.has("operator", "voxel_report"):
+            with suppress(CotanError):  # of what has no voxels, the counts say why
+                found = found | {"solid_voxels_by": compute(data, "voxel_report")["method"]}
         return found
     out = {"vertices": int(data.num_nodes)}
     if data.get("edge_index") is not None:

@@ -65,6 +65,10 @@ def test_the_unit_ball_just_fills_the_picture():
     torch.testing.assert_close((1 / distance).asin() * 2 * 180 / math.pi, torch.full((12,), 40.0, dtype=torch.float64))
 
 
+def test_a_ring_may_stand_at_the_pole():
+    torch.testing.assert_close(directions(elevation=90), torch.eye(3, dtype=torch.float64)[[2] * 12])
+
+
 def test_random_cameras_depend_on_their_seed_only():
     assert torch.equal(directions("random", seed=1), directions("random", seed=1))
     assert not torch.equal(directions("random", seed=1), directions("random", seed=2))
@@ -82,8 +86,9 @@ def test_random_cameras_depend_on_their_seed_only():
         ({"count": 2.5}, "count=2.5, expected a whole number of at least 1"),
         ({"count": True}, "count=True, expected a whole number of at least 1"),
         ({"rig": "random", "seed": 2**70}, "seed is a whole number below 2.63; got 1180"),
-        ({"elevation": math.nan}, "elevation is an angle in degrees; got nan"),
-        ({"elevation": "30"}, "angle in degrees; got '30'"),
+        ({"elevation": math.nan}, "elevation is an angle from -90 to 90 degrees; got nan"),
+        ({"elevation": "30"}, "degrees; got '30'"),
+        ({"elevation": 100}, "from -90 to 90 degrees; got 100"),
         ({"rig": [(0, 0, 0)]}, "none is at the origin"),
         ({"rig": [(0, 1)]}, r"shape \(1, 2\)"),
         ({"rig": None}, "ring, dodecahedron, icosphere, random, or a list of eyes .* got None"),

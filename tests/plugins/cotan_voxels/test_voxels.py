@@ -219,6 +219,27 @@ def klein(n=24):
     return pos, torch.cat([torch.stack([a, b, c]), torch.stack([a, c, d])], 1)
 
 
+@pytest.mark.parametrize("operator", [voxels, voxel_report])
+def test_parity_of_a_mesh_with_a_hole_is_refused(operator):
+    pos, face = tensors(ANALYTIC["sphere"][0])
+    loose = torch.arange(face.numel()).view(-1, 3).T
+    operator(pos[face.T].reshape(-1, 3), loose, method="parity")  # seams are no holes
+    with pytest.raises(cotan.CotanError, match=r"3 edges of this one have an odd number .*'winding' closes holes"):
+        operator(pos, face[:, 1:], method="parity")
+
+
+@pytest.mark.parametrize(
+    ("options", "free"), [({}, 4), ({"fill": "surface"}, 3), ({"fill": "union"}, 3), ({"method": "flood"}, 3)]
+)
+def test_padding_is_free_and_one_less_where_touched_voxels_count(options, free):
+    pos, face = tensors(trimesh.creation.box(extents=(1.0, 1.0, 1.0)))
+    expected = torch.zeros(32, dtype=torch.bool)
+    expected[free : 32 - free] = True
+    filled = voxels(pos, face, padding=4, **options) > 0
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        assert torch.equal(filled.any(axes[1]).any(axes[0]), expected)
+
+
 def test_a_closed_mesh_with_one_side_is_told_by_parity():
     pos, face = klein()
     report = voxel_report(pos, face)
