@@ -131,6 +131,15 @@ def test_several_sources_and_components(icosphere):
 
 
 @pytest.mark.parametrize("distance", [front_distance, geodesic_distance])
+def test_distances_in_one_component_know_nothing_of_the_others(distance, bumpy):
+    (large, face), (small, _) = bumpy(), bumpy(seed=1)
+    small, n = 0.3 * small, len(large)
+    found = distance(torch.cat([large, small + 5]), torch.cat([face, face + n], 1), source=(7, 9, n + 3))
+    torch.testing.assert_close(found[:n], distance(large, face, source=(7, 9)), rtol=1e-9, atol=0)
+    torch.testing.assert_close(found[n:], distance(small, face, source=3), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("distance", [front_distance, geodesic_distance])
 def test_hard_distance(distance, hard):
     pos, face = hard
     try:

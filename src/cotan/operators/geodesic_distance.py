@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -38,8 +39,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     soup = triangle_soup(pos, face, "geodesic_distance")
     sources = chosen(source, len(pos), "geodesic_distance")
     distance = torch.full((len(pos),), math.inf, dtype=torch.float64)
-    part, start = reachable(soup, sources)
-    if len(start):
+    for part, start in reached(soup, sources):  # several at once would be off by one shift in common
         try:
             solver = MeshHeatMethodDistanceSolver(part.vertices, part.faces, t_coef=time)
             found = torch.from_numpy(solver.compute_distance_multisource(start.tolist()))
@@ -105,13 +105,14 @@ def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:
     return sources
 
 
-def reachable(soup: Soup, sources: Tensor) -> tuple[Soup, Tensor]:
-    """The components of the mesh that hold a source, and the sources' numbers there."""
+def reached(soup: Soup, sources: Tensor) -> Iterator[tuple[Soup, Tensor]]:
+    """Each component of the mesh that holds a source, and its sources' numbers there."""
     faces = torch.from_numpy(soup.faces).T
     _, component = connected(len(soup.used), faces[[0, 0]].reshape(-1), faces[[1, 2]].reshape(-1))
     start = torch.isin(soup.used.cpu(), sources).nonzero()[:, 0]
-    here = torch.isin(component, component[start])
-    number = here.long().cumsum(0) - 1
-    used = soup.used[here.to(soup.used.device)]
-    part = Soup(soup.vertices[here.numpy()], number[faces[:, here[faces[0]]]].T.contiguous().numpy(), used)
-    return part, number[start]
+    for label in torch.unique(component[start]):
+        here = component == label
+        number = here.long().cumsum(0) - 1
+        used = soup.used[here.to(soup.used.device)]
+        part = Soup(soup.vertices[here.numpy()], number[faces[:, here[faces[0]]]].T.contiguous().numpy(), used)
+        yield part, number[start[here[start]]]
