@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.map_error import geodesic_metrics
-from cotan.operators.geodesic_distance import all_distances, front_distance
+from cotan.operators.geodesic_distance import all_distances, geodesic_distance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
@@ -62,7 +62,7 @@ def test_all_distances_are_those_of_single_sources(sphere):
     pos = sphere.pos.double()
     every = all_distances(pos, sphere.face)
     for source in (0, 17, len(pos) - 1):
-        assert torch.equal(every[source], front_distance(pos, sphere.face, source=source))
+        assert torch.equal(every[source], geodesic_distance(pos, sphere.face, source=source))
 
 
 @pytest.fixture(scope="module")

@@ -119,6 +119,19 @@ def test_a_flat_face_is_not_flipped_into_another_flat_one():
     assert torch.equal(mended.pos, line[4:])
 
 
+def test_faces_whose_squared_sides_are_zero_in_float64_are_not_flipped(icosphere):
+    """A flip would give two more of them, for ever."""
+    square = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=torch.float64) * 1e-200
+    pair = torch.tensor([[0, 1, 2], [1, 3, 2]]).T
+    with pytest.raises(CotanError, match="no face is left: dropped 2 faces without area"):
+        repair(Data(pos=square, face=pair.clone()))
+    pos, face = icosphere(1)
+    both = Data(pos=torch.cat([pos, square]), face=torch.cat([face, pair + len(pos)], 1))
+    mended, done = repair(both)
+    assert done == ["dropped 2 faces without area", "dropped 4 vertices without a face"]
+    assert torch.equal(mended.face, face)
+
+
 def test_refusals():
     with pytest.raises(CotanError, match="no face is left: dropped 3 vertices that are not finite"):
         repair(Data(pos=torch.full((3, 3), torch.nan), face=torch.tensor([[0], [1], [2]])))

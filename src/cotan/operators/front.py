@@ -26,8 +26,8 @@ def march(
     origin: Tensor,
     fixed: Tensor,
     sweeps: int,
-) -> tuple[Tensor, Tensor]:
-    """Radius and angle (N,) of each pair of a centre and a vertex, once no face gives a shorter radius.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Radius, angle and origin (N,) of each pair of a centre and a vertex, once no face gives a shorter radius.
 
     Arguments:
         size: V. face: (3, F). length: (3, F) of the side that faces each corner.
@@ -40,13 +40,14 @@ def march(
     news = torch.isfinite(radius)
     for _ in range(sweeps):
         news = torch.cat([news, news.new_zeros(1)])
-        fresh = news[steps.a] | news[steps.b]  # only what has changed can change more
-        before = radius
-        radius, angle, origin = _advance(_Unfoldings(*(part[fresh] for part in steps)), radius, angle, origin)
+        fresh = news.index_select(0, steps.a) | news.index_select(0, steps.b)  # only what has changed can change more
+        few, before = fresh.nonzero()[:, 0], radius
+        some = _Unfoldings(*(part.index_select(0, few) for part in steps))
+        radius, angle, origin = _advance(some, radius, angle, origin)
         news = radius < before
         if not bool(news.any()):
             break
-    return radius, angle
+    return radius, angle, origin
 
 
 class _Unfoldings(NamedTuple):
@@ -123,6 +124,10 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> t
     none = len(reach)
     winner = s.to.new_full((len(radius),), none)
     winner = winner.scatter_reduce(0, s.to[improves], ways[improves], "amin")
-    moved = winner < none
-    way = winner.where(moved, 0)
-    return best.where(moved, radius), turn[way].where(moved, angle), start[way].where(moved, origin)
+    moved = (winner < none).nonzero()[:, 0]
+    way = winner[moved]
+    return (
+        radius.index_copy(0, moved, best[moved]),
+        angle.index_copy(0, moved, turn[way]),
+        origin.index_copy(0, moved, start[way]),
+    )

@@ -48,7 +48,7 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     angle = angle_of(flat, offset)
 
     fixed = adjacent | (centre == other)
-    radius, angle = march(size, face, side_lengths(pos, face), key, radius, angle, centre, fixed, SWEEPS)
+    radius, angle, _ = march(size, face, side_lengths(pos, face), key, radius, angle, centre, fixed, SWEEPS)
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     found = torch.stack([radius, angle], 1)
     unsorted = torch.empty_like(found)

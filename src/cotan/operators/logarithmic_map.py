@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import CotanError
 from ..registry import operator
-from .geodesic_distance import chosen, reachable
+from .geodesic_distance import chosen, reached
 from .mesh_report import faults, mesh_report
 from .triangle_soup import triangle_soup
 
@@ -29,11 +29,11 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     if len(sources) > 1:
         raise CotanError(f"logarithmic_map: source={source}, expected one vertex")
     (centre,) = sources.tolist()
-    part, start = reachable(soup, sources)
-    if len(part.used) < len(pos):
-        raise CotanError(
-            f"logarithmic_map: {len(pos) - len(part.used)} of {len(pos)} vertices are not joined to vertex {centre}"
-        )
+    joined = list(reached(soup, sources))
+    away = len(pos) - sum(len(part.used) for part, _ in joined)
+    if away:
+        raise CotanError(f"logarithmic_map: {away} of {len(pos)} vertices are not joined to vertex {centre}")
+    ((part, start),) = joined
     s = int(start[0])
     try:
         solver = MeshVectorHeatSolver(part.vertices, part.faces)

@@ -68,7 +68,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
         "duplicate_vertices": int(finite.sum()) - len(numbered(pos[finite]).bincount()),
         "degenerate_faces": int((~proper).sum()),
-        "flat_faces": int(((shape.area < shape.floored) | (shape.floored == 0)).sum()),
+        "flat_faces": int(shape.flat.sum()),
         "duplicate_faces": int(repeats(kept).sum()),
         "non_manifold_edges": crowded.shape[1],
         "non_manifold_vertices": int(pinched.sum()),

@@ -112,7 +112,7 @@ def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
     flipped = 0
     while True:
         t = triangles(pos, face)
-        flat = (t.area < t.floored) | (t.floored == 0)
+        flat = t.flat
         if not flat.any():
             return flipped, flat
         top = topology(face)
@@ -133,8 +133,7 @@ def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
                 continue
             start, end = int(face[(s // faces + 1) % 3, f]), int(face[(s // faces + 2) % 3, f])
             new = torch.tensor([[start, far, apex], [far, end, apex]]).T
-            after = triangles(pos, new)
-            if bool((after.area < after.floored).any()):
+            if bool(triangles(pos, new).flat.any()):
                 continue
             face[:, [f, g]] = new
             existing.add((min(apex, far), max(apex, far)))

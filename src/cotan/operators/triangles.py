@@ -31,6 +31,11 @@ class Triangles(NamedTuple):
     dots: Tensor
 
     @property
+    def flat(self) -> Tensor:
+        """(F,) whether a triangle has no area to `FLAT` of its squared sides, or these are too small for a float64."""
+        return (self.area < self.floored) | (self.floored == 0)
+
+    @property
     def cotangents(self) -> Tensor:
         """(3, F) the cotangent of the angle at each corner; zero on a triangle that is a point."""
         return self.dots / torch.where(self.floored > 0, 2 * self.floored, 1)
