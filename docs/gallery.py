@@ -15,7 +15,7 @@ from cotan.drawing import shapes_png
 from cotan.inspect import picture
 from cotan_datasets.creatures import CLASSES
 from cotan_datasets.poses import creature
-from cotan_surface.torus.picture import picture as torus_picture
+from cotan_surface.torus import chart_figure
 from cotan_views import contact_sheet as views_sheet
 from cotan_voxels import pretrain, primitives, slices, solids
 
@@ -80,7 +80,7 @@ def nearest(dreams: torch.Tensor, seen: torch.Tensor, label: torch.Tensor) -> st
 
 def torus() -> None:
     shape = creature("dog", 0, vertices=1500)
-    torus_picture(shape.pos, shape.face, maps=2, up="y").savefig(OUT / "torus.png", dpi=60)
+    chart_figure(shape.pos, shape.face, maps=2, up="y").savefig(OUT / "torus.png", dpi=60)
 
 
 def filters() -> None:

@@ -388,10 +388,14 @@ def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
         node = ("heat_kernel_signature", "mean_curvature")[name == "h.ply"]
         assert cotan("compute", mesh, node, "--out", tmp_path / name).returncode == 0
         assert (tmp_path / name).stat().st_size > 1000
-    for node, name in (("spectrum", "s.png"), ("mass", "m.txt"), ("mass", "m.stl")):
+    none = ("spectrum", "mesh_report", "voxels", "views", "torus")
+    for node, name in (("mass", "m.txt"), ("mass", "m.stl"), *((node, "n.png") for node in none), ("voxels", "v.ply")):
         refused = cotan("compute", mesh, node, "--out", tmp_path / name)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
         assert "expected a file ending in .npz; a value per vertex also" in refused.stderr
+        assert (f"{node} (" in refused.stderr and f": cotan list {node}" in refused.stderr) == (node in none)
+    for node in ("voxels", "views", "torus"):
+        assert re.search(r"`cotan_\w+(\.torus)?\.\w+` ", cotan("list", node).stdout)
 
 
 def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatch):

@@ -55,6 +55,8 @@ def voxels(
     - padding: free voxels on each side; less than none cuts off what lies that far out. Where touched voxels count
       (``surface``, ``union``, ``flood``) one less is free: what is fitted ends where voxels meet, and touches both.
     - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
+
+    `cotan_voxels.slices` draws them.
     """
     if fill not in FILLS:
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")

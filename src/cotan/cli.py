@@ -249,12 +249,15 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
 
     from .files import write
     from .inspect import draw
+    from .show import shape_of
 
-    columns = value if isinstance(value, torch.Tensor) and value.ndim == 2 else None
-    if path.suffix == ".png" and columns is not None:
-        value = {f"{node} {i}": column for i, column in enumerate(columns.unbind(1)[:9])}
-    if not isinstance(value, torch.Tensor | dict):
-        raise _another_ending(path)
+    if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
+        raise CotanError(
+            f"{_another_ending(path)}, and {node} ({shape_of(value)}) is not one for each of {data.num_nodes} vertices; "
+            f"if another function draws it, this says which: cotan list {node}"
+        )
+    if path.suffix == ".png" and value.ndim == 2:
+        value = {f"{node} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
     draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
 
 

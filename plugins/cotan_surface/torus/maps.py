@@ -28,8 +28,10 @@ class Torus(NamedTuple):
     Attributes:
         pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel: `pull @ x` are the images of a
             signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
-        uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order.
-        scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it.
+        uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order: which of its
+            corners' places make up a copy of a face is read from `pull`.
+        scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it. All sum to one; where
+            handles were cut to less, as caps, and second places of vertices on their rims, have the rest.
         turned: (V, M) how many faces at a vertex a map turns over or flattens: all 0 where the map is a bijection.
     """
 
@@ -129,7 +131,9 @@ def torus(
             closed by caps. 0 takes spheres alone.
 
     Every map is a bijection of that sphere, where there are as many that rounding leaves one (see `charts`); `turned` of
-    the value says where one is not. A mesh that is none is refused, with the reason.
+    the value, a `cotan_surface.torus.Torus`, says where one is not. A mesh that is none is refused, with the reason.
+
+    `cotan_surface.torus.chart_figure` draws the maps.
     """
     from scipy.sparse import vstack
 

@@ -18,7 +18,7 @@ MARKS = {"c": ("black", "white", "red"), "edgecolor": "black", "s": 40}  # first
 AXES = ("x", "y", "z")
 
 
-def picture(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", **options: Any):
+def chart_figure(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = "z", **options: Any):
     """A matplotlib figure with one row for each map (options as for `torus`; `up` is the axis that points up).
 
     From the left: the shape coloured by position, with its cone points and the cut; the same colours on the torus, four

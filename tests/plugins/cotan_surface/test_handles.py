@@ -141,6 +141,7 @@ def test_what_is_left_has_a_map(name, balance):
         assert np.unique(chart.sphere.vertex.numpy()).tolist() == list(range(-1, len(pos)))
     found = torus(pos, face, maps=3, balance=balance)
     assert found.scale.min() > 0
+    assert (found.scale.sum(0) < 1).all()
     assert torch.allclose(found.pull.sum_rows(), torch.ones(3 * 64**2, dtype=torch.float64))
 
 

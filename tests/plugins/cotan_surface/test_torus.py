@@ -12,13 +12,12 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan_surface.toric import push
-from cotan_surface.torus import Torus, torus
+from cotan_surface.torus import Torus, chart_figure, torus
 from cotan_surface.torus.cut import _sharpest, extremities, triples
 from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
 from cotan_surface.torus.maps import charts
-from cotan_surface.torus.picture import picture
 from cotan_surface.torus.sphere import sphere
 
 trimesh = pytest.importorskip("trimesh")
@@ -110,14 +109,14 @@ def test_faces_turned_over_are_counted():
 def test_the_picture_says_how_many_faces_are_turned_over(monkeypatch):
     pytest.importorskip("matplotlib")
     chart = charts(*bumpy(0, level=2))[0]
-    assert picture(*bumpy(0, level=2), resolution=32).axes[2].get_title() == "that copy, cut open"
+    assert chart_figure(*bumpy(0, level=2), resolution=32).axes[2].get_title() == "that copy, cut open"
     value = chart.value.copy()
     value[chart.sphere.face[0, 0]] += 0.1
     turned = int((flat_area(value, chart.disc) <= 0).sum())
     assert turned > 0
     monkeypatch.setattr("cotan_surface.torus.picture.charts", lambda *_: [chart._replace(value=value)])
     monkeypatch.setattr("cotan_surface.torus.picture.draw", lambda *_: draw(chart.value, chart.disc, 32))
-    title = picture(*bumpy(0, level=2), resolution=32).axes[2].get_title()
+    title = chart_figure(*bumpy(0, level=2), resolution=32).axes[2].get_title()
     assert title == f"that copy, cut open; {turned} of 320 faces turned over"
 
 
@@ -540,13 +539,13 @@ def test_refused_tasks():
 
 def test_picture(tmp_path):
     pytest.importorskip("matplotlib")
-    picture(*bumpy(0, level=2), resolution=32, maps=2).savefig(tmp_path / "torus.png")
+    chart_figure(*bumpy(0, level=2), resolution=32, maps=2).savefig(tmp_path / "torus.png")
     assert (tmp_path / "torus.png").stat().st_size > 10_000
 
 
 def test_nothing_of_the_shape_is_cut_off(caplog):
     backend = pytest.importorskip("matplotlib.backends.backend_agg")
-    figure = picture(*tensors(trimesh.creation.box().subdivide().subdivide()), resolution=32)
+    figure = chart_figure(*tensors(trimesh.creation.box().subdivide().subdivide()), resolution=32)
     canvas = backend.FigureCanvasAgg(figure)
     canvas.draw()
     assert "Clipping" not in caplog.text  # colours beyond one, by rounding
@@ -561,11 +560,11 @@ def test_the_picture_stands_upright_and_shows_the_cut():
     pytest.importorskip("matplotlib")
     pos, face = bumpy(0, level=2)
     pos = pos * torch.tensor([1.0, 3.0, 1.0])
-    shape, torus_axis, chart_axis, _, _ = picture(pos, face, resolution=32, up="y").axes
+    shape, torus_axis, chart_axis, _, _ = chart_figure(pos, face, resolution=32, up="y").axes
     assert shape.get_zlim() == pytest.approx((float(pos[:, 1].min()), float(pos[:, 1].max())), abs=1e-6)
     chart = charts(pos, face)[0]
     edges = len(chart.disc.vertex) - len(chart.sphere.pos) + 1  # a path of n edges, each there twice
     assert [len(lines.get_segments()) for lines in chart_axis.collections[:1]] == [2 * edges]
     assert len(torus_axis.collections) == 10  # the outline, moved by whole sides, and the cone points
     with pytest.raises(cotan.CotanError, match="got 'w'"):
-        picture(pos, face, up="w")
+        chart_figure(pos, face, up="w")
