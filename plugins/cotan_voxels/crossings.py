@@ -17,8 +17,6 @@ from torch import Tensor
 
 from .grid import chunks, ragged
 
-BUDGET = 1 << 20
-
 
 class Crossings(NamedTuple):
     """N crossings: column (i, j), height in voxels, and sign +1 where the surface looks up."""
@@ -50,7 +48,7 @@ def owns_line(a: Tensor, b: Tensor) -> Tensor:
     return (dy < 0) | ((dy == 0) & (dx > 0))
 
 
-def crossings(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Iterator[Crossings]:
+def crossings(triangles: Tensor, resolution: int) -> Iterator[Crossings]:
     """All crossings of the lines x = i + 1/2, y = j + 1/2 with snapped triangles (F, 3, 3), in chunks."""
     plane = triangles[..., :2]
     low = (plane.amin(1) - 0.5).ceil_().clamp_(min=0)
@@ -59,7 +57,7 @@ def crossings(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Itera
     counts = size[:, 0] * size[:, 1]
     some = counts.nonzero().squeeze(1)
     triangles, low, height, counts = triangles[some], low[some], size[some, 1], counts[some]
-    for part in chunks(counts, budget):
+    for part in chunks(counts):
         yield _cross(triangles[part], low[part], height[part], counts[part])
 
 
@@ -85,11 +83,11 @@ def _cross(triangles: Tensor, low: Tensor, height: Tensor, counts: Tensor) -> Cr
     return Crossings(i[hit].long(), j[hit].long(), z, sign[hit].long())
 
 
-def counts_above(triangles: Tensor, resolution: int, *, signed: bool, budget: int = BUDGET) -> Tensor:
+def counts_above(triangles: Tensor, resolution: int, *, signed: bool) -> Tensor:
     """For each voxel centre, the number of crossings above it: (R, R, R) int16; modulo 2 if not `signed`."""
     r = resolution
     change = torch.zeros(r * r * (r + 1), dtype=torch.int16, device=triangles.device)
-    for found in crossings(triangles, r, budget):
+    for found in crossings(triangles, r):
         # Centres k + 1/2 < height lie below the crossing: those with k < ceil(height - 1/2).
         top = (found.height - 0.5).ceil_().clamp_(0, r).long()
         change.index_add_(0, (found.i * r + found.j) * (r + 1) + top, found.sign.to(torch.int16))

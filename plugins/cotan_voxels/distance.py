@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from .crossings import BUDGET
 from .octree import Cells, Octree, half_diagonal
 
 # The longest side, in voxels, of the pieces that triangles are cut into.
@@ -16,7 +15,7 @@ PIECE = 2.0
 SLACK = 1e-9
 
 
-def distance(triangles: Tensor, resolution: int, truncation: float, budget: int = BUDGET) -> Tensor:
+def distance(triangles: Tensor, resolution: int, truncation: float) -> Tensor:
     """min(distance to the nearest triangle, truncation) at each voxel centre, in voxels: (R, R, R) float64.
 
     Of each block of voxels, cells of triangles are taken apart that may come nearer than the middle of the nearest one.
@@ -48,7 +47,7 @@ def distance(triangles: Tensor, resolution: int, truncation: float, budget: int 
         found = squared_distance(centre[some], *tree.triangles[triangle[some]].unbind(1)).sqrt_()
         best.scatter_reduce_(0, voxel[some], found, "amin")
 
-    tree.walk(closer, meet, budget)
+    tree.walk(closer, meet)
     return tree.grid(best)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 import cotan
 
 MOST = 1024  # voxels a side
+BUDGET = 1 << 20  # pairs of a triangle and a voxel that are looked at at once
 NORMALIZATIONS = ("box", "sphere", "none")
 LARGEST = 1e70  # squared areas of what is larger are no float64
 
@@ -88,14 +89,14 @@ def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:
     return row, torch.arange(len(row), device=counts.device) - start[row]
 
 
-def chunks(counts: Tensor, budget: int) -> list[slice]:
-    """Consecutive runs of rows whose counts sum to about `budget` at most (one row may exceed it alone)."""
+def chunks(counts: Tensor) -> list[slice]:
+    """Consecutive runs of rows whose counts sum to about BUDGET at most (one row may exceed it alone)."""
     total = counts.cumsum(0)
-    if len(counts) == 0 or int(total[-1]) <= budget:
+    if len(counts) == 0 or int(total[-1]) <= BUDGET:
         return [slice(0, len(counts))]
     bounds, done = [0], 0
     while bounds[-1] < len(counts):
-        stop = int(torch.searchsorted(total, done + budget, right=True))
+        stop = int(torch.searchsorted(total, done + BUDGET, right=True))
         stop = max(stop, bounds[-1] + 1)
         bounds.append(stop)
         done = int(total[stop - 1])

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .crossings import BUDGET
 from .grid import chunks, ragged
 
 # Triangles beyond so many voxels share the outermost cells; three coordinates have to fit into 63 bits.
@@ -66,10 +65,7 @@ class Octree:
         return self.place[block << 3 * level].double() + 2**level / 2
 
     def walk(
-        self,
-        closer: Callable[[int, Tensor, Cells, Tensor], Tensor],
-        meet: Callable[[Tensor, Tensor], None],
-        budget: int = BUDGET,
+        self, closer: Callable[[int, Tensor, Cells, Tensor], Tensor], meet: Callable[[Tensor, Tensor], None]
     ) -> None:
         """Show ``closer`` pairs of blocks and cells (level, block; cells, cell), those of a block together.
 
@@ -85,7 +81,7 @@ class Octree:
             _, size = torch.unique_consecutive(block, return_counts=True)
             end = size.cumsum(0)
             total = torch.nn.functional.pad(fan.cumsum(0)[end - 1], (1, 0)).diff()
-            for part in chunks(total, budget) if len(total) else ():
+            for part in chunks(total) if len(total) else ():
                 run = slice(int(end[part.start] - size[part.start]), int(end[part.stop - 1]))
                 if split:
                     own = 8 * block[run] + torch.arange(8, device=block.device)[:, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .crossings import BUDGET
 from .grid import chunks, ragged
 
 # Touching counts; so does missing by rounding.
@@ -18,7 +17,7 @@ SEGMENT = 1e-12
 LEAST = 1e-60
 
 
-def surface(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
+def surface(triangles: Tensor, resolution: int) -> Tensor:
     """Whether any of the triangles (F, 3, 3) meets the closed cube of each voxel: (R, R, R) bool.
 
     The triangle is taken along its steepest axis, over whose columns it covers few voxels each. Then the axes that
@@ -35,21 +34,21 @@ def surface(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
     for axis in range(3):
         order = [(axis + 1) % 3, (axis + 2) % 3, axis]
         here = (steep == axis).nonzero().squeeze(1)
-        for i, j, k in _touched(triangles[here][..., order], normal[here][..., order], resolution, budget):
+        for i, j, k in _touched(triangles[here][..., order], normal[here][..., order], resolution):
             index = [i, j, k]
             x, y, z = (index[order.index(n)] for n in range(3))
             out[(x * resolution + y) * resolution + z] = True
     return out.view(resolution, resolution, resolution)
 
 
-def _touched(triangles: Tensor, normal: Tensor, resolution: int, budget: int):
+def _touched(triangles: Tensor, normal: Tensor, resolution: int):
     low = (triangles.amin(1) - SLACK).ceil().sub_(1).clamp_(min=0)
     high = (triangles.amax(1) + SLACK).floor().clamp_(max=resolution - 1)
     size = (high - low + 1).clamp_(min=0).long()
     counts = size[:, 0] * size[:, 1] * (size[:, 2] > 0)
     # Slopes are at most one, so a plane passes at most four voxels of a column.
     levels = torch.where((normal == 0).all(-1), size[:, 2], size[:, 2].clamp(max=4))
-    for part in chunks(counts * levels, budget):
+    for part in chunks(counts * levels):
         row, number = ragged(counts[part])
         row = row + part.start
         i = low[row, 0] + torch.div(number, size[row, 1], rounding_mode="floor")

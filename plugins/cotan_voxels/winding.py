@@ -21,8 +21,9 @@ import math
 import torch
 from torch import Tensor
 
+from . import grid
 from .closed import boundary, weld
-from .crossings import BUDGET, counts_above, edge_function, owns_line
+from .crossings import counts_above, edge_function, owns_line
 from .distance import cut
 from .octree import Cells, Octree, half_diagonal
 
@@ -34,16 +35,16 @@ AFAR = 2.5
 PIECES = 1 << 17
 
 
-def winding_number(triangles: Tensor, resolution: int, closed: bool = False, budget: int = BUDGET) -> Tensor:
+def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> Tensor:
     """w at each voxel centre, (R, R, R), of snapped triangles (F, 3, 3). ``closed``: they are known to have no boundary."""
     r = resolution
     if closed:
-        return counts_above(triangles, r, signed=True, budget=budget)
+        return counts_above(triangles, r, signed=True)
     face = weld(triangles)
     start, end, net = boundary(face)
     if len(net) * r**3 > EXACT:
-        return by_dipoles(triangles, r, budget)
-    w = counts_above(triangles, r, signed=True, budget=budget).double()
+        return by_dipoles(triangles, r)
+    w = counts_above(triangles, r, signed=True).double()
     if len(net) == 0:
         return w
     corners = triangles.new_zeros(int(face.max()) + 1, 3)
@@ -52,7 +53,7 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False, bud
     # A point on the line of an edge belongs to the side that the crossings gave it to.
     tie = torch.where(owns_line(a, b), 1e-300, -1e-300)
     flat = w.view(-1)
-    step = max(budget // len(net), 1)
+    step = max(grid.BUDGET // len(net), 1)
     for first in range(0, r**3, step):
         number = torch.arange(first, min(first + step, r**3), device=w.device)
         centre = torch.stack([number // (r * r), number // r % r, number % r], -1) + 0.5
@@ -70,7 +71,7 @@ def _half_angle(a: Tensor, b: Tensor, tie: Tensor, p: Tensor) -> Tensor:
     return torch.atan2(-area, na * nb + (a * b).sum(-1) - b[..., 2] * na - a[..., 2] * nb)
 
 
-def by_dipoles(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tensor:
+def by_dipoles(triangles: Tensor, resolution: int) -> Tensor:
     """w at each voxel centre, (R, R, R), of any triangles (F, 3, 3), far ones as dipoles.
 
     To about 0.02 on surfaces with holes, 0.1 among loose triangles as large as the shape.
@@ -83,7 +84,7 @@ def by_dipoles(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tens
         away = cells.centre[cell] - tree.middle(level, block)
         near = away.norm(dim=-1) <= AFAR * cells.radius[cell].clamp(min=0.1) + half_diagonal(level)
         inner = tree.middle(0, torch.arange(8**level, device=w.device)) - 2**level / 2  # from the middle of a block
-        for some in (~near).nonzero().squeeze(1).split(max(budget // 8**level, 1)):
+        for some in (~near).nonzero().squeeze(1).split(max(grid.BUDGET // 8**level, 1)):
             m, d = cells.moment[cell[some]], away[some]
             square = (d * d).sum(1, keepdim=True) + (inner * inner).sum(1) - 2 * d @ inner.t()
             flux = (m * d).sum(1, keepdim=True) - m @ inner.t()
@@ -93,7 +94,7 @@ def by_dipoles(triangles: Tensor, resolution: int, budget: int = BUDGET) -> Tens
     def meet(voxel: Tensor, triangle: Tensor) -> None:
         w.index_add_(0, voxel, _solid_angle(tree.triangles[triangle] - tree.middle(0, voxel)[:, None]))
 
-    tree.walk(closer, meet, budget)
+    tree.walk(closer, meet)
     return tree.grid(w) / (4 * math.pi)
 
 

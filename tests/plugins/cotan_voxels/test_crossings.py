@@ -53,11 +53,12 @@ def test_sign_is_that_of_the_side_seen_from_above():
 
 
 @pytest.mark.parametrize("budget", [1, 7, 100])
-def test_chunks_change_nothing(budget):
+def test_chunks_change_nothing(budget, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     triangles = snap(torch.rand(50, 3, 3, generator=generator, dtype=torch.float64) * 8)
     whole = counts_above(triangles, R, signed=True)
-    assert torch.equal(counts_above(triangles, R, signed=True, budget=budget), whole)
+    monkeypatch.setattr("cotan_voxels.grid.BUDGET", budget)
+    assert torch.equal(counts_above(triangles, R, signed=True), whole)
 
 
 def test_outside_the_grid_is_cut_off():
