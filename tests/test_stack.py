@@ -60,8 +60,8 @@ def test_attention_over_an_image_is_refused_rather_than_a_mean():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("gcn", {"width": 0}, "width=0, expected a positive whole number"),
-        ("gcn", {"depth": -1}, "depth=-1, expected a positive whole number"),
+        ("gcn", {"width": 0}, "width=0, expected a whole number of at least 1"),
+        ("gcn", {"depth": -1}, "depth=-1, expected a whole number of at least 1"),
         ("gcn", {"activation": "rely"}, "unknown activation 'rely'. Did you mean 'relu'"),
         ("gcn", {"norm": "instance"}, "unknown norm 'instance'. Did you mean 'none'"),
         ("conv2d", {"task": "label"}, "layer 'conv2d' works on a image; task 'label' wants a value per vertex"),

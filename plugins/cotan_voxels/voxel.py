@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.errors import at_least
 
-from .request import request, whole
+from .request import request
 from .turn import angle, turned
 
 
@@ -62,7 +62,7 @@ class Voxel(nn.Module):
         options = {"resolution": resolution, "fill": fill, "method": method, "normalize": normalize, "padding": padding}
         self.needs = {"voxels": request(**options)}
         at_least(8, "voxel", resolution=resolution)
-        whole(width=width)
+        at_least(1, "voxel", width=width)
         self.turn = angle(turn)
         self.stem = nn.Sequential(nn.Conv3d(1, width, 5, stride=2, padding=2), nn.BatchNorm3d(width), nn.ReLU())
         blocks, side = [VoxelBlock(width, width, residual=residual)], (resolution + 1) // 2

@@ -13,7 +13,7 @@ from . import registry
 from .dense import Linear
 from .dense import activation as activation_named
 from .dropout import Dropout
-from .errors import CotanError, unknown
+from .errors import CotanError, at_least, unknown
 from .network import Network, create_layer
 from .registry import model
 
@@ -57,9 +57,7 @@ class Stack(Network):
         **options: Any,
     ):
         super().__init__()
-        for name, value in (("width", width), ("depth", depth)):
-            if not isinstance(value, int) or value < 1:
-                raise CotanError(f"{name}={value!r}, expected a positive whole number")
+        at_least(1, "stack", width=width, depth=depth)
         definition = registry.lookup("layer", layer)
         sigma = activation_named(activation, -1 if definition.signal == "vertex" else 1)
         if norm not in ("layer", "batch", "none"):

@@ -116,7 +116,7 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel", {"fill": "surface", "method": "flood"}, "does not use method"),
         ("voxel", {"normalize": "foo"}, "normalised by box, sphere, none; got 'foo'"),
         ("voxel", {"padding": 16.0}, "below half of the resolution 32, got 16"),
-        ("voxel", {"width": 0}, "width=0, expected whole numbers from 1"),
+        ("voxel", {"width": 0}, "width=0, expected a whole number of at least 1"),
         ("voxel", {"turn": -1.0}, "turn is an angle from 0, in radians; got -1"),
         ("voxel-dbn", {"fill": "foo"}, "filled as solid, surface, union, tsdf; got 'foo'"),
         ("voxel-dbn", {"samples": 0}, "one or more, got 0"),
