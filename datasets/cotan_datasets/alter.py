@@ -22,15 +22,15 @@ def scaled(data: "Data", rng: np.random.Generator) -> "Data":
     return _moved(data, data.pos.double() * 2 ** rng.uniform(-1, 1))
 
 
-def noisy(data: "Data", rng: np.random.Generator, share: float = 0.12) -> "Data":
-    """Gaussian noise on each coordinate, `share` of the mean edge length wide."""
+def noisy(data: "Data", rng: np.random.Generator) -> "Data":
+    """Gaussian noise on each coordinate, 0.12 of the mean edge length wide."""
     p = data.pos.double()
     edge = (p[data.face] - p[data.face.roll(1, 0)]).norm(dim=-1).mean()
-    return _moved(data, p + share * edge * torch.from_numpy(rng.standard_normal(p.shape)))
+    return _moved(data, p + 0.12 * edge * torch.from_numpy(rng.standard_normal(p.shape)))
 
 
-def holes(data: "Data", rng: np.random.Generator, number: int = 3, share: float = 0.015) -> "Data":
-    """Holes around `number` random vertices, each of `share` of all; the largest piece stays, as a manifold."""
+def holes(data: "Data", rng: np.random.Generator) -> "Data":
+    """Holes around three random vertices, each of 1.5% of all; the largest piece stays, as a manifold."""
     p, faces = data.pos.double().numpy(), data.face.numpy().T
     corner = p[faces]
     normal = np.zeros_like(p)
@@ -39,9 +39,9 @@ def holes(data: "Data", rng: np.random.Generator, number: int = 3, share: float 
     reach = np.ptp(p, axis=0).max() / 4  # of normals: a hole stays on one side of a limb instead of cutting it through
     near = np.concatenate([p, reach * normal], 1)
     gone = np.zeros(len(p), dtype=bool)
-    for centre in rng.choice(len(p), number, replace=False):
+    for centre in rng.choice(len(p), 3, replace=False):
         distance = ((near - near[centre]) ** 2).sum(1)
-        gone[np.argsort(distance)[: max(1, int(share * len(p)))]] = True
+        gone[np.argsort(distance)[: max(1, int(0.015 * len(p)))]] = True
     kept = faces[~gone[faces].any(1)]
     while True:
         fans, piece = sheets(kept, len(p))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 PARTS = ("torso", "head", "neck", "arm", "leg", "tail", "wing", "fin")
+BLEND = 0.015  # k
 
 
 class Limb(NamedTuple):
@@ -53,8 +54,7 @@ class Body:
     flat (B, 3): unit direction times sqrt(s^2 - 1) for a skin thinner by s along it, zero where round.
     """
 
-    def __init__(self, limbs: Sequence[Limb], *, blend: float = 0.015) -> None:
-        self.blend = blend
+    def __init__(self, limbs: Sequence[Limb]) -> None:
         self.names: list[str] = []
         rows: list[tuple[Limb, int, float]] = []
         parents, twins = [], []
@@ -93,7 +93,7 @@ class Body:
     def bounds(self, rotation: Array) -> tuple[Array, Array]:
         """Corners (3,) of a box around the skin, in the axes given by the rotation's rows."""
         ends = np.concatenate([self.start, self.end]) @ rotation.T
-        r = self.radius.T.reshape(-1, 1) + 4 * self.blend
+        r = self.radius.T.reshape(-1, 1) + 4 * BLEND
         return (ends - r).min(0), (ends + r).max(0)
 
     def grid(self, rotation: Array, low: Array, step: float, shape: tuple[int, int, int]) -> Array:
@@ -102,15 +102,15 @@ class Body:
         ticks = [step * np.arange(n) for n in shape]
         start, axis, flat = self.start @ rotation.T - low, self.axis @ rotation.T, self.flat @ rotation.T
         for b, (at, to) in enumerate(zip(start, start + axis, strict=True)):
-            reach = self.radius[b].max() + 7 * self.blend
+            reach = self.radius[b].max() + 7 * BLEND
             first = np.maximum(np.floor((np.minimum(at, to) - reach) / step), 0).astype(int)
             last = np.ceil((np.maximum(at, to) + reach) / step).astype(int)
             box = tuple(slice(i, j) for i, j in zip(first, last, strict=True))
             x, y, z = np.ix_(*(tick[some] - o for tick, some, o in zip(ticks, box, at, strict=True)))
             along, across = (x * v[0] + y * v[1] + z * v[2] for v in (axis[b], flat[b]))
             d, _, _ = _capsule(along, x**2 + y**2 + z**2, across, self.length2[b], self.radius[b])
-            total[box] += np.exp(-d / self.blend)
-        field: Array = -self.blend * np.log(total)
+            total[box] += np.exp(-d / BLEND)
+        field: Array = -BLEND * np.log(total)
         return field
 
     def weights(self, p: Array) -> Array:
@@ -119,10 +119,10 @@ class Body:
 
     def _soft(self, d: Array) -> tuple[Array, Array]:
         least = d.min(1, keepdims=True)
-        w = np.exp((least - d) / self.blend)
+        w = np.exp((least - d) / BLEND)
         total = w.sum(1, keepdims=True)
         w /= total
-        return (least - self.blend * np.log(total))[:, 0], w
+        return (least - BLEND * np.log(total))[:, 0], w
 
     def gradient(self, p: Array) -> tuple[Array, Array]:
         """f (N,) and its gradient (N, 3)."""

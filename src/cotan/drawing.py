@@ -11,30 +11,32 @@ from torch import Tensor
 
 from .colors import PALETTE, vertex_colors
 
+HEIGHT = 220  # of bars
 
-def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]], *, height: int = 220) -> str:
+
+def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
     """Grouped bars from 0 to the largest value (at least 1) as SVG; a group for each axis, a colour for each series."""
     wide = max(8, min(18, 640 // max(len(groups) * len(series), 1)))
     gap, left = 18, 34
     top = max([1.0, *(value for values in series.values() for value in values)])
     total = left + len(groups) * (wide * len(series) + gap)
     legend = 20 * -(-len(series) // 3)
-    out = [f'<svg viewBox="0 0 {max(total, 640)} {height + 44 + legend}" width="{max(total, 640)}" role="img">']
+    out = [f'<svg viewBox="0 0 {max(total, 640)} {HEIGHT + 44 + legend}" width="{max(total, 640)}" role="img">']
     for i in range(5):
-        y = 10 + height - height * i / 4
+        y = 10 + HEIGHT - HEIGHT * i / 4
         out.append(f'<line x1="{left}" x2="{total}" y1="{y}" y2="{y}"/>')
         out.append(f'<text class="soft" x="{left - 6}" y="{y + 4}" text-anchor="end">{top * i / 4:.2g}</text>')
     for g, group in enumerate(groups):
         x = left + gap / 2 + g * (wide * len(series) + gap)
         for s, (name, values) in enumerate(series.items()):
-            tall = height * max(values[g], 0) / top
-            where = f'x="{x + s * wide}" y="{10 + height - tall:.1f}" width="{wide - 2}" height="{tall:.1f}" rx="1.5"'
+            tall = HEIGHT * max(values[g], 0) / top
+            where = f'x="{x + s * wide}" y="{10 + HEIGHT - tall:.1f}" width="{wide - 2}" height="{tall:.1f}" rx="1.5"'
             title = f"<title>{escape(name)}, {escape(group)}: {values[g]:.3f}</title>"
             out.append(f'<rect {where} fill="{PALETTE[s % len(PALETTE)]}">{title}</rect>')
         middle = x + wide * len(series) / 2
-        out.append(f'<text x="{middle}" y="{height + 28}" text-anchor="middle">{escape(group)}</text>')
+        out.append(f'<text x="{middle}" y="{HEIGHT + 28}" text-anchor="middle">{escape(group)}</text>')
     for s, name in enumerate(series):
-        x, y = left + 210 * (s % 3), height + 54 + 20 * (s // 3)
+        x, y = left + 210 * (s % 3), HEIGHT + 54 + 20 * (s // 3)
         out.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{PALETTE[s % len(PALETTE)]}"/>')
         out.append(f'<text x="{x + 17}" y="{y}">{escape(name)}</text>')
     return "".join(out) + "</svg>"
