@@ -19,11 +19,11 @@ from .shapes import listed
 from .values import collate, move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
-FEATURE = "features "  # and a number: the names under which a model's first signal stands in a plan
+_PREFIX = "features "  # and a number: the names under which a model's first signal stands in a plan
 
 
 def is_feature(name: str) -> bool:
-    return name.startswith(FEATURE)
+    return name.startswith(_PREFIX)
 
 
 def features_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Req
     Whole numbers in x stay whole for a module not written for cotan, and for one that may look them up.
     """
     plan = make_plan(model_requests(model, have), have, on=on)
-    plan.whole = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
+    plan.keeps_integers = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
     return plan
 
 
@@ -282,7 +282,7 @@ def signal_of(model: nn.Module) -> str:
 def first_signal(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """The nodes that make it, by the names under which they stand in a plan."""
     given = getattr(registry.unwrapped(model), "features", None) or [_signal(model, have)]
-    return {f"{FEATURE}{i}": as_node(request) for i, request in enumerate(given)}
+    return {f"{_PREFIX}{i}": as_node(request) for i, request in enumerate(given)}
 
 
 def _signal(model: nn.Module, have: Iterable[str]) -> str:
@@ -313,7 +313,7 @@ def evaluate_plan(
         if isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
-            if value.is_floating_point() or not plan.whole:
+            if value.is_floating_point() or not plan.keeps_integers:
                 sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():

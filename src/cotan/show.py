@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -149,8 +151,11 @@ def to_text(drawing: Drawing) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def to_svg(drawing: Drawing) -> str:
-    """Sources on the left, losses on the right."""
+def _layout(drawing: Drawing) -> tuple[dict[str, int], dict[str, float], list[tuple[str, str]]]:
+    """The column of each box, sources in the first; its place in the column, about zero; and the lines between columns.
+
+    A long line passes through a place of its own in each column between, so that it runs behind no box.
+    """
     rank: dict[str, int] = {}
     for key, box in drawing.items():  # inputs come first
         rank[key] = 1 + max((rank[k] for k in box.inputs), default=-1)
@@ -158,7 +163,6 @@ def to_svg(drawing: Drawing) -> str:
         users = [rank[k] for k, box in drawing.items() if key in box.inputs]
         if users and drawing[key].kind in ("source", "operator") and not drawing[key].inputs:
             rank[key] = min(users) - 1
-    # A long edge passes through a place of its own in each column between, so that it runs behind no box.
     chains = {
         (key, other): [other, *(f"{other}@{column}" for column in range(rank[other] + 1, rank[key])), key]
         for key, box in drawing.items()
@@ -173,7 +177,7 @@ def to_svg(drawing: Drawing) -> str:
             if key not in rank:
                 rank[key] = i
                 columns.setdefault(i, []).append(key)
-        for one, two in zip(chain, chain[1:]):
+        for one, two in pairwise(chain):
             neighbours.setdefault(one, []).append(two)
             neighbours.setdefault(two, []).append(one)
     place = {key: i - (len(keys) - 1) / 2 for keys in columns.values() for i, key in enumerate(keys)}
@@ -187,9 +191,15 @@ def to_svg(drawing: Drawing) -> str:
             keys.sort(key=lambda k: middle[k])
             for i, key in enumerate(keys):
                 place[key] = i - (len(keys) - 1) / 2
+    return rank, place, list(dict.fromkeys(line for chain in chains.values() for line in pairwise(chain)))
+
+
+def to_svg(drawing: Drawing) -> str:
+    """Sources on the left, losses on the right."""
+    rank, place, lines = _layout(drawing)
     wide, high, step_x, step_y, pad = 176, 46, 232, 70, 30
-    rows = max(len(keys) for keys in columns.values())
-    width, height = pad * 2 + step_x * max(columns) + wide, pad * 2 + step_y * (rows - 1) + high + 34
+    rows = max(Counter(rank.values()).values())
+    width, height = pad * 2 + step_x * max(rank.values()) + wide, pad * 2 + step_y * (rows - 1) + high + 34
     x = {key: pad + step_x * rank[key] for key in rank}
     y = {key: pad + step_y * (place[key] + (rows - 1) / 2) for key in rank}
     out = [
@@ -198,7 +208,7 @@ def to_svg(drawing: Drawing) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         '<g fill="none" stroke="#9aa3b2" stroke-width="1.3">',
     ]
-    for other, key in dict.fromkeys(pair for chain in chains.values() for pair in zip(chain, chain[1:])):
+    for other, key in lines:
         x0, y0, x1, y1 = x[other] + wide, y[other] + high / 2, x[key], y[key] + high / 2
         bend = (x1 - x0) / 2
         through = f"M{x[other]} {y0} L{x0} {y0}" if other not in drawing else f"M{x0} {y0}"
