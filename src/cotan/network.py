@@ -254,7 +254,8 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
     requests = requests_of(model, have)
     if takes_signal(model):
-        requests |= first_signal(model, have)
+        given = getattr(registry.unwrapped(model), "features", None)
+        requests |= first_signal(signal_of(model), given, have)
     return requests
 
 
@@ -279,14 +280,12 @@ def signal_of(model: nn.Module) -> str:
     return own or (definition.signal if definition else "vertex")
 
 
-def first_signal(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
-    """The nodes that make it, by the names under which they stand in a plan."""
-    given = getattr(registry.unwrapped(model), "features", None) or [_signal(model, have)]
-    return {f"{_PREFIX}{i}": as_node(request) for i, request in enumerate(given)}
+def first_signal(signal: str, features: Iterable[Request] | None, have: Iterable[str]) -> dict[str, Node]:
+    """The nodes that make a model's x, a vertex's or an image ..., by the names under which they stand in a plan."""
+    return {f"{_PREFIX}{i}": as_node(request) for i, request in enumerate(features or [_default(signal, have)])}
 
 
-def _signal(model: nn.Module, have: Iterable[str]) -> str:
-    signal = signal_of(model)
+def _default(signal: str, have: Iterable[str]) -> str:
     if signal != "vertex":
         return signal
     if "x" not in have and "pos" not in have:

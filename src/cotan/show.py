@@ -15,9 +15,8 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import create_model, first_signal, is_feature, members, model_plan, needs, takes_signal
+from .network import create_model, is_feature, members, model_plan, needs
 from .nodes import sources_of
-from .plan import make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 
@@ -50,12 +49,14 @@ def draw(
 
     Operators carry the shape of their value and what computing it took; layers their parameters.
     """
+    from .training.make import in_dim_of  # a process forked from one that has loaded what trains may wait for ever
+
     data = sphere() if data is None else data
     have = sources_of(data)
     evaluation = Evaluation(data)
     drawing: Drawing = {}
     for name in models:
-        model = _make(name, have, evaluation, task, options or {})
+        model = create_model(name, in_dim_of(name, [data], None, options or {}), 8, task=task, **(options or {}))
         plan = model_plan(model, have)
         for step in plan.steps:
             if step.name in ("batch", "ptr", "num_nodes"):
@@ -71,18 +72,6 @@ def draw(
             box.models.add(name)
         _draw_model(drawing, name, model, plan, task)
     return drawing
-
-
-def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, options: dict[str, Any]) -> nn.Module:
-    model = create_model(name, in_dim=3, out_dim=8, task=task, **options)
-    if not takes_signal(model):
-        return model
-    plan = make_plan(first_signal(model, have), have)
-    width = 0
-    for step in plan.roots.values():
-        value = evaluation.value(step)
-        width += value.shape[-1] if value.ndim > 1 else 1
-    return model if width == 3 else create_model(name, in_dim=width, out_dim=8, task=task, **options)
 
 
 def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: str) -> None:
