@@ -16,7 +16,7 @@ PLUGINS = {path.name for folder in ("plugins", "datasets") for path in (ROOT / f
 # Lower layers do not import higher ones.
 ORDER = [
     "errors",
-    "whole",
+    "atomic",
     "traceable",
     "registry",
     "nodes",

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import cotan
-from cotan import whole
+from cotan import atomic
 from cotan.store import Store
 from cotan.store import store as store_in_use
 from cotan.stored import Facts, Kept, describe
@@ -106,7 +106,7 @@ def test_a_pack_that_another_process_removed_is_forgotten(tmp_path):
 def test_what_another_process_is_writing_is_left_to_it(tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("a", torch.ones(1), FACTS)
-    writing = store._family_folder("family", "mass") / f"{whole.BESIDE}b"
+    writing = store._family_folder("family", "mass") / f"{atomic.BESIDE}b"
     writing.write_text("{")
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
     assert writing.exists()
@@ -268,12 +268,12 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
 
 def test_others_may_read_what_one_has_written(tmp_path):
     before = os.umask(0o022)
-    whole._mode.cache_clear()
+    atomic._mode.cache_clear()
     try:
         Store(tmp_path, 2**30).put("a", torch.ones(2), FACTS)
     finally:
         os.umask(before)
-        whole._mode.cache_clear()
+        atomic._mode.cache_clear()
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
 
 
@@ -295,7 +295,7 @@ def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("aa", torch.zeros(10), FACTS)
     assert store.summary() == {"mass": (1, only_file(store).stat().st_size)}
-    old, young = (store.folder / "mass" / f"{whole.BESIDE}{name}" for name in ("old", "young"))
+    old, young = (store.folder / "mass" / f"{atomic.BESIDE}{name}" for name in ("old", "young"))
     for leftover in (old, young):
         leftover.touch()
     os.utime(old, (time.time() - 4000,) * 2)

@@ -877,7 +877,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cotan.whole.os.replace", full)
+    monkeypatch.setattr("cotan.atomic.os.replace", full)
     with pytest.raises(cotan.CotanError, match="No space left on device"):
         fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

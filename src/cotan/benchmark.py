@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .atomic import save
 from .batching import Prepared, per_of, prepare, task_of
 from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
@@ -27,7 +28,6 @@ from .training.folder import AnotherRun, alone, append
 from .training.progress import Progress
 from .training.recipe import node_of
 from .training.run import Run, read_json, read_lines, versions
-from .whole import save
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
 
@@ -85,13 +85,13 @@ def results(suite: Suite, folder: Path) -> list[dict[str, Any]]:
     for dataset, model, seed in suite.each():
         line = known.get(suite.key(dataset, model, seed))
         if line is not None and digests.get(suite.data_key(dataset, seed)) in (None, line.get("split_digest")):
-            out.append(line | {"dataset": dataset.whole, "model": model.label})
+            out.append(line | {"dataset": dataset.group, "model": model.label})
     return out
 
 
 class _Bench:
-    def __init__(self, whole: Suite, suite: Suite, folder: Path, show: Progress):
-        self.whole, self.suite, self.folder, self.show = whole, suite, folder, show
+    def __init__(self, full: Suite, suite: Suite, folder: Path, show: Progress):
+        self.full, self.suite, self.folder, self.show = full, suite, folder, show
         self.table = Table(suite, folder)
         self.total = len(suite.each())
         self.digests: dict[str, str] = {}
@@ -100,8 +100,8 @@ class _Bench:
         # The datasets of which something is missing, with all folds, and all models are made once before any is trained:
         # a wrong option is met at once.
         there = self._done()
-        missing = {d.whole for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in there}
-        datasets = [dataset for dataset in self.suite.datasets if dataset.whole in missing]
+        missing = {d.group for d, model, seed in self.suite.each() if self.suite.key(d, model, seed) not in there}
+        datasets = [dataset for dataset in self.suite.datasets if dataset.group in missing]
         loaded = {dataset.label: self._load(dataset) for dataset in datasets}
         for dataset in datasets:
             for model in self.suite.models_on(dataset):
@@ -118,25 +118,25 @@ class _Bench:
 
     def _compare(self, loaded: Mapping[str, Splits]) -> None:
         """Keeps the digests of what the datasets hold now, for every seed; says how many results were of other shapes."""
-        here = [dataset for dataset in self.whole.datasets if dataset.label in loaded]
-        share = self.whole.recipe.val_share
+        here = [dataset for dataset in self.full.datasets if dataset.label in loaded]
+        share = self.full.recipe.val_share
         self.digests = {
-            self.whole.data_key(d, seed): loaded[d.label].with_val(seed, share).digest
+            self.full.data_key(d, seed): loaded[d.label].with_val(seed, share).digest
             for d in here
-            for seed in self.whole.seeds
+            for seed in self.full.seeds
         }
-        before = Counter(row["dataset"] for row in results(self.whole, self.folder))
+        before = Counter(row["dataset"] for row in results(self.full, self.folder))
         with alone(self.folder, timeout=60):
             content = read_json(self.folder / DIGESTS) | self.digests
             save(self.folder / DIGESTS, (json.dumps(content, indent=2) + "\n").encode())
-        stale = before - Counter(row["dataset"] for row in results(self.whole, self.folder))
+        stale = before - Counter(row["dataset"] for row in results(self.full, self.folder))
         for label, count in stale.items():
             self.show.say(f"{label} holds other shapes than before; results of it that count as missing: {count}")
 
     def _load(self, entry: Entry) -> Splits:
         options = {name: _expanded(value) for name, value in entry.options.items()}
         splits: Splits = load_dataset(entry.name, progress=self.show.counter(f"make {entry.label}"), **options)
-        self.table.datasets[entry.whole] = splits
+        self.table.datasets[entry.group] = splits
         for path, reason in splits.skipped:
             self.show.say(f"skipped {path}: {reason}")
         return splits
@@ -236,7 +236,7 @@ class _Bench:
 
     def _keep(self, dataset: Entry, entry: Entry, seed: int, run: Run, where: Path, chosen_on: str) -> None:
         key = self.suite.key(dataset, entry, seed)
-        row = {"key": key, "dataset": dataset.whole, "model": entry.label, "seed": seed, **_facts(run)}
+        row = {"key": key, "dataset": dataset.group, "model": entry.label, "seed": seed, **_facts(run)}
         row |= {"model_name": entry.name, "model_options": dict(entry.options), "features": entry.features}
         row |= {"dataset_name": dataset.name, "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}

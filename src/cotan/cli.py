@@ -272,14 +272,14 @@ def _write_numbers(value: Any, path: Path) -> None:
     import numpy
     import scipy.sparse
 
-    from . import whole
+    from . import atomic
     from .sparse import Sparse
     from .spectrum import Spectrum
 
     content = io.BytesIO()
     if isinstance(value, Sparse):
         scipy.sparse.save_npz(content, value.to_scipy())
-        return whole.write(path, content.getvalue())
+        return atomic.write(path, content.getvalue())
     if isinstance(value, Spectrum):
         arrays = {"values": value.values, "vectors": value.vectors}
     elif isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -293,7 +293,7 @@ def _write_numbers(value: Any, path: Path) -> None:
         elif not hasattr(part, "numpy"):
             raise CotanError(f"--out {path}: a {type(part).__name__} is no array of numbers")
     numpy.savez(content, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
-    whole.write(path, content.getvalue())
+    atomic.write(path, content.getvalue())
 
 
 Whole = Annotated[int | None, typer.Option()]
@@ -404,7 +404,7 @@ def predict(
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
-    from . import whole
+    from . import atomic
     from .batching import per_of
     from .files import read, write
     from .training import Run
@@ -436,7 +436,7 @@ def predict(
         default = Path(f"{file.stem}.labels.ply")
         target = default if out is None else out / default if out.is_dir() else out
         if target.suffix == ".txt":
-            whole.write(target, "".join(f"{line}\n" for line in lines).encode())
+            atomic.write(target, "".join(f"{line}\n" for line in lines).encode())
         else:
             write(data, target, colors=found.label)
         print(f"{file}: {said}")

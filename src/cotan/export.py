@@ -22,7 +22,7 @@ def as_csv(table: Table) -> str:
     out = csv.writer(text, lineterminator="\n")
     out.writerow(["dataset", "model", "runs", *(name for key in keys for name in (key, f"{key}_std"))])
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in table.rows):
-        runs = sum((row["dataset"], row["model"]) == (dataset, model) for row in table.rows)
+        runs = sum(row["model"] == model for row in table.rows_of(dataset))
         cells = [table.cell(dataset, model, key) or ("", "") for key in keys]
         out.writerow([dataset, model, runs, *(value for cell in cells for value in cell)])
     return text.getvalue()

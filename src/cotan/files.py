@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from . import whole
+from . import atomic
 from .errors import CotanError, MeshWarning, expect, unknown
 from .mesh_file import load
 from .nodes import check_points
@@ -173,16 +173,14 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
         elif suffix == ".mtx":
             matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
         else:
-            reader = {
-                ".graphml": networkx.read_graphml,
-                ".gml": lambda file: networkx.read_gml(file, label="id"),
-                ".edgelist": lambda file: _read_edgelist(file, directed),
-            }
-            graph = reader[suffix](path)
-            names = list(graph)
-            left_out = "" if suffix == ".edgelist" else _left_out(graph)
-            if suffix == ".edgelist" and all(map(str.isdecimal, names)):  # else they come as the edges do
-                names.sort(key=int)
+            if suffix == ".edgelist":
+                graph = _read_edgelist(path, directed)
+                names = list(graph)
+                if all(map(str.isdecimal, names)):  # else they come as the edges do
+                    names.sort(key=int)
+            else:
+                graph = networkx.read_graphml(path) if suffix == ".graphml" else networkx.read_gml(path, label="id")
+                names, left_out = list(graph), _left_out(graph)
             matrix = (
                 networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
             )
@@ -267,7 +265,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
         colors = data.color
     shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
     write_kind = _text if kind in (".off", ".obj") else _binary
-    whole.write(path, write_kind(path, pos, face, shades))
+    atomic.write(path, write_kind(path, pos, face, shades))
 
 
 def _text(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import registry, whole
+from . import atomic, registry
 from .colors import GREY, colors_of, diverging
 from .errors import CotanError, expect
 from .evaluation import compute
@@ -180,7 +180,7 @@ def _save(
         axes.set_axis_off()
     content = BytesIO()
     figure.savefig(content, format="png")
-    whole.write(path, content.getvalue())
+    atomic.write(path, content.getvalue())
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from .shapes import listed
 from .values import collate, move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
-FEATURE = "features "  # and a number: the names under which a model's first signal stands in a plan
+_PREFIX = "features "  # and a number: the names under which a model's first signal stands in a plan
 
 
 def is_feature(name: str) -> bool:
-    return name.startswith(FEATURE)
+    return name.startswith(_PREFIX)
 
 
 def features_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +254,8 @@ def model_requests(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
     """What a model asks of data with the sources `have`: its nodes, and its first signal if `forward` takes one."""
     requests = requests_of(model, have)
     if takes_signal(model):
-        requests |= first_signal(model, have)
+        given = getattr(registry.unwrapped(model), "features", None)
+        requests |= first_signal(signal_of(model), given, have)
     return requests
 
 
@@ -264,7 +265,7 @@ def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Req
     Whole numbers in x stay whole for a module not written for cotan, and for one that may look them up.
     """
     plan = make_plan(model_requests(model, have), have, on=on)
-    plan.whole = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
+    plan.keeps_integers = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
     return plan
 
 
@@ -279,14 +280,12 @@ def signal_of(model: nn.Module) -> str:
     return own or (definition.signal if definition else "vertex")
 
 
-def first_signal(model: nn.Module, have: Iterable[str]) -> dict[str, Node]:
-    """The nodes that make it, by the names under which they stand in a plan."""
-    given = getattr(registry.unwrapped(model), "features", None) or [_signal(model, have)]
-    return {f"{FEATURE}{i}": as_node(request) for i, request in enumerate(given)}
+def first_signal(signal: str, features: Iterable[Request] | None, have: Iterable[str]) -> dict[str, Node]:
+    """The nodes that make a model's x, a vertex's or an image ..., by the names under which they stand in a plan."""
+    return {f"{_PREFIX}{i}": as_node(request) for i, request in enumerate(features or [_default(signal, have)])}
 
 
-def _signal(model: nn.Module, have: Iterable[str]) -> str:
-    signal = signal_of(model)
+def _default(signal: str, have: Iterable[str]) -> str:
     if signal != "vertex":
         return signal
     if "x" not in have and "pos" not in have:
@@ -313,7 +312,7 @@ def evaluate_plan(
         if isinstance(value, Tensor):
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
-            if value.is_floating_point() or not plan.whole:
+            if value.is_floating_point() or not plan.keeps_integers:
                 sample[name] = value.to(dtype)  # whole numbers and truth values too
     sample.vertices = {None: number_of_vertices(data)}
     for step in plan.roots.values():

@@ -97,11 +97,11 @@ class _Domain:
 class Plan:
     """Steps in topological order, sources first; `roots` are what was asked for, by name.
 
-    whole: whether a model's first signal stays in whole numbers where the data has them.
+    keeps_integers: whether a model's first signal stays in whole numbers where the data has them.
     """
 
     roots: dict[str, Step] = field(default_factory=dict)
-    whole: bool = field(default=False, init=False)
+    keeps_integers: bool = field(default=False, init=False)
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> Plan:

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from . import registry, whole
+from . import atomic, registry
 from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
 from .table import Table
@@ -38,14 +38,14 @@ code { font-size: .9em }
 def write_report(table: Table) -> Path:
     """Writes report/index.html in the table's folder, and table.csv and table.tex beside it; gives the page's path."""
     path = table.folder / "report"
-    whole.save(path / "table.csv", as_csv(table).encode())
-    whole.save(path / "table.tex", as_latex(table).encode())
+    atomic.save(path / "table.csv", as_csv(table).encode())
+    atomic.save(path / "table.tex", as_latex(table).encode())
     seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
     same = "Every model was given the same shapes in the same splits, and trained by the same recipe unless said below."
     lines = [f"{same} Seeds: {seeds}." if table.rows else "", table.state()]
     parts = [f"<h1>{escape(table.suite.name)}</h1>", *(f"<p>{escape(line)}</p>" for line in lines if line)]
-    for dataset in dict.fromkeys(entry.whole for entry in table.suite.datasets):
-        if any(row["dataset"] == dataset for row in table.rows):
+    for dataset in dict.fromkeys(entry.group for entry in table.suite.datasets):
+        if table.rows_of(dataset):
             parts += _results(table, dataset)
         parts.append(_shapes(table, dataset))
     if table.failures:
@@ -64,7 +64,7 @@ def write_report(table: Table) -> Path:
             "</body></html>\n",
         ]
     )
-    whole.save(path / "index.html", page.encode())
+    atomic.save(path / "index.html", page.encode())
     return path / "index.html"
 
 
@@ -98,7 +98,7 @@ def _results(table: Table, dataset: str) -> list[str]:
 
 def _about(table: Table, dataset: str) -> str:
     """What the dataset says of itself, without its arguments."""
-    entry = next(d for d in table.suite.datasets if d.whole == dataset)
+    entry = next(d for d in table.suite.datasets if d.group == dataset)
     text = inspect.getdoc(registry.lookup("dataset", entry.name).target) or ""
     return text.partition("\nArguments:")[0].strip()
 
@@ -115,7 +115,7 @@ def _shapes(table: Table, dataset: str) -> str:
         parts += [f"<li><code>{escape(path)}</code>: {escape(reason)}</li>" for path, reason in splits.skipped]
         parts.append("</ul>")
     text = "\n".join(parts)
-    whole.save(file, text.encode())
+    atomic.save(file, text.encode())
     return text
 
 
@@ -170,8 +170,8 @@ def _again(table: Table) -> list[str]:
     if not table.rows:
         return []
     suite = table.suite
-    datasets = {entry.whole: {k: v for k, v in entry.options.items() if k != "fold"} for entry in suite.datasets}
-    names = {entry.whole: entry.name for entry in suite.datasets}
+    datasets = {entry.group: {k: v for k, v in entry.options.items() if k != "fold"} for entry in suite.datasets}
+    names = {entry.group: entry.name for entry in suite.datasets}
     digests = dict.fromkeys((r["dataset"], r.get("split_digest", "?")[:12]) for r in table.rows)
     found = [
         {**row.get("versions", {}), **{k: row[k] for k in ("device", "threads") if k in row}} for row in table.rows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,9 +15,8 @@ from torch import nn
 from . import registry
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import create_model, first_signal, is_feature, members, model_plan, needs, takes_signal
+from .network import create_model, is_feature, members, model_plan, needs
 from .nodes import sources_of
-from .plan import make_plan
 from .sparse import Sparse
 from .spectrum import Spectrum
 
@@ -48,12 +49,14 @@ def draw(
 
     Operators carry the shape of their value and what computing it took; layers their parameters.
     """
+    from .training.make import in_dim_of  # a process forked from one that has loaded what trains may wait for ever
+
     data = sphere() if data is None else data
     have = sources_of(data)
     evaluation = Evaluation(data)
     drawing: Drawing = {}
     for name in models:
-        model = _make(name, have, evaluation, task, options or {})
+        model = create_model(name, in_dim_of(name, [data], None, options or {}), 8, task=task, **(options or {}))
         plan = model_plan(model, have)
         for step in plan.steps:
             if step.name in ("batch", "ptr", "num_nodes"):
@@ -69,18 +72,6 @@ def draw(
             box.models.add(name)
         _draw_model(drawing, name, model, plan, task)
     return drawing
-
-
-def _make(name: str, have: frozenset[str], evaluation: Evaluation, task: str, options: dict[str, Any]) -> nn.Module:
-    model = create_model(name, in_dim=3, out_dim=8, task=task, **options)
-    if not takes_signal(model):
-        return model
-    plan = make_plan(first_signal(model, have), have)
-    width = 0
-    for step in plan.roots.values():
-        value = evaluation.value(step)
-        width += value.shape[-1] if value.ndim > 1 else 1
-    return model if width == 3 else create_model(name, in_dim=width, out_dim=8, task=task, **options)
 
 
 def _draw_model(drawing: Drawing, name: str, model: nn.Module, plan: Any, task: str) -> None:
@@ -149,8 +140,11 @@ def to_text(drawing: Drawing) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def to_svg(drawing: Drawing) -> str:
-    """Sources on the left, losses on the right."""
+def _layout(drawing: Drawing) -> tuple[dict[str, int], dict[str, float], list[tuple[str, str]]]:
+    """The column of each box, sources in the first; its place in the column, about zero; and the lines between columns.
+
+    A long line passes through a place of its own in each column between, so that it runs behind no box.
+    """
     rank: dict[str, int] = {}
     for key, box in drawing.items():  # inputs come first
         rank[key] = 1 + max((rank[k] for k in box.inputs), default=-1)
@@ -158,7 +152,6 @@ def to_svg(drawing: Drawing) -> str:
         users = [rank[k] for k, box in drawing.items() if key in box.inputs]
         if users and drawing[key].kind in ("source", "operator") and not drawing[key].inputs:
             rank[key] = min(users) - 1
-    # A long edge passes through a place of its own in each column between, so that it runs behind no box.
     chains = {
         (key, other): [other, *(f"{other}@{column}" for column in range(rank[other] + 1, rank[key])), key]
         for key, box in drawing.items()
@@ -173,7 +166,7 @@ def to_svg(drawing: Drawing) -> str:
             if key not in rank:
                 rank[key] = i
                 columns.setdefault(i, []).append(key)
-        for one, two in zip(chain, chain[1:]):
+        for one, two in pairwise(chain):
             neighbours.setdefault(one, []).append(two)
             neighbours.setdefault(two, []).append(one)
     place = {key: i - (len(keys) - 1) / 2 for keys in columns.values() for i, key in enumerate(keys)}
@@ -187,9 +180,15 @@ def to_svg(drawing: Drawing) -> str:
             keys.sort(key=lambda k: middle[k])
             for i, key in enumerate(keys):
                 place[key] = i - (len(keys) - 1) / 2
+    return rank, place, list(dict.fromkeys(line for chain in chains.values() for line in pairwise(chain)))
+
+
+def to_svg(drawing: Drawing) -> str:
+    """Sources on the left, losses on the right."""
+    rank, place, lines = _layout(drawing)
     wide, high, step_x, step_y, pad = 176, 46, 232, 70, 30
-    rows = max(len(keys) for keys in columns.values())
-    width, height = pad * 2 + step_x * max(columns) + wide, pad * 2 + step_y * (rows - 1) + high + 34
+    rows = max(Counter(rank.values()).values())
+    width, height = pad * 2 + step_x * max(rank.values()) + wide, pad * 2 + step_y * (rows - 1) + high + 34
     x = {key: pad + step_x * rank[key] for key in rank}
     y = {key: pad + step_y * (place[key] + (rows - 1) / 2) for key in rank}
     out = [
@@ -198,7 +197,7 @@ def to_svg(drawing: Drawing) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         '<g fill="none" stroke="#9aa3b2" stroke-width="1.3">',
     ]
-    for other, key in dict.fromkeys(pair for chain in chains.values() for pair in zip(chain, chain[1:])):
+    for other, key in lines:
         x0, y0, x1, y1 = x[other] + wide, y[other] + high / 2, x[key], y[key] + high / 2
         bend = (x1 - x0) / 2
         through = f"M{x[other]} {y0} L{x0} {y0}" if other not in drawing else f"M{x0} {y0}"

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import whole
+from . import atomic
 from .errors import CotanError
 from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_of
 
@@ -79,7 +79,7 @@ class Store:
         if facts.family and self.writable:
             with contextlib.suppress(OSError):
                 member = self._family_folder(facts.family, facts.node) / key
-                whole.write(member, json.dumps(dict(facts.options)).encode())
+                atomic.write(member, json.dumps(dict(facts.options)).encode())
 
     def pack(self, values: Sequence[Kept]) -> None:
         """Keep values of one node as one file, likewise."""
@@ -94,7 +94,7 @@ class Store:
         size = sum(map(len, content))
         if self.writable:
             try:
-                whole.write(path, *content)
+                atomic.write(path, *content)
                 self._written += size
                 if self._written > self.limit // 20:
                     self._written = 0
@@ -199,7 +199,7 @@ class Store:
             with contextlib.suppress(OSError):
                 path.unlink()
                 total, removed, freed = total - size, removed + 1, freed + size
-        for leftover in self.folder.rglob(f"{whole.BESIDE}*"):  # of writers that were killed
+        for leftover in self.folder.rglob(f"{atomic.BESIDE}*"):  # of writers that were killed
             with contextlib.suppress(OSError):
                 if leftover.stat().st_mtime < time.time() - 3600:
                     leftover.unlink()

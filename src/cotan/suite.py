@@ -30,7 +30,7 @@ class Entry:
         features, recipe: of a model: its first signal (a name or a table {name, options...}, or a list of these), and
             what differs from the suite's recipe.
         datasets: of a model: labels of those that it is run on; all, if none are named.
-        whole: of one fold of a dataset: the label of all folds together, which are one table.
+        group: of one fold of a dataset: the label of all folds together, which are one table.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Entry:
     features: Any = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     datasets: Sequence[str] = ()
-    whole: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name)
-        if not self.whole:
-            object.__setattr__(self, "whole", self.label)
+        if not self.group:
+            object.__setattr__(self, "group", self.label)
         if not isinstance(self.features, list | None):
             object.__setattr__(self, "features", [self.features])
 
@@ -118,7 +118,7 @@ class Suite:
         for entry in self.models:
             check_model(entry.name, entry.options)
             for label in entry.datasets:
-                if label not in (known := list(dict.fromkeys(dataset.whole for dataset in self.datasets))):
+                if label not in (known := list(dict.fromkeys(dataset.group for dataset in self.datasets))):
                     raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
@@ -147,7 +147,7 @@ class Suite:
         return replace(part, datasets=used, seeds=[seed for seed in self.seeds if not seeds or seed in seeds])
 
     def models_on(self, dataset: Entry) -> list[Entry]:
-        return [model for model in self.models if not model.datasets or dataset.whole in model.datasets]
+        return [model for model in self.models if not model.datasets or dataset.group in model.datasets]
 
     def each(self) -> list[tuple[Entry, Entry, int]]:
         """(dataset, model, seed) of every result."""

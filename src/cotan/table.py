@@ -47,14 +47,17 @@ class Table:
             return f"stopped: {count} are kept in {self.folder}; the same command goes on"
         return f"{count} are there" if len(self.rows) < len(self.suite.each()) else ""
 
+    def rows_of(self, dataset: str) -> list[dict[str, Any]]:
+        """The rows of a dataset."""
+        return [row for row in self.rows if row["dataset"] == dataset]
+
     def averaged(self, dataset: str) -> list[str]:
         """Over what the numbers of a dataset are means: "10 folds" or "2 of 10 folds", "5 seeds"."""
         runs: dict[str, set[tuple[Any, int]]] = {}  # (fold, seed) of each model
-        for row in self.rows:
-            if row["dataset"] == dataset:
-                fold = row.get("dataset_options", {}).get("fold")
-                runs.setdefault(row["model"], set()).add((fold, row["seed"]))
-        of = sum(entry.whole == dataset for entry in self.suite.datasets)
+        for row in self.rows_of(dataset):
+            fold = row.get("dataset_options", {}).get("fold")
+            runs.setdefault(row["model"], set()).add((fold, row["seed"]))
+        of = sum(entry.group == dataset for entry in self.suite.datasets)
         folds, seeds = ([len({run[i] for run in some}) for some in runs.values()] for i in (0, 1))
         out = [f"{_span(folds)} of {of} folds" if min(folds, default=0) < of else f"{of} folds"] if of > 1 else []
         out += [f"{_span(seeds)} seeds"] if max(seeds, default=0) > 1 else []
@@ -69,7 +72,7 @@ class Table:
 
     def protocol(self, dataset: str) -> str:
         """How the epoch was chosen whose numbers these are."""
-        rows = [row for row in self.rows if row["dataset"] == dataset]
+        rows = self.rows_of(dataset)
         chosen = {_chosen_on(row) for row in rows}
         if "test" in chosen:
             return (
@@ -87,22 +90,24 @@ class Table:
 
     def metric(self, dataset: str) -> str:
         """What a dataset is measured by: accuracy, or an error where there are no classes."""
-        rows = [row for row in self.rows if row["dataset"] == dataset]
-        found = [key.partition("_")[2] for row in rows for key in row if key.startswith(("val_", "test_"))]
+        found = [
+            key.partition("_")[2] for row in self.rows_of(dataset) for key in row if key.startswith(("val_", "test_"))
+        ]
         return (
             "accuracy" if "accuracy" in found or not found else next((name for name in found if name != "loss"), "loss")
         )
 
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
-        rows = [row for row in self.rows if row["dataset"] == dataset]
         ending = f"_{self.metric(dataset)}"
-        names = dict.fromkeys(key.removesuffix(ending) for row in rows for key in row if key.endswith(ending))
+        names = dict.fromkeys(
+            key.removesuffix(ending) for row in self.rows_of(dataset) for key in row if key.endswith(ending)
+        )
         return [n for n in names if n != "val" or len(names) == 1]
 
     def cell(self, dataset: str, model: str, key: str) -> tuple[float, float | None] | None:
         """Mean and population standard deviation over seeds and folds of a value; one run has no deviation."""
-        values = [row[key] for row in self.rows if (row["dataset"], row["model"]) == (dataset, model) and key in row]
+        values = [row[key] for row in self.rows_of(dataset) if row["model"] == model and key in row]
         if not values:
             return None
         return statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else None
@@ -112,7 +117,7 @@ class Table:
         axes, metric = self.axes(dataset), self.metric(dataset)
         header = ["model", *(axis.removeprefix("stress_") for axis in axes), "parameters", "s/epoch", "prepare s"]
         out = []
-        for model in dict.fromkeys(row["model"] for row in self.rows if row["dataset"] == dataset):
+        for model in dict.fromkeys(row["model"] for row in self.rows_of(dataset)):
             cells = [_text(self.cell(dataset, model, f"{axis}_{metric}"), _form(metric)) for axis in axes]
             cells.append(_text(self.cell(dataset, model, "parameters"), "{:,.0f}", spread=False))
             cells.append(_text(self.cell(dataset, model, "epoch_seconds"), "{:.3g}", spread=False))
@@ -162,7 +167,7 @@ class Table:
                 wide = [g for g in fitting if console.measure(g, options=free).maximum <= console.width] or fitting[:1]
                 console.print(wide[-1])
                 title, columns = "", columns[len(wide) :]
-            if any(_chosen_on(row) in ("test", "") for row in self.rows if row["dataset"] == dataset):
+            if any(_chosen_on(row) in ("test", "") for row in self.rows_of(dataset)):
                 console.print(f"{dataset}: {self.protocol(dataset)}", highlight=False)
         for line in self.refusals():
             console.print(line, highlight=False)

@@ -16,7 +16,7 @@ from .eigen_batch import batched_pairs
 from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
 from .eigen_gradient import attach
-from .eigen_refine import Found, has_constants, residual, zero
+from .eigen_refine import Found, has_constants, residual, rounded_zero
 from .eigen_sparse import fills, has_hubs, hub_pairs, sparse_pairs, unfactorised
 from .factor import Array
 from .threads import one_thread, threads
@@ -138,14 +138,14 @@ def connected_pairs(
             values, U, errors = (part[:k] for part in found)
             U = U[:, np.argsort(order)]
         phi = U * m**-0.5
-        if has_constants(L) and values[0] <= zero(L.diagonal() / m):
+        if has_constants(L) and values[0] <= rounded_zero(L.diagonal() / m):
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
         yield values, phi, errors
 
 
 def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> None:
     """Refuse pairs whose residual is above the tolerance."""
-    worst = residual(values, errors, zero(diagonal))
+    worst = residual(values, errors, rounded_zero(diagonal))
     if worst > tolerance:
         raise CotanError(
             f"spectrum: expected residuals up to {tolerance:.0e}, got {worst:.1e}. The diagonal of M^-1 L goes from "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_refine import Found, Shifted, has_constants, polish, residual, zero
+from .eigen_refine import Found, Shifted, has_constants, polish, residual, rounded_zero
 from .factor import Array
 from .lapack import lapack
 
@@ -38,7 +38,7 @@ def scaled(L: Any, m: Array) -> Any:
 def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
     """The pairs of A that a dense solver found, polished where they have to be."""
     errors = np.linalg.norm(A @ U.T - U.T * values, axis=0)
-    tiny = zero(A.diagonal())
+    tiny = rounded_zero(A.diagonal())
     worst, constant = residual(values, errors, tiny), has_constants(L)
     mixed = constant and float(abs(U[1:] @ m**0.5).max(initial=0)) > MIXED * float(m.sum()) ** 0.5
     if (worst > tolerance or mixed) and len(m) > 1:

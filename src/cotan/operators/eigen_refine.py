@@ -31,7 +31,7 @@ class Shifted:
         self.A = (A + A.T) / 2
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         diagonal = self.A.diagonal()
-        self.shift, self.tiny = 1e-8 * typical(diagonal), zero(diagonal)
+        self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal)
 
     @cached_property
     def solve(self) -> Apply:
@@ -69,7 +69,7 @@ class Shifted:
         return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
 
 
-def zero(diagonal: Array) -> float:
+def rounded_zero(diagonal: Array) -> float:
     """Below this an eigenvalue of a matrix with that diagonal is a rounded zero."""
     return 1e-10 * typical(diagonal)
 

@@ -25,7 +25,7 @@ def barycentric_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> 
     """
     pos, face = check_mesh(pos, face)
     area = measurable(triangles(pos, face), face, batch).area
-    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), area.repeat(3) / 3), batch)
+    return raised(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), area.repeat(3) / 3), batch)
 
 
 @operator("mass", kind="voronoi", per="vertex", invariant_to=("isometry",), many=True)
@@ -46,7 +46,7 @@ def voronoi_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> Tens
     obtuse = t.dots < 0
     halves = torch.where(obtuse, t.area / 2, t.area / 4)
     share = torch.where(obtuse.any(0), halves, nearest)
-    return at_least(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)), batch)
+    return raised(pos.new_zeros(len(pos)).index_add(0, face.reshape(-1), share.reshape(-1)), batch)
 
 
 @operator("mass", kind="ones", per="vertex", invariant_to=("isometry", "scale"), many=True)
@@ -70,7 +70,7 @@ def degree_mass(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None =
     return torch.where(degree > 0, degree, 1)
 
 
-def at_least(mass: Tensor, batch: Tensor | None = None) -> Tensor:
+def raised(mass: Tensor, batch: Tensor | None = None) -> Tensor:
     """The mass, raised to 1e-6 of its shape's mean where it is less."""
     batch = torch.zeros_like(mass, dtype=torch.long) if batch is None else batch
     count = torch.bincount(batch)

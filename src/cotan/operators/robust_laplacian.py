@@ -15,7 +15,7 @@ from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_pos
 from .factor import Array
-from .mass import at_least, measurable
+from .mass import measurable, raised
 from .neighbours import nearest
 from .repair import same_place
 from .triangle_soup import triangle_soup
@@ -66,7 +66,7 @@ def robust_matrices(pos: Tensor, face: Tensor, *, mollify: float = 1e-5) -> Robu
     )
     lumped = pos.new_zeros(len(pos), dtype=torch.float64)
     lumped[soup.used] = torch.from_numpy(mass.diagonal().copy()).to(pos.device)
-    return RobustMatrices(_finite(matrix), at_least(lumped))
+    return RobustMatrices(_finite(matrix), raised(lumped))
 
 
 # robust-laplacian's local triangulations change by some percent with the numbering and the position of the points, so a cloud
@@ -107,7 +107,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
             count *= 2
             laplacian, mass = _glued(points.numpy(), count, mollify)
         _warn(laplacian, float(mass.sum()) / area)
-    lumped = at_least(torch.from_numpy(mass))
+    lumped = raised(torch.from_numpy(mass))
     if len(place) > size:
         laplacian, lumped = _shared(laplacian, lumped, place)
     return RobustMatrices(_finite(Sparse.from_scipy(laplacian)).to(pos.device), lumped.to(pos.device))

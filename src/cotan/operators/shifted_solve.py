@@ -98,8 +98,8 @@ def _solutions(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
         found = _solve(values, mass, time.repeat(info.batch_size), right.flatten(1), pattern, solver)
         return found.reshape(right.shape), 1
 
-    def one(*args: Any) -> Tensor:
-        return _Solve.apply(*args[:5], iterated if solver is iterated else Factorised())  # a factorisation is of one matrix
+    def one(*args: Any) -> Any:  # a factorisation is of one matrix
+        return _Solve.apply(*args[:5], iterated if solver is iterated else Factorised())
 
     return looped(one, info.batch_size, in_dims, *args)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import registry, whole
+from .. import atomic, registry
 from ..errors import CotanError
 
 
@@ -23,8 +23,8 @@ def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping
 
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    whole.save(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
-    whole.save(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
+    atomic.save(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
+    atomic.save(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .. import whole
+from .. import atomic
 from ..errors import CotanError
 from .make import describe
 from .run import Run
@@ -38,7 +38,7 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def rewrite(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    whole.save(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    atomic.save(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def write_run(run: Run) -> None:
         "costs": run.costs,
         "versions": run.versions,
     }
-    whole.save(run.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+    atomic.save(run.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 def put_aside(path: Path) -> Path | None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .. import registry
-from ..datasets import Splits, as_splits
+from ..datasets import as_splits
 from ..errors import CotanError, expect
 from ..network import Sample, create_model, evaluate_plan, first_signal, join_features, made
 from ..nodes import Node, as_nodes, sources_of
@@ -37,10 +37,8 @@ def model_for(
     splits = as_splits(dataset)
     task = task or splits.task
     check_form(splits, task)
-    definition = registry.model_or_layer(name)
-    in_dim = (
-        _in_dim(definition, splits, features, options) if "x" in definition.inputs or definition.kind == "layer" else 1
-    )
+    shapes = [shape for some in splits.lists().values() for shape in some][:TRIED]
+    in_dim = in_dim_of(name, shapes, features, options)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # the CPU's, where models are made; a GPU's is left alone
@@ -57,15 +55,15 @@ def check_model(name: str, options: Mapping[str, Any]) -> None:
     registry.check_options(*registry.model_of(name, options))
 
 
-def _in_dim(definition: registry.Definition, splits: Splits, features: Any, options: Mapping[str, Any]) -> int:
+def in_dim_of(name: str, shapes: Sequence[Any], features: Any, options: Mapping[str, Any]) -> int:
+    """Of a model or layer on shapes: the channels of its first signal, 1 if it has none."""
+    definition = registry.model_or_layer(name)
+    if definition.kind == "model" and "x" not in definition.inputs:
+        return 1
     if definition.name == "stack" and definition.kind == "model":
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
-    stand_in = nn.Module()
-    stand_in.signal = definition.signal  # type: ignore[assignment]
-    stand_in.features = as_nodes(features)  # type: ignore[assignment]
-    shapes = [shape for some in splits.lists().values() for shape in some][:TRIED]
     have = sources_of(shapes[0])
-    requests = first_signal(stand_in, have)
+    requests = first_signal(definition.signal, as_nodes(features), have)
     sample = _first_sample(make_plan(requests, have), shapes)
     for key, value in sample.items():
         if not isinstance(value, torch.Tensor):
