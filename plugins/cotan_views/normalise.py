@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 import cotan
-
-from .shading import face_normals
+from cotan.operators import centroid, triangles
 
 ALIGNMENTS = ("none", "principal")
 
@@ -29,13 +28,12 @@ def normalise(pos: Tensor, face: Tensor, align: str = "none") -> Tensor:
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
     size = math.frexp(float(pos.detach()[face].abs().max()))[1]
     pos = pos * 2.0 ** -max(size, -1000)
-    area = face_normals(pos, face).norm(dim=1)
+    area = triangles(pos, face).area
     if not area.sum() > 0:
         raise cotan.CotanError("views need a surface: all faces of this shape have area zero")
-    weight = area / area.sum()
-    pos = pos - weight @ pos[face].mean(0)
+    pos = pos - centroid(pos, face)
     if align == "principal":
-        pos = pos @ principal_axes(pos[face], weight)
+        pos = pos @ principal_axes(pos[face], area / area.sum())
     return pos / pos[face.flatten()].norm(dim=1).max()
 
 

@@ -35,7 +35,11 @@ class Topology(NamedTuple):
 
 
 def topology(face: Tensor) -> Topology:
-    """face (3, F), no face naming a vertex twice. On the CPU."""
+    """What is joined to what: edges, faces_at, edge, forward, pairs, fan, fans and components, as `Topology` says. On the CPU.
+
+    Arguments:
+        face: (3, F), no face naming a vertex twice.
+    """
     face = face.cpu()
     faces = face.shape[1]
     source, target = half_edges(face)
@@ -61,16 +65,16 @@ def topology(face: Tensor) -> Topology:
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
-    """Number of connected components of a graph, and the component of each of its `size` vertices."""
+    """The number of connected components of a graph with edges source - target (E,), and that of each of `size` vertices."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if size == 0:
-        return 0, torch.zeros(0, dtype=torch.long)
+        return 0, torch.zeros_like(source)
     ones = np.ones(len(source), dtype=np.int8)
-    graph = coo_array((ones, (source.numpy(), target.numpy())), shape=(size, size))
+    graph = coo_array((ones, (source.cpu().numpy(), target.cpu().numpy())), shape=(size, size))
     count, label = connected_components(graph, directed=False)
-    return int(count), torch.from_numpy(label.astype(np.int64))
+    return int(count), torch.from_numpy(label).to(source)
 
 
 class Orientation(NamedTuple):
@@ -86,7 +90,8 @@ class Orientation(NamedTuple):
 
 
 def orientation(t: Topology) -> Orientation:
-    """Joins each face, and a turned copy of it, to those that agree: orientable patches keep the two apart."""
+    """Which faces of a `topology` to turn so that all agree: flip, patch, patches and orientable, as `Orientation` says."""
+    # Each face, and a turned copy of it, is joined to those that agree: orientable patches keep the two apart.
     faces = len(t.edge) // 3
     pairs = t.pairs[:, t.faces_at[t.edge[t.pairs[0]]] == 2]
     first, second = (pairs % faces).unbind(0)
