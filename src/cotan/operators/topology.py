@@ -1,4 +1,4 @@
-"""What is joined to what on a triangle mesh: edges, fans of faces about vertices, components, orientation."""
+"""What is joined to what on a triangle mesh: edges, fans of faces about vertices, orientation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ class Topology(NamedTuple):
         faces_at (E,): how many faces meet there.
         edge (3F,): the edge of each side. forward (3F,): whether the side runs from the lower vertex to the higher.
         pairs (2, P): sides that meet at the same edge, each with the next one there.
-        fan (3F,), fans: of faces about a vertex, joined along the edges at it. Corner i of face f is at i * F + f.
-        components: how many, of faces joined along edges or at vertices.
     """
 
     edges: Tensor
@@ -29,39 +27,35 @@ class Topology(NamedTuple):
     edge: Tensor
     forward: Tensor
     pairs: Tensor
-    fan: Tensor
-    fans: int
-    components: int
 
 
 def topology(face: Tensor) -> Topology:
-    """What is joined to what: edges, faces_at, edge, forward, pairs, fan, fans and components, as `Topology` says. On the CPU.
+    """What is joined to what: edges, faces_at, edge, forward and pairs, as `Topology` says. On the CPU.
 
     Arguments:
         face: (3, F), no face naming a vertex twice.
     """
     face = face.cpu()
-    faces = face.shape[1]
     source, target = half_edges(face)
     low, high = torch.minimum(source, target), torch.maximum(source, target)
-    stride = int(face.max()) + 1 if faces else 1
+    stride = int(face.max()) + 1 if face.numel() else 1
     key, edge, faces_at = torch.unique(low * stride + high, return_inverse=True, return_counts=True)
 
     order = grouped(edge, len(key))[1]
     along = edge.index_select(0, order)
     same = (along[1:] == along[:-1]).nonzero()[:, 0]
     pairs = torch.stack([order.index_select(0, same), order.index_select(0, same + 1)])
+    return Topology(torch.stack([key // stride, key % stride]), faces_at, edge, source < target, pairs)
 
+
+def fans(t: Topology) -> tuple[int, Tensor]:
+    """Of faces about a vertex, joined along the edges at it: how many, and that of corner i of face f at i * F + f. (3F,)"""
     # A side facing corner i starts at corner i + 1 and ends at corner i + 2 of its face.
-    side = torch.arange(3 * faces)
+    side, faces = torch.arange(len(t.edge)), len(t.edge) // 3
     start, end = side.roll(-faces), side.roll(-2 * faces)
-    forward = source < target
-    at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
-    ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in pairs)
-    fans, fan = connected(3 * faces, *ends)
-    edges = torch.stack([key // stride, key % stride])
-    components = len(torch.unique(connected(stride, *edges)[1][face[0]]))
-    return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)
+    at_low, at_high = torch.where(t.forward, start, end), torch.where(t.forward, end, start)
+    ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in t.pairs)
+    return connected(len(side), *ends)
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
