@@ -8,12 +8,11 @@ from torch.nn.functional import normalize
 
 import cotan
 from cotan.errors import unknown
-from cotan.operators import triangles
 
 from .cameras import turn
 from .contours import lines
 from .pictures import Pictures
-from .shading import flat_normals, outward, phong, towards, vertex_normals
+from .shading import face_normals, flat_normals, outward, phong, towards, vertex_normals
 from .soft import soft_silhouette
 
 Planes = Iterable[Tensor]
@@ -97,5 +96,5 @@ def _smooth_normals(pictures: Pictures) -> Tensor:
     of_vertices = turn(outward(scene.cameras), vertex_normals(scene.pos, scene.face))
     normal = normalize(pictures.mean(of_vertices), dim=0, eps=1e-300)
     pos = scene.pos.detach()
-    side = towards(triangles(pos, scene.face).normal, pos, scene.face, scene.cameras).view(-1)
+    side = towards(face_normals(pos, scene.face), pos, scene.face, scene.cameras).view(-1)
     return normal * side.index_select(0, pictures.hit)

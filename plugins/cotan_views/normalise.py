@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 import cotan
-from cotan.operators import centroid, triangles
+
+from .shading import face_normals
 
 ALIGNMENTS = ("none", "principal")
 
@@ -28,12 +29,13 @@ def normalise(pos: Tensor, face: Tensor, align: str = "none") -> Tensor:
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
     size = math.frexp(float(pos.detach()[face].abs().max()))[1]
     pos = pos * 2.0 ** -max(size, -1000)
-    area = triangles(pos, face).area
+    area = face_normals(pos, face).norm(dim=1)
     if not area.sum() > 0:
         raise cotan.CotanError("views need a surface: all faces of this shape have area zero")
-    pos = pos - centroid(pos, face)
+    weight = area / area.sum()
+    pos = pos - weight @ pos[face].mean(0)
     if align == "principal":
-        pos = pos @ principal_axes(pos[face], area / area.sum())
+        pos = pos @ principal_axes(pos[face], weight)
     return pos / pos[face.flatten()].norm(dim=1).max()
 
 

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cotan.operators import triangles
-
 from .cameras import Cameras, turn
 
 
@@ -28,14 +26,20 @@ def barycentric(a: Tensor, b: Tensor, c: Tensor, x: Tensor, y: Tensor, perspecti
     return weight / weight.sum(0)
 
 
+def face_normals(pos: Tensor, face: Tensor) -> Tensor:
+    """(F, 3), twice the area long."""
+    a, b, c = (pos.index_select(0, k) for k in face)
+    return torch.linalg.cross(b - a, c - a)
+
+
 def vertex_normals(pos: Tensor, face: Tensor) -> Tensor:
     """(V, 3): the faces' normals summed, weighted by area."""
-    return torch.zeros_like(pos).index_add(0, face.reshape(-1), triangles(pos, face).normal.repeat(3, 1))
+    return torch.zeros_like(pos).index_add(0, face.reshape(-1), face_normals(pos, face).repeat(3, 1))
 
 
 def flat_normals(pos: Tensor, face: Tensor, cameras: Cameras) -> Tensor:
     """(3, N, F) unit normals of faces in the cameras' coordinates: right, up, towards the viewer."""
-    normal = normalize(triangles(pos, face).normal, dim=1, eps=1e-300)
+    normal = normalize(face_normals(pos, face), dim=1, eps=1e-300)
     return turn(outward(cameras), normal) * towards(normal.detach(), pos.detach(), face, cameras)
 
 
