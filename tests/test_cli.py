@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -97,7 +98,7 @@ def test_inspect_draws_what_a_network_of_views_sees(cotan, mesh, tmp_path):
     assert (height, width) == (600, 800)  # three rows of four
 
 
-def test_compute_writes_matrices_of_a_tuple_and_no_record(cotan, mesh, tmp_path):
+def test_compute_writes_matrices_of_a_tuple_and_a_record_as_json(cotan, mesh, tmp_path):
     import numpy
 
     assert cotan("compute", mesh, "gradient", "--out", tmp_path / "g.npz").returncode == 0
@@ -105,8 +106,18 @@ def test_compute_writes_matrices_of_a_tuple_and_no_record(cotan, mesh, tmp_path)
     assert len({len(found[name]) for name in found}) == 1
     assert any(name.endswith("_values") for name in found)
     out = cotan("compute", mesh, "mesh_report", "--out", tmp_path / "r.npz")
-    assert (out.returncode, out.stderr) == (2, f"error: --out {tmp_path}/r.npz: a dict is no array of numbers\n")
+    assert (out.returncode, out.stderr) == (
+        2,
+        f"error: --out {tmp_path}/r.npz: the value is a record, expected .json\n",
+    )
     assert not (tmp_path / "r.npz").exists()
+    assert cotan("compute", mesh, "mesh_report", "--out", tmp_path / "r.json").returncode == 0
+    assert json.loads((tmp_path / "r.json").read_text())["euler"] == 2
+    out = cotan("compute", mesh, "mass", "--out", tmp_path / "m.json")
+    assert (out.returncode, out.stderr) == (
+        2,
+        f"error: --out {tmp_path}/m.json: the value is no record, expected .npz\n",
+    )
 
 
 @pytest.mark.parametrize("size", ["x", "nan", "-3", "inf"])

@@ -59,7 +59,12 @@ def test_double_keeps_the_files_digits(tmp_path):
 
 def test_seams_are_welded_unless_told_not_to(tmp_path):
     (tmp_path / "s.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 4 6 5\n")
-    welded, split = cotan.read(tmp_path / "s.obj"), cotan.read(tmp_path / "s.obj", weld=False)
+    welded = cotan.read(tmp_path / "s.obj")
+    with pytest.warns(cotan.MeshWarning) as said:
+        split = cotan.read(tmp_path / "s.obj", weld=False)
+    assert [str(each.message) for each in said] == [
+        f"{tmp_path}/s.obj has 2 vertices at the place of another, and 2 components; weld=True joins them"
+    ]
     assert (welded.num_nodes, split.num_nodes) == (4, 6)
     assert torch.equal(welded.pos[welded.face], split.pos[split.face])
 
@@ -288,9 +293,7 @@ def test_what_read_refuses_is_not_written(suffix, sphere, tmp_path):
     assert list(tmp_path.iterdir()) == []
     half = Data(pos=pos.bfloat16(), face=face)
     cotan.write(half, tmp_path / f"s.{suffix}")
-    assert torch.equal(
-        cotan.read(tmp_path / f"s.{suffix}", weld=False).pos.unique(dim=0), half.pos.float().unique(dim=0)
-    )
+    assert torch.equal(cotan.read(tmp_path / f"s.{suffix}").pos.unique(dim=0), half.pos.float().unique(dim=0))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -443,6 +446,16 @@ def test_what_is_wrong_is_said_in_one_warning(tmp_path):
     assert (data.num_nodes, data.face.shape[1]) == (5, 3)
 
 
+@pytest.mark.parametrize("face", ["f 1 2 9", "f 1 2 3\nf 1 2 9 3", "f 1/1 2/2 9/3"])
+def test_a_vertex_that_is_not_there_is_named(face, tmp_path):
+    path = tmp_path / "far.obj"
+    path.write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\n{face}\n")
+    with pytest.raises(
+        cotan.CotanError, match=r"far.obj has a face with vertex 9, and 3 vertices; an .obj counts from 1$"
+    ):
+        cotan.read(path)
+
+
 def test_repair_mends_and_says_what_it_did(tmp_path):
     (tmp_path / "b.obj").write_text(BROKEN)
     with pytest.warns(
@@ -456,7 +469,9 @@ def test_repair_mends_and_says_what_it_did(tmp_path):
 
 def test_repair_drops_what_is_not_finite(tmp_path):
     (tmp_path / "n.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv nan 1 0\nf 1 2 3\nf 2 4 3\n")
-    with pytest.raises(cotan.CotanError, match="NaN or infinite coordinates at 1 of 4 vertices"):
+    with pytest.raises(
+        cotan.CotanError, match=r"NaN or infinite coordinates at 1 of 4 vertices; read\(..., repair=True\) drops"
+    ):
         cotan.read(tmp_path / "n.obj")
     with pytest.warns(cotan.MeshWarning, match="dropped 1 vertices that are not finite"):
         assert cotan.read(tmp_path / "n.obj", repair=True).num_nodes == 3
@@ -523,7 +538,7 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)
-    for bad, got in ((colors * 255, "0.* to 25"), (-colors, "-.* to -"), (colors * torch.nan, "nan to nan")):
+    for bad, got in ((colors * 255, r"\S+ to 25"), (-colors, "-.* to -"), (colors * torch.nan, "nan to nan")):
         with pytest.raises(cotan.CotanError, match=f"^colours are from 0 to 1, got {got}"):
             written(bad)
     assert torch.equal(written(colors.round() * 1.002 - 0.001), written(colors.round()))  # less than a byte outside

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cotan
+from cotan import registry
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "src" / "cotan").rglob("*.py"))
@@ -59,7 +60,8 @@ def plugins_imported_by_core(source: str) -> set[str]:
 
 def private_doors(source: str, own: str) -> set[str]:
     """What a plugin takes from cotan besides the public names."""
-    public = {f"cotan.{name}" for name in cotan.__all__} | {"cotan"}
+    public = {"cotan", "cotan.operators"} | {f"cotan.{name}" for name in cotan.__all__}
+    public |= {f"cotan.operators.{name}" for name in cotan.operators.__all__}
     modules = {
         "cotan.blocks",
         "cotan.dense",
@@ -70,11 +72,9 @@ def private_doors(source: str, own: str) -> set[str]:
         "cotan.errors",
     }
     taken = {name for name in imported(source, own) if name.split(".")[0] == "cotan"}
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    taken |= {ast.unparse(node) for node in attributes if ast.unparse(node.value) in ("cotan", "cotan.operators")}
     doors = {name for name in taken if name not in public | modules and name.rpartition(".")[0] not in modules}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cotan":
-            if node.attr not in (*cotan.__all__, *(m.split(".")[1] for m in modules)):
-                doors.add(f"cotan.{node.attr}")
     return doors | {name for name in imported(source, own) if name.split(".")[0] in PLUGINS - {own}}
 
 
@@ -93,8 +93,19 @@ def test_these_tests_can_fail():
     assert plugins_imported_by_core("def f():\n    import cotan_dense.mlp") == {"cotan_dense"}
     assert private_doors("from cotan.evaluation import Evaluation", "cotan_dense")
     assert private_doors("import cotan\ncotan._store()", "cotan_dense")
+    assert private_doors("from cotan.operators.triangles import triangles", "cotan_views")
+    assert private_doors("from cotan.operators import eigen", "cotan_views") == {"cotan.operators.eigen"}
+    assert private_doors("import cotan\ncotan.operators.eigen.eigenpairs()", "cotan_views") == {"cotan.operators.eigen"}
+    assert private_doors("from cotan.operators import triangles", "cotan_views") == set()
     assert private_doors("import cotan_views", "cotan_dense") == {"cotan_views"}
     assert private_doors("from . import mlp\nimport cotan\ncotan.node('mass')", "cotan_dense") == set()
+
+
+def test_the_function_of_every_core_operator_is_public():
+    found = [d for name in cotan.names("operator") for d in registry.variants("operator", name)]
+    named = {d.target for d in found if d.target.__module__.startswith("cotan.operators.")}
+    assert named
+    assert named <= {getattr(cotan.operators, name) for name in cotan.operators.__all__}
 
 
 @pytest.mark.parametrize("module", ORDER)

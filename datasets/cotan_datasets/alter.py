@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from cotan.operators import vertex_normals
+
 from .remesh import Ints, random_rotation, sheets
 
 if TYPE_CHECKING:
@@ -32,12 +34,8 @@ def noisy(data: "Data", rng: np.random.Generator) -> "Data":
 def holes(data: "Data", rng: np.random.Generator) -> "Data":
     """Holes around three random vertices, each of 1.5% of all; the largest piece stays, as a manifold."""
     p, faces = data.pos.double().numpy(), data.face.numpy().T
-    corner = p[faces]
-    normal = np.zeros_like(p)
-    np.add.at(normal, faces, np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])[:, None])
-    normal /= np.sqrt((normal**2).sum(1, keepdims=True))
     reach = np.ptp(p, axis=0).max() / 4  # of normals: a hole stays on one side of a limb instead of cutting it through
-    near = np.concatenate([p, reach * normal], 1)
+    near = np.concatenate([p, reach * vertex_normals(data.pos, data.face).numpy()], 1)
     gone = np.zeros(len(p), dtype=bool)
     for centre in rng.choice(len(p), 3, replace=False):
         distance = ((near - near[centre]) ** 2).sum(1)

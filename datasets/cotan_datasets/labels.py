@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 import cotan
+from cotan.operators import undirected
+from cotan.sparse import firsts
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
 FOLDERS = ("seg", "labels", "gt")
@@ -137,12 +139,8 @@ def edges_of(face: Tensor) -> Tensor:
     This is the order of Hanocka et al. 2019.
     """
     sides = torch.stack([face, face.roll(-1, 0)]).transpose(1, 2).reshape(2, -1)  # (2, F 3)
-    low, high = sides.sort(0).values
-    size = int(face.max()) + 1
-    key, number = torch.unique(low * size + high, return_inverse=True)
-    first = torch.full_like(key, len(number)).scatter_reduce(0, number, torch.arange(len(number)), "amin")
-    key = key[first.argsort()]
-    return torch.stack([key // size, key % size])
+    low, high, number = undirected(*sides, int(face.max()) + 1)
+    return torch.stack([low, high])[:, firsts(number).argsort()]
 
 
 def elements(data: Any) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import at_least, unknown
 
 from .alter import ALTER
 from .body import PARTS
@@ -112,11 +112,10 @@ def jobs(
     """
     _check("creatures", creatures or ["none"], CLASSES)
     _check("stress", stress, STRESS)
-    if vertices < 125 or per_class < 3 or not 0 < bend < 1:
-        raise cotan.CotanError(
-            "poses: expected vertices >= 125, per_class >= 3 and 0 < bend < 1, "
-            f"got vertices={vertices}, per_class={per_class}, bend={bend}"
-        )
+    at_least(125, "poses", vertices=vertices)
+    at_least(3, "poses", per_class=per_class)
+    if not 0 < bend < 1:
+        raise cotan.CotanError(f"poses: bend={bend}, expected a number between 0 and 1")
     fifth = max(1, per_class // 5)
     counts = {"train": per_class - 2 * fifth, "val": fifth, "test": fifth}
     todo = {

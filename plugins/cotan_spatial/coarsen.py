@@ -97,11 +97,9 @@ def clusters(coarsen: Any) -> cotan.Sparse:
 
 def undirected(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Each pair i < j that an edge joins, once, (2, P), with the sum of its edges' weights (P,)."""
-    low, high = torch.minimum(*edge_index), torch.maximum(*edge_index)
-    apart = (low != high).nonzero()[:, 0]
-    key, place = (low * size + high).index_select(0, apart).unique(return_inverse=True)
-    total = weight.new_zeros(len(key)).index_add(0, place, weight.index_select(0, apart))
-    return torch.stack([key // max(size, 1), key % max(size, 1)]), total
+    apart = (edge_index[0] != edge_index[1]).nonzero()[:, 0]
+    low, high, place = cotan.operators.undirected(*edge_index.index_select(1, apart), size)
+    return torch.stack([low, high]), weight.new_zeros(len(low)).index_add(0, place, weight.index_select(0, apart))
 
 
 def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:

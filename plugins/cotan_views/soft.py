@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from cotan.operators import undirected
+
 from .pictures import Pictures
 from .project import CUT
 from .rasterise import expand
@@ -55,16 +57,15 @@ def _edges(pictures: Pictures, x: Tensor, y: Tensor, depth: Tensor) -> tuple[Ten
     scene = pictures.scene
     n, v = len(scene.cameras.eye), len(scene.pos)
     start, end = scene.face.flatten(), scene.face.roll(-1, 0).flatten()
-    edge, number = torch.unique(torch.minimum(start, end) * v + torch.maximum(start, end), return_inverse=True)
+    a, b, number = undirected(start, end, v)
     x, y, front = (value.view(n, v) for value in (x, y, depth >= CUT))
     (ax, bx, cx), (ay, by, cy) = (value[:, scene.face].unbind(1) for value in (x, y))
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)  # (N, F)
     # A face that reaches behind the eye may seem to lie on the other side: it counts for neither.
     side = (area.sign() * front[:, scene.face].all(1)).repeat(1, 3) * torch.where(start < end, 1, -1)
     right, left = (
-        side.new_zeros(n, len(edge)).scatter_reduce_(1, number.expand(n, -1), side, way) for way in ("amax", "amin")
+        side.new_zeros(n, len(a)).scatter_reduce_(1, number.expand(n, -1), side, way) for way in ("amax", "amin")
     )
-    a, b = edge // v, edge % v
     view, chosen = (front[:, a] & front[:, b] & (right - left < 2)).nonzero().T
     a, b = a[chosen], b[chosen]
     return torch.stack((a, b)) + view * v, scene.batch[a] * n + view

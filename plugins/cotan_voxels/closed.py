@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cotan.operators import is_triangle, orientation, topology, undirected
 from cotan.sparse import numbered
 
 
@@ -59,26 +59,11 @@ def agreeing(found: Edges, triangles: Tensor) -> tuple[Edges, Tensor]:
 
 def _patches(face: Tensor) -> tuple[Tensor, Tensor]:
     """Which faces (F,) to turn, the fewest, so that two at an edge agree; and the number of the patch of each."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = face.shape[1]
-    start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
-    key = torch.minimum(start, end) * (int(face.max()) + 1) + torch.maximum(start, end)
-    # A face that has collapsed to an edge joins nothing.
-    key = torch.where((face == face.roll(-1, 0)).any(0).repeat(3), -1, key)
-    key, order = torch.sort(key)
-    _, uses = torch.unique_consecutive(key, return_counts=True)
-    one, other = order[((uses == 2).repeat_interleave(uses)) & (key >= 0)].view(-1, 2).unbind(1)
-    f, g, same = one % count, other % count, (start[one] == start[other]).long()
-    # Each face twice, as it is and turned: neighbours that agree are joined.
-    ends = [torch.cat([f, f + count]).cpu(), torch.cat([g + count * same, g + count * (1 - same)]).cpu()]
-    cover = coo_array((np.ones(len(ends[0]), np.int8), tuple(e.numpy() for e in ends)), shape=(2 * count, 2 * count))
-    as_is, turned = torch.from_numpy(connected_components(cover, directed=False)[1]).to(face).view(2, -1)
-    patch = torch.unique(torch.minimum(as_is, turned), return_inverse=True)[1]
-    turn = as_is > turned
-    most = torch.zeros(count, dtype=torch.long, device=face.device).index_add_(0, patch, 1 - 2 * turn.long())
-    return (turn != (most[patch] < 0)) & (as_is != turned), patch
+    proper = is_triangle(face)  # a face that has collapsed to an edge joins nothing
+    found = orientation(topology(face[:, proper]))
+    turn, patch = torch.zeros_like(proper), torch.arange(len(proper), device=face.device) + found.patches
+    turn[proper], patch[proper] = found.flip.to(face.device), found.patch.to(face.device)
+    return turn, torch.unique(patch, return_inverse=True)[1]
 
 
 def distinct(face: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,8 +92,7 @@ def weld(triangles: Tensor) -> Tensor:
 
 def directed(face: Tensor) -> tuple[Tensor, Tensor]:
     """Start and end (3F,) of the edges of all faces; of a face that has collapsed to an edge, none."""
-    a, b, c = face
-    keep = (a != b) & (b != c) & (c != a)
+    keep = is_triangle(face)
     face = face if bool(keep.all()) else face[:, keep]
     return face.reshape(-1), face.roll(-1, 0).reshape(-1)
 
@@ -132,10 +116,7 @@ def boundary(face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The boundary of the faces as a chain: edges start -> end, and how often each runs that way, all net."""
     start, end = directed(face)
     count = int(face.max()) + 1
-    low, high = torch.minimum(start, end), torch.maximum(start, end)
-    key, number = torch.unique(low * count + high, return_inverse=True)
-    net = torch.zeros(len(key), dtype=torch.long, device=face.device)
-    net.index_add_(0, number, 1 - 2 * (start > end).long())
+    low, high, number = undirected(start, end, count)
+    net = torch.zeros_like(low).index_add_(0, number, 1 - 2 * (start > end).long())
     open_ = net != 0
-    key, net = key[open_], net[open_]
-    return torch.div(key, count, rounding_mode="floor"), key % count, net
+    return low[open_], high[open_], net[open_]

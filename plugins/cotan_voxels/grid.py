@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.operators import centroid
 
 MOST = 1024  # voxels a side
 BUDGET = 1 << 20  # pairs of a triangle and a voxel that are looked at at once
@@ -48,7 +49,8 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         raise cotan.CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
     if face.numel() == 0:
         raise cotan.CotanError("voxels need a mesh with faces, got none")
-    triangles = pos.detach().double()[face.t()]  # (F, 3, 3)
+    pos = pos.detach().double()
+    triangles = pos[face.t()]  # (F, 3, 3)
     size = float(triangles.abs().max())
     if not math.isfinite(size):
         raise cotan.CotanError("voxels need finite positions, got NaN or infinity")
@@ -63,23 +65,13 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
         low, high = triangles.amin(dim=(0, 1)), triangles.amax(dim=(0, 1))
         centre, radius = (low + high) / 2, float((high - low).max()) / 2
     else:
-        centre = _centroid(triangles)
+        centre = centroid(pos / unit, face)
         radius = float((triangles - centre).norm(dim=-1).max())
     if radius == 0:
         raise cotan.CotanError("voxels need a shape of some size, got one whose corners all lie in one point")
     pitch = 2 * radius / (resolution - 2 * padding)
     triangles.sub_(centre).div_(pitch).add_(resolution / 2)  # in place: fresh memory would take longer than this
     return Grid(triangles, (centre - pitch * resolution / 2) * unit, pitch * unit)
-
-
-def _centroid(triangles: Tensor) -> Tensor:
-    """The mean of the surface; of the corners where it has no area."""
-    a, b, c = triangles.unbind(1)
-    area = torch.linalg.cross(b - a, c - a).norm(dim=-1, keepdim=True)
-    total = area.sum()
-    if total <= 0:
-        return triangles.mean(dim=(0, 1))
-    return (triangles.mean(1) * area).sum(0) / total
 
 
 def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:

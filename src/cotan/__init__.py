@@ -38,13 +38,14 @@ _HOME = {
     "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
 }
-_MODULES = ("autodiff", "testing", "dense", "sparse", "spectrum", "registry", "errors")
+_MODULES = ("autodiff", "operators", "testing", "dense", "sparse", "spectrum", "registry", "errors")
 _WHERE = {name: module for module, found in _HOME.items() for name in found}
 
-__all__ = sorted({*_WHERE, "autodiff", "testing"})
+__all__ = sorted({*_WHERE, "autodiff", "operators", "testing"})
 
 if TYPE_CHECKING:
     from . import autodiff as autodiff
+    from . import operators as operators
     from . import testing as testing
     from .batching import prepare as prepare
     from .benchmark import Suite as Suite

@@ -195,7 +195,9 @@ def compute(
     option: Options = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write the numbers here (.npz), or the shape in their colours (.png .ply .off .obj .glb)."),
+        typer.Option(
+            help="Write the numbers here (.npz), a record (.json), or the shape in their colours (.png .ply .off .obj .glb)."
+        ),
     ] = None,
     double: Annotated[bool, typer.Option(help="Give float64, as computed.")] = False,
 ) -> None:
@@ -207,7 +209,7 @@ def compute(
     from .files import COLORED, read
     from .show import shape_of
 
-    if out and out.suffix not in (".npz", ".png", *COLORED):
+    if out and out.suffix not in (".npz", ".json", ".png", *COLORED):
         raise _another_ending(out)
     data = read(file)
     if node in data:
@@ -218,7 +220,7 @@ def compute(
     print(f"{node}: {shape_of(value)} ({how})")
     _print_value(value)
     if out:
-        _write_colored(data, node, value, out) if out.suffix != ".npz" else _write_numbers(value, out)
+        _write_numbers(value, out) if out.suffix in (".npz", ".json") else _write_colored(data, node, value, out)
         print(f"written: {out}")
 
 
@@ -264,11 +266,13 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
 def _another_ending(path: Path) -> CotanError:
     from .files import COLORED
 
-    also = f"a value per vertex also {', '.join(COLORED)} or .png"
+    also = f"a value per vertex also {', '.join(COLORED)} or .png; a record .json"
     return CotanError(f"--out {path}: expected a file ending in .npz; {also}")
 
 
 def _write_numbers(value: Any, path: Path) -> None:
+    import json
+
     import numpy
     import scipy.sparse
 
@@ -276,6 +280,11 @@ def _write_numbers(value: Any, path: Path) -> None:
     from .sparse import Sparse
     from .spectrum import Spectrum
 
+    if isinstance(value, dict) != (path.suffix == ".json"):
+        expected = "a record, expected .json" if isinstance(value, dict) else "no record, expected .npz"
+        raise CotanError(f"--out {path}: the value is {expected}")
+    if isinstance(value, dict):
+        return atomic.write(path, json.dumps(value, indent=2).encode())
     content = io.BytesIO()
     if isinstance(value, Sparse):
         scipy.sparse.save_npz(content, value.to_scipy())
@@ -291,7 +300,9 @@ def _write_numbers(value: Any, path: Path) -> None:
             del arrays[name]
             arrays |= {f"{name}_row": part.row, f"{name}_col": part.col, f"{name}_values": part.values}
         elif not hasattr(part, "numpy"):
-            raise CotanError(f"--out {path}: a {type(part).__name__} is no array of numbers")
+            raise CotanError(
+                f"--out {path}: a {type(part).__name__} cannot be written; .npz takes tensors, matrices and tuples of them"
+            )
     numpy.savez(content, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
     atomic.write(path, content.getvalue())
 

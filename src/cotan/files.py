@@ -87,7 +87,9 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         pos, face, color, normal = load(path)
     if not repair and not torch.isfinite(pos).all():
         bad = int((~torch.isfinite(pos)).any(1).sum())
-        raise CotanError(f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices")
+        raise CotanError(
+            f"{path} has NaN or infinite coordinates at {bad} of {len(pos)} vertices; read(..., repair=True) drops them"
+        )
     check_range(f"{path}: face", face, len(pos))
     if pos.shape[1] != 3:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
@@ -123,8 +125,11 @@ def _mended(path: Path, data: Any) -> Any:
 def _looked_at(path: Path, data: Any) -> Any:
     from .operators.mesh_report import faults, mesh_report
 
-    wrong = faults(mesh_report(data.pos, data.face))
-    if wrong:
+    report = mesh_report(data.pos, data.face)
+    if (again := report["duplicate_vertices"]) > 0:  # as only weld=False leaves them
+        text = f"{path} has {again} vertices at the place of another, and {report['components']} components; weld=True joins them"
+        warnings.warn(text, MeshWarning, stacklevel=4)
+    if wrong := faults(report):
         warnings.warn(f"{path} has {wrong}; read(..., repair=True) mends what can be", MeshWarning, stacklevel=4)
     return data
 

@@ -52,6 +52,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     except CotanError:
         raise
     except Exception as reason:  # parsers of broken files raise anything
+        if kind == ".obj" and isinstance(reason, IndexError):
+            _plain_obj(path, path.read_bytes())  # says so where a face's vertex is not there
         mesh = _polygons(path, header) if kind in (".off", ".ply") and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
@@ -97,7 +99,7 @@ def _source(path: Path) -> Path | BytesIO:
 
 def _plain_obj(path: Path, text: bytes) -> bytes:
     """The vertices and faces of an OBJ file, a line each, numbered from one: -1 is the last vertex before the face."""
-    lines, count = [], 0
+    lines, count, last = [], 0, 0
     for line in re.sub(rb"\\\r?\n", b" ", text).splitlines():
         words = line.partition(b"#")[0].split()
         if words[:1] == [b"v"]:
@@ -109,7 +111,10 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
             if min(corners, default=1) < 1:
                 wrong = given[corners.index(min(corners))]
                 raise CotanError(f"{path} has a face with vertex {wrong} after {count} vertices; an .obj counts from 1")
+            last = max(last, *corners)
             lines.append(b"f %b" % b" ".join(b"%d" % i for i in corners))
+    if last > count:
+        raise CotanError(f"{path} has a face with vertex {last}, and {count} vertices; an .obj counts from 1")
     return b"\n".join(lines)
 
 

@@ -157,9 +157,9 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
         ({"creatures": ()}, "unknown creatures of poses 'none'"),
         ({"stress": ("poses", "melted")}, "unknown stress of poses 'melted'.* There is: coarse"),
         ({"task": "regress"}, "unknown task of poses 'regress'.* There is: classify, label"),
-        ({"vertices": 50}, "expected vertices >= 125, .* got vertices=50"),
-        ({"per_class": 2}, "per_class >= 3.* got .*per_class=2"),
-        ({"bend": 1.0}, "0 < bend < 1, got .*bend=1.0"),
+        ({"vertices": 120}, "^poses: vertices=120, expected a whole number of at least 125$"),
+        ({"per_class": 2}, "^poses: per_class=2, expected a whole number of at least 3$"),
+        ({"bend": 1.0}, "^poses: bend=1.0, expected a number between 0 and 1$"),
     ],
 )
 def test_bad_options_are_named(options, message):

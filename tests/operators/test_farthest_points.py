@@ -26,7 +26,7 @@ def test_points_at_one_place_come_once_each():
 
 
 def test_refusals():
-    with pytest.raises(CotanError, match="from vertex 5 of 5"):
+    with pytest.raises(CotanError, match="start=5, expected a vertex number from 0 to 4"):
         farthest_points(torch.zeros(5, 3), start=5)
-    with pytest.raises(CotanError, match="size=0"):
+    with pytest.raises(CotanError, match="size=0, expected a whole number of at least 1"):
         farthest_points(torch.zeros(5, 3), size=0)

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.operators.neighbours import nearest_neighbours
-from cotan.operators.normals import angles, cloud_normals, face_normals, unit, vertex_normals
+from cotan.operators.normals import cloud_normals, face_normals, unit, vertex_normals
 from cotan.operators.triangles import triangles
 
 WEIGHTS = pytest.mark.parametrize("weight", ["area", "angle"])
@@ -50,13 +50,13 @@ def test_hard(weight, hard, finite_or_refused):
 
 def test_angles_of_a_triangle_sum_to_pi(bumpy):
     t = triangles(*bumpy())
-    torch.testing.assert_close(angles(t.area, t.dots).sum(0), torch.full_like(t.area, np.pi))
+    torch.testing.assert_close(t.angles.sum(0), torch.full_like(t.area, np.pi))
 
 
 def test_angles_do_not_depend_on_where_their_triangle_stands(bumpy):
-    t = triangles(*bumpy())
-    alone = [angles(t.area[f : f + 1], t.dots[:, f : f + 1]) for f in range(200)]
-    assert torch.equal(torch.cat(alone, 1), angles(t.area, t.dots)[:, :200])
+    pos, face = bumpy()
+    alone = [triangles(pos, face[:, f : f + 1]).angles for f in range(200)]
+    assert torch.equal(torch.cat(alone, 1), triangles(pos, face).angles[:, :200])
 
 
 @WEIGHTS

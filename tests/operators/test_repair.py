@@ -79,17 +79,6 @@ def test_no_edge_comes_of_two_flips():
     assert mesh_report(mended.pos, mended.face)["non_manifold_edges"] == 0
 
 
-def test_tolerance(icosphere):
-    pos, face = icosphere(1)
-    generator = torch.Generator().manual_seed(0)
-    soup = pos[face].transpose(0, 1).reshape(-1, 3)
-    soup = soup + 1e-6 * torch.rand(soup.shape, generator=generator, dtype=torch.float64)
-    data = Data(pos=soup, face=torch.arange(len(soup)).view(-1, 3).T)
-    assert len(repair(data).data.pos) == len(soup)
-    assert len(repair(data, tolerance=1e-5).data.pos) == len(pos)
-    assert mesh_report(repair(data, tolerance=1e-5).data.pos, repair(data, tolerance=1e-5).data.face)["closed"]
-
-
 def test_the_data_is_left_alone(icosphere):
     pos, face = icosphere(0)
     data = Data(pos=pos.clone(), face=face.flip(0))
@@ -137,8 +126,6 @@ def test_refusals():
         repair(Data(pos=torch.full((3, 3), torch.nan), face=torch.tensor([[0], [1], [2]])))
     with pytest.raises(CotanError, match="expected a mesh"):
         repair(Data(pos=torch.zeros(3, 3)))
-    with pytest.raises(CotanError, match="tolerance=-1"):
-        repair(Data(pos=torch.zeros(3, 3), face=torch.tensor([[0], [1], [2]])), tolerance=-1)
     with pytest.raises(CotanError, match=r"pos: expected shape \(V, 3\)"):
         repair(Data(pos=torch.zeros(3, 2), face=torch.tensor([[0], [1], [2]])))
 

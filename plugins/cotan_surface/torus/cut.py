@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cotan.operators import triangles
+
 from .edges import fans, following, owners, path
 from .sphere import Sphere
 
@@ -47,12 +49,8 @@ def extremities(sphere: Sphere, graph, count: int) -> list[int]:
 
 def _sharpest(sphere: Sphere) -> int:
     """The vertex with the smallest sum of angles."""
-    x = sphere.pos[sphere.face]
-    u = torch.nn.functional.normalize(x.roll(-1, 0) - x, dim=-1)
-    v = torch.nn.functional.normalize(x.roll(-2, 0) - x, dim=-1)
-    angle = (u * v).sum(-1).clamp(-1, 1).acos()
-    total = torch.zeros(len(sphere.pos), dtype=angle.dtype, device=angle.device)
-    total.index_add_(0, sphere.face.reshape(-1), angle.reshape(-1))
+    angle = triangles(sphere.pos, sphere.face).angles
+    total = angle.new_zeros(len(sphere.pos)).index_add(0, sphere.face.reshape(-1), angle.reshape(-1))
     return int((total * 1e9).round().argmin())
 
 

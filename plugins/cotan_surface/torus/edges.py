@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cotan.operators import connected
+
 
 def edge_graph(pos: Tensor, face: Tensor):
     """The edges with their lengths, as a sparse matrix."""
@@ -51,20 +53,10 @@ def fans(face: Tensor, cut: Tensor | None = None) -> Tensor:
     corner, over = torch.arange(face.numel(), device=face.device), following(face)[twins(face)]
     if cut is not None:
         corner, over = corner[~cut], over[~cut]
-    return components(face.numel(), over, corner).view(3, -1)
+    return connected(face.numel(), over, corner)[1].view(3, -1)
 
 
 def owners(fan: Tensor, face: Tensor) -> Tensor:
     """The vertex that each fan is at."""
     out = torch.zeros(int(fan.max()) + 1, dtype=torch.long, device=face.device)
     return out.scatter_(0, fan.reshape(-1), face.reshape(-1))
-
-
-def components(count: int, a: Tensor, b: Tensor) -> Tensor:
-    """Number the parts of the graph with edges a - b."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    ones = np.ones(len(a), dtype=np.int8)
-    graph = coo_matrix((ones, (a.cpu().numpy(), b.cpu().numpy())), shape=(count, count))
-    return torch.from_numpy(connected_components(graph, directed=False)[1]).to(a)

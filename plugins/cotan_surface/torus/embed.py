@@ -15,8 +15,10 @@ bijection (Gortler, Gotsman and Thurston 2006).
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cotan.operators import triangles
 from cotan.sparse import symmetric_lu
 
 from .cut import Disc
@@ -44,10 +46,14 @@ def embed(
     a, b = np.roll(face, -1, 0), np.roll(face, -2, 0)  # the edge across from each corner
     _, edge = np.unique(np.minimum(a, b) * size + np.maximum(a, b), return_inverse=True)
     edge = edge.reshape(face.shape)
-    spring = np.bincount(edge.ravel(), weights(pos, face, kind).ravel())
+    found = triangles(torch.from_numpy(pos), torch.from_numpy(face))
+    half = (
+        found.cotangents.numpy() / 2 if kind == "cotan" else np.full(face.shape, 0.5)
+    )  # of the edge across from a corner
+    spring = np.bincount(edge.ravel(), half.ravel())
     middle = np.median(np.abs(spring))
     spring = np.clip(spring, LEAST * middle, MOST * middle)[edge]
-    area = star(np.linalg.norm(np.cross(pos[face[1]] - pos[face[0]], pos[face[2]] - pos[face[0]]), axis=-1), face)
+    area = star(found.area.numpy(), face)
     value = solve(spring, disc, size)
     strength = np.zeros(size)
     for _ in range(balance):
@@ -58,17 +64,6 @@ def embed(
             break  # the springs differ by more than rounding allows
         value = following
     return value
-
-
-def weights(pos: NDArray[np.float64], face: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
-    """(3, F): for each corner its half of the weight of the edge across from it."""
-    if kind == "uniform":
-        return np.full(face.shape, 0.5)
-    x = pos[face]  # (3, F, 3)
-    u, v = np.roll(x, -1, 0) - x, np.roll(x, -2, 0) - x
-    area = np.linalg.norm(np.cross(u, v), axis=-1)
-    dot = (u * v).sum(-1)
-    return 0.5 * dot / np.maximum(area, 1e-12 * np.abs(dot) + np.finfo(float).tiny)
 
 
 def star(area: NDArray[np.float64], face: NDArray[np.int64]) -> NDArray[np.float64]:

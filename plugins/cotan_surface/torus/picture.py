@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.operators import face_areas, face_normals
 
 from .embed import CONES, flat_area, places
 from .image import draw
@@ -72,8 +73,7 @@ def chart_figure(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = 
             axis.set(xticks=(), yticks=())
         axes[1].set(xlim=(0, 1), ylim=(0, 1))
 
-        a, b, c = corner[triangle]
-        true = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+        true = face_areas(torch.from_numpy(corner), torch.from_numpy(triangle)).numpy()
         growth = 4 * area / np.maximum(true / true.sum(), 1e-12)
         growth = np.log10(np.maximum(growth, 1e-12))
         scale = ScalarMappable(Normalize(-2, 2), colormaps["RdBu_r"])
@@ -101,8 +101,7 @@ def _surface(axis, corner, triangle, colour) -> None:
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     x = corner[triangle].transpose(1, 0, 2)
-    normal = np.cross(x[:, 1] - x[:, 0], x[:, 2] - x[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
+    normal = face_normals(torch.from_numpy(corner), torch.from_numpy(triangle)).numpy()
     light = 0.6 + 0.4 * np.clip(normal @ np.array([0.4, -0.6, 0.7]), 0, 1)
     paint = np.clip(colour * light[:, None], 0, 1)
     axis.add_collection3d(Poly3DCollection(x, facecolors=paint, edgecolors=paint, linewidths=0.2))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 import cotan
+from cotan.operators import connected, is_triangle, orientation, topology
 from cotan.sparse import firsts, numbered
 
-from .edges import components, fans, owners, twins
+from .edges import fans, owners, twins
 from .handles import cut_handle
 
 
@@ -49,8 +50,7 @@ def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
 
 
 def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
-    a, b, c = face
-    face = face[:, (a != b) & (b != c) & (c != a)]
+    face = face[:, is_triangle(face)]
     if not face.numel():
         raise cotan.CotanError("the torus map needs a mesh with faces, got only faces collapsed to an edge or a point")
     face = _orient(face)
@@ -71,33 +71,22 @@ def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
 
 def _orient(face: Tensor) -> Tensor:
     """Turn faces so that neighbours run along their edge in opposite directions."""
-    start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
-    size, count = int(face.max()) + 1, face.shape[1]
-    key, order = torch.sort(torch.minimum(start, end) * size + torch.maximum(start, end))
-    _, uses = torch.unique_consecutive(key, return_counts=True)
-    wrong = int((uses != 2).sum())
-    if wrong:
-        once, more = int((uses == 1).sum()), int((uses > 2).sum())
+    found = topology(face)
+    once, more = int((found.faces_at == 1).sum()), int((found.faces_at > 2).sum())
+    if once or more:
         raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
             f"{once} edges with one face and {more} with more. Fill its holes, or use another model"
         )
-    one, two = order[0::2], order[1::2]
-    same = start[one] == start[two]
-    if not bool(same.any()):
-        return face
-    # Each face twice, as it is and turned: neighbours that agree are joined.
-    f, g = one % count, two % count
-    side = components(2 * count, torch.cat([f, f + count]), torch.cat([g + count * same, g + count * ~same]))
-    as_is, turned = side[:count], side[count:]
-    if bool((as_is == turned).any()):
+    flip, _, _, orientable = orientation(found)
+    if not orientable.all():
         raise cotan.CotanError("the torus map needs a surface with two sides, got a mesh that cannot be oriented")
-    return torch.where(as_is > turned, face.flip(0), face)
+    return torch.where(flip.to(face.device), face.flip(0), face)
 
 
 def _genus(face: Tensor, twin: Tensor, pinched: int, handles: int) -> int:
     count = face.shape[1]
-    parts = int(components(count, torch.arange(3 * count, device=face.device) % count, twin % count).max()) + 1
+    parts, _ = connected(count, torch.arange(3 * count, device=face.device) % count, twin % count)
     repaired = f" (after {pinched} pinched vertices were split)" if pinched else ""
     if parts > 1:
         raise cotan.CotanError(

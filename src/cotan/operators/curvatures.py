@@ -12,7 +12,6 @@ from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_mesh
 from .edge_index import is_triangle, on_rim
-from .normals import angles
 from .triangles import inner, triangles
 
 MASS = {"mass": node("mass", kind="voronoi")}  # barycentric ones are off by a seventh where five faces meet among six
@@ -46,7 +45,7 @@ def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     face = face[:, is_triangle(face)]  # the sides of others are no rim
     t = triangles(pos, face)
     corners = face.reshape(-1)
-    total = pos.new_zeros(len(pos)).index_add(0, corners, angles(t.area, t.dots).reshape(-1))
+    total = pos.new_zeros(len(pos)).index_add(0, corners, t.angles.reshape(-1))
     flat = math.pi * (2 - on_rim(face, len(pos)).to(pos.dtype))
     used = torch.zeros(len(pos), dtype=torch.bool, device=pos.device).index_fill(0, corners, True)
     return torch.where(used, flat - total, 0) / mass

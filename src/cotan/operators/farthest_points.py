@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, at_least
 from ..registry import operator
 from .checks import check_pos
 from .threads import one_thread
@@ -23,8 +23,9 @@ def farthest_points(pos: Tensor, *, size: int = 1024, start: int = 0) -> Tensor:
         pos: (V, 3). size: number of points. start: the first.
     """
     pos = check_pos(pos).detach()
-    if not 0 <= start < len(pos) or size < 1:
-        raise CotanError(f"farthest_points: size={size} from vertex {start} of {len(pos)}")
+    at_least(1, "farthest_points", size=size)
+    if not 0 <= start < len(pos):
+        raise CotanError(f"farthest_points: start={start}, expected a vertex number from 0 to {len(pos) - 1}")
     size = min(size, len(pos))
     chosen = torch.empty(size, dtype=torch.long, device=pos.device)
     columns = pos.T.contiguous()  # sums along rows of three are slow

@@ -39,6 +39,7 @@ class Gradient(NamedTuple):
 def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: float = 0.0) -> Gradient:
     """g_i = argmin_g sum_j (f_j - f_i - <u_ij, g>)^2 + r |g|^2, u_ij the edge i -> j in i's tangent plane.
 
+    Two matrices (V, V), `Gradient(x, y)`: `x @ f` and `y @ f` are g's components along the tangents of each vertex's frame.
     Exact on linear functions of a flat neighbourhood: to 1e-6, and to 1e-3 where its edges lie within a thousandth of one
     line. Where all edges at a vertex lie on one line, the part of the gradient across it is zero; at a vertex without
     edges, all of it.

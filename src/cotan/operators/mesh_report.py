@@ -12,7 +12,7 @@ from ..registry import operator
 from ..sparse import numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
-from .topology import Orientation, Topology, connected, orientation, topology
+from .topology import Orientation, Topology, connected, fans, orientation, topology
 from .triangles import inner, triangles
 
 
@@ -47,7 +47,8 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
 
     fans_at = torch.zeros(len(pos), dtype=torch.long)
     corners = kept.reshape(-1)
-    vertex_of_fan = torch.zeros(t.fans, dtype=torch.long).scatter(0, t.fan, corners)
+    number, fan = fans(t)
+    vertex_of_fan = torch.zeros(number, dtype=torch.long).scatter(0, fan, corners)
     fans_at.index_add_(0, vertex_of_fan, torch.ones_like(vertex_of_fan))
     crowded = t.edges[:, t.faces_at > 2]
     pinched = fans_at > 1
@@ -55,7 +56,10 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
 
     edges, used = len(t.faces_at), count_used(kept, len(pos))
     rim = int((t.faces_at == 1).sum())
-    loops = boundary_loops(t)
+    loops = boundary_loops(t, fan)
+    components = len(
+        torch.unique(connected(len(pos), *t.edges)[1][kept[0]])
+    )  # of faces joined along edges or at vertices
     manifold = not bool(pinched.any())
     orientable = bool(o.orientable.all())
     euler = used - edges + kept.shape[1]
@@ -63,7 +67,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "vertices": len(pos),
         "faces": face.shape[1],
         "edges": edges,
-        "components": t.components,
+        "components": components,
         "non_finite_vertices": int((~finite).sum()),
         "unreferenced_vertices": len(pos) - count_used(face, len(pos)),
         "duplicate_vertices": int(finite.sum()) - len(numbered(pos[finite]).bincount()),
@@ -80,7 +84,7 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
         "closed": rim == 0 and manifold and not bool(o.flip.any()) and orientable,
         "manifold": manifold,
         "euler": euler,
-        "genus": t.components - (euler + loops) // 2 if manifold and orientable else None,
+        "genus": components - (euler + loops) // 2 if manifold and orientable else None,
     }
 
 
@@ -102,16 +106,16 @@ def faults(report: dict[str, Any]) -> str:
     return ", ".join(f"{report[name]} {name.replace('_', ' ')}" for name in FAULTS if report[name])
 
 
-def boundary_loops(t: Topology) -> int:
+def boundary_loops(t: Topology, fan: Tensor) -> int:
     """The number of closed chains of sides that have one face; loops that touch at a vertex stay two."""
     faces = len(t.edge) // 3
     rim = (t.faces_at[t.edge] == 1).nonzero()[:, 0]
     if not len(rim):
         return 0
     # Side s starts at corner s + F and ends at corner s + 2F: fans, not vertices, are the links of the chain.
-    ends = t.fan[torch.stack([rim + faces, rim + 2 * faces]) % (3 * faces)]
-    fans, number = torch.unique(ends, return_inverse=True)
-    return connected(len(fans), number[0], number[1])[0]
+    ends = fan[torch.stack([rim + faces, rim + 2 * faces]) % (3 * faces)]
+    links, number = torch.unique(ends, return_inverse=True)
+    return connected(len(links), number[0], number[1])[0]
 
 
 def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor:

@@ -40,21 +40,22 @@ def normalized_pos(
         return centred / torch.where(size > 0, size, 1)
     pos, face = check_mesh(pos, face)
     pos = _near_one(pos)
-    area = triangles(pos, face).area
-    total = area.sum()
-    corners = pos[face]
-    if centre == "vertices":
-        middle = pos[face.unique()].mean(0)
-    else:
-        middle = torch.where(
-            total > 0, (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1), corners.mean((0, 1))
-        )
-    centred = pos - middle
+    centred = pos - (pos[face.unique()].mean(0) if centre == "vertices" else centroid(pos, face))
     if scale == "area":
+        total = triangles(pos, face).area.sum()
         size = total.where(total > 0, 1).sqrt()
     else:
         size = torch.linalg.vector_norm(centred[face], dim=-1).amax()
     return centred / torch.where(size > 0, size, 1)
+
+
+def centroid(pos: Tensor, face: Tensor) -> Tensor:
+    """The mean of a surface; of the corners where it has no area. (3,)"""
+    area = triangles(pos, face).area
+    total = area.sum()
+    corners = pos[face]
+    mean = (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1)
+    return torch.where(total > 0, mean, corners.mean((0, 1)))
 
 
 def _near_one(pos: Tensor) -> Tensor:

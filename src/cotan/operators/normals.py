@@ -34,7 +34,7 @@ def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor
     pos, face = check_mesh(pos, face)
     t = triangles(pos, face)
     n, corners = normals(t), face.reshape(-1)
-    w = (2 * t.area).expand(3, -1) if weight == "area" else angles(t.area, t.dots)
+    w = (2 * t.area).expand(3, -1) if weight == "area" else t.angles
     parts = n.expand(3, -1, -1) if weight == "area" else w[..., None] * unit(n)
     total = torch.zeros_like(pos).index_add(0, corners, parts.reshape(-1, 3))
     most = pos.new_zeros(len(pos)).index_add(0, corners, w.detach().reshape(-1))
@@ -75,17 +75,6 @@ def cloud_normals(pos: Tensor, nearest_neighbours: Tensor, normal: Tensor | None
 def normals(t: Triangles) -> Tensor:
     """Normals (F, 3), twice the area long; zero where all of that is rounding, an area of 1e-15 of the squared sides."""
     return torch.where((t.area > 1e-9 * t.floored)[:, None], t.normal, 0)
-
-
-def angles(area: Tensor, dots: Tensor) -> Tensor:
-    """The angle at each corner of triangles with areas (F,) and products (3, F) of the sides at a corner. (3, F)
-
-    Where the two sides' product and the area are zero the angle is not defined, and zero is given.
-    """
-    defined = (dots != 0) | (area != 0)
-    # Not next to each other, as what torch has for whole vectors differs from what it has for their rest in the last digit.
-    parts = torch.stack([(2 * area).expand_as(dots), torch.where(defined, dots, 1)], -1)
-    return torch.where(defined, torch.atan2(*parts.unbind(-1)), 0)
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Repaired(NamedTuple):
     done: list[str]
 
 
-def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaired:
+def repair(data: Any) -> Repaired:
     """A mesh without non-finite, duplicate and loose vertices, without degenerate, flat and duplicate faces, oriented.
 
     In this order: vertices that are not finite go, with their faces; vertices at one place become one; faces that name
@@ -34,15 +34,11 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
 
     Arguments:
         data: pos (V, 3), face (3, F), and any attributes per vertex or face (recognised by their length), which follow.
-        tolerance: of the bounding box's diagonal, at which vertices are merged. 0 merges those at exactly one place.
-        orient: turn faces.
 
     >>> mended, done = repair(data)
     """
     if getattr(data, "face", None) is None or getattr(data, "pos", None) is None:
         raise CotanError("repair: expected a mesh, with pos and face")
-    if not tolerance >= 0:
-        raise CotanError(f"repair: tolerance={tolerance}, expected at least 0")
     check_shape(data.pos)
     device, done = data.pos.device, []
     pos, face = data.pos.detach().double().cpu(), check_face(data.face, len(data.pos)).cpu()
@@ -58,7 +54,8 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
     if not finite.all():
         done.append(f"dropped {int((~finite).sum())} vertices that are not finite")
         keep(finite[face].all(0), "faces at vertices that are not finite")
-    place = same_place(pos, finite, tolerance)
+    place = vertex.clone()
+    place[finite] = vertex[finite][same_place(pos[finite])]
     if (merged := int((place[finite] != vertex[finite]).sum())) > 0:
         done.append(f"merged {merged} vertices at the place of another")
         face = place[face]
@@ -78,30 +75,14 @@ def repair(data: Any, *, tolerance: float = 0.0, orient: bool = True) -> Repaire
     vertex = used.nonzero()[:, 0]
     number = used.long().cumsum(0) - 1
     pos, face = pos[vertex], number[face]
-    if orient:
-        face = _orient(pos, face, done)
+    face = _orient(pos, face, done)
     return Repaired(_carry(data, vertex.to(device), tag.to(device), face.to(device)), done)
 
 
-def same_place(pos: Tensor, finite: Tensor, tolerance: float) -> Tensor:
-    """For each vertex, the first vertex at its place; itself if it is not finite. (V,)"""
-    place = torch.arange(len(pos))
-    here = finite.nonzero()[:, 0]
-    if not len(here):
-        return place
-    if tolerance == 0:
-        group = numbered(pos[here])
-    else:
-        from scipy.spatial import cKDTree
-
-        from .topology import connected
-
-        box = pos[here].amax(0) - pos[here].amin(0)
-        tree = cKDTree(pos[here].numpy())
-        near = torch.from_numpy(tree.query_pairs(tolerance * float(box.norm()), output_type="ndarray")).long()
-        group = connected(len(here), near[:, 0], near[:, 1])[1]
-    place[here] = here[firsts(group)][group]
-    return place
+def same_place(pos: Tensor) -> Tensor:
+    """For each vertex, the first at exactly its place. (V,)"""
+    group = numbered(pos)
+    return firsts(group)[group] if len(pos) else group
 
 
 def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:

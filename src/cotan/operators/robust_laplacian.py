@@ -93,7 +93,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     check_mollify(mollify)
     if len(points) >= 4 and bool((points == points[0]).all()):
         raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
-    first, place = torch.unique(same_place(points, torch.ones(len(points), dtype=torch.bool), 0), return_inverse=True)
+    first, place = torch.unique(same_place(points), return_inverse=True)
     points = points[first]
     size = len(points)
     if size < 4:

@@ -1,4 +1,4 @@
-"""What is joined to what on a triangle mesh: edges, fans of faces about vertices, components, orientation."""
+"""What is joined to what on a triangle mesh: edges, fans of faces about vertices, orientation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ class Topology(NamedTuple):
         faces_at (E,): how many faces meet there.
         edge (3F,): the edge of each side. forward (3F,): whether the side runs from the lower vertex to the higher.
         pairs (2, P): sides that meet at the same edge, each with the next one there.
-        fan (3F,), fans: of faces about a vertex, joined along the edges at it. Corner i of face f is at i * F + f.
-        components: how many, of faces joined along edges or at vertices.
     """
 
     edges: Tensor
@@ -30,17 +28,17 @@ class Topology(NamedTuple):
     edge: Tensor
     forward: Tensor
     pairs: Tensor
-    fan: Tensor
-    fans: int
-    components: int
 
 
 def topology(face: Tensor) -> Topology:
-    """face (3, F), no face naming a vertex twice. On the CPU."""
+    """What is joined to what: edges, faces_at, edge, forward and pairs, as `Topology` says. On the CPU.
+
+    Arguments:
+        face: (3, F), no face naming a vertex twice.
+    """
     face = face.cpu()
-    faces = face.shape[1]
     source, target = half_edges(face)
-    stride = int(face.max()) + 1 if faces else 1
+    stride = int(face.max()) + 1 if face.numel() else 1
     low, high, edge = undirected(source, target, stride)
     edges, faces_at = torch.stack([low, high]), torch.bincount(edge, minlength=len(low))
 
@@ -48,29 +46,30 @@ def topology(face: Tensor) -> Topology:
     along = edge.index_select(0, order)
     same = (along[1:] == along[:-1]).nonzero()[:, 0]
     pairs = torch.stack([order.index_select(0, same), order.index_select(0, same + 1)])
+    return Topology(edges, faces_at, edge, source < target, pairs)
 
+
+def fans(t: Topology) -> tuple[int, Tensor]:
+    """Of faces about a vertex, joined along the edges at it: how many, and that of corner i of face f at i * F + f. (3F,)"""
     # A side facing corner i starts at corner i + 1 and ends at corner i + 2 of its face.
-    side = torch.arange(3 * faces)
+    side, faces = torch.arange(len(t.edge)), len(t.edge) // 3
     start, end = side.roll(-faces), side.roll(-2 * faces)
-    forward = source < target
-    at_low, at_high = torch.where(forward, start, end), torch.where(forward, end, start)
-    ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in pairs)
-    fans, fan = connected(3 * faces, *ends)
-    components = len(torch.unique(connected(stride, *edges)[1][face[0]]))
-    return Topology(edges, faces_at, edge, forward, pairs, fan, fans, components)
+    at_low, at_high = torch.where(t.forward, start, end), torch.where(t.forward, end, start)
+    ends = (torch.cat([at_low.index_select(0, sides), at_high.index_select(0, sides)]) for sides in t.pairs)
+    return connected(len(side), *ends)
 
 
 def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
-    """Number of connected components of a graph, and the component of each of its `size` vertices."""
+    """The number of connected components of a graph with edges source - target (E,), and that of each of `size` vertices."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if size == 0:
-        return 0, torch.zeros(0, dtype=torch.long)
+        return 0, torch.zeros_like(source)
     ones = np.ones(len(source), dtype=np.int8)
-    graph = coo_array((ones, (source.numpy(), target.numpy())), shape=(size, size))
+    graph = coo_array((ones, (source.cpu().numpy(), target.cpu().numpy())), shape=(size, size))
     count, label = connected_components(graph, directed=False)
-    return int(count), torch.from_numpy(label.astype(np.int64))
+    return int(count), torch.from_numpy(label).to(source)
 
 
 class Orientation(NamedTuple):
@@ -86,7 +85,8 @@ class Orientation(NamedTuple):
 
 
 def orientation(t: Topology) -> Orientation:
-    """Joins each face, and a turned copy of it, to those that agree: orientable patches keep the two apart."""
+    """Which faces of a `topology` to turn so that all agree: flip, patch, patches and orientable, as `Orientation` says."""
+    # Each face, and a turned copy of it, is joined to those that agree: orientable patches keep the two apart.
     faces = len(t.edge) // 3
     pairs = t.pairs[:, t.faces_at[t.edge[t.pairs[0]]] == 2]
     first, second = (pairs % faces).unbind(0)

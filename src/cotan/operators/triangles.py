@@ -40,9 +40,21 @@ class Triangles(NamedTuple):
         """(3, F) the cotangent of the angle at each corner; zero on a triangle that is a point."""
         return self.dots / torch.where(self.floored > 0, 2 * self.floored, 1)
 
+    @property
+    def angles(self) -> Tensor:
+        """(3, F) the angle at each corner; zero where it is not defined, as the area and the two sides' product are zero."""
+        defined = (self.dots != 0) | (self.area != 0)
+        # Not next to each other, as what torch has for whole vectors differs from what it has for their rest in the last digit.
+        parts = torch.stack([(2 * self.area).expand_as(self.dots), torch.where(defined, self.dots, 1)], -1)
+        return torch.where(defined, torch.atan2(*parts.unbind(-1)), 0)
+
 
 def triangles(pos: Tensor, face: Tensor) -> Triangles:
-    """pos (V, 3), face (3, F)."""
+    """sides (3, F, 3), normal (F, 3), area, floored (F,), dots, cotangents and angles (3, F) of faces, as `Triangles` says.
+
+    Arguments:
+        pos: (V, 3). face: (3, F).
+    """
     # index_select: indexing with a tensor wakes all threads, which costs milliseconds where these are busy.
     a, b, c = pos.index_select(0, face.reshape(-1)).view(3, -1, 3)
     sides = torch.stack([c - b, a - c, b - a])
