@@ -10,7 +10,16 @@ import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import cross
 from cotan.errors import at_least
-from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
+from cotan.sparse import (
+    Pattern,
+    ReverseMode,
+    Sparse,
+    composed_gradients,
+    multiply_rows,
+    reverse_mode_only,
+    sampled_rows,
+    spread,
+)
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
 COORDINATES = {"polar": 2, "tangent": 2, "offset": 3, "relative": 3, "degree": 2}
@@ -97,7 +106,7 @@ def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Te
     return cotan.linear(seen, weight.flatten(0, 1).T)
 
 
-class _Convolution(torch.autograd.Function):
+class _Convolution(ReverseMode):
     """`convolution` of as many channels as come out, by blocks of rows: no A_k x is ever whole.
 
     The gradients are x^T A_k^T g for W_k, sum_k A_k^T g W_k^T for x and <(g W_k^T)_i, x_j> for the weight of j -> i.

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.compiler import is_compiling
 
 from ..errors import CotanError, expect
-from ..sparse import Pattern, Sparse, sampled, symmetric_lu
+from ..sparse import Pattern, ReverseMode, Sparse, sampled, symmetric_lu
 
 Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
 ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
@@ -79,7 +79,7 @@ class _TracedSolve(Function):
         return g_values, g_mass, g_time, back, None, None
 
 
-class _Solve(_TracedSolve):
+class _Solve(ReverseMode, _TracedSolve):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         _TracedSolve.setup_context(ctx, inputs, output)
