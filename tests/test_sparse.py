@@ -256,7 +256,7 @@ each = pytest.mark.parametrize(("function", "at"), DIFFERENTIABLE.values(), ids=
 
 @each
 def test_first_and_second_derivatives(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
-    assert gradcheck(function, at, check_forward_ad=True)
+    assert gradcheck(function, at, check_forward_ad=True, check_batched_grad=True)
     assert gradgradcheck(function, at)
 
 

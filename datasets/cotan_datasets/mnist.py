@@ -33,7 +33,8 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
     Arguments:
         root: the folder of the IDX files train-images-idx3-ubyte[.gz], ...; by default they are downloaded to the cache.
         kind: "image": an image (1, 28, 28), for networks on grids; for dense ones x (1, 784), the digit as one vertex.
-            "grid": x (784, 1) on the graph of each pixel and its 8 neighbours, which all digits share; pos in pixels.
+            "grid": x (784, 1) on the graph of each pixel and its 8 neighbours, which all digits share; pos is
+                (column, 27 - row) in pixels.
         train, test: how many, the first ones of the files.
     """
     from torch_geometric.data import Data
@@ -70,7 +71,7 @@ def superpixels(
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> cotan.Splits:
-    """Digits as graphs of superpixels: x (V, 1) the mean brightness, pos (V, 3) the centre in pixels, z = 0.
+    """Digits as graphs of superpixels: x (V, 1) the mean brightness, pos (V, 3) the centre, (column, -row, 0) in pixels.
 
     Arguments:
         root, train, test: as of mnist.

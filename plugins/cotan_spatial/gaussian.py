@@ -10,13 +10,22 @@ import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import cross
 from cotan.errors import at_least
-from cotan.sparse import Pattern, Sparse, composed_gradients, multiply_rows, reverse_mode_only, sampled_rows, spread
+from cotan.sparse import (
+    Pattern,
+    ReverseMode,
+    Sparse,
+    composed_gradients,
+    multiply_rows,
+    reverse_mode_only,
+    sampled_rows,
+    spread,
+)
 
 # Of `pseudo_coordinates`, and how many numbers each gives.
-COORDINATES = {"polar": 2, "offset": 3, "relative": 3, "degree": 2}
+COORDINATES = {"polar": 2, "tangent": 2, "offset": 3, "relative": 3, "degree": 2}
 
 
-@cotan.layer("gaussian")
+@cotan.layer("gaussian", invariant_to=("rigid", "scale"))
 class Gaussian(nn.Module):
     """y_i = mean_{j -> i} sum_k w_k(u_ij) x_j W_k + x_i U + b, w_k(u) = exp(-(u - m_k)^T S_k^-1 (u - m_k)).
 
@@ -25,9 +34,9 @@ class Gaussian(nn.Module):
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
-        coordinates: u: a kind of `pseudo_coordinates` (polar, offset, relative, degree), or the name or request of a node per
-            edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where "relative" sees
-            positions, if it has some.
+        coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree), or the name or request of a
+            node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where "relative"
+            sees positions, if it has some. Kernels begin about 1 wide, as edges are long in all units but those of "offset".
         dim: numbers in u; known for those kinds with positions in space, else 2.
         bias: add b. root: add x_i U.
 
@@ -97,7 +106,7 @@ def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Te
     return cotan.linear(seen, weight.flatten(0, 1).T)
 
 
-class _Convolution(torch.autograd.Function):
+class _Convolution(ReverseMode):
     """`convolution` of as many channels as come out, by blocks of rows: no A_k x is ever whole.
 
     The gradients are x^T A_k^T g for W_k, sum_k A_k^T g W_k^T for x and <(g W_k^T)_i, x_j> for the weight of j -> i.

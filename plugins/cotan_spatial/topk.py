@@ -12,6 +12,8 @@ from .adjacency import normalized
 class TopK(nn.Module):
     """y = x p / |p|; of each shape the ceil(ratio V) vertices of the largest y stay, with x tanh(y) (Gao and Ji 2019).
 
+    ratio=1 keeps all, where PyG's `TopKPooling` takes 1 for a number and keeps one.
+
     What learned scores choose is no node: the layer slices the matrix itself.
 
     Shape: x (V, C), matrix (V, V), batch (V,) -> (V', C), (V', V'), (V',) and those that stay (V',),
@@ -62,7 +64,7 @@ class TopKNetwork(nn.Module):
     what was there before the pooling (Gao and Ji 2019).
 
     Arguments:
-        width: channels. depth: number of poolings. ratio: of the vertices that each leaves.
+        width: channels. depth: number of poolings. ratio: of the vertices that each leaves; 1 is all, in PyG one vertex.
         readout: mean, sum, max or attention. dropout: before the output.
     """
 

@@ -10,7 +10,7 @@ import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import cross
 from cotan.errors import at_least
-from cotan.sparse import composed_gradients, multiply_rows, reverse_mode_only
+from cotan.sparse import ReverseMode, composed_gradients, multiply_rows, reverse_mode_only
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
 WIDE = 32  # channels from which each W_k is worth a product of its own
@@ -85,7 +85,7 @@ def clenshaw(x: Tensor, weight: Tensor, laplacian: cotan.Sparse) -> Tensor:
     return last
 
 
-class _Clenshaw(torch.autograd.Function):
+class _Clenshaw(ReverseMode):
     """`clenshaw` by blocks of rows, b_k in the place of b_{k+2}: nothing else is written.
 
     The gradients are x^T T_k(L^T) g for W_k and sum_k T_k(L^T) g W_k^T for x.

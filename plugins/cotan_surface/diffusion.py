@@ -8,7 +8,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.dense import cross
 from cotan.errors import at_least
-from cotan.sparse import composed_gradients, reverse_mode_only
+from cotan.sparse import ReverseMode, composed_gradients, reverse_mode_only
 
 METHODS = ("spectral", "implicit")
 
@@ -104,7 +104,7 @@ def composed(h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any) -> Tenso
     return torch.tanh(a * (p_x - q_y) + b * (p_y + q_x))
 
 
-class _Features(torch.autograd.Function):
+class _Features(ReverseMode):
     """`composed` in place."""
 
     @staticmethod

@@ -365,10 +365,6 @@ def fit(
     print(splits)
     for path, reason in splits.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
-    if splits.skipped:
-        print(
-            f"{len(splits.skipped)} {'files were' if len(splits.skipped) > 1 else 'file was'} skipped", file=sys.stderr
-        )
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}

@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_weight
 
 from .blocks import ROWS
 from .errors import unknown
-from .sums import composed_gradients, reverse_mode_only
+from .sums import ReverseMode, composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
 WORTH = 2**22  # multiplications from which oneDNN is quicker, also in parts; twice as many of a sum over rows
@@ -79,7 +79,7 @@ def pays(x: Tensor, y: Tensor, each: float) -> bool:
     return plain and len(x) >= FEW and x.numel() * each >= WORTH and wider()
 
 
-class _Linear(torch.autograd.Function):
+class _Linear(ReverseMode):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)

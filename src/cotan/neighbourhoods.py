@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from . import kernels
 from .segments import segment_max, segment_variance
-from .sums import composed_gradients, reverse_mode_only, spread
+from .sums import ReverseMode, composed_gradients, reverse_mode_only, spread
 
 if TYPE_CHECKING:
     from .pattern import Pattern
@@ -44,7 +43,7 @@ def _variance(x: Tensor, pattern: Pattern) -> Tensor:
     return segment_variance(spread(pattern, x, columns=True), pattern)
 
 
-class _Max(Function):
+class _Max(ReverseMode):
     """Entries that tie share the derivative evenly, as in `segment_max`."""
 
     @staticmethod
@@ -63,7 +62,7 @@ class _Max(Function):
         return kernels.between(pattern.transposed, Tensor.eq_, top, x, g / ties.clamp_(min=1)), None
 
 
-class _Variance(Function):
+class _Variance(ReverseMode):
     @staticmethod
     def forward(ctx: Any, x: Tensor, pattern: Pattern) -> Tensor:
         count = pattern.counts.clamp(min=1).to(x.dtype)[:, None]

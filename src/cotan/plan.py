@@ -276,12 +276,17 @@ class _Resolver:
                 return self.resolve(wanted, outer, path)
         inputs = {}
         for name in definition.inputs:
+            request = as_node(replaced.get(name, definition.needs.get(name, name)))
             try:
-                request = replaced.get(name, definition.needs.get(name, name))
-                inputs[name] = self.resolve(as_node(request), domain, path)
+                inputs[name] = self.resolve(request, domain, path)
             except MissingSource:
                 if name in replaced or name not in definition.optional:
                     raise
+            except CotanError as reason:
+                others = registry.variants("operator", name) if registry.has("operator", name) else []
+                if name not in replaced or registry.has("operator", request.name) or not any(d.variant for d in others):
+                    raise
+                raise CotanError(f"{reason}\n{name!r} there is of {_kinds(others)}") from None
         step = _step(definition, options, inputs, domain)
         return self.steps.setdefault(step.identity, step)
 

@@ -26,6 +26,7 @@ from .segments import segment_min as segment_min
 from .segments import segment_softmax as segment_softmax
 from .segments import segment_sum as segment_sum
 from .segments import segment_variance as segment_variance
+from .sums import ReverseMode as ReverseMode
 from .sums import collect as collect
 from .sums import composed_gradients as composed_gradients
 from .sums import product

@@ -13,11 +13,12 @@ reverse mode alone neither but a plain Function, and without gradients the kerne
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 from torch.autograd import Function
 from torch.compiler import is_compiling
 
@@ -40,6 +41,33 @@ def reverse_mode_only(x: Tensor, weight: Tensor) -> bool:
     Then a Function of x and weight needs neither `jvp` nor `vmap`, and may sum in place.
     """
     return not watched() and x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)
+
+
+class ReverseMode(Function):
+    """A Function whose backward gets one cotangent at a time, also where torch hands it many: by `is_grads_batched`, as in
+    `torch.autograd.functional.jacobian` with vectorize=True, or `torch.vmap`. These know no sparse products and no writing
+    in place.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.backward = staticmethod(_one_by_one(cls.backward))  # type: ignore[method-assign]
+
+
+def _one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
+    legacy, batched = _functorch.is_legacy_batchedtensor, _functorch.is_batchedtensor
+
+    @wraps(backward)
+    def each(ctx: Any, *g: Any) -> Any:
+        many = next((t for t in g if legacy(t) or batched(t)), None)
+        if many is None:
+            return backward(ctx, *g)
+        maps, level = (torch, 1) if legacy(many) else (_functorch, _functorch.maybe_get_level(many))
+        size = len(maps._remove_batch_dim(many, level, 0, 0))
+        parts = (maps._remove_batch_dim(t, level, size, 0) for t in g)
+        found = zip(*(each(ctx, *one) for one in zip(*parts, strict=True)), strict=True)
+        return tuple(None if f[0] is None else maps._add_batch_dim(torch.stack(f), 0, level) for f in found)
+
+    return each
 
 
 def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor) -> list[Tensor | None]:
@@ -85,7 +113,7 @@ def _plain(traced: Any) -> Any:
         traced.setup_context(ctx, inputs, output)
         return output
 
-    return type(traced.__name__, (Function,), {"forward": staticmethod(forward), "backward": traced.backward})
+    return type(traced.__name__, (ReverseMode,), {"forward": staticmethod(forward), "backward": traced.backward})
 
 
 def _sum_of(*terms: Tensor | None) -> Tensor | None:

@@ -1,5 +1,6 @@
 """Labels beside meshes: for vertices, edges and faces, the order of edges, votes, and what is skipped."""
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -115,6 +116,13 @@ def test_without_votes_labels_stay_where_they_are(root):
     )
     assert cotan.predict(run, data.test[0]).label.shape == (4,)
     assert torch.equal(vertex_colors(data.test[0]), label_colors(torch.tensor([1, 1, 1, 1])))
+
+
+def test_fit_says_what_was_skipped(root, capsys):
+    label(root, "1 2 1 2")
+    put(root / "seg/traina.txt", "1 2 3")
+    cotan.fit("gcn", load(root), epochs=1, val_share=0, progress="lines", device="cpu")
+    assert re.search(r"1 file was skipped, the first .*traina\.obj: expected a label for each", capsys.readouterr().err)
 
 
 def test_what_does_not_fit_is_skipped_and_named(root):

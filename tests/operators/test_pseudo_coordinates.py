@@ -9,6 +9,7 @@ from cotan.operators.pseudo_coordinates import (
     offset_coordinates,
     polar_coordinates,
     relative_coordinates,
+    tangent_coordinates,
 )
 from cotan.operators.tangent_frames import tangent_frames
 
@@ -25,9 +26,10 @@ def test_source_seen_from_target():
     offset = offset_coordinates(pos, edges)
     to_origin = edges[1] == 0
     assert offset[to_origin].tolist() == [[1, 0, 0], [0, 2, 0]]
-    # The longest edge at 0 leads to 2: its angle is 0, and 1 lies clockwise of it.
+    # The longest edge at 0 leads to 2: its angle is 0, and 1 lies clockwise of it. The mean of 1, 4 and 5 is 10/3.
+    unit = (10 / 3) ** 0.5
     torch.testing.assert_close(
-        polar(pos, face)[to_origin], torch.tensor([[1, -math.pi / 2], [2, 0]], dtype=torch.float64)
+        polar(pos, face)[to_origin], torch.tensor([[1 / unit, -math.pi / 2], [2 / unit, 0]], dtype=torch.float64)
     )
 
 
@@ -42,7 +44,26 @@ def test_polar_is_kept_by_rigid_motion(bumpy, rotation):
 def test_straight_above_but_for_rounding_there_is_no_angle(rotation):
     pos = 7 * torch.stack([torch.zeros(3), rotation[0][:, 2]])
     found = polar_coordinates(pos, torch.tensor([[1], [0]]), rotation[0].T.expand(2, 3, 3))
-    torch.testing.assert_close(found, torch.tensor([[7, 0]], dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found, torch.tensor([[1, 0]], dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_tangent_coordinates_turn_with_the_frames(bumpy):
+    pos, face = bumpy()
+    edges = edge_index(face)
+    frames = tangent_frames(pos, edges, vertex_normals(pos, face))
+    before = tangent_coordinates(pos, edges, frames)
+    torch.testing.assert_close(before.norm(dim=1), polar_coordinates(pos, edges, frames)[:, 0])
+    torch.testing.assert_close(before.square().sum(1).mean(), torch.tensor(1, dtype=torch.float64))
+    turn = torch.tensor([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=torch.float64)  # x, y of a frame become y, -x
+    x, y = before.T
+    torch.testing.assert_close(tangent_coordinates(pos, edges, turn @ frames), torch.stack([y, -x], 1))
+
+
+def test_tangent_coordinates_of_a_plane_are_its_own(square):
+    pos, face = square()
+    edges = edge_index(face)
+    flat = tangent_coordinates(pos, edges, torch.eye(3, dtype=torch.float64).expand(len(pos), 3, 3))
+    torch.testing.assert_close(flat, relative_coordinates(pos, edges)[:, :2])
 
 
 def test_relative_is_the_offset_in_the_unit_of_the_edges(bumpy):

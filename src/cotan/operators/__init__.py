@@ -36,7 +36,13 @@ from .heat_kernel_signature import heat_kernel_signature
 from .wave_kernel_signature import wave_kernel_signature
 from .global_point_signature import global_point_signature
 from .shape_dna import shape_dna
-from .pseudo_coordinates import degree_coordinates, offset_coordinates, polar_coordinates, relative_coordinates
+from .pseudo_coordinates import (
+    degree_coordinates,
+    offset_coordinates,
+    polar_coordinates,
+    relative_coordinates,
+    tangent_coordinates,
+)
 from .neighbours import nearest_neighbours, radius_neighbours
 from .farthest_points import farthest_points
 from .geodesic_distance import geodesic_distance, heat_distance
@@ -105,6 +111,7 @@ __all__ = [
     "shape_dna",
     "spectral_heat",
     "spectrum",
+    "tangent_coordinates",
     "tangent_frames",
     "topology",
     "triangles",

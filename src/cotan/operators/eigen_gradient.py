@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sparse import Sparse
+from ..sparse import ReverseMode, Sparse
 from ..values import is_live
 
 EQUAL = 1e-7  # relative gap below which two eigenvalues are one
@@ -35,7 +35,7 @@ def attach(matrix: Sparse, mass: Tensor, values: Tensor, vectors: Tensor) -> tup
     return found
 
 
-class _Pairs(torch.autograd.Function):
+class _Pairs(ReverseMode):
     @staticmethod
     def forward(
         r: Tensor, norm: Tensor, values: Tensor, vectors: Tensor, L: Sparse, mass: Tensor

@@ -9,28 +9,21 @@ from ..nodes import node
 from ..registry import operator
 from .checks import check_edges, check_pos
 
+FRAMES = {"tangent_frames": node("tangent_frames", kind="mesh")}
 
-@operator(
-    "pseudo_coordinates",
-    kind="polar",
-    per="edge",
-    invariant_to=("rigid",),
-    many=True,
-    needs={"tangent_frames": node("tangent_frames", kind="mesh")},
-)
+
+@operator("pseudo_coordinates", kind="polar", per="edge", invariant_to=("rigid", "scale"), needs=FRAMES)
 def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
-    """(|x_i - x_j|, angle) of edge i -> j: the angle of x_i in j's tangent plane, from -pi to pi. (E, 2)
+    """(|u|, angle) of edge i -> j: u its `relative` coordinates, the angle of u in j's tangent plane, from -pi to pi. (E, 2)
 
     Where x_i is straight above j, or at its place, the angle is 0.
 
     Arguments:
         pos: (V, 3). edge_index: (2, E). tangent_frames: (V, 3, 3).
     """
-    pos = check_pos(pos)
-    source, target = check_edges(edge_index, len(pos))
-    offset = pos[source] - pos[target]
-    flat = (tangent_frames.to(pos.dtype)[target, :2] @ offset[..., None])[..., 0]
-    return torch.stack([torch.linalg.vector_norm(offset, dim=1), angle_of(flat, offset)], 1)
+    u = relative_coordinates(check_pos(pos), edge_index)
+    flat = (tangent_frames.to(u.dtype)[edge_index[1], :2] @ u[..., None])[..., 0]
+    return torch.stack([torch.linalg.vector_norm(u, dim=1), angle_of(flat, u)], 1)
 
 
 def angle_of(flat: Tensor, offset: Tensor) -> Tensor:
@@ -74,3 +67,14 @@ def relative_coordinates(pos: Tensor, edge_index: Tensor) -> Tensor:
     offset = offset_coordinates(pos, edge_index)
     square = offset.square().sum(1).mean()
     return offset / square.where(square > 0, 1).sqrt()
+
+
+@operator("pseudo_coordinates", kind="tangent", per="edge", invariant_to=("rigid", "scale"), needs=FRAMES)
+def tangent_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
+    """r (cos a, sin a) of edge i -> j, (r, a) its `polar` coordinates, whose angle jumps from pi to -pi: these do not. (E, 2)
+
+    Arguments:
+        pos: (V, 3). edge_index: (2, E). tangent_frames: (V, 3, 3).
+    """
+    radius, angle = polar_coordinates(pos, edge_index, tangent_frames).unbind(1)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)

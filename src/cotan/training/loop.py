@@ -97,6 +97,9 @@ def fit(
                 if not split.answered and name in ("train", "val"):
                     raise CotanError(f"{name}: {split.refusals()}")
                 show.say(f"{name}: {split.refusals()}")
+        if splits.skipped:
+            count, (file, reason) = len(splits.skipped), splits.skipped[0]
+            show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
         if splits.seen:
             show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
         if missing := untrained(splits, task):

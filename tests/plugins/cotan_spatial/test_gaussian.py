@@ -127,6 +127,18 @@ def test_default_coordinates(tetrahedron):
     assert offset(torch.randn(4, 3), **cotan.inputs(offset, tetrahedron)).shape == (4, 4)
 
 
+def test_units_play_no_part(tetrahedron):
+    """In millimetres, too, the kernels see the edges: the gradient of W would be zero."""
+    tetrahedron.x = torch.randn(4, 3)
+    large = tetrahedron.clone()
+    large.pos = 1000 * tetrahedron.pos
+    for kind in (None, "tangent"):
+        layer = cotan.create_layer("gaussian", 3, 4, root=False, bias=False, coordinates=kind)
+        y = cotan.apply(layer, large)
+        torch.testing.assert_close(y, cotan.apply(layer, tetrahedron))
+        assert torch.autograd.grad(y.square().sum(), layer.weight)[0].abs().max() > 1e-3
+
+
 def test_positions_in_the_plane():
     data, x = Data(edge_index=graph().edge_index, pos=torch.randn(SIZE, 2)), torch.randn(SIZE, 3)
     layer = cotan.create_layer("gaussian", 3, 4, coordinates="relative", dim=2)
@@ -150,3 +162,6 @@ def test_errors():
             cotan.inputs(on_features(), data)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'gaussian' \(monet\)"):
         cotan.create_layer("monet", 3, 4)
+    kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='tangent'$"
+    with pytest.raises(cotan.CotanError, match=kinds):
+        cotan.inputs(cotan.create_layer("gaussian", 3, 4, coordinates="tangnt"), data)
