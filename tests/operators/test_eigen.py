@@ -17,7 +17,11 @@ from cotan.operators.eigen import eigenpairs
 from cotan.operators.eigen_chebyshev import chebyshev_pairs
 from cotan.operators.eigen_lanczos import lanczos
 from cotan.operators.eigen_refine import Shifted
+from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.mass import barycentric_mass
 from cotan.sparse import Sparse, symmetric_lu
+
+from .conftest import real_mesh
 
 
 def graph(edges, size, weights=None):
@@ -246,6 +250,33 @@ def test_some_pairs_of_close_and_equal_eigenvalues():
         np.testing.assert_allclose(U @ U.T, np.eye(30), atol=1e-13)
         np.testing.assert_allclose(U @ A, values[:, None] * U, atol=1e-11)
         np.testing.assert_allclose(values, exact[:30], atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [4, 8, 12, 17, 24, 35])
+@pytest.mark.parametrize("size", [0.1, 1.0, 3.0])
+def test_masses_eleven_orders_apart(k, size):
+    """The largest eigenvalue is 1e12 times the first: rounding of it mixes the small ones, and more with fewer pairs."""
+    pos, face = real_mesh("hard/wallhole.obj")
+    pos, number = torch.unique(pos, dim=0, return_inverse=True)
+    face = number[face]
+    L, mass = cotan_laplacian(pos * size, face), barycentric_mass(pos * size, face)
+    values, vectors = eigenpairs(L, mass, k=k)
+    error = ((L @ vectors - mass[:, None] * vectors * values) / mass.sqrt()[:, None]).norm(dim=0)
+    assert (error / values.clamp(min=float(values[1]))).max() <= 1e-6
+    torch.testing.assert_close(vectors.T @ (mass[:, None] * vectors), ones(len(values)).diag(), atol=1e-9, rtol=0)
+
+
+def test_an_eigenvalue_below_what_rounding_leaves_of_its_residual_is_refused():
+    """Two cycles that hang together by 1e-11: lambda_1 is 1e-6 beside 4e6, and no rounded zero."""
+    n = 20
+    edges = [(i + part, (i + 1) % n + part) for part in (0, n) for i in range(n)]
+    L = graph([*edges, (0, n)], 2 * n, torch.cat([ones(2 * n), 1e-11 * ones(1)]))
+    mass = torch.linspace(1e-6, 2e-6, 2 * n, dtype=torch.float64)
+    with pytest.raises(CotanError, match="expected residuals up to 1e-06, got"):
+        eigenpairs(L, mass, k=4)
+    values, _ = eigenpairs(L, mass, k=4, tolerance=1e-1)
+    assert values[0] == 0
+    assert 1e-8 < values[1] < 1e-5 < values[2]
 
 
 def test_without_cholespy_superlu_solves(monkeypatch):

@@ -1,9 +1,11 @@
 import numpy as np
 import torch
 
+from cotan.operators.checks import check_mesh
 from cotan.operators.face_areas import face_areas
 from cotan.operators.face_gradient import divergence, face_gradient
 from cotan.operators.laplacian import cotan_laplacian
+from cotan.operators.triangles import triangles
 
 
 def test_laplacian_is_minus_divergence_of_gradient(hard):
@@ -18,6 +20,17 @@ def test_laplacian_is_gradient_squared_by_areas(bumpy):
     G = face_gradient(pos, face).to_dense()
     A = face_areas(pos, face).repeat_interleave(3)
     torch.testing.assert_close(G.T @ (A[:, None] * G), cotan_laplacian(pos, face).to_dense())
+
+
+def test_divergence_is_minus_gradient_transposed_by_areas_with_their_floor(hard):
+    pos, face = hard
+    t = triangles(*check_mesh(pos, face))
+    G, D = (operator(pos, face).to_scipy() for operator in (face_gradient, divergence))
+    A = t.floored.repeat_interleave(3).numpy()[:, None]
+    off = (D.T + G.multiply(A)).tocsr()
+    assert np.abs(off.data).max(initial=0) <= 1e-12 * np.abs(D.data).max(initial=0)
+    flat = (t.floored > face_areas(pos, face)) | (t.floored == 0)
+    assert torch.equal(flat, t.flat)
 
 
 def test_linear_function(bumpy):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_refine import Found, Shifted, has_constants, polish, residual, rounded_zero
+from .eigen_refine import Found, Shifted, polish, residual, residuals
 from .factor import Array
 from .lapack import lapack
 
+FEW = 1024  # vertices up to which an inverse takes half a second
 MIXED = 1e-8  # how much of the constants the other vectors may hold
 WORK = 64  # columns that LAPACK treats at once
 ORTHONORMAL = 1e-11  # what products of the vectors may miss
@@ -37,15 +38,46 @@ def scaled(L: Any, m: Array) -> Any:
 
 def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
     """The pairs of A that a dense solver found, polished where they have to be."""
+    shifted = Shifted(L, m)
     errors = np.linalg.norm(A @ U.T - U.T * values, axis=0)
-    tiny = rounded_zero(A.diagonal())
-    worst, constant = residual(values, errors, tiny), has_constants(L)
-    mixed = constant and float(abs(U[1:] @ m**0.5).max(initial=0)) > MIXED * float(m.sum()) ** 0.5
-    if (worst > tolerance or mixed) and len(m) > 1:
-        better = polish(Shifted(L, m), U[int(constant) :], tolerance)
-        if mixed or residual(better[0], better[2], tiny) < worst:
+    if shifted.constant:
+        values[0], errors[0] = 0, 0
+    mixed = shifted.constant & (abs(U @ m**0.5) > MIXED * float(m.sum()) ** 0.5)
+    mixed[0] = False
+    bad = (residuals(values, errors, shifted.tiny) > tolerance) | mixed
+    if bad.any() and len(m) > 1:
+        known = len(shifted.lowest)
+        low = max(int(bad.nonzero()[0][-1]), known) + 1 if len(m) <= FEW else len(U)
+        start = smallest_by_inverse(shifted, low - known) if len(m) <= FEW else U[known:]
+        better = beside(A, polish(shifted, start, tolerance), U[low:])
+        worst = residual(values, errors, shifted.tiny)
+        if mixed.any() or residual(better[0], better[2], shifted.tiny) < worst:
             return better
     return values, U, errors
+
+
+def smallest_by_inverse(shifted: Shifted, k: int) -> Array:
+    """The rows (k, V) that belong to the k largest eigenvalues of the inverse, off the lowest one.
+
+    Where the largest eigenvalue of A is 1e12 times the smallest, its rounding mixes the smallest ones by more than rounds
+    of inverse iteration take out. In the inverse these are the largest.
+    """
+    off = np.eye(shifted.size) - shifted.lowest.T @ shifted.lowest
+    inverse = off @ shifted.solve(off)
+    psi = torch.linalg.eigh(torch.from_numpy(inverse + inverse.T)).eigenvectors.numpy()
+    return np.ascontiguousarray(psi[:, ::-1][:, :k].T)
+
+
+def beside(A: Any, found: Found, rest: Array) -> Found:
+    """The pairs found, then those within the span of the rows `rest` off them."""
+    values, U, errors = found
+    for _ in range(2):
+        rest = np.linalg.qr((rest - (rest @ U.T) @ U).T)[0].T
+    H = rest @ (A @ rest.T)
+    more, Y = np.linalg.eigh((H + H.T) / 2)
+    rest = Y.T @ rest
+    apart = np.linalg.norm(A @ rest.T - rest.T * more, axis=0)
+    return np.concatenate([values, more]), np.concatenate([U, rest]), np.concatenate([errors, apart])
 
 
 def all_pairs(A: Array, k: int) -> tuple[Array, Array]:

@@ -19,8 +19,8 @@ Found = tuple[Array, Array, Array]  # values (k,), orthonormal rows (k, V), erro
 class Shifted:
     """A = M^-1/2 L M^-1/2, and (A + s)^-1 with an s so small that it moves nothing.
 
-    Attributes: A (V, V) CSR; shift; tiny, below which an eigenvalue is a rounded zero; inexact, the residual to which
-    conjugate gradients solve, None where a factor does.
+    Attributes: A (V, V) CSR; shift; constant, whether the kernel of L has the constants; tiny, up to which an eigenvalue is a
+    rounded zero; inexact, the residual to which conjugate gradients solve, None where a factor does.
     """
 
     def __init__(self, L: Any, m: Array, inexact: float | None = None):
@@ -31,7 +31,8 @@ class Shifted:
         self.A = (A + A.T) / 2
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         diagonal = self.A.diagonal()
-        self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal)
+        self.constant = has_constants(L)
+        self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal, self.constant)
 
     @cached_property
     def solve(self) -> Apply:
@@ -47,7 +48,7 @@ class Shifted:
 
         In the inverse a kernel outweighs all else by far; taken out, it costs no digits.
         """
-        if has_constants(self.L):
+        if self.constant:
             return np.asarray((self.m / self.m.sum())[None] ** 0.5)
         z = np.random.default_rng(1).standard_normal((1, self.size))
         for _ in range(6):
@@ -69,9 +70,14 @@ class Shifted:
         return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
 
 
-def rounded_zero(diagonal: Array) -> float:
-    """Below this an eigenvalue of a matrix with that diagonal is a rounded zero."""
-    return 1e-10 * typical(diagonal)
+def rounded_zero(diagonal: Array, known: bool = False) -> float:
+    """Up to this an eigenvalue of a matrix with that diagonal is a rounded zero.
+
+    Where the kernel is known, its zero is put in exactly, and another eigenvalue may be as small as the rounding of the
+    matrix lets it: that of parts joined by weights of 1e-12, say.
+    """
+    loose = 1e-10 * typical(diagonal)
+    return min(loose, 64 * float(np.finfo(np.float64).eps * (diagonal.max() or 1))) if known else loose
 
 
 def typical(diagonal: Array) -> float:
@@ -87,10 +93,15 @@ def has_constants(L: Any) -> bool:
 
 
 def residual(values: Array, errors: Array, tiny: float) -> float:
-    """The largest error / max(lambda, first non-zero lambda); `values` may go on beyond the pairs in question."""
+    """The largest error / max(lambda, first lambda above tiny); `values` may go on beyond the pairs in question."""
+    return float(residuals(values, errors, tiny).max(initial=0))
+
+
+def residuals(values: Array, errors: Array, tiny: float) -> Array:
+    """Of each pair (k,)."""
     above = values[values > tiny]
     least = float(above[0]) if len(above) else 1e4 * tiny
-    return float((errors / np.maximum(values[: len(errors)], least)).max(initial=0))
+    return np.asarray(errors / np.maximum(values[: len(errors)], least))
 
 
 def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = None) -> Found:
@@ -112,8 +123,8 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
         errors = shifted.errors(values, U)
         if residual(values, errors, shifted.tiny) <= tolerance / 2:  # M^-1/2 u is rounded once more
             break
-    own = (lowest * shifted.product(lowest)).sum(1)
-    first = own, lowest, shifted.errors(own, lowest)
+    own = np.zeros(1) if shifted.constant and len(lowest) else (lowest * shifted.product(lowest)).sum(1)
+    first = own, lowest, 0 * own if shifted.constant else shifted.errors(own, lowest)
     values, U, errors = (np.concatenate(pair) for pair in zip(first, (values, U, errors), strict=True))
     return values, U, errors
 

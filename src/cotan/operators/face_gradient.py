@@ -31,6 +31,8 @@ def face_gradient(pos: Tensor, face: Tensor) -> Sparse:
 def divergence(pos: Tensor, face: Tensor) -> Sparse:
     """D = -G^T A, weak form: <grad f, u>_A = -<f, D u>. (V, 3F); the divergence at a vertex is M^-1 D u.
 
+    A are `face_areas`, but on flat faces 1e-6 of the squared sides (see `triangles`), as in G: D itself has no such floor.
+
     Arguments:
         pos: (V, 3). face: (3, F).
     """
