@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_refine import Found, Shifted, polish, residual, residuals
+from .eigen_refine import Found, Shifted, has_constants, polish, residual, residuals, rounded_zero
 from .factor import Array
 from .lapack import lapack
 
@@ -38,20 +38,20 @@ def scaled(L: Any, m: Array) -> Any:
 
 def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
     """The pairs of A that a dense solver found, polished where they have to be."""
-    shifted = Shifted(L, m)
-    errors = np.linalg.norm(A @ U.T - U.T * values, axis=0)
-    if shifted.constant:
+    errors, constant = np.linalg.norm(A @ U.T - U.T * values, axis=0), has_constants(L)
+    tiny = rounded_zero(A.diagonal(), constant)
+    if constant:
         values[0], errors[0] = 0, 0
-    mixed = shifted.constant & (abs(U @ m**0.5) > MIXED * float(m.sum()) ** 0.5)
+    mixed = constant & (abs(U @ m**0.5) > MIXED * float(m.sum()) ** 0.5)
     mixed[0] = False
-    bad = (residuals(values, errors, shifted.tiny) > tolerance) | mixed
+    bad = (residuals(values, errors, tiny) > tolerance) | mixed
     if bad.any() and len(m) > 1:
+        shifted = Shifted(L, m)
         known = len(shifted.lowest)
         low = max(int(bad.nonzero()[0][-1]), known) + 1 if len(m) <= FEW else len(U)
         start = smallest_by_inverse(shifted, low - known) if len(m) <= FEW else U[known:]
         better = beside(A, polish(shifted, start, tolerance), U[low:])
-        worst = residual(values, errors, shifted.tiny)
-        if mixed.any() or residual(better[0], better[2], shifted.tiny) < worst:
+        if mixed.any() or residual(better[0], better[2], tiny) < residual(values, errors, tiny):
             return better
     return values, U, errors
 
