@@ -255,8 +255,9 @@ def _write_colored(data: Any, node: str, value: Any, path: Path) -> None:
 
     if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
         raise CotanError(
-            f"{_another_ending(path)}, and {node} ({shape_of(value)}) is not one for each of {data.num_nodes} vertices; "
-            f"if another function draws it, this says which: cotan list {node}"
+            f"--out {path}: a {path.suffix} shows a value for each of {data.num_nodes} vertices, not "
+            f"{node} ({shape_of(value)}); expected a file ending in .npz (a record: .json); if another function draws it, this "
+            f"says which: cotan list {node}"
         )
     if path.suffix == ".png" and value.ndim == 2:
         value = {f"{node} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
@@ -280,9 +281,10 @@ def _write_numbers(value: Any, path: Path) -> None:
     from .sparse import Sparse
     from .spectrum import Spectrum
 
-    if isinstance(value, dict) != (path.suffix == ".json"):
-        expected = "a record, expected .json" if isinstance(value, dict) else "no record, expected .npz"
-        raise CotanError(f"--out {path}: the value is {expected}")
+    if isinstance(value, dict) and path.suffix != ".json":
+        raise CotanError(f"--out {path}: the value is a record, expected .json")
+    if path.suffix == ".json" and not isinstance(value, dict):
+        raise CotanError(f"{_another_ending(path)}; the value is no record")
     if isinstance(value, dict):
         return atomic.write(path, json.dumps(value, indent=2).encode())
     content = io.BytesIO()

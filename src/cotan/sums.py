@@ -58,14 +58,18 @@ def _one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(backward)
     def each(ctx: Any, *g: Any) -> Any:
-        many = next((t for t in g if legacy(t) or batched(t)), None)
+        many = next((t for t in g if t is not None and (legacy(t) or batched(t))), None)
         if many is None:
             return backward(ctx, *g)
         maps, level = (torch, 1) if legacy(many) else (_functorch, _functorch.maybe_get_level(many))
         size = len(maps._remove_batch_dim(many, level, 0, 0))
-        parts = (maps._remove_batch_dim(t, level, size, 0) for t in g)
-        found = zip(*(each(ctx, *one) for one in zip(*parts, strict=True)), strict=True)
-        return tuple(None if f[0] is None else maps._add_batch_dim(torch.stack(f), 0, level) for f in found)
+        parts = ([None] * size if t is None else maps._remove_batch_dim(t, level, size, 0) for t in g)
+        found = [each(ctx, *one) for one in zip(*parts, strict=True)]
+        if isinstance(found[0], Tensor):
+            return maps._add_batch_dim(torch.stack(found), 0, level)
+        return tuple(
+            None if f[0] is None else maps._add_batch_dim(torch.stack(f), 0, level) for f in zip(*found, strict=True)
+        )
 
     return each
 

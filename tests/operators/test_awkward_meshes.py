@@ -52,7 +52,7 @@ SHAPES = {
     "tiny": lambda make: ball(make, lambda p: p * 1e-12),
     "huge": lambda make: ball(make, lambda p: p * 1e30),
     "far away": lambda make: ball(make, lambda p: p + 1e9),
-    "stretched": lambda make: ball(make, lambda p: p * p.new_tensor([1e4, 1, 1])),
+    "stretched": lambda make: ball(make, lambda p: p * p.new_tensor([1e6, 1, 1])),
     "flattened": lambda make: ball(make, lambda p: p * p.new_tensor([1, 1e-9, 1])),
     "crumpled": lambda make: ball(make, lambda p: torch.where(p[:, :1] > 0, 1e-4 * p, p)),
     "moebius": lambda _: moebius(),

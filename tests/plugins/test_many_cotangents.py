@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import cotan
+from cotan.sparse import ReverseMode
 
 DEFINITIONS = (cotan.registry.lookup("layer", name) for name in cotan.names("layer"))
 NAMES = [d.name for d in DEFINITIONS if d.signal == "vertex" and d.target.__module__.startswith("cotan_")]
@@ -41,3 +42,34 @@ def test_hessian_by_vmap(name, mesh):
     x = torch.randn(mesh.num_nodes, 2, dtype=torch.float64)
     one_by_one, at_once = (torch.autograd.functional.hessian(energy, x, vectorize=v) for v in (False, True))
     torch.testing.assert_close(at_once, one_by_one)
+
+
+class Alone(ReverseMode):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+
+class Pair(ReverseMode):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x)
+        return x * x, 3 * x
+
+    @staticmethod
+    def backward(ctx, g, unused):
+        assert unused is None
+        return (2 * ctx.saved_tensors[0] * g,)
+
+
+@pytest.mark.parametrize("square", [Alone.apply, lambda x: Pair.apply(x)[0]])
+def test_a_backward_may_give_one_tensor_and_get_none(square):
+    x = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(square(x), x, torch.eye(5, dtype=torch.float64), is_grads_batched=True)[0]
+    torch.testing.assert_close(found, 2 * x.detach().diag())

@@ -81,9 +81,7 @@ def joined(L: Any, m: Array, found: list[Any], k: int, tolerance: float) -> tupl
     """The k smallest pairs of a shape from those of its components: vertices, values, vectors, errors of each."""
     values, errors = (np.concatenate([pairs[i] for pairs in found]) for i in (1, 3))
     order = np.argsort(values, kind="stable")
-    diagonal = L.diagonal() / m
-    tiny = rounded_zero(diagonal, known=all(own[0] == 0 for _, own, _, _ in found))
-    judge(diagonal, values[order], errors[order[:k]], tolerance, tiny)
+    judge(L.diagonal() / m, values[order], errors[order[:k]], tolerance)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     if len(found[0][0]) == len(m):
@@ -145,9 +143,9 @@ def connected_pairs(
         yield values, phi, errors
 
 
-def judge(diagonal: Array, values: Array, errors: Array, tolerance: float, tiny: float) -> None:
+def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> None:
     """Refuse pairs whose residual is above the tolerance."""
-    worst = residual(values, errors, tiny)
+    worst = residual(values, errors, rounded_zero(diagonal))
     if worst > tolerance:
         raise CotanError(
             f"spectrum: expected residuals up to {tolerance:.0e}, got {worst:.1e}. The diagonal of M^-1 L goes from "

@@ -39,7 +39,7 @@ def scaled(L: Any, m: Array) -> Any:
 def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
     """The pairs of A that a dense solver found, polished where they have to be."""
     errors, constant = np.linalg.norm(A @ U.T - U.T * values, axis=0), has_constants(L)
-    tiny = rounded_zero(A.diagonal(), constant)
+    tiny = rounded_zero(A.diagonal())
     if constant:
         values[0], errors[0] = 0, 0
     mixed = constant & (abs(U @ m**0.5) > MIXED * float(m.sum()) ** 0.5)
@@ -69,15 +69,16 @@ def smallest_by_inverse(shifted: Shifted, k: int) -> Array:
 
 
 def beside(A: Any, found: Found, rest: Array) -> Found:
-    """The pairs found, then those within the span of the rows `rest` off them."""
+    """The pairs found and the good ones of the rows `rest`, which only what they share with those found is taken out of."""
     values, U, errors = found
     for _ in range(2):
         rest = np.linalg.qr((rest - (rest @ U.T) @ U).T)[0].T
-    H = rest @ (A @ rest.T)
-    more, Y = np.linalg.eigh((H + H.T) / 2)
-    rest = Y.T @ rest
-    apart = np.linalg.norm(A @ rest.T - rest.T * more, axis=0)
-    return np.concatenate([values, more]), np.concatenate([U, rest]), np.concatenate([errors, apart])
+    image = A @ rest.T
+    more = np.einsum("kv,vk->k", rest, image)
+    apart = np.linalg.norm(image - rest.T * more, axis=0)
+    values, U, errors = (np.concatenate(p) for p in ((values, more), (U, rest), (errors, apart)))
+    order = np.argsort(values, kind="stable")
+    return values[order], U[order], errors[order]
 
 
 def all_pairs(A: Array, k: int) -> tuple[Array, Array]:

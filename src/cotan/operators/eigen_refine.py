@@ -32,7 +32,7 @@ class Shifted:
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         diagonal = self.A.diagonal()
         self.constant = has_constants(L)
-        self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal, self.constant)
+        self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal)
 
     @cached_property
     def solve(self) -> Apply:
@@ -70,14 +70,9 @@ class Shifted:
         return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
 
 
-def rounded_zero(diagonal: Array, known: bool = False) -> float:
-    """Up to this an eigenvalue of a matrix with that diagonal is a rounded zero.
-
-    Where the kernel is known, its zero is put in exactly, and another eigenvalue may be as small as the rounding of the
-    matrix lets it: that of parts joined by weights of 1e-12, say.
-    """
-    loose = 1e-10 * typical(diagonal)
-    return min(loose, 64 * float(np.finfo(np.float64).eps * (diagonal.max() or 1))) if known else loose
+def rounded_zero(diagonal: Array) -> float:
+    """Up to this an eigenvalue of a matrix with that diagonal counts as a rounded zero."""
+    return 1e-10 * typical(diagonal)
 
 
 def typical(diagonal: Array) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..autodiff import refuse_derivatives
 from ..errors import CotanError
 from ..registry import operator
+from ..values import numbers
 from .checks import check_mesh
 from .edge_index import edge_index
 from .front import march
@@ -29,9 +30,10 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     """Distance to the nearest source, by a front that unfolds faces (see `front`). (V,)
 
     Over the intrinsic Delaunay triangulation of the same vertices. Exact on a plane where that has no obtuse corner; off
-    by 0.1 to 0.4% on average on scanned and modelled meshes. Through obtuse corners, as at rims and where vertices lie
-    twenty times as close one way as the other, ways go along edges: on thin strips up to a fifth too long, where
-    kind="heat" is off by 1.5%. It takes a step for each ring of neighbours, so that long meshes take longer.
+    by 0.1 to 0.4% on average on scanned and modelled meshes, and at single vertices of coarse ones by some percent
+    either way. Through obtuse corners, as at rims and where vertices lie several times as close one way as the other,
+    ways go along edges: on thin strips up to a fifth too long, where kind="heat" is off by 1.5%. It takes a step for
+    each ring of neighbours, so that long meshes take longer.
     Infinite where no path along faces leads to a source. No derivative with respect to pos.
 
     Arguments:
@@ -125,7 +127,7 @@ def all_distances(pos: Tensor, face: Tensor) -> Tensor:
 
 def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:
     """The vertices named by an option, each once."""
-    given = torch.as_tensor(source).reshape(-1)
+    given = numbers(f"{what}: source", source).reshape(-1)
     sources: Tensor = torch.unique(given.long())
     if not len(sources) or given.is_floating_point() or int(sources.min()) < 0 or int(sources.max()) >= vertices:
         raise CotanError(f"{what}: source={source}, expected vertex numbers from 0 to {vertices - 1}")

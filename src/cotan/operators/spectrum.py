@@ -42,6 +42,7 @@ def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float 
     Arguments:
         laplacian (V, V): symmetric, positive semi-definite. mass (V,): positive.
         k: pairs wanted; a shape of fewer vertices gives V.
-        tolerance: bound on ||M^-1/2 (L phi - lambda M phi)|| / max(lambda, first non-zero lambda).
+        tolerance: bound on ||M^-1/2 (L phi - lambda M phi)|| / max(lambda, first non-zero lambda), where what is up to 1e-10 of
+            the median of M^-1 L's diagonal counts as zero.
     """
     return Spectrum(*eigenpairs(laplacian, mass, k, tolerance))
