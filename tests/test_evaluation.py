@@ -49,7 +49,7 @@ NODES = [
     "edge_lengths",
     "gauss_curvature",
     cotan.node("mass", kind="voronoi"),
-    "pseudo_coordinates",
+    cotan.node("pseudo_coordinates", kind="offset"),
 ]
 
 

@@ -63,7 +63,7 @@ def test_seams_are_welded_unless_told_not_to(tmp_path):
     with pytest.warns(cotan.MeshWarning) as said:
         split = cotan.read(tmp_path / "s.obj", weld=False)
     assert [str(each.message) for each in said] == [
-        f"{tmp_path}/s.obj has 2 vertices at the place of another, and 2 components; weld=True joins them"
+        f"{tmp_path}/s.obj has 2 vertices at the place of another, and 2 components; read(..., weld=True) joins them"
     ]
     assert (welded.num_nodes, split.num_nodes) == (4, 6)
     assert torch.equal(welded.pos[welded.face], split.pos[split.face])

@@ -127,8 +127,8 @@ def _looked_at(path: Path, data: Any) -> Any:
 
     report = mesh_report(data.pos, data.face)
     if (again := report["duplicate_vertices"]) > 0:  # as only weld=False leaves them
-        text = f"{path} has {again} vertices at the place of another, and {report['components']} components; weld=True joins them"
-        warnings.warn(text, MeshWarning, stacklevel=4)
+        text = f"{path} has {again} vertices at the place of another, and {report['components']} components"
+        warnings.warn(f"{text}; read(..., weld=True) joins them", MeshWarning, stacklevel=4)
     if wrong := faults(report):
         warnings.warn(f"{path} has {wrong}; read(..., repair=True) mends what can be", MeshWarning, stacklevel=4)
     return data

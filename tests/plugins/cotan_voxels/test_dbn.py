@@ -144,8 +144,11 @@ def test_a_partial_view_is_held_and_completed(trained):
     known[:, :, :, :6] = True
     found = model.sample(label, steps=30, given=grid, known=known)
     assert torch.equal(found[known], grid[known])
-    error = ((found > 0.5).float() != grid).float()[~known].mean()
-    assert error < 0.32 * grid[~known].mean()  # 0.35 where it ends with a draw
+    hidden = grid[~known].mean()
+    assert ((found > 0.5).float() != grid).float()[~known].mean() < 0.5 * hidden
+    with torch.no_grad():
+        again = torch.where(known, grid, model.down(model.up(found)))
+    assert (again - found).abs()[~known].mean() < 0.02 * hidden  # 0.07 where it ends with a draw
 
 
 def test_what_cannot_be_sampled_is_refused(trained):
