@@ -44,14 +44,18 @@ def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float
         values[0], errors[0] = 0, 0
     mixed = constant & (abs(U @ m**0.5) > MIXED * float(m.sum()) ** 0.5)
     mixed[0] = False
-    bad = (residuals(values, errors, tiny) > tolerance) | mixed
+    left = residuals(values, errors, tiny)
+    bad = (left > tolerance) | mixed
     if bad.any() and len(m) > 1:
         shifted = Shifted(L, m)
         known = len(shifted.lowest)
-        low = max(int(bad.nonzero()[0][-1]), known) + 1 if len(m) <= FEW else len(U)
-        start = smallest_by_inverse(shifted, low - known) if len(m) <= FEW else U[known:]
+        if len(m) <= FEW:
+            low = max(int(bad.nonzero()[0][-1]), known) + 1
+            start = smallest_by_inverse(shifted, low - known)
+        else:
+            low, start = len(U), U[known:]
         better = beside(A, polish(shifted, start, tolerance), U[low:])
-        if mixed.any() or residual(better[0], better[2], tiny) < residual(values, errors, tiny):
+        if mixed.any() or residual(better[0], better[2], tiny) < left.max():
             return better
     return values, U, errors
 

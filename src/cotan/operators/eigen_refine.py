@@ -118,8 +118,8 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
         errors = shifted.errors(values, U)
         if residual(values, errors, shifted.tiny) <= tolerance / 2:  # M^-1/2 u is rounded once more
             break
-    own = np.zeros(1) if shifted.constant and len(lowest) else (lowest * shifted.product(lowest)).sum(1)
-    first = own, lowest, 0 * own if shifted.constant else shifted.errors(own, lowest)
+    own = np.zeros(len(lowest)) if shifted.constant else (lowest * shifted.product(lowest)).sum(1)
+    first = own, lowest, own if shifted.constant else shifted.errors(own, lowest)
     values, U, errors = (np.concatenate(pair) for pair in zip(first, (values, U, errors), strict=True))
     return values, U, errors
 
