@@ -40,9 +40,10 @@ def normalized_pos(
         return centred / torch.where(size > 0, size, 1)
     pos, face = check_mesh(pos, face)
     pos = _near_one(pos)
-    centred = pos - (pos[face.unique()].mean(0) if centre == "vertices" else centroid(pos, face))
+    area = triangles(pos, face).area
+    centred = pos - (pos[face.unique()].mean(0) if centre == "vertices" else _middle(pos, face, area))
     if scale == "area":
-        total = triangles(pos, face).area.sum()
+        total = area.sum()
         size = total.where(total > 0, 1).sqrt()
     else:
         size = torch.linalg.vector_norm(centred[face], dim=-1).amax()
@@ -51,7 +52,10 @@ def normalized_pos(
 
 def centroid(pos: Tensor, face: Tensor) -> Tensor:
     """The mean of a surface; of the corners where it has no area. (3,)"""
-    area = triangles(pos, face).area
+    return _middle(pos, face, triangles(pos, face).area)
+
+
+def _middle(pos: Tensor, face: Tensor, area: Tensor) -> Tensor:
     total = area.sum()
     corners = pos[face]
     mean = (area[:, None] * corners.mean(0)).sum(0) / total.where(total > 0, 1)
