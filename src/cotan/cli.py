@@ -281,12 +281,12 @@ def _write_numbers(value: Any, path: Path) -> None:
     from .sparse import Sparse
     from .spectrum import Spectrum
 
-    if isinstance(value, dict) and path.suffix != ".json":
-        raise CotanError(f"--out {path}: the value is a record, expected .json")
-    if path.suffix == ".json" and not isinstance(value, dict):
-        raise CotanError(f"{_another_ending(path)}; the value is no record")
     if isinstance(value, dict):
+        if path.suffix != ".json":
+            raise CotanError(f"--out {path}: the value is a record, expected .json")
         return atomic.write(path, json.dumps(value, indent=2).encode())
+    if path.suffix == ".json":
+        raise CotanError(f"{_another_ending(path)}; the value is no record")
     content = io.BytesIO()
     if isinstance(value, Sparse):
         scipy.sparse.save_npz(content, value.to_scipy())

@@ -47,9 +47,8 @@ def embed(
     _, edge = np.unique(np.minimum(a, b) * size + np.maximum(a, b), return_inverse=True)
     edge = edge.reshape(face.shape)
     found = triangles(torch.from_numpy(pos), torch.from_numpy(face))
-    half = (
-        found.cotangents.numpy() / 2 if kind == "cotan" else np.full(face.shape, 0.5)
-    )  # of the edge across from a corner
+    # Each corner has half of the edge across from it.
+    half = found.cotangents.numpy() / 2 if kind == "cotan" else np.full(face.shape, 0.5)
     spring = np.bincount(edge.ravel(), half.ravel())
     middle = np.median(np.abs(spring))
     spring = np.clip(spring, LEAST * middle, MOST * middle)[edge]

@@ -17,8 +17,8 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
 
     By the vector heat method (Sharp, Soliman and Crane 2019; potpourri3d), which needs a manifold mesh. Zero at the
-    source; other components are not on the map and are refused. Beside a rim
-    radii are off, by up to 0.23 on a unit square. No derivative with respect to pos.
+    source; other components are not on the map and are refused. Beside a rim radii are off,
+    by up to 0.23 on a unit square. No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3). source: s.

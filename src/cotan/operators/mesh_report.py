@@ -57,9 +57,8 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     edges, used = len(t.faces_at), count_used(kept, len(pos))
     rim = int((t.faces_at == 1).sum())
     loops = boundary_loops(t, fan)
-    components = len(
-        torch.unique(connected(len(pos), *t.edges)[1][kept[0]])
-    )  # of faces joined along edges or at vertices
+    # Of faces joined along edges or at vertices.
+    components = len(torch.unique(connected(len(pos), *t.edges)[1][kept[0]]))
     manifold = not bool(pinched.any())
     orientable = bool(o.orientable.all())
     euler = used - edges + kept.shape[1]
