@@ -136,7 +136,7 @@ def connected_pairs(
             if found is None:  # two at least: the first may be known, and Lanczos looks for no fewer than one
                 found = (unfactorised if full else sparse_pairs)(near, weight, max(k, 2), tolerance)
             values, U, errors = (part[:k] for part in found)
-            U = U[:, np.argsort(order)]
+            U = np.take(U, np.argsort(order), axis=1)  # rows stay together in memory, which [:, order] would not keep
         phi = U * m**-0.5
         if has_constants(L) and values[0] <= rounded_zero(L.diagonal() / m):
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
@@ -195,5 +195,5 @@ def positive(rows: Array) -> Array:
     for part in (rows[i : i + step] for i in range(0, len(rows), step)):
         size = np.abs(part)
         first = (size >= (1 - 1e-6) * size.max(1, keepdims=True)).argmax(1)
-        part *= np.where(part[np.arange(len(part)), first] < 0, -1, 1)[:, None]
+        part[part[np.arange(len(part)), first] < 0] *= -1
     return rows

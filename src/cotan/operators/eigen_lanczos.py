@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from .columns import Columns
 from .eigen_refine import BLOCK
 from .factor import Apply, Array
+
+ALIGNED = 1e-9  # how much of a row may lie in the basis, squared, that taking it out leaves the rows orthonormal
 
 
 def lanczos(
@@ -35,25 +38,25 @@ def lanczos(
     Arguments: locked (l, V) orthonormal rows.
     """
     most = min(most or 5 * k + 128, size - len(locked) - BLOCK)
-    random = np.random.default_rng(0)
+    random, columns = np.random.default_rng(0), Columns(size)
     start = len(locked)
     basis = np.empty((start + most + BLOCK, size), dtype=dtype)
     basis[:start] = locked
     T = np.zeros((most + 2 * BLOCK, most + 2 * BLOCK))
     previous, R = np.zeros((BLOCK, size)), np.zeros((BLOCK, BLOCK))
-    q = _fill(np.empty((0, size)), BLOCK, basis[:start], random)
+    q = _fill(np.empty((0, size)), BLOCK, basis[:start], random, columns)
     done, check = 0, _first_check(k, most)
     errors: list[tuple[int, float]] = []
     while True:
         basis[start + done : start + done + BLOCK] = q
         W = apply(q)
-        W -= R @ previous
-        a = q @ W.T
-        W -= a.T @ q
+        columns.subtract(W, R, previous)
+        a = columns.dot(q, W)
+        columns.subtract(W, a.T, q)
         T[done : done + BLOCK, done : done + BLOCK] = (a + a.T) / 2
         done += BLOCK
         previous = q
-        q, R = _next(W, basis[: start + done], random)
+        q, R = _next(W, basis[: start + done], random, columns)
         T[done : done + BLOCK, done - BLOCK : done] = R
         T[done - BLOCK : done, done : done + BLOCK] = R.T
         if done >= check:
@@ -61,7 +64,7 @@ def lanczos(
             theta, S = theta[::-1][:k], S[:, ::-1][:, :k]
             error = float((np.linalg.norm(R @ S[-BLOCK:], axis=0) / np.abs(theta)).max())
             if error <= tolerance:
-                return theta, S.T.astype(dtype) @ basis[start : start + done]
+                return theta, columns.times(S.T.astype(dtype), basis[start : start + done])
             if done + BLOCK > most:
                 return None
             errors.append((done, error))
@@ -81,40 +84,42 @@ def _next_check(errors: list[tuple[int, float]], tolerance: float) -> int:
     return int(m1 + BLOCK * np.clip(np.floor(0.8 * steps), 1, 8))
 
 
-def _next(W: Array, basis: Array, random: np.random.Generator) -> tuple[Array, Array]:
+def _next(W: Array, basis: Array, random: np.random.Generator, columns: Columns) -> tuple[Array, Array]:
     """Orthonormal rows q off the basis, and R with W = R^T q: q carries on where W leaves the basis."""
-    q, R = _orthonormal(W)
+    q, R = _orthonormal(W, columns)
     for _ in range(3):
-        q -= (q.astype(basis.dtype) @ basis.T) @ basis
+        columns.subtract(q, columns.dot(q, basis), basis)
         left = np.einsum("pv,pv->p", q, q).min(initial=1)
-        q, R2 = _orthonormal(q)
+        if left > 1 - ALIGNED:  # next to nothing was taken out
+            break
+        q, R2 = _orthonormal(q, columns)
         R = R2 @ R
         if left > 0.5:  # little was taken out, so what rounding has left of it is little
             break
     if len(q) < len(W):  # an invariant subspace: the recurrence goes on from new directions, uncoupled
         R = np.concatenate([R, np.zeros((len(W) - len(q), len(W)))])
-        q = _fill(q, len(W), basis, random)
+        q = _fill(q, len(W), basis, random, columns)
     return q, R
 
 
-def _orthonormal(W: Array) -> tuple[Array, Array]:
+def _orthonormal(W: Array, columns: Columns) -> tuple[Array, Array]:
     """Rows q that span the rows of W, fewer where these are dependent, and R with W = R^T q."""
-    G = W @ W.T
+    G = columns.dot(W, W)
     scale = np.sqrt(np.maximum(G.diagonal(), np.finfo(float).tiny)) ** -1
     e, U = np.linalg.eigh(scale[:, None] * G * scale)
     good = e > 1e-11
     X = (U[:, good] / np.sqrt(e[good])).T * scale
-    return X @ W, X @ G
+    return columns.times(X, W), X @ G
 
 
-def _fill(q: Array, count: int, basis: Array, random: np.random.Generator) -> Array:
+def _fill(q: Array, count: int, basis: Array, random: np.random.Generator, columns: Columns) -> Array:
     """q with random rows added, orthonormal and off the basis."""
     for _ in range(3):
         new = random.standard_normal((count - len(q), basis.shape[1]))
         for _ in range(3):
-            new -= (new.astype(basis.dtype) @ basis.T) @ basis
-            new -= (new @ q.T) @ q
-            new = _orthonormal(new)[0]
+            columns.subtract(new, columns.dot(new, basis), basis)
+            columns.subtract(new, columns.dot(new, q), q)
+            new = _orthonormal(new, columns)[0]
         q = np.concatenate([q, new])
         if len(q) == count:
             break

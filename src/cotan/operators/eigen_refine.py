@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .columns import Columns
 from .factor import Apply, Array, conjugate_gradients, factorise
 
 BLOCK = 8
@@ -20,7 +21,7 @@ class Shifted:
     """A = M^-1/2 L M^-1/2, and (A + s)^-1 with an s so small that it moves nothing.
 
     Attributes: A (V, V) CSR; shift; constant, whether the kernel of L has the constants; tiny, up to which an eigenvalue is a
-    rounded zero; inexact, the residual to which conjugate gradients solve, None where a factor does.
+    rounded zero; inexact, the residual to which conjugate gradients solve, None where a factor does; columns, for products.
     """
 
     def __init__(self, L: Any, m: Array, inexact: float | None = None):
@@ -30,6 +31,7 @@ class Shifted:
         A = csr_array(scale @ L @ scale)
         self.A = (A + A.T) / 2
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
+        self.columns = Columns(self.size)
         diagonal = self.A.diagonal()
         self.constant = has_constants(L)
         self.shift, self.tiny = 1e-8 * typical(diagonal), rounded_zero(diagonal)
@@ -59,6 +61,11 @@ class Shifted:
                 return np.asarray(y / np.linalg.norm(y))
             z = y
         return np.empty((0, self.size))
+
+    def without(self, U: Array, known: Array) -> Array:
+        """U, out of whose rows their part along orthonormal rows has been taken."""
+        self.columns.subtract(U, self.columns.dot(U, known), known)
+        return U
 
     def product(self, U: Array) -> Array:
         """A times each row of U."""
@@ -109,12 +116,10 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
     for _ in range(3):
         V = np.empty_like(U)
         for rows in blocks(len(U)):
-            U[rows] -= (U[rows] @ off.T) @ off
-            y = shifted.solve(U[rows])
-            V[rows] = y - (y @ off.T) @ off
+            V[rows] = shifted.without(shifted.solve(shifted.without(U[rows], off)), off)
         if shifted.inexact is not None:  # U is the image to that residual only, too little for equal eigenvalues
             U = shifted.product(V) + shifted.shift * V
-        values, U = rayleigh_ritz(V, U, shifted.shift)
+        values, U = rayleigh_ritz(V, U, shifted)
         errors = shifted.errors(values, U)
         if residual(values, errors, shifted.tiny) <= tolerance / 2:  # M^-1/2 u is rounded once more
             break
@@ -124,14 +129,14 @@ def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = N
     return values, U, errors
 
 
-def rayleigh_ritz(V: Array, image: Array, shift: float) -> tuple[Array, Array]:
+def rayleigh_ritz(V: Array, image: Array, shifted: Shifted) -> tuple[Array, Array]:
     """The eigenpairs of A within the span of the rows of V, given image = V (A + shift), which is overwritten."""
     from scipy.linalg import eigh
 
-    H, G = V @ image.T, V @ V.T
+    H, G = shifted.columns.dot(V, image), shifted.columns.dot(V, V)
     scale = G.diagonal() ** -0.5  # the inverse scales vectors by very different factors, which are taken out first
     values, Y = eigh((H + H.T) / 2 * np.outer(scale, scale), G * np.outer(scale, scale))
-    return values - shift, np.matmul((scale[:, None] * Y).T, V, out=image)
+    return values - shifted.shift, shifted.columns.times((scale[:, None] * Y).T, V, out=image)
 
 
 def blocks(count: int) -> list[slice]:

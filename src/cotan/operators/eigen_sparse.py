@@ -12,6 +12,7 @@ from .eigen_inertia import missed
 from .eigen_lanczos import lanczos
 from .eigen_refine import BLOCK, Found, Shifted, polish, residual, typical
 from .factor import Array
+from .threads import one_thread
 
 AT_ONCE = 4000  # vertices up to which all pairs at once take seconds
 COUNTABLE = 5000  # and up to which counting eigenvalues is quicker than looking for more of them
@@ -19,6 +20,7 @@ HUBS = 4  # how far above the typical diagonal the largest is where conjugate gr
 MOST = 10**9  # numbers of a basis, of four bytes
 
 
+@one_thread()
 def sparse_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     """The k smallest pairs of a connected matrix, with M^1/2 phi as rows.
 
@@ -53,9 +55,7 @@ def inverse_lanczos(
     locked = shifted.lowest if known is None else known
 
     def apply(x: Array) -> Array:
-        y = shifted.solve(x)
-        y -= (y @ locked.T) @ locked
-        return y
+        return shifted.without(shifted.solve(x), locked)
 
     # Polishing applies the inverse once more, which turns this error into the residual that `tolerance` bounds.
     want = k - len(shifted.lowest) if known is None else k
@@ -120,6 +120,7 @@ def dimensions(k: int) -> int:
     return 5 * k + 2000
 
 
+@one_thread()
 def hub_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found | None:
     """By Lanczos too, but conjugate gradients apply the inverse. Scaled by the diagonal they take few steps, where the
     hubs set the degree of a Chebyshev filter.
