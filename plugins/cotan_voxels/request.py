@@ -18,10 +18,3 @@ def request(**options: Any) -> cotan.Node:
     with torch.device("cpu"):
         voxels(torch.eye(4, 3), torch.tensor(FACES), **options)
     return cotan.node("voxels", **options)
-
-
-def whole(**sizes: Any) -> None:
-    """Raise for sizes, or lists of them, that are no whole numbers from 1."""
-    for name, size in sizes.items():
-        if any(type(n) is not int or n < 1 for n in (size if isinstance(size, list | tuple) else [size])):
-            raise cotan.CotanError(f"{name}={size!r}, expected whole numbers from 1")
