@@ -11,8 +11,8 @@ import cotan
 from cotan.errors import at_least, said
 
 from .rbm import ConvRBM, DenseRBM
-from .request import request
 from .turn import angle, turned
+from .voxels import request
 
 
 @cotan.model("voxel-dbn", tasks=("classify",))
