@@ -214,6 +214,8 @@ def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = 
 
     Its options have other names than the stack's, but for dropout.
     `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
+    `invariant_to` are the motions of `pos` that leave the output as it is, as of an operator; `self.invariant_to` replaces them
+    where options change them.
 
     >>> @cotan.layer("heat")
     ... class Heat(nn.Module):
@@ -544,6 +546,16 @@ def unwrapped(module: Any) -> Any:
 def definition_of(module: object) -> Definition | None:
     """The definition of an object's class, or of the one that it extends; of what was wrapped, if it was."""
     return _nearest(type(unwrapped(module)).__mro__)
+
+
+def invariance(layer: Any) -> tuple[str, ...]:
+    """The motions that a layer is declared invariant to: by its own attribute `invariant_to`, else by its decorator."""
+    own: tuple[str, ...] | None = getattr(layer, "invariant_to", None)
+    if own is None:
+        definition = definition_of(layer)
+        return definition.invariant_to if definition else ()
+    _check_motions(own, f"a {type(layer).__name__}")
+    return own
 
 
 def _nearest(classes: Sequence[type]) -> Definition | None:

@@ -221,7 +221,7 @@ def _step_on(data: Any, wanted: Node, what: str, report: Report) -> Step | None:
 
 def _check_motions(wanted: Node, definition: registry.Definition, report: Report) -> None:
     """Declared invariances are really held."""
-    for motion, before, after in motions(definition):
+    for motion, before, after in motions(definition.invariant_to):
         if step := _step_on(before, wanted, f"invariance to {motion}", report):
             first, second = (_seen(step, evaluation_of(data).value(step)) for data in (before, after))
             same(first, second, 1e-6, f"declared invariance to {motion} of {step.label}", report)
