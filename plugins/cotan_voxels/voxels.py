@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -23,7 +23,13 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8)
+def _picture(file: BinaryIO, value: Tensor, **_: Any) -> None:
+    from .picture import slices  # draws models too, which import this module
+
+    slices([value]).savefig(file)
+
+
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8, picture=_picture)
 def voxels(
     pos: Tensor,
     face: Tensor,

@@ -54,6 +54,7 @@ class Definition:
     many: Any = False
     observable: Callable[[Any], Any] | None = None
     numbers: tuple[str, ...] = ()
+    picture: Callable[..., None] | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
     signal: str = "vertex"
     tasks: tuple[str, ...] | None = None
@@ -108,6 +109,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    picture: Callable[..., None] | None = None,
     needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Callable[[T], T]: ...
@@ -126,6 +128,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    picture: Callable[..., None] | None = None,
     needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Any:
@@ -147,6 +150,8 @@ def operator(
             gives a list.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
         numbers: the options that hold vertex numbers.
+        picture: `picture(file, value, **parameters)` draws a value into an open file, as a PNG, for `cotan compute --out`;
+            the parameters are the operator's own, by name: its inputs, and all of its options.
         needs: {parameter: request} asks for another node than that of its name; a request by the caller wins.
 
     >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
@@ -196,6 +201,7 @@ def operator(
                 many=many,
                 observable=observable,
                 numbers=numbers,
+                picture=picture,
                 needs=dict(needs or {}),
             )
         )
