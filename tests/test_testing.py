@@ -341,6 +341,22 @@ def test_an_operator_says_that_its_value_is_of_vertices(scratch):
         testing.check_operator("undeclared")
 
 
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (lambda file, value, pos, k: file.write(b"GIF89a"), r"drawn: picture writes no PNG, but b'GIF8'"),
+        (lambda file, value, pos: None, "drawn: picture: TypeError: .* unexpected keyword argument 'k'"),
+    ],
+)
+def test_a_picture_is_drawn(scratch, picture, message):
+    def drawn(pos, *, k=3):
+        return pos * k
+
+    cotan.operator(per="vertex", picture=picture)(drawn)
+    with pytest.raises(AssertionError, match=message):
+        testing.check_operator("drawn")
+
+
 def flattening(pos):
     pos[:, 2] = 0
     return pos.clone()

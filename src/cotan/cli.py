@@ -262,18 +262,13 @@ def _write_picture(data: Any, wanted: Any, value: Any, path: Path) -> None:
     from .show import shape_of
 
     step = make_plan({"": wanted}, sources_of(data)).roots[""]
-    picture = step.definition.picture if step.definition else None
-    if picture and path.suffix == ".png":
-        content, evaluation = io.BytesIO(), Evaluation(data)
-        picture(
-            content, value, **{name: evaluation.value(parent) for name, parent in step.inputs.items()}, **step.options
-        )
-        return atomic.write(path, content.getvalue())
+    if path.suffix == ".png" and (drawn := Evaluation(data).picture(step, value)):
+        return atomic.write(path, drawn)
     if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
         raise CotanError(
             f"--out {path}: a {path.suffix} shows a value for each of {data.num_nodes} vertices, not "
             f"{wanted.name} ({shape_of(value)}); expected a file ending in .npz "
-            + ("or .png, in which it is drawn" if picture else "(a record: .json)")
+            + ("or .png, in which it is drawn" if step.definition and step.definition.picture else "(a record: .json)")
         )
     if path.suffix == ".png" and value.ndim == 2:
         value = {f"{wanted.name} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
