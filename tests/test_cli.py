@@ -400,14 +400,33 @@ def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
         node = ("heat_kernel_signature", "mean_curvature")[name == "h.ply"]
         assert cotan("compute", mesh, node, "--out", tmp_path / name).returncode == 0
         assert (tmp_path / name).stat().st_size > 1000
-    none = ("spectrum", "mesh_report", "voxels", "views", "torus")
+    none = ("spectrum", "mesh_report", "raster")
     for node, name in (("mass", "m.txt"), ("mass", "m.stl"), *((node, "n.png") for node in none), ("voxels", "v.ply")):
         refused = cotan("compute", mesh, node, "--out", tmp_path / name)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
         assert "expected a file ending in .npz" in refused.stderr
-        assert (f"{node} (" in refused.stderr and f": cotan list {node}" in refused.stderr) == (node in none)
-    for node in ("voxels", "views", "torus"):
-        assert re.search(r"`cotan_\w+(\.torus)?\.\w+` ", cotan("list", node).stdout)
+        assert ("or .png, in which it is drawn" in refused.stderr) == (node == "voxels")
+
+
+def test_values_that_their_operator_draws_are_drawn(cotan, mesh, tmp_path):
+    from matplotlib.image import imread
+
+    from cotan_voxels import slices
+
+    def drawn(node, *options):
+        assert cotan("compute", mesh, node, *options, "--out", tmp_path / "new/x.png").returncode == 0
+        return torch.from_numpy(imread(tmp_path / "new/x.png"))[..., :3]
+
+    sheet = drawn("views", "-o", "size=16", "-o", "count=4", "-o", 'outputs=["silhouette"]')
+    seen = compute(read(mesh), "views", size=16, count=4, outputs=("silhouette",))
+    assert sheet.shape == (18, 4 * 18, 3)  # in one row, with two pixels between
+    assert torch.equal(sheet[:16, 18:34, 0], seen[1, 0])
+    whole, cut = drawn("torus"), drawn("torus", "-o", "pos=normalized_pos", "-o", "maps=2")
+    assert cut.shape[0] == 2 * whole.shape[0]  # a row for each map
+    slices([compute(read(mesh), "voxels", resolution=8)]).savefig(tmp_path / "slices.png")
+    assert torch.equal(
+        drawn("voxels", "-o", "resolution=8"), torch.from_numpy(imread(tmp_path / "slices.png"))[..., :3]
+    )
 
 
 def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatch):

@@ -70,6 +70,7 @@ def private_doors(source: str, own: str) -> set[str]:
         "cotan.testing",
         "cotan.autodiff",
         "cotan.errors",
+        "cotan.processes",
     }
     taken = {name for name in imported(source, own) if name.split(".")[0] == "cotan"}
     attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))

@@ -278,6 +278,32 @@ def test_what_a_layer_is_declared_to_be_invariant_to_is_tried(scratch):
         testing.check_layer("mistaken", compile=False)
 
 
+class Chosen(Base):
+    def __init__(self, in_dim, out_dim, *, by="pos"):
+        super().__init__(in_dim, out_dim)
+        self.needs = {"weight": by}
+        self.invariant_to = () if by == "pos" else ("isometry",)
+
+    def forward(self, x, weight):
+        return self.linear(x) * weight.reshape(len(x), -1)[:, :1]
+
+
+def test_options_decide_what_a_layer_is_invariant_to(scratch):
+    cotan.layer("chosen", invariant_to=("rigid",))(Chosen)
+    for by, found in (("pos", []), ("mass", ["declared invariance to isometry"])):
+        passed = testing.check_layer("chosen", compile=False, by=by).passed
+        assert [what for what in passed if "invariance" in what] == found
+
+
+def test_motions_of_an_instance_have_names(scratch):
+    class Turned(Places):
+        invariant_to = ("rotation",)
+
+    cotan.layer("turned")(Turned)
+    with pytest.raises(cotan.CotanError, match="Turned: invariant_to='rotation', expected some of permutation, rigid"):
+        testing.check_layer("turned", compile=False)
+
+
 class Frozen(Base):
     def __init__(self, in_dim, out_dim, *, trains=True):
         super().__init__(in_dim, out_dim)
@@ -313,6 +339,22 @@ def test_an_operator_says_that_its_value_is_of_vertices(scratch):
         AssertionError, match=r"depends on the order of vertices, edges, .* \(a value of each says per="
     ):
         testing.check_operator("undeclared")
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (lambda file, value, pos, k: file.write(b"GIF89a"), r"drawn: picture writes no PNG, but b'GIF8'"),
+        (lambda file, value, pos: None, "drawn: picture: TypeError: .* unexpected keyword argument 'k'"),
+    ],
+)
+def test_a_picture_is_drawn(scratch, picture, message):
+    def drawn(pos, *, k=3):
+        return pos * k
+
+    cotan.operator(per="vertex", picture=picture)(drawn)
+    with pytest.raises(AssertionError, match=message):
+        testing.check_operator("drawn")
 
 
 def flattening(pos):

@@ -1,6 +1,5 @@
 """Filling the store from other processes: when it is done, what they are given, what is left where one fails."""
 
-import concurrent.futures
 import sys
 from concurrent.futures import Future
 
@@ -9,7 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan import warming
+from cotan import processes, warming
 from cotan.batching import prepare
 from cotan.warming import warm
 
@@ -17,7 +16,7 @@ from cotan.warming import warm
 class Pool:
     """One that works at once, in this process; what it is asked is remembered."""
 
-    def __init__(self, workers, mp_context, initializer):
+    def __init__(self, workers):
         Pool.workers, Pool.tasks, Pool.stopped = workers, [], False
 
     def __enter__(self):
@@ -27,8 +26,6 @@ class Pool:
         pass
 
     def submit(self, work, jobs, have, shapes, dtype):
-        assert sys.modules["__main__"].__name__ == "__main__"
-        assert not hasattr(sys.modules["__main__"], "__file__")  # a worker has no script to run again
         Pool.tasks.append([int(shape.number) for shape in shapes])
         threads, future = torch.get_num_threads(), Future()
         torch.set_num_threads(2)
@@ -47,7 +44,7 @@ class Pool:
 
 @pytest.fixture
 def pool(monkeypatch):
-    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "Processes", Pool)
     monkeypatch.setattr(warming.os, "cpu_count", lambda: 2)
     Pool.tasks = []
     return Pool
@@ -63,12 +60,11 @@ SHAPES = [cloud(number) for number in range(12)]
 
 
 def test_values_are_in_the_store_and_their_seconds_by_shape(pool, fresh_store):
-    said, main = [], sys.modules["__main__"]
+    said = []
     costs = warm({"": MODEL}, SHAPES, 2, torch.float32, each=2.0, progress=lambda *n: said.append(n))
     assert pool.workers == 2
     assert pool.tasks == [[number] for number in range(2, 12)]  # of two seconds of work each
     assert said == [(number + 1, 12) for number in range(2, 12)]
-    assert sys.modules["__main__"] is main
     assert list(costs) == list(range(2, 12))
     assert all(seconds > 0 for each in costs.values() for seconds in each.values())
     cotan.counts(reset=True)

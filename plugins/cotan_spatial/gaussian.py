@@ -21,8 +21,14 @@ from cotan.sparse import (
     spread,
 )
 
-# Of `pseudo_coordinates`, and how many numbers each gives.
-COORDINATES = {"polar": 2, "tangent": 2, "offset": 3, "relative": 3, "degree": 2}
+# Of `pseudo_coordinates`: how many numbers each gives, and the motions that leave them as they are.
+COORDINATES = {
+    "polar": (2, ("rigid", "scale")),
+    "tangent": (2, ("rigid", "scale")),
+    "offset": (3, ()),
+    "relative": (3, ("scale",)),
+    "degree": (2, ("isometry", "scale")),
+}
 
 
 @cotan.layer("gaussian", invariant_to=("rigid", "scale"))
@@ -58,10 +64,12 @@ class Gaussian(nn.Module):
         super().__init__()
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
+        numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
         if coordinates is not None:
+            self.invariant_to = motions
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        self.dim = dim if dim is not None else COORDINATES.get(str(coordinates), 2)
+        self.dim = numbers if dim is None else dim
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
         full = torch.eye(self.dim).repeat(kernels, 1, 1)

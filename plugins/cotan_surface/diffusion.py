@@ -49,6 +49,8 @@ class Diffusion(nn.Module):
             raise cotan.errors.unknown("method of diffusion", method, METHODS)
         pos = {} if scale is None else {"pos": cotan.node("normalized_pos", scale=scale)}
         mass = {} if scale is None else {"mass": cotan.node("mass", **pos)}
+        if scale is not None:
+            self.invariant_to = ("rigid", "scale")
         spectral = method == "spectral"
         # Without gradients nothing is asked for that a graph lacks.
         self.needs = {

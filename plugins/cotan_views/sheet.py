@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ GAP = 2  # white pixels between pictures
 
 
 def contact_sheet(
-    views: Tensor, path: str | Path, *, outputs: Sequence[str] = ("depth", "normals"), columns: int = 6
+    views: Tensor, path: str | Path | BinaryIO, *, outputs: Sequence[str] = ("depth", "normals"), columns: int = 6
 ) -> None:
     """Write views (N, C, H, W) of one shape to a PNG: for each output, the N pictures in rows of `columns`.
 

@@ -1,7 +1,7 @@
 """The operators: what is seen of a shape from all sides. The shape is put into the unit ball first."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from .cameras import FOV, Rig, cameras
 from .normalise import normalise
 from .render import Raster, render
 from .render import raster as rasterise
+from .sheet import contact_sheet
 
 cotan.source("color", per="vertex")
 
@@ -78,7 +79,11 @@ def views_of_many(
     ).unbind()
 
 
-@cotan.operator(per="shape", invariant_to=("scale",), observable=_few_pixels, many=views_of_many)
+def _picture(file: BinaryIO, value: Tensor, *, outputs: Sequence[str], **_: Any) -> None:
+    contact_sheet(value, file, outputs=outputs)
+
+
+@cotan.operator(per="shape", invariant_to=("scale",), observable=_few_pixels, many=views_of_many, picture=_picture)
 def views(
     pos: Tensor,
     face: Tensor,

@@ -11,8 +11,8 @@ import cotan
 from cotan.errors import at_least, said
 
 from .rbm import ConvRBM, DenseRBM
-from .request import request, whole
 from .turn import angle, turned
+from .voxels import request
 
 
 @cotan.model("voxel-dbn", tasks=("classify",))
@@ -63,7 +63,7 @@ class VoxelDBN(nn.Module):
             raise cotan.CotanError(
                 f"voxel-dbn needs as many widths as kernels and strides, got {widths}, {kernels} and {strides}"
             )
-        whole(widths=widths, kernels=kernels, strides=strides, hidden=hidden, top=top)
+        at_least(1, "voxel-dbn", hidden=hidden, top=top)
         at_least(0, "voxel-dbn", pretraining=pretraining)
         place = {"resolution": resolution, "normalize": normalize, "padding": padding, "samples": samples}
         self.needs = {"voxels": request(fill=fill, method=method, **place)}
@@ -71,6 +71,7 @@ class VoxelDBN(nn.Module):
         layers: list[ConvRBM | DenseRBM] = []
         channels, side = 1, resolution
         for width, kernel, stride in zip(widths, kernels, strides, strict=True):
+            at_least(1, "voxel-dbn", widths=width, kernels=kernel, strides=stride)
             if side < kernel:
                 raise cotan.CotanError(f"voxel-dbn: a kernel of {kernel} does not fit a grid of {side} voxels")
             layers.append(ConvRBM(channels, width, side, kernel=kernel, stride=stride))

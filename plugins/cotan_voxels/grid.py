@@ -39,12 +39,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     the farthest corner, so that no rotation about it leaves the grid; `none` fits [-1, 1]^3, which with no padding is the grid.
     Vertices that no face uses do not count.
     """
-    if not isinstance(resolution, int) or not 2 <= resolution <= MOST:
-        raise cotan.CotanError(f"voxels need a resolution from 2 to {MOST}, a whole number, got {resolution}")
-    if normalize not in NORMALIZATIONS:
-        raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
-    if not -math.inf < 2 * padding < resolution:
-        raise cotan.CotanError(f"padding must be finite and below half of the resolution {resolution}, got {padding}")
+    check_place(resolution, normalize, padding)
     if pos.shape[1:] != (3,):
         raise cotan.CotanError(f"pos: expected shape (V, 3), got {tuple(pos.shape)}")
     if face.numel() == 0:
@@ -72,6 +67,16 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     pitch = 2 * radius / (resolution - 2 * padding)
     triangles.sub_(centre).div_(pitch).add_(resolution / 2)  # in place: fresh memory would take longer than this
     return Grid(triangles, (centre - pitch * resolution / 2) * unit, pitch * unit)
+
+
+def check_place(resolution: int, normalize: str, padding: float) -> None:
+    """Refuse what no shape can be placed by."""
+    if not isinstance(resolution, int) or not 2 <= resolution <= MOST:
+        raise cotan.CotanError(f"voxels need a resolution from 2 to {MOST}, a whole number, got {resolution}")
+    if normalize not in NORMALIZATIONS:
+        raise cotan.CotanError(f"voxels can be normalised by {', '.join(NORMALIZATIONS)}; got {normalize!r}")
+    if not -math.inf < 2 * padding < resolution:
+        raise cotan.CotanError(f"padding must be finite and below half of the resolution {resolution}, got {padding}")
 
 
 def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:

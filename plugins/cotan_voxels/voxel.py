@@ -7,8 +7,8 @@ from torch import Tensor, nn
 import cotan
 from cotan.errors import at_least
 
-from .request import request
 from .turn import angle, turned
+from .voxels import request
 
 
 class VoxelBlock(nn.Module):

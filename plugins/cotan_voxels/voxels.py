@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 import cotan
+from cotan.errors import at_least
 
 from .closed import Edges, agreeing, distinct, edges
 from .crossings import counts_above, snap
 from .distance import cut, distance, near
 from .flood import enclosed
-from .grid import Grid, place
+from .grid import Grid, check_place, place
 from .surface import surface
 from .winding import winding_number
 
@@ -22,7 +23,13 @@ METHODS = ("auto", "winding", "parity", "flood")
 TRUNCATION = 3.0
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8)
+def _picture(file: BinaryIO, value: Tensor, **_: Any) -> None:
+    from .picture import slices  # draws models too, which import this module
+
+    slices([value]).savefig(file)
+
+
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8, picture=_picture)
 def voxels(
     pos: Tensor,
     face: Tensor,
@@ -58,22 +65,41 @@ def voxels(
 
     `cotan_voxels.slices` draws them.
     """
+    check(resolution, fill, method, normalize, padding, samples, truncation)
+    if fill == "tsdf":
+        cotan.autodiff.refuse_derivatives(pos, "voxels, fill='tsdf',")
+    grid = place(pos, face, resolution * samples, normalize, padding * samples)
+    fine = _filled(face, grid, resolution * samples, fill, method, truncation * samples)
+    return torch.nn.functional.avg_pool3d(fine[None], samples)[0] if samples > 1 else fine
+
+
+def check(
+    resolution: int,
+    fill: str,
+    method: str,
+    normalize: str,
+    padding: float,
+    samples: int = 1,
+    truncation: float = TRUNCATION,
+) -> None:
+    """Refuse options that `voxels` cannot do, whatever the shape."""
     if fill not in FILLS:
         raise cotan.CotanError(f"voxels can be filled as {', '.join(FILLS)}; got {fill!r}")
-    _check(method)
+    _check_method(method)
     if fill == "surface" and method != "auto":
         raise cotan.CotanError(f"fill='surface' asks for no inside, and does not use method; got {method=}")
     if fill != "tsdf" and truncation != TRUNCATION:
         raise cotan.CotanError(f"fill={fill!r} does not use truncation, that of 'tsdf'; got {truncation=}")
     if fill == "tsdf" and not 0 < truncation <= resolution:
         raise cotan.CotanError(f"truncation must be positive and at most the resolution {resolution}, got {truncation}")
-    if fill == "tsdf":
-        cotan.autodiff.refuse_derivatives(pos, "voxels, fill='tsdf',")
-    if not isinstance(samples, int) or samples < 1:
-        raise cotan.CotanError(f"samples must be a whole number, one or more, got {samples}")
-    grid = place(pos, face, resolution * samples, normalize, padding * samples)
-    fine = _filled(face, grid, resolution * samples, fill, method, truncation * samples)
-    return torch.nn.functional.avg_pool3d(fine[None], samples)[0] if samples > 1 else fine
+    at_least(1, "voxels", samples=samples)
+    check_place(resolution * samples, normalize, padding * samples)
+
+
+def request(**options: Any) -> cotan.Node:
+    """The node for a model: options that it refuses are refused when that is made, not with the first of its shapes."""
+    check(**options)
+    return cotan.node("voxels", **options)
 
 
 def _filled(face: Tensor, grid: Grid, resolution: int, fill: str, method: str, truncation: float) -> Tensor:
@@ -110,7 +136,7 @@ def voxel_report(
       run the same way along an edge, and none has more than two.
     - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
     """
-    _check(method)
+    _check_method(method)
     grid = place(pos, face, resolution, normalize, padding)
     face, triangles = distinct(face, grid.triangles)
     found = edges(face, triangles)
@@ -124,7 +150,7 @@ def voxel_report(
     }
 
 
-def _check(method: str) -> None:
+def _check_method(method: str) -> None:
     if method not in METHODS:
         raise cotan.CotanError(f"inside can be told by {', '.join(METHODS)}; got {method!r}")
 

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from io import BytesIO
 from operator import add
 from typing import Any, NamedTuple
 
@@ -117,6 +118,15 @@ class Evaluation:
             facts = Facts(step.name, step.label, dict(step.options), self._family(step, dtype), seconds)
             self.store.put(f"{address}-{_short(dtype)}", value, facts)
         return value
+
+    def picture(self, step: Step, value: Any) -> bytes | None:
+        """A step's value as its operator draws it, a PNG; None where it does not."""
+        if step.definition is None or step.definition.picture is None:
+            return None
+        file = BytesIO()
+        inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
+        step.definition.picture(file, value, **inputs, **step.options)
+        return file.getvalue()
 
     def forget(self, steps: Iterable[Step]) -> None:
         """Lets go of the values of steps, in every dtype."""

@@ -54,6 +54,7 @@ class Definition:
     many: Any = False
     observable: Callable[[Any], Any] | None = None
     numbers: tuple[str, ...] = ()
+    picture: Callable[..., None] | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
     signal: str = "vertex"
     tasks: tuple[str, ...] | None = None
@@ -108,6 +109,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    picture: Callable[..., None] | None = None,
     needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Callable[[T], T]: ...
@@ -126,6 +128,7 @@ def operator(
     many: bool | Callable[..., Sequence[Any]] = False,
     observable: Callable[[Any], Any] | None = None,
     numbers: tuple[str, ...] = (),
+    picture: Callable[..., None] | None = None,
     needs: Mapping[str, Any] | None = None,
     **variant: Any,
 ) -> Any:
@@ -147,6 +150,8 @@ def operator(
             gives a list.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
         numbers: the options that hold vertex numbers.
+        picture: `picture(file, value, **parameters)` draws a value into an open file, as a PNG, for `cotan compute --out`;
+            the parameters are the operator's own, by name: its inputs, and all of its options.
         needs: {parameter: request} asks for another node than that of its name; a request by the caller wins.
 
     >>> @cotan.operator(per="vertex", invariant_to=("isometry",))
@@ -196,6 +201,7 @@ def operator(
                 many=many,
                 observable=observable,
                 numbers=numbers,
+                picture=picture,
                 needs=dict(needs or {}),
             )
         )
@@ -214,6 +220,8 @@ def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = 
 
     Its options have other names than the stack's, but for dropout.
     `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
+    `invariant_to` are the motions of `pos` that leave the output as it is, as of an operator; `self.invariant_to` replaces them
+    where options change them.
 
     >>> @cotan.layer("heat")
     ... class Heat(nn.Module):
@@ -544,6 +552,16 @@ def unwrapped(module: Any) -> Any:
 def definition_of(module: object) -> Definition | None:
     """The definition of an object's class, or of the one that it extends; of what was wrapped, if it was."""
     return _nearest(type(unwrapped(module)).__mro__)
+
+
+def invariance(layer: Any) -> tuple[str, ...]:
+    """The motions that a layer is declared invariant to: by its own attribute `invariant_to`, else by its decorator."""
+    own: tuple[str, ...] | None = getattr(layer, "invariant_to", None)
+    if own is None:
+        definition = definition_of(layer)
+        return definition.invariant_to if definition else ()
+    _check_motions(own, f"a {type(layer).__name__}")
+    return own
 
 
 def _nearest(classes: Sequence[type]) -> Definition | None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
-from threading import Thread
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -36,21 +32,19 @@ def warm(
     workers = min(os.cpu_count() or 1, count)
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
-    from concurrent.futures import ProcessPoolExecutor
-
     from .evaluation import device_of
     from .network import common_sources, model_requests
+    from .processes import Processes
 
     if device_of(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
         return {}
     have = common_sources(shapes)
     jobs = [model_requests(model, have) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
-        with _without_main():
-            size = max(1, min(int(TASK / each), -(-count // workers)))
-            starts = range(first, len(shapes), size)
-            futures = [pool.submit(_work, jobs, have, shapes[start : start + size], dtype) for start in starts]
+    with Processes(workers) as pool:
+        size = max(1, min(int(TASK / each), -(-count // workers)))
+        starts = range(first, len(shapes), size)
+        futures = [pool.submit(_work, jobs, have, shapes[start : start + size], dtype) for start in starts]
         try:
             for start, future in zip(starts, futures, strict=True):
                 costs |= dict(enumerate(future.result(), start))
@@ -84,24 +78,3 @@ def _work(
                     evaluate_plan(plan, evaluation.data, dtype, evaluation)
             costs.append(evaluation.costs)
     return costs
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Processes started here do not run the caller's script again, so it needs no `if __name__ == "__main__"`."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it does: where that is killed, it would wait for work for ever."""
-
-    def watch() -> None:
-        parent_process().join()  # type: ignore[union-attr]  # a worker has one
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -106,7 +106,13 @@ def _observable(maps: Torus) -> Torus:
     return Torus(maps.pull.T.to_dense(), torch.cos(2 * torch.pi * maps.uv).sum(2), maps.scale, maps.turned)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=5)
+def _picture(file: BinaryIO, _value: Torus, *, pos: Tensor, face: Tensor, **options: Any) -> None:
+    from .picture import chart_figure  # draws the charts of this module
+
+    chart_figure(pos, face, **options).savefig(file)
+
+
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=5, picture=_picture)
 def torus(
     pos: Tensor,
     face: Tensor,

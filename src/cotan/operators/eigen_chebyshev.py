@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..sparse import Sparse
-from .eigen_refine import Found, Shifted, has_constants, residual
+from .eigen_refine import Found, Shifted, residual
 from .factor import Array
 
 ROUNDS, DEGREES = 60, (20, 200)
@@ -28,8 +28,8 @@ def chebyshev_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.de
     shifted = Shifted(L, m)
     A = Sparse.from_scipy(shifted.A).to(device)
     bound = float(A.with_values(A.values.abs()).sum_rows().max()) or 1.0  # Gershgorin
-    constant = (m / m.sum()) ** 0.5 if has_constants(L) else np.empty(0)
-    known = torch.from_numpy(constant).to(device).view(-1, len(m)).mT  # (V, 1) or (V, 0)
+    lowest = shifted.lowest if shifted.constant else np.empty((0, len(m)))  # another would take a factor to find
+    known = torch.from_numpy(lowest).to(device).mT  # (V, 1) or (V, 0)
     want, size = k - known.shape[1], len(m)
     width = min(size - known.shape[1], want + max(16, k // 4))
     X = torch.randn(size, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
@@ -45,7 +45,7 @@ def chebyshev_pairs(L: Any, m: Array, k: int, tolerance: float, device: torch.de
         errors = (AX - X * ritz)[:, :want].norm(dim=0)
         if residual(ritz.cpu().numpy(), errors.cpu().numpy(), shifted.tiny) <= tolerance:
             U = torch.cat([known, X[:, :want]], 1).mT.contiguous().cpu().numpy()
-            values = np.concatenate([np.zeros(len(constant[:1])), ritz[:want].cpu().numpy()])
+            values = np.concatenate([np.zeros(len(lowest)), ritz[:want].cpu().numpy()])
             return values, U, shifted.errors(values, U)
         cut = max(float(ritz[-1]), 1e-9 * bound)
     return None

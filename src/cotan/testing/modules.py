@@ -34,7 +34,7 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
     check_options(definition, report)
     tried = Tried(make, in_dim, out_dim, definition.signal, "vertex", True, report)
     _check_module(tried, compile)
-    for motion, *pair in motions(definition):
+    for motion, *pair in motions(registry.invariance(make())):
         cases = [case_on(tried, f"invariance to {motion}", data=shape) for shape in pair]
         if None in cases:
             continue

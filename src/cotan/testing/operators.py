@@ -43,7 +43,7 @@ def check_operator(request: Request, **options: Any) -> Report:
 
     On each kind of shape that has its sources: finite values, the same in each evaluation, equivariant to the renumbering of
     vertices, edges and faces, equal in a batch, equal after the store, declared invariances held, derivatives right where it
-    has any.
+    has any, and a picture drawn where it says how.
     """
     wanted = node(request, **options)
     report = Report(f"operator {wanted.key}")
@@ -67,6 +67,8 @@ def check_operator(request: Request, **options: Any) -> Report:
         tried += 1
         _check_rows(value, step, data, first)
         check_finite(value, f"on a {first}", report)
+        if tried == 1:
+            _check_picture(step, value, data, report)
         same(leaves(value), leaves(evaluation_of(data).value(step)), 0.0, f"determinism on a {first}", report)
         check_generator(random, step.label)
         tensors: list[Tensor] = []
@@ -103,6 +105,14 @@ def _check_rows(value: Any, step: Step, data: Any, where: str) -> None:
         raise AssertionError(
             f"{step.label} on a {where}: declared per='{step.per}', but {tuple(value.shape)} for {count}"
         )
+
+
+def _check_picture(step: Step, value: Any, data: Any, report: Report) -> None:
+    with failing(f"{step.label}: picture"):
+        drawn = evaluation_of(data).picture(step, value)
+    if drawn is not None and drawn[:4] != b"\x89PNG":
+        raise AssertionError(f"{step.label}: picture writes no PNG, but {drawn[:4]!r}...")
+    report.passed += ["picture"] * (drawn is not None)
 
 
 def _edges(step: Step, value: Any, data: Any, where: str) -> Tensor:
@@ -221,7 +231,7 @@ def _step_on(data: Any, wanted: Node, what: str, report: Report) -> Step | None:
 
 def _check_motions(wanted: Node, definition: registry.Definition, report: Report) -> None:
     """Declared invariances are really held."""
-    for motion, before, after in motions(definition):
+    for motion, before, after in motions(definition.invariant_to):
         if step := _step_on(before, wanted, f"invariance to {motion}", report):
             first, second = (_seen(step, evaluation_of(data).value(step)) for data in (before, after))
             same(first, second, 1e-6, f"declared invariance to {motion} of {step.label}", report)

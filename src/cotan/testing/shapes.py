@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import registry
 from ..evaluation import Evaluation
 from ..nodes import SOURCES
 from ..plan import Plan
@@ -95,14 +94,14 @@ def _turned(data: Any) -> Any:
     return out
 
 
-def motions(definition: registry.Definition) -> list[tuple[str, Any, Any]]:
-    """Of each motion that it is declared to be invariant to, a shape before and after."""
+def motions(invariant_to: tuple[str, ...]) -> list[tuple[str, Any, Any]]:
+    """Of each motion that leaves a value as it is, a shape before and after."""
     mesh = example("mesh")
     larger = mesh.clone()
     larger.pos = 1.7 * mesh.pos
     bent = "isometry", example("sheet"), _turned(example("bent-sheet"))
     pairs = [("rigid", mesh, _turned(mesh)), ("scale", mesh, larger), bent]
-    return [pair for pair in pairs if pair[0] in definition.invariant_to]
+    return [pair for pair in pairs if pair[0] in invariant_to]
 
 
 def any_basis(shape: str, plan: Plan, report: Report) -> bool:

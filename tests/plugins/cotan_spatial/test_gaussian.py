@@ -165,3 +165,12 @@ def test_errors():
     kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='tangent'$"
     with pytest.raises(cotan.CotanError, match=kinds):
         cotan.inputs(cotan.create_layer("gaussian", 3, 4, coordinates="tangnt"), data)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "motions"),
+    [("offset", set()), ("relative", {"scale"}), ("tangent", {"rigid", "scale"}), ("degree", {"isometry", "scale"})],
+)
+def test_its_coordinates_say_which_motions_it_does_not_see(coordinates, motions):
+    report = cotan.testing.check_layer("gaussian", coordinates=coordinates, compile=False)
+    assert {what for what in report.passed if "invariance" in what} == {f"declared invariance to {m}" for m in motions}

@@ -134,6 +134,11 @@ def test_implicit_is_certified():
     cotan.testing.check_model("diffusion", method="implicit", depth=1)
 
 
+def test_what_is_scaled_does_not_see_the_size():
+    report = cotan.testing.check_layer("diffusion", scale="area", compile=False)
+    assert "declared invariance to scale" in report.passed
+
+
 def test_implicit_asks_for_no_spectrum_and_spectral_for_no_laplacian():
     assert set(cotan.needs(cotan.create_layer("diffusion", 2, 2, method="implicit"))) == {
         "mass",

@@ -119,10 +119,10 @@ def test_mirrored_grids_are_the_48_symmetries_of_the_cube():
         ("voxel", {"width": 0}, "width=0, expected a whole number of at least 1"),
         ("voxel", {"turn": -1.0}, "turn is an angle from 0, in radians; got -1"),
         ("voxel-dbn", {"fill": "foo"}, "filled as solid, surface, union, tsdf; got 'foo'"),
-        ("voxel-dbn", {"samples": 0}, "one or more, got 0"),
-        ("voxel-dbn", {"strides": (0, 2)}, r"strides=\(0, 2\), expected whole numbers from 1"),
-        ("voxel-dbn", {"kernels": (6, 0)}, r"kernels=\(6, 0\), expected"),
-        ("voxel-dbn", {"widths": (24, 1.5)}, r"widths=\(24, 1.5\), expected"),
+        ("voxel-dbn", {"samples": 0}, "samples=0, expected a whole number of at least 1"),
+        ("voxel-dbn", {"strides": (0, 2)}, "voxel-dbn: strides=0, expected a whole number of at least 1"),
+        ("voxel-dbn", {"kernels": (6, 0)}, "kernels=0, expected"),
+        ("voxel-dbn", {"widths": (24, 1.5)}, "widths=1.5, expected"),
         ("voxel-dbn", {"hidden": 0}, "hidden=0, expected"),
         ("voxel-dbn", {"top": -1}, "top=-1, expected"),
         ("voxel-dbn", {"turn": float("nan")}, "in radians; got nan"),
@@ -139,3 +139,9 @@ def test_refusals(name, options, message):
 def test_they_are_made_on_any_device(name):
     with torch.device("meta"):
         assert next(cotan.create_model(name, 1, 2).parameters()).device.type == "meta"
+
+
+def test_they_are_made_without_filling_a_grid(monkeypatch):
+    monkeypatch.setattr("cotan_voxels.voxels._filled", None)
+    cotan.create_model("voxel", 1, 2, fill="tsdf", resolution=128)
+    cotan.create_model("voxel-dbn", 1, 2)

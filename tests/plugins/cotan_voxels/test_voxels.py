@@ -420,8 +420,8 @@ def test_unreferenced_vertices_do_not_count():
         ({"normalize": "unit"}, "box, sphere, none; got 'unit'"),
         ({"padding": 16}, "below half of the resolution 32, got 16"),
         ({"resolution": 32.5}, "a whole number, got 32.5"),
-        ({"samples": 0}, "samples must be a whole number, one or more, got 0"),
-        ({"samples": 1.5}, "a whole number, one or more, got 1.5"),
+        ({"samples": 0}, "voxels: samples=0, expected a whole number of at least 1"),
+        ({"samples": 1.5}, "samples=1.5, expected a whole number"),
         ({"padding": -math.inf}, "finite and below half of the resolution 32, got -inf"),
         ({"fill": "surface", "method": "winding"}, "does not use method; got method='winding'"),
         (
