@@ -12,7 +12,9 @@ class Spectral(nn.Module):
     """y = Phi (W_i x_i)_i with x_i = row i of Phi^T M x: a free matrix W_i (in_dim, out_dim) for each eigenpair i
     (Bruna et al. 2014).
 
-    The filter belongs to the basis that it was learned in: on another shape pair i is another function.
+    The filter belongs to the basis that it was learned in: on another shape pair i is another function. A functional map
+    from landmarks carries it there (`cotan.operators.align_spectra`); one from signatures alone, which do not tell left from
+    right, did not in our trials (docs/results.md).
     A shape of fewer than k pairs uses the first W_i. The pairs of a multiple eigenvalue share the mean of their W_i,
     since the basis inside is arbitrary; only where k cuts through one does the output depend on it.
 
