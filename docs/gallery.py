@@ -52,9 +52,9 @@ def belief() -> None:
     model = cotan.model_for("voxel-dbn", data, resolution=24, widths=(32, 96), hidden=400, top=1000, turn=0.0, seed=0)
     seen = torch.cat([cotan.inputs(model, shape)["voxels"] for shape in data.train])
     label = torch.tensor([int(shape.y) for shape in data.train])
-    pretrain(model, seen, label, epochs=20, together=100, top=800, noise=0.1, say=print)
+    pretrain(model, seen, label, epochs=20, together=100, top=250, say=print)
     primitives(model, seen).savefig(OUT / "primitives.png", dpi=70)
-    dreams = model.sample(torch.arange(len(data.classes)).repeat_interleave(8), steps=1000)
+    dreams = model.sample(torch.arange(len(data.classes)).repeat_interleave(8), steps=100)
     solids(dreams.split(8), data.classes).savefig(OUT / "dreams.png", dpi=50)
     print(nearest(dreams, seen, label))
     truth = torch.stack(

@@ -11,11 +11,14 @@ from .layerwise import Batches, fade, start
 from .rbm import DenseRBM, contrastive_loss
 
 
-def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> list[float]:
+def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise: float) -> list[float]:
     """Persistent chains, as many of each label, which they keep: each class learns what to dream, rare or not.
 
-    For ten epochs the shapes are turned and seen by the layers below once.
+    For ten epochs the shapes are turned and seen by the layers below once. A share `noise` of their units is turned over:
+    shapes are then wide valleys of the energy, which chains find and leave, where they were pits. With it there are many
+    quick updates, for samples; without, few and exact ones, for classes.
     """
+    size, steps, lr = (20, 1, lr) if noise else (50, 5, lr / 3)
     machine, classes = model.top, model.classes
     optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
     history: list[float] = []
@@ -25,7 +28,9 @@ def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> li
         if epoch % 10 == 0:
             with torch.no_grad():
                 pairs = [(model.up(shapes), functional.one_hot(y, classes)) for shapes, y in batches()]
-                seen = torch.cat([torch.cat([p, y.to(p)], 1) for p, y in pairs])
+                clean = torch.cat([torch.cat([p, y.to(p)], 1) for p, y in pairs])
+                seen = clean.clone()
+                seen[:, :-classes] = noise + (1 - 2 * noise) * clean[:, :-classes]
         if epoch == 0:
             start(machine, [seen], 0)
             nn.init.normal_(
@@ -35,9 +40,9 @@ def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> li
             chain = torch.cat([torch.bernoulli(seen[torch.randint(len(seen), (len(held),)), :-classes]), held], 1)
         errors = []
         share = seen[:, -classes:].mean(0)
-        for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(50):
+        for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(size):
             v = torch.bernoulli(seen[pick])
-            loss, chain = contrastive_loss(machine, v, chain, steps=5, held=True)
+            loss, chain = contrastive_loss(machine, v, chain, steps=steps, held=True)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -45,7 +50,7 @@ def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float) -> li
                 errors.append(float((v - machine.down(machine.up(v))).abs().mean()))
         history.append(sum(errors) / len(errors))
     if epochs:
-        _balance(machine, seen)
+        _balance(machine, clean)
     return history
 
 

@@ -96,7 +96,8 @@ class VoxelDBN(nn.Module):
 
         if self.pretraining:
             voxels = torch.cat([values["voxels"] for values, _ in batches])
-            pretrain(self, voxels, torch.cat([y for _, y in batches]), epochs=self.pretraining, say=say)
+            label = torch.cat([y for _, y in batches])
+            pretrain(self, voxels, label, epochs=self.pretraining, noise=0.0, say=say)
 
     def up(self, voxels: Tensor, layers: int | None = None) -> Tensor:
         """Voxels (B, R, R, R) as seen by the first so many layers (all), each unit its probability."""

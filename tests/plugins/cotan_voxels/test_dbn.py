@@ -137,6 +137,22 @@ def test_samples_are_of_their_class(trained):
     assert size.min() > 10
 
 
+def test_a_few_shapes_of_each_class_are_enough_to_dream_it():
+    """Twenty bars along each axis; a bar spreads most along its own."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    grid, label = torch.zeros(60, 12, 12, 12), torch.arange(60) % 3
+    for bar, axis in zip(grid, label.tolist(), strict=True):
+        i, j = torch.randint(1, 9, (2,), generator=generator).tolist()
+        bar.movedim(axis, 0)[1:-1, i : i + 3, j : j + 3] = 1
+    model = VoxelDBN(1, 3, resolution=12, widths=(8,), kernels=(4,), strides=(2,), hidden=60, top=60, turn=0.0)
+    pretrain(model, grid, label, epochs=40, lr=1e-2)
+    found = (model.sample(label, steps=100) > 0.5).float()
+    along = torch.stack([found.movedim(1 + axis, 1).mean((2, 3)).var(1) for axis in range(3)], 1)
+    assert (along.argmin(1) == label).float().mean() > 0.9
+    assert ((found.sum((1, 2, 3)) > 45) & (found.sum((1, 2, 3)) < 180)).float().mean() > 0.9  # a bar has 90 voxels
+
+
 def test_a_partial_view_is_held_and_completed(trained):
     model, _ = trained
     grid, label = bars(60, seed=2)
