@@ -28,6 +28,7 @@ COORDINATES = {
     "offset": (3, ()),
     "relative": (3, ("scale",)),
     "degree": (2, ("isometry", "scale")),
+    "geodesic": (2, ("rigid", "scale")),
 }
 
 
@@ -40,9 +41,12 @@ class Gaussian(nn.Module):
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
-        coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree), or the name or request of a
-            node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where "relative"
-            sees positions, if it has some. Kernels begin about 1 wide, as edges are long in all units but those of "offset".
+        coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree, geodesic), or the name or
+            request of a node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where
+            "relative" sees positions, if it has some. Kernels begin about 1 wide, as edges are long, and with "geodesic"
+            neighbours far, in all units but those of "offset".
+        rings: with "geodesic" alone, which is polar along the surface: the neighbours j of i are the vertices up to so many
+            edges away, by default 2.
         dim: numbers in u; known for those kinds with positions in space, else 2.
         bias: add b. root: add x_i U.
 
@@ -58,6 +62,7 @@ class Gaussian(nn.Module):
         covariance: str = "diagonal",
         coordinates: str | cotan.Node | None = None,
         dim: int | None = None,
+        rings: int | None = None,
         bias: bool = True,
         root: bool = True,
     ):
@@ -69,6 +74,10 @@ class Gaussian(nn.Module):
             self.invariant_to = motions
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
+        if coordinates == "geodesic":
+            self.needs = {"edge_coordinates": patches(2 if rings is None else rings)}
+        elif rings is not None:
+            raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
         self.dim = numbers if dim is None else dim
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
@@ -103,6 +112,15 @@ class Gaussian(nn.Module):
         if self.root is not None:
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
+
+
+def patches(rings: int) -> cotan.Node:
+    """The geodesic polar coordinates of the vertices up to some edges away."""
+    at_least(1, "gaussian", rings=rings)
+    pairs = cotan.node("ring_neighbours", rings=rings)
+    polar = cotan.node("geodesic_polar", ring_neighbours=pairs)
+    wanted = cotan.node("pseudo_coordinates", kind="geodesic", geodesic_polar=polar)
+    return cotan.node("edge_coordinates", pseudo_coordinates=wanted, edge_index=pairs)
 
 
 def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import CotanError
 from ..nodes import node
 from ..registry import operator
 from .checks import check_edges, check_pos
@@ -78,3 +79,26 @@ def tangent_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor)
     """
     radius, angle = polar_coordinates(pos, edge_index, tangent_frames).unbind(1)
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+
+
+@operator(
+    "pseudo_coordinates",
+    kind="geodesic",
+    per="edge",
+    invariant_to=("rigid", "scale"),
+    needs={"geodesic_polar": node("geodesic_polar", ring_neighbours=node("edge_index"))},
+)
+def geodesic_coordinates(geodesic_polar: Tensor) -> Tensor:
+    """(radius, angle) of edge i -> j along the surface, the radius over the root mean square of the shape's radii. (E, 2)
+
+    Of vertices further apart: `geodesic_polar=node("geodesic_polar", ring_neighbours=...)` names the pairs. No derivative
+    with respect to pos.
+
+    Arguments:
+        geodesic_polar: (E, 2).
+    """
+    radius, angle = geodesic_polar.unbind(1)
+    if not bool(torch.isfinite(radius).all()):
+        raise CotanError("pseudo_coordinates of kind='geodesic': an edge whose ends no way over the faces connects")
+    square = radius.square().mean()
+    return torch.stack([radius / square.where(square > 0, 1).sqrt(), angle], 1)

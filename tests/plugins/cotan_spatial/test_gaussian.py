@@ -132,11 +132,44 @@ def test_units_play_no_part(tetrahedron):
     tetrahedron.x = torch.randn(4, 3)
     large = tetrahedron.clone()
     large.pos = 1000 * tetrahedron.pos
-    for kind in (None, "tangent"):
+    for kind in (None, "tangent", "geodesic"):
         layer = cotan.create_layer("gaussian", 3, 4, root=False, bias=False, coordinates=kind)
         y = cotan.apply(layer, large)
         torch.testing.assert_close(y, cotan.apply(layer, tetrahedron))
         assert torch.autograd.grad(y.square().sum(), layer.weight)[0].abs().max() > 1e-3
+
+
+def sheet(seed=0):
+    """A flat, convex piece of triangles that are nearly equilateral, no three vertices on a line."""
+    g = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
+    moved = torch.nn.functional.pad(0.1 * torch.rand(2, 4, 4, generator=g), (1, 1, 1, 1)).flatten(1).T
+    flat = torch.stack([x + y / 2 - 3.75, 0.75**0.5 * (y - 2.5)], -1).view(36, 2) + moved
+    flat = flat * (1 - 0.003 * flat.square().sum(1, keepdim=True))
+    i = torch.arange(36).view(6, 6)
+    low, right, up, far = (part.flatten() for part in (i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]))
+    face = torch.cat([torch.stack([low, right, up]), torch.stack([right, far, up])], 1)
+    return Data(pos=7 * torch.nn.functional.pad(flat, (0, 1)), face=face)
+
+
+@pytest.mark.parametrize("rings", [1, 3, None])
+def test_geodesic_patches_of_the_plane_are_discs_of_it(rings):
+    """The same layer on a graph whose edges are the pairs, their radii and angles those of the plane."""
+    data = sheet()
+    steps = cotan.compute(data, "adjacency").to_dense() + torch.eye(36)
+    near = torch.linalg.matrix_power(steps, rings or 2) * (1 - torch.eye(36))
+    centre, other = near.nonzero().T
+    offset = cotan.compute(data, "tangent_frames")[centre] @ (data.pos[other] - data.pos[centre])[..., None]
+    x, y = offset[:, :2, 0].T
+    radius = torch.hypot(x, y)
+    polar = torch.stack([radius / radius.square().mean().sqrt(), torch.atan2(y, x)], 1)
+    graph = Data(edge_index=torch.stack([other, centre]), edge_attr=polar, num_nodes=36)
+    layer, expected = cotan.create_layer("gaussian", 3, 4, coordinates="geodesic", rings=rings), on_features()
+    layer.load_state_dict(expected.state_dict())
+    x, nodes = torch.randn(36, 3), cotan.inputs(layer, data)
+    torch.testing.assert_close(layer(x, **nodes), expected(x, **cotan.inputs(expected, graph)))
+    both, again = cotan.inputs(layer, [data, sheet(1)]), torch.cat([x, x])
+    torch.testing.assert_close(layer(again, **both)[36:], layer(x, **cotan.inputs(layer, sheet(1))))
 
 
 def test_positions_in_the_plane():
@@ -155,6 +188,10 @@ def test_errors():
         cotan.create_layer("gaussian", 3, 4, covariance="round")
     with pytest.raises(cotan.CotanError, match="kernels=0, expected a whole number of at least 1"):
         cotan.create_layer("gaussian", 3, 4, kernels=0)
+    with pytest.raises(cotan.CotanError, match="rings=2 goes with coordinates='geodesic', not 'polar'"):
+        cotan.create_layer("gaussian", 3, 4, coordinates="polar", rings=2)
+    with pytest.raises(cotan.CotanError, match="rings=0, expected a whole number of at least 1"):
+        cotan.create_layer("gaussian", 3, 4, coordinates="geodesic", rings=0)
     data = graph()
     for attr, shape in ((data.edge_attr[:7], r"\(7, 2\)"), (torch.tensor(1.0), r"\(\)")):
         data.edge_attr = attr
@@ -162,14 +199,20 @@ def test_errors():
             cotan.inputs(on_features(), data)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'gaussian' \(monet\)"):
         cotan.create_layer("monet", 3, 4)
-    kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='tangent'$"
+    kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='geodesic'$"
     with pytest.raises(cotan.CotanError, match=kinds):
         cotan.inputs(cotan.create_layer("gaussian", 3, 4, coordinates="tangnt"), data)
 
 
 @pytest.mark.parametrize(
     ("coordinates", "motions"),
-    [("offset", set()), ("relative", {"scale"}), ("tangent", {"rigid", "scale"}), ("degree", {"isometry", "scale"})],
+    [
+        ("offset", set()),
+        ("relative", {"scale"}),
+        ("tangent", {"rigid", "scale"}),
+        ("degree", {"isometry", "scale"}),
+        ("geodesic", {"rigid", "scale"}),
+    ],
 )
 def test_its_coordinates_say_which_motions_it_does_not_see(coordinates, motions):
     report = cotan.testing.check_layer("gaussian", coordinates=coordinates, compile=False)
