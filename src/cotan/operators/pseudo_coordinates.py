@@ -17,7 +17,8 @@ FRAMES = {"tangent_frames": node("tangent_frames", kind="mesh")}
 def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
     """(|u|, angle) of edge i -> j: u its `relative` coordinates, the angle of u in j's tangent plane, from -pi to pi. (E, 2)
 
-    Where x_i is straight above j, or at its place, the angle is 0.
+    The angle begins at the frame's x, which is along j's longest edge; see `tangent_frames`, also for edges equally long.
+    Where x_i is straight above j, or at its place, it is 0.
 
     Arguments:
         pos: (V, 3). edge_index: (2, E). tangent_frames: (V, 3, 3).

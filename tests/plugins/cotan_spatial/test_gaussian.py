@@ -139,6 +139,13 @@ def test_units_play_no_part(tetrahedron):
         assert torch.autograd.grad(y.square().sum(), layer.weight)[0].abs().max() > 1e-3
 
 
+def grid(n):
+    """The faces on n x n vertices."""
+    i = torch.arange(n * n).view(n, n)
+    low, right, up, far = (part.flatten() for part in (i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]))
+    return torch.cat([torch.stack([low, right, up]), torch.stack([right, far, up])], 1)
+
+
 def sheet(seed=0):
     """A flat, convex piece of triangles that are nearly equilateral, no three vertices on a line."""
     g = torch.Generator().manual_seed(seed)
@@ -146,10 +153,7 @@ def sheet(seed=0):
     moved = torch.nn.functional.pad(0.1 * torch.rand(2, 4, 4, generator=g), (1, 1, 1, 1)).flatten(1).T
     flat = torch.stack([x + y / 2 - 3.75, 0.75**0.5 * (y - 2.5)], -1).view(36, 2) + moved
     flat = flat * (1 - 0.003 * flat.square().sum(1, keepdim=True))
-    i = torch.arange(36).view(6, 6)
-    low, right, up, far = (part.flatten() for part in (i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]))
-    face = torch.cat([torch.stack([low, right, up]), torch.stack([right, far, up])], 1)
-    return Data(pos=7 * torch.nn.functional.pad(flat, (0, 1)), face=face)
+    return Data(pos=7 * torch.nn.functional.pad(flat, (0, 1)), face=grid(6))
 
 
 @pytest.mark.parametrize("rings", [1, 3, None])
@@ -180,6 +184,39 @@ def test_positions_in_the_plane():
     torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), y)
 
 
+def test_the_turn_in_which_a_neighbour_lies_at_a_gaussian_counts():
+    layer = cotan.create_layer("gaussian", 1, 2, coordinates="polar", kernels=1, turns=4, root=False, bias=False)
+    with torch.no_grad():
+        layer.mean.copy_(torch.tensor([[1.0, 0.5]]))
+        layer.weight.copy_(torch.tensor([[[1.0, -1.0]]]))
+    around = torch.tensor([0.5, 1.5 * math.pi + 0.5, math.pi / 4 + 0.5]) - math.pi
+    edges = torch.stack([torch.tensor([3, 3, 3]), torch.arange(3)])
+    u = cotan.compute(
+        Data(edge_index=edges, edge_attr=torch.stack([torch.ones(3), around], 1), num_nodes=4),
+        cotan.node("edge_coordinates", pseudo_coordinates="edge_attr"),
+    )
+    # Where a quarter turn leads to the Gaussian, its whole weight; half way between two quarters, that of an eighth.
+    # The other channel is negative: its largest is that of the turn farthest away.
+    y, eighth = layer(torch.ones(4, 1), u), math.pi / 4
+    torch.testing.assert_close(y[:3, 0], torch.tensor([0.0, 0.0, -(eighth**2)]).exp())
+    torch.testing.assert_close(y[:3, 1], -torch.tensor([-(math.pi**2), -(math.pi**2), -((3 * eighth) ** 2)]).exp())
+
+
+def test_with_turns_the_order_of_the_vertices_does_not_matter():
+    """On a grid edges are equally long, and which is the first is the order's choice: a multiple of an eighth turn."""
+    x, y = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    face = grid(8)
+    pos, signal = torch.stack([x, y, 0 * x], -1).view(64, 3), torch.randn(64, 3)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    data, other = Data(pos=pos, face=face, x=signal), Data(pos=pos[order], face=order.argsort()[face], x=signal[order])
+    for coordinates in ("polar", "geodesic"):
+        for turns in (1, 8):
+            torch.manual_seed(0)
+            layer = cotan.create_layer("gaussian", 3, 4, coordinates=coordinates, turns=turns)
+            off = (cotan.apply(layer, data)[order] - cotan.apply(layer, other)).abs().max()
+            assert off > 0.1 if turns == 1 else off < 1e-5
+
+
 def test_errors():
     layer = cotan.create_layer("gaussian", 3, 4, coordinates="edge_attr", dim=3)
     with pytest.raises(cotan.CotanError, match="dim=3, but the coordinates of an edge are 2 numbers"):
@@ -190,6 +227,9 @@ def test_errors():
         cotan.create_layer("gaussian", 3, 4, kernels=0)
     with pytest.raises(cotan.CotanError, match="rings=2 goes with coordinates='geodesic', not 'polar'"):
         cotan.create_layer("gaussian", 3, 4, coordinates="polar", rings=2)
+    for coordinates in (None, "tangent"):
+        with pytest.raises(cotan.CotanError, match="turns=2 goes with coordinates='polar' or 'geodesic', not "):
+            cotan.create_layer("gaussian", 3, 4, coordinates=coordinates, turns=2)
     with pytest.raises(cotan.CotanError, match="rings=0, expected a whole number of at least 1"):
         cotan.create_layer("gaussian", 3, 4, coordinates="geodesic", rings=0)
     data = graph()
