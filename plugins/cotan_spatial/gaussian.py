@@ -50,8 +50,8 @@ class Gaussian(nn.Module):
             the order of the vertices, says which that is, and y depends on it.
         rings: with "geodesic" alone, which is polar along the surface: the neighbours j of i are the vertices up to so many
             edges away, by default 2.
-        turns: with "polar" and "geodesic", the neighbours are turned about i so many times around, and each channel takes
-            the largest mean. With 8 y hardly depends on where angles begin, in 8 times the time.
+        turns: with "polar" and "geodesic", the neighbours go once round i in so many steps, and of the means each channel
+            takes its largest. With 8, y hardly depends on where angles begin, in 8 times the time.
         dim: numbers in u; known for those kinds with positions in space, else 2.
         bias: add b. root: add x_i U.
 
