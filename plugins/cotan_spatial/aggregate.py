@@ -1,6 +1,7 @@
 """The general form of a convolution by neighbours: gather, then combine."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class Aggregate(nn.Module):
         combine: "add", a W + x U + b; "concatenate", [a W, x U] + b, the first half of the channels from a; "gru", a
             gated step from x U on the input a; "mlp", of [a, x], one hidden layer with relu; or a function, or module,
             of a (V, in_dim times the number of aggregates) and x (V, in_dim) that gives (V, out_dim).
+            Of a module, here or in `aggregate`, each layer of a model learns a copy of its own; all begin alike.
         edge_dim: channels of the data's `edge_attr` that messages take in; 0 leaves them out.
 
     Shape: x (V, in_dim) -> (V, out_dim).
@@ -75,7 +77,10 @@ class Aggregate(nn.Module):
         edge_dim: int = 0,
     ):
         super().__init__()
-        self.aggregates = list(aggregate) if isinstance(aggregate, list | tuple) else [aggregate]
+        self.aggregates = deepcopy(list(aggregate) if isinstance(aggregate, list | tuple) else [aggregate])
+        for kind in (*self.aggregates, combine):
+            if isinstance(kind, type):
+                raise cotan.CotanError(f"aggregate: {kind.__name__} is a class, expected a function or a module")
         for kind in self.aggregates or ["none"]:
             if not callable(kind) and kind not in (*PRODUCTS, *MESSAGES):
                 raise cotan.CotanError(f"{unknown('aggregate', kind, (*PRODUCTS, *MESSAGES))}, or a function")
@@ -88,7 +93,7 @@ class Aggregate(nn.Module):
         if "attention" in self.aggregates:
             self.score = nn.Parameter(torch.randn(2, in_dim) * in_dim**-0.5)  # s and t
         self.combine = (
-            combine if callable(combine) else Combine(len(self.aggregates) * in_dim, in_dim, out_dim, combine)
+            deepcopy(combine) if callable(combine) else Combine(len(self.aggregates) * in_dim, in_dim, out_dim, combine)
         )
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, edge_features: cotan.Sparse | None = None) -> Tensor:

@@ -16,6 +16,9 @@ def edge_coordinates(edge_index: Tensor, num_nodes: int, pseudo_coordinates: Ten
     """
     given = pseudo_coordinates
     if given.shape[:1] != edge_index.shape[1:]:
-        raise cotan.CotanError(f"expected numbers for each of {edge_index.shape[1]} edges, got {tuple(given.shape)}")
+        raise cotan.CotanError(
+            f"expected numbers for each of {edge_index.shape[1]} edges, got {tuple(given.shape)}; "
+            "those of other pairs want these pairs as edge_index="
+        )
     values = given[:, None] if given.ndim == 1 else given.flatten(1)
     return cotan.sparse.adjacency(edge_index, num_nodes, values.double())[0]

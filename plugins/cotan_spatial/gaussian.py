@@ -1,5 +1,6 @@
 """MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
 
+import math
 from functools import reduce
 from typing import Any
 
@@ -28,6 +29,7 @@ COORDINATES = {
     "offset": (3, ()),
     "relative": (3, ("scale",)),
     "degree": (2, ("isometry", "scale")),
+    "geodesic": (2, ("rigid", "scale")),
 }
 
 
@@ -40,9 +42,16 @@ class Gaussian(nn.Module):
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
-        coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree), or the name or request of a
-            node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where "relative"
-            sees positions, if it has some. Kernels begin about 1 wide, as edges are long in all units but those of "offset".
+        coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree, geodesic), or the name or
+            request of a node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where
+            "relative" sees positions, if it has some. Kernels begin about 1 wide, as edges are long, and with "geodesic"
+            neighbours far, in all units but those of "offset". No direction is the same all over a surface: the angles of
+            "polar", "tangent" and "geodesic" begin at i's longest edge (see `tangent_frames`). Noise, or among equal edges
+            the order of the vertices, says which that is, and y depends on it.
+        rings: with "geodesic" alone, which is polar along the surface: the neighbours j of i are the vertices up to so many
+            edges away, by default 2.
+        turns: with "polar" and "geodesic", the neighbours go once round i in so many steps, and of the means each channel
+            takes its largest. With 8, y hardly depends on where angles begin, in 8 times the time.
         dim: numbers in u; known for those kinds with positions in space, else 2.
         bias: add b. root: add x_i U.
 
@@ -58,6 +67,8 @@ class Gaussian(nn.Module):
         covariance: str = "diagonal",
         coordinates: str | cotan.Node | None = None,
         dim: int | None = None,
+        rings: int | None = None,
+        turns: int = 1,
         bias: bool = True,
         root: bool = True,
     ):
@@ -69,6 +80,16 @@ class Gaussian(nn.Module):
             self.invariant_to = motions
             wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
             self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
+        if coordinates == "geodesic":
+            self.needs = {"edge_coordinates": patches(2 if rings is None else rings)}
+        elif rings is not None:
+            raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
+        at_least(1, "gaussian", turns=turns)
+        if turns > 1 and coordinates not in ("polar", "geodesic"):
+            raise cotan.CotanError(
+                f"gaussian: turns={turns} goes with coordinates='polar' or 'geodesic', not {coordinates!r}"
+            )
+        self.turns = turns
         self.dim = numbers if dim is None else dim
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
@@ -88,21 +109,42 @@ class Gaussian(nn.Module):
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
                 f"set dim={u.shape[1]}, or another coordinates="
             )
-        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
-        pattern = edge_coordinates.pattern
-        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
         u = u.T.contiguous()
+        by = [2 * math.pi * turn / self.turns for turn in range(self.turns)]
+        seen = [turned(u, angle) for angle in by] if self.turns > 1 else [u]
+        y = reduce(torch.maximum, (self.gathered(x, edge_coordinates.pattern, each) for each in seen))
+        if self.root is not None:
+            return y.add_(cotan.linear(x, self.root.weight, self.bias))
+        return y if self.bias is None else y + self.bias
+
+    def gathered(self, x: Tensor, pattern: Pattern, u: Tensor) -> Tensor:
+        """The mean over the neighbours, at u (D, E)."""
+        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
+        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
         weights = [  # a kernel after the other: all at once is slower, and larger
             torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
         ]
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
-            y = _Convolution.apply(pattern, x, self.weight, *weights)
-        else:
-            y = convolution(pattern, x, self.weight, weights)
-        if self.root is not None:
-            return y.add_(cotan.linear(x, self.root.weight, self.bias))
-        return y if self.bias is None else y + self.bias
+            y: Tensor = _Convolution.apply(pattern, x, self.weight, *weights)
+            return y
+        return convolution(pattern, x, self.weight, weights)
+
+
+def turned(u: Tensor, by: float) -> Tensor:
+    """Polar coordinates (2, E) turned by an angle, theirs from -pi to pi; rounding moves none from one to the other."""
+    radius, angle = u
+    low = math.pi - 1e-5
+    return torch.stack([radius, torch.remainder(angle + by + low, 2 * math.pi) - low])
+
+
+def patches(rings: int) -> cotan.Node:
+    """The geodesic polar coordinates of the vertices up to some edges away."""
+    at_least(1, "gaussian", rings=rings)
+    pairs = cotan.node("ring_neighbours", rings=rings)
+    polar = cotan.node("geodesic_polar", ring_neighbours=pairs)
+    wanted = cotan.node("pseudo_coordinates", kind="geodesic", geodesic_polar=polar)
+    return cotan.node("edge_coordinates", pseudo_coordinates=wanted, edge_index=pairs)
 
 
 def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:

@@ -1,11 +1,14 @@
 import math
 
+import pytest
 import torch
 
+from cotan import CotanError
 from cotan.operators.edge_index import edge_index
 from cotan.operators.normals import vertex_normals
 from cotan.operators.pseudo_coordinates import (
     degree_coordinates,
+    geodesic_coordinates,
     offset_coordinates,
     polar_coordinates,
     relative_coordinates,
@@ -84,6 +87,15 @@ def test_degree_of_a_star():
     torch.testing.assert_close(
         degree_coordinates(edges, 5), torch.tensor([[1, thirds]] * 3 + [[thirds, 1]] * 3, dtype=torch.float64)
     )
+
+
+def test_geodesic_coordinates_in_the_unit_of_their_pairs():
+    polar = torch.tensor([[3.0, -1], [1, 2], [5, 3], [1, 0]], dtype=torch.float64)
+    torch.testing.assert_close(geodesic_coordinates(polar), polar / torch.tensor([3, 1]).double())  # 36 / 4
+    assert not geodesic_coordinates(0 * polar).any()
+    polar[2, 0] = math.inf
+    with pytest.raises(CotanError, match="kind='geodesic': an edge whose ends no way over the faces connects"):
+        geodesic_coordinates(polar)
 
 
 def test_hard(hard):

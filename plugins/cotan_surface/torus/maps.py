@@ -134,7 +134,8 @@ def torus(
         balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
         handles: how many are cut, where a body touches itself say, to make a sphere of it (the genus in `mesh_report`
             is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims
-            closed by caps. 0 takes spheres alone.
+            closed by caps. 0 takes spheres alone. A surface of genus 1 is cut too, though it is a torus: translations
+            of the images are not its own.
 
     Every map is a bijection of that sphere, where there are as many that rounding leaves one (see `charts`); `turned` of
     the value, a `cotan_surface.torus.Torus`, says where one is not. A mesh that is none is refused, with the reason.

@@ -38,6 +38,7 @@ from .global_point_signature import global_point_signature
 from .shape_dna import shape_dna
 from .pseudo_coordinates import (
     degree_coordinates,
+    geodesic_coordinates,
     offset_coordinates,
     polar_coordinates,
     relative_coordinates,
@@ -80,6 +81,7 @@ __all__ = [
     "from_point_map",
     "functional_map",
     "gauss_curvature",
+    "geodesic_coordinates",
     "geodesic_distance",
     "geodesic_polar",
     "global_point_signature",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import CotanError
 from ..nodes import node
 from ..registry import operator
 from .checks import check_edges, check_pos
@@ -16,7 +17,8 @@ FRAMES = {"tangent_frames": node("tangent_frames", kind="mesh")}
 def polar_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor) -> Tensor:
     """(|u|, angle) of edge i -> j: u its `relative` coordinates, the angle of u in j's tangent plane, from -pi to pi. (E, 2)
 
-    Where x_i is straight above j, or at its place, the angle is 0.
+    The angle begins at the frame's x, which is along j's longest edge; see `tangent_frames`, also for edges equally long.
+    Where x_i is straight above j, or at its place, it is 0.
 
     Arguments:
         pos: (V, 3). edge_index: (2, E). tangent_frames: (V, 3, 3).
@@ -78,3 +80,26 @@ def tangent_coordinates(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor)
     """
     radius, angle = polar_coordinates(pos, edge_index, tangent_frames).unbind(1)
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+
+
+@operator(
+    "pseudo_coordinates",
+    kind="geodesic",
+    per="edge",
+    invariant_to=("rigid", "scale"),
+    needs={"geodesic_polar": node("geodesic_polar", ring_neighbours=node("edge_index"))},
+)
+def geodesic_coordinates(geodesic_polar: Tensor) -> Tensor:
+    """(radius, angle) of edge i -> j along the surface, the radius over the root mean square of the shape's radii. (E, 2)
+
+    Of vertices further apart: `geodesic_polar=node("geodesic_polar", ring_neighbours=...)` names the pairs. No derivative
+    with respect to pos.
+
+    Arguments:
+        geodesic_polar: (E, 2).
+    """
+    radius, angle = geodesic_polar.unbind(1)
+    if not bool(torch.isfinite(radius).all()):
+        raise CotanError("pseudo_coordinates of kind='geodesic': an edge whose ends no way over the faces connects")
+    square = radius.square().mean()
+    return torch.stack([radius / square.where(square > 0, 1).sqrt(), angle], 1)

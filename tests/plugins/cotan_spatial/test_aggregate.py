@@ -121,6 +121,26 @@ def test_modules_given_are_learned():
     assert len(list(layer.parameters())) == 3
 
 
+def test_each_layer_learns_its_own_copy_of_a_module():
+    class Gathered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, m, pattern):
+            return segment_max(self.linear(m), pattern)
+
+    gather, combine = Gathered(), nn.Bilinear(4, 4, 4)
+    net = cotan.create_model("aggregate", 2, 3, width=4, depth=3, aggregate=gather, combine=combine)
+    weights = [(layer.combine.weight, layer.aggregates[0].linear.weight) for layer in net.layers]
+    cotan.apply(net, Data(x=X, edge_index=DATA.edge_index)).square().sum().backward()
+    for of, given in zip(zip(*weights, strict=True), (combine.weight, gather.linear.weight), strict=True):
+        assert len({w.data_ptr() for w in (*of, given)}) == 4
+        assert len({tuple(w.grad.flatten().tolist()) for w in of}) == 3  # nothing is added up
+        assert given.grad is None
+        torch.testing.assert_close([w.detach() for w in of], [given.detach()] * 3)
+
+
 def test_a_graph_of_another_size_is_compiled_too():
     layer = cotan.create_layer("aggregate", 2, 3, aggregate=["max", "attention"])
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -157,6 +177,9 @@ def test_errors():
         cotan.CotanError, match=r"unknown combine of aggregate 'lstm'\. There is: add, concatenate, gru, mlp, or a func"
     ):
         make(combine="lstm")
+    for options in ({"combine": nn.Bilinear}, {"aggregate": ["sum", nn.Bilinear]}):
+        with pytest.raises(cotan.CotanError, match=r"aggregate: Bilinear is a class, expected a function or a module"):
+            make(**options)
     layer = make(edge_dim=2)
     with pytest.raises(cotan.CotanError, match="edge_dim=2, but the data's edge_attr has 0 channels"):
         layer(X, **cotan.inputs(layer, DATA))

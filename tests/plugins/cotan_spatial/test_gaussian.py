@@ -132,11 +132,48 @@ def test_units_play_no_part(tetrahedron):
     tetrahedron.x = torch.randn(4, 3)
     large = tetrahedron.clone()
     large.pos = 1000 * tetrahedron.pos
-    for kind in (None, "tangent"):
+    for kind in (None, "tangent", "geodesic"):
         layer = cotan.create_layer("gaussian", 3, 4, root=False, bias=False, coordinates=kind)
         y = cotan.apply(layer, large)
         torch.testing.assert_close(y, cotan.apply(layer, tetrahedron))
         assert torch.autograd.grad(y.square().sum(), layer.weight)[0].abs().max() > 1e-3
+
+
+def grid(n):
+    """The faces on n x n vertices."""
+    i = torch.arange(n * n).view(n, n)
+    low, right, up, far = (part.flatten() for part in (i[:-1, :-1], i[:-1, 1:], i[1:, :-1], i[1:, 1:]))
+    return torch.cat([torch.stack([low, right, up]), torch.stack([right, far, up])], 1)
+
+
+def sheet(seed=0):
+    """A flat, convex piece of triangles that are nearly equilateral, no three vertices on a line."""
+    g = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
+    moved = torch.nn.functional.pad(0.1 * torch.rand(2, 4, 4, generator=g), (1, 1, 1, 1)).flatten(1).T
+    flat = torch.stack([x + y / 2 - 3.75, 0.75**0.5 * (y - 2.5)], -1).view(36, 2) + moved
+    flat = flat * (1 - 0.003 * flat.square().sum(1, keepdim=True))
+    return Data(pos=7 * torch.nn.functional.pad(flat, (0, 1)), face=grid(6))
+
+
+@pytest.mark.parametrize("rings", [1, 3, None])
+def test_geodesic_patches_of_the_plane_are_discs_of_it(rings):
+    """The same layer on a graph whose edges are the pairs, their radii and angles those of the plane."""
+    data = sheet()
+    steps = cotan.compute(data, "adjacency").to_dense() + torch.eye(36)
+    near = torch.linalg.matrix_power(steps, rings or 2) * (1 - torch.eye(36))
+    centre, other = near.nonzero().T
+    offset = cotan.compute(data, "tangent_frames")[centre] @ (data.pos[other] - data.pos[centre])[..., None]
+    x, y = offset[:, :2, 0].T
+    radius = torch.hypot(x, y)
+    polar = torch.stack([radius / radius.square().mean().sqrt(), torch.atan2(y, x)], 1)
+    graph = Data(edge_index=torch.stack([other, centre]), edge_attr=polar, num_nodes=36)
+    layer, expected = cotan.create_layer("gaussian", 3, 4, coordinates="geodesic", rings=rings), on_features()
+    layer.load_state_dict(expected.state_dict())
+    x, nodes = torch.randn(36, 3), cotan.inputs(layer, data)
+    torch.testing.assert_close(layer(x, **nodes), expected(x, **cotan.inputs(expected, graph)))
+    both, again = cotan.inputs(layer, [data, sheet(1)]), torch.cat([x, x])
+    torch.testing.assert_close(layer(again, **both)[36:], layer(x, **cotan.inputs(layer, sheet(1))))
 
 
 def test_positions_in_the_plane():
@@ -147,6 +184,39 @@ def test_positions_in_the_plane():
     torch.testing.assert_close(layer(x, **cotan.inputs(layer, data)), y)
 
 
+def test_the_turn_in_which_a_neighbour_lies_at_a_gaussian_counts():
+    layer = cotan.create_layer("gaussian", 1, 2, coordinates="polar", kernels=1, turns=4, root=False, bias=False)
+    with torch.no_grad():
+        layer.mean.copy_(torch.tensor([[1.0, 0.5]]))
+        layer.weight.copy_(torch.tensor([[[1.0, -1.0]]]))
+    around = torch.tensor([0.5, 1.5 * math.pi + 0.5, math.pi / 4 + 0.5]) - math.pi
+    edges = torch.stack([torch.tensor([3, 3, 3]), torch.arange(3)])
+    u = cotan.compute(
+        Data(edge_index=edges, edge_attr=torch.stack([torch.ones(3), around], 1), num_nodes=4),
+        cotan.node("edge_coordinates", pseudo_coordinates="edge_attr"),
+    )
+    # Where a quarter turn leads to the Gaussian, its whole weight; half way between two quarters, that of an eighth.
+    # The other channel is negative: its largest is that of the turn farthest away.
+    y, eighth = layer(torch.ones(4, 1), u), math.pi / 4
+    torch.testing.assert_close(y[:3, 0], torch.tensor([0.0, 0.0, -(eighth**2)]).exp())
+    torch.testing.assert_close(y[:3, 1], -torch.tensor([-(math.pi**2), -(math.pi**2), -((3 * eighth) ** 2)]).exp())
+
+
+def test_with_turns_the_order_of_the_vertices_does_not_matter():
+    """On a grid edges are equally long, and which is the first is the order's choice: a multiple of an eighth turn."""
+    x, y = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    face = grid(8)
+    pos, signal = torch.stack([x, y, 0 * x], -1).view(64, 3), torch.randn(64, 3)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    data, other = Data(pos=pos, face=face, x=signal), Data(pos=pos[order], face=order.argsort()[face], x=signal[order])
+    for coordinates in ("polar", "geodesic"):
+        for turns in (1, 8):
+            torch.manual_seed(0)
+            layer = cotan.create_layer("gaussian", 3, 4, coordinates=coordinates, turns=turns)
+            off = (cotan.apply(layer, data)[order] - cotan.apply(layer, other)).abs().max()
+            assert off > 0.1 if turns == 1 else off < 1e-5
+
+
 def test_errors():
     layer = cotan.create_layer("gaussian", 3, 4, coordinates="edge_attr", dim=3)
     with pytest.raises(cotan.CotanError, match="dim=3, but the coordinates of an edge are 2 numbers"):
@@ -155,6 +225,13 @@ def test_errors():
         cotan.create_layer("gaussian", 3, 4, covariance="round")
     with pytest.raises(cotan.CotanError, match="kernels=0, expected a whole number of at least 1"):
         cotan.create_layer("gaussian", 3, 4, kernels=0)
+    with pytest.raises(cotan.CotanError, match="rings=2 goes with coordinates='geodesic', not 'polar'"):
+        cotan.create_layer("gaussian", 3, 4, coordinates="polar", rings=2)
+    for coordinates in (None, "tangent"):
+        with pytest.raises(cotan.CotanError, match="turns=2 goes with coordinates='polar' or 'geodesic', not "):
+            cotan.create_layer("gaussian", 3, 4, coordinates=coordinates, turns=2)
+    with pytest.raises(cotan.CotanError, match="rings=0, expected a whole number of at least 1"):
+        cotan.create_layer("gaussian", 3, 4, coordinates="geodesic", rings=0)
     data = graph()
     for attr, shape in ((data.edge_attr[:7], r"\(7, 2\)"), (torch.tensor(1.0), r"\(\)")):
         data.edge_attr = attr
@@ -162,14 +239,20 @@ def test_errors():
             cotan.inputs(on_features(), data)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'gaussian' \(monet\)"):
         cotan.create_layer("monet", 3, 4)
-    kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='tangent'$"
+    kinds = r"unknown node 'tangnt'(.*\n)*'pseudo_coordinates' there is of kind='polar'; .*kind='geodesic'$"
     with pytest.raises(cotan.CotanError, match=kinds):
         cotan.inputs(cotan.create_layer("gaussian", 3, 4, coordinates="tangnt"), data)
 
 
 @pytest.mark.parametrize(
     ("coordinates", "motions"),
-    [("offset", set()), ("relative", {"scale"}), ("tangent", {"rigid", "scale"}), ("degree", {"isometry", "scale"})],
+    [
+        ("offset", set()),
+        ("relative", {"scale"}),
+        ("tangent", {"rigid", "scale"}),
+        ("degree", {"isometry", "scale"}),
+        ("geodesic", {"rigid", "scale"}),
+    ],
 )
 def test_its_coordinates_say_which_motions_it_does_not_see(coordinates, motions):
     report = cotan.testing.check_layer("gaussian", coordinates=coordinates, compile=False)
