@@ -52,6 +52,28 @@ def test_what_is_drawn(sphere):
     assert at_vertex(local, path(), 4).nonzero().flatten().tolist() == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("name", ["chebyshev", "cayley"])
+@pytest.mark.parametrize("shape", ["mesh", "graph", "triangle"])
+def test_the_curve_is_what_the_layer_does_to_eigenvectors(name, shape, sphere):
+    """<v, layer(v)> in the product in which they are orthogonal, at eigenvalues over the largest there is."""
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]]) if shape == "triangle" else cotan.compute(sphere, "edge_index")
+    graph = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=int(edges.max()) + 1)
+    data = sphere if shape == "mesh" else graph
+    torch.manual_seed(0)
+    layer = cotan.create_layer(name, 1, 1, bias=False).double()
+    matrix = cotan.inputs(layer, data)["rescaled_laplacian"]
+    root = cotan.compute(data, "mass", dtype=torch.float64).sqrt()
+    values, vectors = torch.linalg.eigh(root[:, None] * matrix.to_dense() / root)
+    values = values + 1
+    assert values.max() < 1.99  # less than what they are rescaled by
+    u, drawn = draw_filters(layer, data).axes[0].lines[0].get_data()
+    near = 0.03 if (name, shape) == ("cayley", "mesh") else 5e-3  # Jacobi's steps mix the eigenvectors of a mesh
+    for i in torch.linspace(0, len(values) - 1, 30).long():
+        v = vectors[:, i : i + 1]
+        expected = v.T @ (root[:, None] * layer(v / root[:, None], matrix))
+        assert np.interp(values[i] / values.max(), u, drawn) == pytest.approx(float(expected.detach()), abs=near)
+
+
 def test_on_a_coarser_graph(sphere):
     """Impulse and picture are on the layer's own graph."""
     model = cotan.create_model("pyramid", 3, 2, layer="chebyshev", widths=(2, 2), levels=1)

@@ -75,6 +75,21 @@ def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
     return (product / d).amax()
 
 
+def top(rescaled_laplacian: cotan.Sparse) -> float:
+    """The largest eigenvalue of the Laplacian over what it was rescaled by: 2 of a graph, the `bound` of a mesh."""
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import eigs
+
+    size = len(rescaled_laplacian.diagonal())
+    if size < 50:
+        largest = torch.linalg.eigvals(rescaled_laplacian.to_dense().double()).real.amax() + 1
+    else:
+        matrix = rescaled_laplacian.to_scipy().astype("float64") + eye_array(size)
+        start = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+        largest = eigs(matrix, 1, which="LR", v0=start, tol=1e-4, return_eigenvectors=False)[0].real
+    return float(largest) / 2
+
+
 def minus_identity(row: Tensor, col: Tensor, values: Tensor, size: int) -> cotan.Sparse:
     """The matrix of these entries, less the identity."""
     here = torch.arange(size, device=row.device)

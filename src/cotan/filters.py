@@ -1,13 +1,15 @@
 """Learned filters as pictures: multiplier against eigenvalue, and the filter at a vertex on the shape.
 
 A layer that has a method `multipliers(u)` is drawn: it gives (N, in_dim, out_dim), by what the layer multiplies the
-part of a signal at u (N,), eigenvalues over the largest one. A layer that needs a `spectrum` is asked at the shape's own.
+part of a signal at u (N,), eigenvalues over the largest one. Nodes of its `forward` may follow u, by name. A layer that
+needs a `spectrum` is asked at the shape's own, of which the largest is the last of its k.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from inspect import signature
 from pathlib import Path
 from typing import Any, SupportsIndex, cast
 
@@ -54,7 +56,7 @@ def draw_filters(
         for i, o in pairs:
             left.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", lw=1, ms=3, label=f"{i} to {o}")
         left.axhline(0, color="0.8", lw=0.8, zorder=0)
-        left.set_xlabel("eigenvalue / largest")
+        left.set_xlabel("eigenvalue / largest" + (f" of {len(u)}" if "spectrum" in needs(layer) else ""))
         left.set_ylabel("multiplier")
         left.set_title(f"{name}, channels", fontsize=10)
         left.legend(fontsize=8, frameon=False)
@@ -83,13 +85,15 @@ def filtering(model: nn.Module) -> dict[str, nn.Module]:
 
 def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     """Where a layer's multipliers are drawn (N,), and the multipliers (N, in_dim, out_dim)."""
+    nodes = inputs(layer, data)
     u = torch.linspace(0, 1, 201)
-    if "spectrum" in needs(layer):
-        values = inputs(layer, data)["spectrum"].values.cpu()
+    if "spectrum" in nodes:
+        values = nodes["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
+    own = {name: nodes[name] for name in signature(layer.multipliers).parameters if name in nodes}
     dtype, device = place_of(layer)
     with torch.no_grad():
-        return u.float(), layer.multipliers(u.to(device, dtype)).detach().cpu().float()
+        return u.float(), layer.multipliers(u.to(device, dtype), **own).detach().cpu().float()
 
 
 def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:
