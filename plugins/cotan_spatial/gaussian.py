@@ -88,14 +88,9 @@ class Gaussian(nn.Module):
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
                 f"set dim={u.shape[1]}, or another coordinates="
             )
-        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         pattern = edge_coordinates.pattern
         share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
-        u = u.T.contiguous()
-        weights = [  # a kernel after the other: all at once is slower, and larger
-            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
-            for mean, p in zip(self.mean, factor, strict=True)
-        ]
+        weights = self.gaussians(u, share)
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
             y = _Convolution.apply(pattern, x, self.weight, *weights)
         else:
@@ -103,6 +98,19 @@ class Gaussian(nn.Module):
         if self.root is not None:
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
+
+    def gaussians(self, u: Tensor, share: Tensor) -> list[Tensor]:
+        """w_k at coordinates u (N, D), times e^share, a (N,) for each: all at once is slower, and larger."""
+        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
+        u = u.T.contiguous()
+        return [
+            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
+            for mean, p in zip(self.mean, factor, strict=True)
+        ]
+
+    def kernel_at(self, u: Tensor) -> Tensor:
+        """sum_k w_k(u) W_k (N, in_dim, out_dim) at coordinates u (N, D)."""
+        return torch.einsum("kn,kio->nio", torch.stack(self.gaussians(u, u.new_zeros(()))), self.weight)
 
 
 def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:

@@ -76,3 +76,17 @@ def usual_size(values: Tensor) -> float:
     """98% of the values but zeros are nearer to zero, so that a spike leaves the rest its colours; 1 where all are zero."""
     size = values[values.isfinite() & (values != 0)].abs().double()
     return float(size.quantile(0.98)) if len(size) else 1.0
+
+
+def draw_bar(axes: Any, values: Tensor, full: float) -> None:
+    """The colours beside a picture, of those signs that the function has."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    low, high = (full * bool((sign * values > 0).any()) for sign in (-1, 1))
+    if low or high:
+        shades = diverging(torch.linspace(-low, high, 255, dtype=torch.float64), full)
+        beyond = bool((values < -full).any()), bool((values > full).any())
+        extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+        scale = ScalarMappable(Normalize(-low, high), ListedColormap(shades.numpy()))
+        axes.figure.colorbar(scale, ax=axes, shrink=0.7, extend=extend).ax.tick_params(labelsize=8)

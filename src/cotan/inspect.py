@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import atomic, registry
-from .colors import GREY, colors_of, diverging, usual_size
+from .colors import GREY, colors_of, diverging, draw_bar, usual_size
 from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import check_points, node
@@ -200,24 +200,10 @@ def _save(
         axes.set_title(title, fontsize=10, parse_math=False)
         axes.set_axis_off()
         if title in bars:
-            _bar(axes, *bars[title])
+            draw_bar(axes, *bars[title])
     content = BytesIO()
     figure.savefig(content, format="png")
     atomic.write(path, content.getvalue())
-
-
-def _bar(axes: Any, values: Tensor, full: float) -> None:
-    """The colours beside a picture, of those signs that the function has."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-
-    low, high = (full * bool((sign * values > 0).any()) for sign in (-1, 1))
-    if low or high:
-        shades = diverging(torch.linspace(-low, high, 255, dtype=torch.float64), full)
-        beyond = bool((values < -full).any()), bool((values > full).any())
-        extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
-        scale = ScalarMappable(Normalize(-low, high), ListedColormap(shades.numpy()))
-        axes.figure.colorbar(scale, ax=axes, shrink=0.7, extend=extend).ax.tick_params(labelsize=8)
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:
