@@ -11,7 +11,7 @@ from .rescaled_laplacian import top
 
 @cotan.layer("cayley", invariant_to=("isometry", "scale"))
 class Cayley(nn.Module):
-    """y = x W_0 + 2 Re sum_{j <= order} C^j x W_j + b with C = (h L - i) (h L + i)^-1 (Levie et al. 2018).
+    """y = x W_0 + 2 Re sum_{j <= order} C^j x W_j + b with C = (h L - i) (h L + i)^-1 (CayleyNet, Levie et al. 2018).
 
     L is the Laplacian with eigenvalues from 0 to 2 (the rescaled one, plus 1), the W_j are complex, and h > 0 is
     learned: the larger, the finer C tells small eigenvalues apart. The inverse is found by steps of Jacobi,

@@ -20,7 +20,7 @@ WIDE = 32  # channels from which each W_k is worth a product of its own
 
 @cotan.layer("chebyshev", invariant_to=("isometry", "scale"))
 class Chebyshev(nn.Module):
-    """y = sum_{k < order} T_k(L) x W_k + b, T_0 = 1, T_1 = L, T_k = 2 L T_{k-1} - T_{k-2} (Defferrard et al. 2016).
+    """y = sum_{k < order} T_k(L) x W_k + b, T_0 = 1, T_1 = L, T_k = 2 L T_{k-1} - T_{k-2} (ChebNet, Defferrard et al. 2016).
 
     L is the rescaled Laplacian. A vertex sees those at most order - 1 edges away.
 

@@ -14,6 +14,8 @@ from .spectral import to_basis
 class SmoothSpectral(nn.Module):
     """y = Phi tau(Lambda) Phi^T M x with tau(lambda) = sum_j alpha_j beta_j(lambda / lambda_K).
 
+    A spectral CNN with smooth multipliers (Henaff et al. 2015).
+
     Smooth multipliers decay fast in space, close eigenvalues have close multipliers, and the number of parameters,
     rank * in_dim * out_dim, does not grow with the shape. lambda_K is the largest of the shape's own K eigenvalues:
     neither its size nor the other shapes of a batch matter. A shape of fewer than k vertices has K = V.

@@ -19,6 +19,8 @@ from .voxels import request
 class VoxelDBN(nn.Module):
     r"""Boltzmann machines on top of each other: convolutions with stride, a dense one, and one that holds the label.
 
+    The deep belief network of 3D ShapeNets (Wu et al. 2015).
+
     Upwards, each layer is the probability of its units given the one below; the classes are scored by the free energy
     of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
     shapes.
