@@ -9,9 +9,10 @@ from cotan.sparse import edge_weights
 
 @cotan.operator("rescaled_laplacian", kind="mesh", invariant_to=("isometry", "scale"))
 def mesh_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, face: Tensor) -> cotan.Sparse:
-    """(2 / b) M^-1 L - I with b a bound of the eigenvalues of M^-1 L (see `bound`).
+    """(2 / b) M^-1 L - I with b a bound of the eigenvalues of M^-1 L.
 
-    It acts on functions: on constants as -1. `face` says that this is a mesh.
+    b = max_i (|M^-1 L| d)_i / d_i for some d > 0 (Collatz 1942), 0 to 4 percent too large on most meshes. The
+    matrix acts on functions: on constants as -1. `face` says that this is a mesh.
 
     Arguments:
         laplacian (V, V), mass (V,), face (3, F).

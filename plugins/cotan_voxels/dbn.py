@@ -30,7 +30,7 @@ class VoxelDBN(nn.Module):
         widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
         turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
         mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
-        pretraining: epochs of each stage by which `fit` first trains it without classes (see `pretrain`).
+        pretraining: epochs of each stage by which `fit` first trains it without classes, by `cotan_voxels.pretrain`.
 
     `sample` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,

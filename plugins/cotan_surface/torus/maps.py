@@ -136,7 +136,8 @@ def torus(
             is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims
             closed by caps. 0 takes spheres alone.
 
-    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see `charts`); `turned` of
+    Every map is a bijection of that sphere, where there are as many that rounding leaves one: on limbs many times as long
+    as wide a map may shrink below that, and is taken only where there are too few others. `turned` of
     the value, a `cotan_surface.torus.Torus`, says where one is not. A mesh that is none is refused, with the reason.
 
     `cotan_surface.torus.chart_figure` draws the maps.
