@@ -28,3 +28,6 @@ def test_reference_is_of_now():
     page = "import reference; print(reference.page(), end='')"
     made = subprocess.run([sys.executable, "-c", page], cwd=ROOT / "docs", capture_output=True, text=True, check=True)
     assert made.stdout == (ROOT / "docs/reference.md").read_text(), "run: python docs/reference.py"
+    seen = set(re.findall(r"\(see\s+`([\w-]+)`", made.stdout))
+    assert len(seen) > 5
+    assert seen <= set(re.findall(r"<summary><code>(.*?)</code>", made.stdout)), "names that the page does not explain"

@@ -52,6 +52,68 @@ def test_what_is_drawn(sphere):
     assert at_vertex(local, path(), 4).nonzero().flatten().tolist() == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("name", ["chebyshev", "cayley"])
+@pytest.mark.parametrize("shape", ["mesh", "graph", "triangle"])
+def test_the_curve_is_what_the_layer_does_to_eigenvectors(name, shape, sphere):
+    """<v, layer(v)> in the product in which they are orthogonal, at eigenvalues over the largest there is."""
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]]) if shape == "triangle" else cotan.compute(sphere, "edge_index")
+    graph = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=int(edges.max()) + 1)
+    data = sphere if shape == "mesh" else graph
+    torch.manual_seed(0)
+    layer = cotan.create_layer(name, 1, 1, bias=False).double()
+    matrix = cotan.inputs(layer, data)["rescaled_laplacian"]
+    root = cotan.compute(data, "mass", dtype=torch.float64).sqrt()
+    values, vectors = torch.linalg.eigh(root[:, None] * matrix.to_dense() / root)
+    values = values + 1
+    assert values.max() < 1.99  # less than what they are rescaled by
+    u, drawn = draw_filters(layer, data).axes[0].lines[0].get_data()
+    near = 0.03 if (name, shape) == ("cayley", "mesh") else 5e-3  # Jacobi's steps mix the eigenvectors of a mesh
+    for i in torch.linspace(0, len(values) - 1, 30).long():
+        v = vectors[:, i : i + 1]
+        expected = v.T @ (root[:, None] * layer(v / root[:, None], matrix))
+        assert np.interp(values[i] / values.max(), u, drawn) == pytest.approx(float(expected.detach()), abs=near)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_kernel_is_drawn_over_the_coordinates_of_neighbours(dim):
+    """One Gaussian with its centre and widths, and the first two coordinates of the edges."""
+    data = path(30)
+    data.edge_attr = torch.rand(58, dim)
+    layer = cotan.create_layer(
+        "gaussian", 1, 2, kernels=1, coordinates="edge_attr", dim=dim, covariance="full", root=False
+    )
+    layer.mean.data.fill_(0.2)
+    layer.factor.data = torch.diag_embed(torch.arange(1.0, dim + 1)[None])
+    layer.weight.data = torch.tensor([[[-3.0, 0.1]]])
+    axes, bar, shape = draw_filters(layer, data).axes
+    assert axes.get_title().endswith("channels 0 to 0")
+    assert shape.get_title() == "filter 0 to 0 at vertex 0"
+    image = axes.images[0]
+    left, right, low, high = image.get_extent()
+    first, second = np.meshgrid(np.linspace(left, right, 61), np.linspace(low, high, 61))
+    square = (first - 0.2) ** 2 + (0 if dim == 1 else (2 * (second - 0.2)) ** 2)
+    square += 0 if dim < 3 else (3 * (float(data.edge_attr[:, 2].mean()) - 0.2)) ** 2
+    blue = (1 - image.get_array()[..., 0]) / (1 - 0.13)  # from white to full
+    np.testing.assert_allclose(blue, np.exp(-square) / np.exp(-square).max(), atol=1e-5)
+    assert bar.get_ylim() == pytest.approx((-3 * np.exp(-square).max(), 0), rel=1e-5)
+    dots = axes.lines[0].get_xydata()
+    assert sorted(dots[:, 0]) == sorted(data.edge_attr[:, 0].tolist())
+    with pytest.raises(cotan.CotanError, match="Gaussian: the shape has no edges"):
+        draw_filters(
+            layer, Data(edge_index=torch.empty(2, 0, dtype=torch.long), edge_attr=torch.empty(0, dim), num_nodes=2)
+        )
+
+
+def test_a_kernel_is_what_a_neighbour_is_weighed_by(sphere):
+    layer = cotan.create_layer("gaussian", 2, 3, root=False)
+    coordinates = cotan.inputs(layer, sphere)["edge_coordinates"]
+    kernel = layer.kernel_at(coordinates.values)[:, 1, 2].detach()
+    from_5 = coordinates.col == 5
+    at, count = coordinates.row[from_5], coordinates.pattern.counts
+    expected = torch.zeros(642).index_put((at,), kernel[from_5] / count[at])
+    assert torch.allclose(at_vertex(layer, sphere, 5, (1, 2)), expected, atol=1e-6)
+
+
 def test_on_a_coarser_graph(sphere):
     """Impulse and picture are on the layer's own graph."""
     model = cotan.create_model("pyramid", 3, 2, layer="chebyshev", widths=(2, 2), levels=1)
@@ -134,6 +196,8 @@ def test_the_command_draws_a_run(tmp_path, monkeypatch, capsys):
     assert say("--filters", run, "--vertex", 3) == (0, f"picture: {run / 'filters.png'}\n")
     assert (run / "filters.png").stat().st_size > 5000
     assert say("--filters", run, "mlp")[0] == 2
+    cotan.fit(cotan.model_for("gaussian", splits, width=4, depth=1), splits, epochs=1, out=tmp_path / "monet")
+    assert say("--filters", tmp_path / "monet")[0] == 0
     own = cotan.Splits(splits.train, splits.val, splits.test, classes=splits.classes, task="label")
     cotan.fit(cotan.model_for("chebyshev", own, width=4, depth=1), own, epochs=1, out=run)
     assert say("--filters", run) == (2, "error: the run was trained on own data: give a shape by --data FILE\n")

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan import registry
-from cotan.colors import GREY
+from cotan.colors import GREY, diverging
 from cotan.inspect import _close, _paint, picture, report, shaded_views, text
 
 
@@ -112,6 +112,46 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     assert torch.equal(pixels(tmp_path / "one.png"), image)
     cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": (sphere.pos + 1) / 2})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]
+
+
+def test_a_bar_beside_each_function_says_what_its_colours_are(sphere, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    bars, add = [], Figure.colorbar
+    monkeypatch.setattr(Figure, "colorbar", lambda *a, **k: bars.append((a[1], k["extend"])) or add(*a, **k))
+    y = sphere.pos[:, 1]
+    values = {
+        "f": y,
+        "tenth": y / 10,
+        "square": y**2,
+        "label": (y > 0).long(),
+        "color": (sphere.pos + 1) / 2,
+        "0": 0 * y,
+    }
+    for limit, extended in ((None, ["both", "both", "max"]), (1.5, ["neither"] * 3)):
+        bars.clear()
+        cotan.draw(sphere, tmp_path / "a.png", values, limit=limit)
+        assert [extend for _, extend in bars] == extended
+        for (scale, _), f in zip(bars, list(values.values())[:3], strict=True):
+            inside = f[(f >= scale.norm.vmin) & (f <= scale.norm.vmax)]
+            shown = torch.from_numpy(scale.to_rgba(inside.numpy())[:, :3]).float()
+            torch.testing.assert_close(shown, diverging(f, limit)[(f[:, None] == inside).any(1)], atol=0.01, rtol=0)
+    assert [(round(scale.norm.vmin, 6), round(scale.norm.vmax, 6)) for scale, _ in bars] == [(-1.5, 1.5)] * 2 + [
+        (0, 1.5)
+    ]
+
+
+def test_a_limit_is_one_scale_for_all_pictures(sphere, tmp_path):
+    def share(**options):
+        cotan.draw(sphere, tmp_path / "a.png", {"f": sphere.pos[:, 1], "tenth": sphere.pos[:, 1] / 10}, **options)
+        left, right = (float(coloured(half).float().sum()) for half in pixels(tmp_path / "a.png").chunk(2, 1))
+        return right / left
+
+    assert share() == pytest.approx(1, abs=0.1)
+    assert share(limit=1.0) < 0.3
+    for limit, values in ((0.0, sphere.pos[:, 0]), (float("nan"), sphere.pos[:, 0]), (1.0, sphere.pos[:, 0].long())):
+        with pytest.raises(cotan.CotanError, match=f"draw: limit={limit}, expected a positive number, and functions"):
+            cotan.draw(sphere, tmp_path / "a.png", values, limit=limit)
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_line(sphere, tmp_path):

@@ -80,6 +80,19 @@ def test_an_unknown_option_is_named_with_what_there_is(tetrahedron):
         cotan.compute(tetrahedron, "spectrum", kk=3)
 
 
+def test_a_value_for_an_input_and_a_node_for_an_option_are_refused_with_the_way_to_give_them(tetrahedron):
+    f = tetrahedron.pos[:, :1]
+    with pytest.raises(cotan.CotanError, match=r"^'x' of node 'fourier' is an input: .* data.own = ...; then x='own'$"):
+        cotan.compute(tetrahedron, "fourier", x=f)
+    tetrahedron.own = f
+    spectrum, mass = cotan.compute(tetrahedron, ["spectrum", "mass"]).values()
+    assert torch.allclose(cotan.compute(tetrahedron, "fourier", x="own"), spectrum.vectors.T @ (mass[:, None] * f))
+    with pytest.raises(
+        cotan.CotanError, match=r"^'k' of node 'spectrum' is an option: expected a value, got <node mass>"
+    ):
+        cotan.compute(tetrahedron, "spectrum", k=cotan.node("mass"))
+
+
 def test_what_the_data_has_wins_over_an_operator(tetrahedron, monkeypatch):
     monkeypatch.setattr(cotan.nodes, "SOURCES", {**cotan.nodes.SOURCES})
     tetrahedron.mass = torch.full((4,), 7.0)

@@ -155,6 +155,27 @@ def test_options_are_known_by_pygs_names(options, hint):
         cotan.create_model("gin", 3, 2, **options)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("model", "3D ShapeNets", "voxel-dbn"),
+        ("model", "3d-shapenets", "voxel-dbn"),
+        ("model", "3DShapeNets", "voxel-dbn"),
+        ("model", "ShapeNets", "voxel-dbn"),
+        ("model", "belief_network", "voxel-dbn"),
+        ("layer", "message passing", "aggregate"),
+        ("layer", "MessagePassing", "aggregate"),
+        ("layer", "graph convolution", "gcn"),
+        ("layer", "Diffusion Net", "diffusion"),
+        ("operator", "fourier-transform", "fourier"),
+        ("operator", "eigenfunctions", "spectrum"),
+    ],
+)
+def test_the_usual_names_of_systems_are_known_in_any_spelling(kind, name, hint):
+    with pytest.raises(CotanError, match=rf"Did you mean '{hint}' \({name}\)\?"):
+        registry.lookup(kind, name)
+
+
 def test_a_list_is_no_name():
     with pytest.raises(CotanError, match=r"unknown task \['label'\]\. Did you mean 'label'\?"):
         cotan.create_model("gin", 2, 2, task=["label"])

@@ -14,6 +14,7 @@ class Conv(nn.Module):
     """y = norm(w * x + b), and P x added to it if it is residual.
 
     The same filter everywhere: a shift of x is the same shift of y, exactly so with padding "circular".
+    w * x is what torch computes, the correlation: w is not flipped.
 
     Arguments:
         kernel_size: odd, so that the output has the grid of the input.

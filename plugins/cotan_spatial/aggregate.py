@@ -47,7 +47,7 @@ Gather = str | Callable[[Tensor, Pattern], Tensor]
 
 @cotan.layer("aggregate", invariant_to=("isometry", "scale"))
 class Aggregate(nn.Module):
-    """y_i = COMBINE(a_i, x_i), a_i = AGGREGATE {m_ij : j -> i}, m_ij = w_ij (x_j + e_ij E).
+    """y_i = COMBINE(a_i, x_i), a_i = AGGREGATE {m_ij : j -> i}, m_ij = w_ij (x_j + e_ij E): message passing.
 
     w are the edge weights, 1 where there are none, and e (E, edge_dim) the edge features, left out where there are none.
 

@@ -37,8 +37,8 @@ COORDINATES = {
 class Gaussian(nn.Module):
     """y_i = mean_{j -> i} sum_k w_k(u_ij) x_j W_k + x_i U + b, w_k(u) = exp(-(u - m_k)^T S_k^-1 (u - m_k)).
 
-    Monti et al. 2017. u_ij says where j lies, seen from i. S_k^-1 = P_k^T P_k: P_k is learned, so that any value of it
-    is a covariance. Edge weights play no part.
+    The convolution of MoNet (Monti et al. 2017). u_ij says where j lies, seen from i. S_k^-1 = P_k^T P_k: P_k is learned,
+    so that any value of it is a covariance. Edge weights play no part.
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
@@ -119,16 +119,24 @@ class Gaussian(nn.Module):
 
     def gathered(self, x: Tensor, pattern: Pattern, u: Tensor) -> Tensor:
         """The mean over the neighbours, at u (D, E)."""
-        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
-        weights = [  # a kernel after the other: all at once is slower, and larger
-            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
-            for mean, p in zip(self.mean, factor, strict=True)
-        ]
+        weights = self.gaussians(u, share)
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
             y: Tensor = _Convolution.apply(pattern, x, self.weight, *weights)
             return y
         return convolution(pattern, x, self.weight, weights)
+
+    def gaussians(self, u: Tensor, share: Tensor) -> list[Tensor]:
+        """w_k at coordinates u (D, N), times e^share, a (N,) for each: all at once is slower, and larger."""
+        factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
+        return [
+            torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
+            for mean, p in zip(self.mean, factor, strict=True)
+        ]
+
+    def kernel_at(self, u: Tensor) -> Tensor:
+        """sum_k w_k(u) W_k (N, in_dim, out_dim) at coordinates u (N, D)."""
+        return torch.einsum("kn,kio->nio", torch.stack(self.gaussians(u.T, u.new_zeros(()))), self.weight)
 
 
 def turned(u: Tensor, by: float) -> Tensor:

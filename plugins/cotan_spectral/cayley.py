@@ -6,10 +6,12 @@ from torch import Tensor, nn
 import cotan
 from cotan.errors import at_least
 
+from .rescaled_laplacian import top
+
 
 @cotan.layer("cayley", invariant_to=("isometry", "scale"))
 class Cayley(nn.Module):
-    """y = x W_0 + 2 Re sum_{j <= order} C^j x W_j + b with C = (h L - i) (h L + i)^-1 (Levie et al. 2018).
+    """y = x W_0 + 2 Re sum_{j <= order} C^j x W_j + b with C = (h L - i) (h L + i)^-1 (CayleyNet, Levie et al. 2018).
 
     L is the Laplacian with eigenvalues from 0 to 2 (the rescaled one, plus 1), the W_j are complex, and h > 0 is
     learned: the larger, the finer C tells small eigenvalues apart. The inverse is found by steps of Jacobi,
@@ -68,13 +70,19 @@ class Cayley(nn.Module):
         y = torch.cat(parts, 1) @ self.weight.flatten(0, 1)
         return y if self.bias is None else y + self.bias
 
-    def multipliers(self, u: Tensor) -> Tensor:
-        """What it is for exact inverses: (N, in_dim, out_dim) at eigenvalues over the largest one, u (N,)."""
-        x = 2 * u * self.log_zoom.exp()
-        angle = -2 * torch.atan2(torch.ones_like(x), x)  # (x - i) / (x + i) = exp(-2i arg(x + i))
-        j = torch.arange(1, self.order + 1, device=u.device)
-        turns = angle[:, None] * j
-        basis = torch.stack([2 * turns.cos(), -2 * turns.sin()], 2).flatten(1)
+    def multipliers(self, u: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
+        """(N, in_dim, out_dim) at u (N,), eigenvalues of the Laplacian over its largest.
+
+        Steps of Jacobi make of C (x - i) / (x + i) (1 - ((d - x) / (d + i))^steps) with x = h lambda where the diagonal of
+        h L is d everywhere, as on a graph. On a mesh d is guessed: the median, and the largest where lambda is.
+        """
+        h = self.log_zoom.exp()
+        x = 2 * h * top(rescaled_laplacian) * u
+        diagonal = rescaled_laplacian.diagonal() + 1
+        d = h * torch.maximum(diagonal.median(), diagonal.amax() * u)
+        c = (x - 1j) / (x + 1j) * (1 - ((d - x) / (d + 1j)) ** self.steps)
+        powers = c[:, None] ** torch.arange(1, self.order + 1, device=u.device)
+        basis = torch.stack([2 * powers.real, -2 * powers.imag], 2).flatten(1)
         return torch.einsum("nk,kio->nio", torch.cat([torch.ones_like(u)[:, None], basis], 1), self.weight)
 
 

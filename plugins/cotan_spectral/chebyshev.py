@@ -12,13 +12,15 @@ from cotan.dense import cross
 from cotan.errors import at_least
 from cotan.sparse import ReverseMode, composed_gradients, multiply_rows, reverse_mode_only
 
+from .rescaled_laplacian import top
+
 BESIDE = 160  # wide enough for the product with W, and not much to copy
 WIDE = 32  # channels from which each W_k is worth a product of its own
 
 
 @cotan.layer("chebyshev", invariant_to=("isometry", "scale"))
 class Chebyshev(nn.Module):
-    """y = sum_{k < order} T_k(L) x W_k + b, T_0 = 1, T_1 = L, T_k = 2 L T_{k-1} - T_{k-2} (Defferrard et al. 2016).
+    """y = sum_{k < order} T_k(L) x W_k + b, T_0 = 1, T_1 = L, T_k = 2 L T_{k-1} - T_{k-2} (ChebNet, Defferrard et al. 2016).
 
     L is the rescaled Laplacian. A vertex sees those at most order - 1 edges away.
 
@@ -64,11 +66,12 @@ class Chebyshev(nn.Module):
         parts = [torch.cat(t[i : i + few], -1) @ self.weight[i : i + few].flatten(0, 1) for i in range(0, len(t), few)]
         return sum(parts[1:], parts[0])
 
-    def multipliers(self, u: Tensor) -> Tensor:
-        """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues over the largest, 2 u - 1 of the rescaled Laplacian."""
-        t = [torch.ones_like(u), 2 * u - 1]
+    def multipliers(self, u: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
+        """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues of the Laplacian over its largest."""
+        at = 2 * top(rescaled_laplacian) * u - 1
+        t = [torch.ones_like(u), at]
         for _ in range(len(self.weight) - 2):
-            t.append(2 * (2 * u - 1) * t[-1] - t[-2])
+            t.append(2 * at * t[-1] - t[-2])
         return torch.einsum("kn,kio->nio", torch.stack(t[: len(self.weight)]), self.weight)
 
 

@@ -9,9 +9,10 @@ from cotan.sparse import edge_weights
 
 @cotan.operator("rescaled_laplacian", kind="mesh", invariant_to=("isometry", "scale"))
 def mesh_rescaled_laplacian(laplacian: cotan.Sparse, mass: Tensor, face: Tensor) -> cotan.Sparse:
-    """(2 / b) M^-1 L - I with b a bound of the eigenvalues of M^-1 L (see `bound`).
+    """(2 / b) M^-1 L - I with b a bound of the eigenvalues of M^-1 L.
 
-    It acts on functions: on constants as -1. `face` says that this is a mesh.
+    b = max_i (|M^-1 L| d)_i / d_i for some d > 0 (Collatz 1942), 0 to 4 percent too large on most meshes. The
+    matrix acts on functions: on constants as -1. `face` says that this is a mesh.
 
     Arguments:
         laplacian (V, V), mass (V,), face (3, F).
@@ -73,6 +74,21 @@ def bound(matrix: cotan.Sparse, steps: int = 10) -> Tensor:
         d = product / largest.where(largest > 0, 1) + 1e-12  # positive also at isolated vertices
         product = absolute @ d
     return (product / d).amax()
+
+
+def top(rescaled_laplacian: cotan.Sparse) -> float:
+    """The largest eigenvalue of the Laplacian over what it was rescaled by: 2 of a graph, the `bound` of a mesh."""
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import eigs
+
+    size = len(rescaled_laplacian.diagonal())
+    if size < 50:
+        largest = torch.linalg.eigvals(rescaled_laplacian.to_dense().double()).real.amax() + 1
+    else:
+        matrix = rescaled_laplacian.to_scipy().astype("float64") + eye_array(size)
+        start = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+        largest = eigs(matrix, 1, which="LR", v0=start, tol=1e-4, return_eigenvectors=False)[0].real
+    return float(largest) / 2
 
 
 def minus_identity(row: Tensor, col: Tensor, values: Tensor, size: int) -> cotan.Sparse:

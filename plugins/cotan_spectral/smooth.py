@@ -14,13 +14,20 @@ from .spectral import to_basis
 class SmoothSpectral(nn.Module):
     """y = Phi tau(Lambda) Phi^T M x with tau(lambda) = sum_j alpha_j beta_j(lambda / lambda_K).
 
+    A spectral CNN with smooth multipliers (Henaff et al. 2015).
+
     Smooth multipliers decay fast in space, close eigenvalues have close multipliers, and the number of parameters,
     rank * in_dim * out_dim, does not grow with the shape. lambda_K is the largest of the shape's own K eigenvalues:
     neither its size nor the other shapes of a batch matter. A shape of fewer than k vertices has K = V.
 
     Arguments:
         k: eigenpairs. rank: r, the number of kernels.
-        kernels: beta_j; gaussian, bspline, polynomial, heat or wavelet (see `kernels`).
+        kernels: beta_j(u), j = 1 ... r, at u = lambda / lambda_K in [0, 1]:
+            gaussian: exp(-(u - m_j)^2 / 2 s^2), the centres m_j spread evenly over [0, 1], s their distance;
+            bspline: cubic B-splines on even knots, for rank >= 4;
+            polynomial: T_{j-1}(2u - 1), those of Chebyshev;
+            heat: exp(-t_j u), the times t_j learned, at first from 1 to 100 by equal factors;
+            wavelet: s_j u exp(1 - s_j u), s_j from 1 to 100 by equal factors, and exp(-100 u) as the last.
 
     Shape: x (V, in_dim), spectrum of K pairs, mass (V,) -> (V, out_dim).
     """

@@ -10,7 +10,7 @@ from cotan.errors import at_least
 @cotan.layer("spectral", invariant_to=("isometry", "scale"))
 class Spectral(nn.Module):
     """y = Phi (W_i x_i)_i with x_i = row i of Phi^T M x: a free matrix W_i (in_dim, out_dim) for each eigenpair i
-    (Bruna et al. 2014).
+    (the spectral CNN of Bruna et al. 2014).
 
     The filter belongs to the basis that it was learned in: on another shape pair i is another function. A functional map
     from landmarks carries it there (`cotan.operators.align_spectra`); one from signatures alone, which do not tell left from

@@ -17,6 +17,7 @@ METHODS = ("spectral", "implicit")
 class Diffusion(nn.Module):
     """y = MLP(x, h, g) (+ x where in_dim = out_dim):  h = Phi exp(-lambda t) Phi^T M x,  g = tanh(Re(conj(w) A w)).
 
+    The block of DiffusionNet (Sharp et al. 2022).
     With method="implicit", h = (M + t L)^-1 M x: one backward Euler step, without eigenvectors.
     w = G h is the gradient, a complex number for each vertex and channel; A is a complex matrix, so g does not depend
     on the tangent frames. t, one for each channel, A and the MLP are learned.

@@ -34,7 +34,7 @@ PER_VERTEX = ("label", "regress-vertices")
 
 @cotan.model("toric", tasks=("classify", "regress", *PER_VERTEX))
 class Toric(nn.Module):
-    """Signals pulled back to the torus, convolved there, and pushed back to the vertices.
+    """Signals pulled back to the torus, convolved there, and pushed back to the vertices (as Maron et al. 2017).
 
     A map shows limbs far smaller than they are. The image therefore has one more channel, the logarithm of how much
     larger than its share of the surface a point is drawn; and a shape's features are the mean over its surface, not

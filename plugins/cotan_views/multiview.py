@@ -16,7 +16,7 @@ from .views import views as draw
 
 @cotan.model("multiview", tasks=("classify", "regress"))
 class MultiView(nn.Module):
-    """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (Su et al., 2015).
+    """y = W pool_n f(v_n): one convolutional network f for all views, pooled over them (MVCNN, Su et al. 2015).
 
     Arguments:
         rig to softness: the views it asks for (see the operator `views`, whose `seed` stays 0); "color" is three channels.

@@ -19,6 +19,8 @@ from .voxels import request
 class VoxelDBN(nn.Module):
     r"""Boltzmann machines on top of each other: convolutions with stride, a dense one, and one that holds the label.
 
+    The deep belief network of 3D ShapeNets (Wu et al. 2015).
+
     Upwards, each layer is the probability of its units given the one below; the classes are scored by the free energy
     of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
     shapes.
@@ -28,7 +30,7 @@ class VoxelDBN(nn.Module):
         widths, kernels, strides: of the convolutions; hidden, top: units of the dense layer and of the top machine.
         turn: in training, each grid is turned by a random small rotation, up to about this angle (radians).
         mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
-        pretraining: epochs of each stage by which `fit` first trains it without classes (see `pretrain`).
+        pretraining: epochs of each stage by which `fit` first trains it without classes, by `cotan_voxels.pretrain`.
 
     `sample` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,

@@ -145,7 +145,9 @@ def show(
         Path | None, typer.Option(help="A mesh or graph file; by default a small sphere, or the run's first shape.")
     ] = None,
     task: Annotated[str, typer.Option(help="classify, label, ...")] = "classify",
-    filters: Annotated[Path | None, typer.Option(metavar="RUN", help="Draw a trained run's spectral filters.")] = None,
+    filters: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Draw a trained run's filters: spectral, or gaussian.")
+    ] = None,
     vertex: Annotated[int, typer.Option(help="Where the filters are centred.")] = 0,
     option: Options = None,
 ) -> None:

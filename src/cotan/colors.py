@@ -38,7 +38,7 @@ def label_colors(label: Tensor) -> Tensor:
     return palette[label.cpu() % len(palette)]
 
 
-def colors_of(given: Any, count: int) -> Tensor:
+def colors_of(given: Any, count: int, full: float | None = None) -> Tensor:
     """(V, 3) in [0, 1]: of colours as they are; of a function (V,) by `diverging`; of labels (V,), whole numbers."""
     values: Tensor = numbers("colours", given).detach().cpu()
     if values.shape == (count, 3) and values.is_floating_point():
@@ -51,7 +51,7 @@ def colors_of(given: Any, count: int) -> Tensor:
             f"colours are {tuple(values.shape)} of {values.dtype}, expected ({count}, 3) from 0 to 1, or a function or "
             f"labels ({count},)"
         )
-    return diverging(values) if values.is_floating_point() else label_colors(values.long())
+    return diverging(values, full) if values.is_floating_point() else label_colors(values.long())
 
 
 def is_color(value: Any, count: int) -> bool:
@@ -60,16 +60,33 @@ def is_color(value: Any, count: int) -> bool:
     return there and bool(((value >= 0) & (value <= 1)).all())
 
 
-def diverging(values: Tensor) -> Tensor:
+def diverging(values: Tensor, full: float | None = None) -> Tensor:
     """Blue below zero, white at it, red above; grey where not finite. (V,) -> (V, 3)
 
-    The colour is full from where 98% of the values but zeros are nearer to zero, so that a spike leaves the rest its
-    colours.
+    The colour is full from `full` on, by default `usual_size`.
     """
     there = values.isfinite()
-    size = values[there & (values != 0)].abs().double()
-    full = size.quantile(0.98) if len(size) else 1.0
-    t = (values.double() / full).clamp(-1, 1).float()[:, None]
+    t = (values.double() / (full or usual_size(values))).clamp(-1, 1).float()[:, None]
     red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
     shades = white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)
     return torch.where(there[:, None], shades, GREY)
+
+
+def usual_size(values: Tensor) -> float:
+    """98% of the values but zeros are nearer to zero, so that a spike leaves the rest its colours; 1 where all are zero."""
+    size = values[values.isfinite() & (values != 0)].abs().double()
+    return float(size.quantile(0.98)) if len(size) else 1.0
+
+
+def draw_bar(axes: Any, values: Tensor, full: float) -> None:
+    """The colours beside a picture, of those signs that the function has."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    low, high = (full * bool((sign * values > 0).any()) for sign in (-1, 1))
+    if low or high:
+        shades = diverging(torch.linspace(-low, high, 255, dtype=torch.float64), full)
+        beyond = bool((values < -full).any()), bool((values > full).any())
+        extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+        scale = ScalarMappable(Normalize(-low, high), ListedColormap(shades.numpy()))
+        axes.figure.colorbar(scale, ax=axes, shrink=0.7, extend=extend).ax.tick_params(labelsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, SupportsIndex
@@ -56,13 +57,19 @@ ALSO_KNOWN = {
     "diffusion-net": "diffusion",
     "mvcnn": "multiview",
     "voxnet": "voxel",
-    "3dshapenets": "voxel-dbn",
+    "3d-shapenets": "voxel-dbn",
+    "shapenets": "voxel-dbn",
+    "belief-network": "voxel-dbn",
+    "message-passing": "aggregate",
+    "graph-convolution": "gcn",
     "scnn": "spectral",
     "spectral-cnn": "spectral",
     "laplace": "laplacian",
     "lbo": "laplacian",
     "eigenbasis": "spectrum",
     "eigenvectors": "spectrum",
+    "eigenfunctions": "spectrum",
+    "fourier-transform": "fourier",
     "eigs": "spectrum",
     "hks": "heat_kernel_signature",
     "wks": "wave_kernel_signature",
@@ -90,7 +97,7 @@ ALSO_KNOWN = {
 def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
     """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`."""
     names = sorted(available)
-    alias = ALSO_KNOWN.get(str(name).lower().replace("_", "-"))
+    alias = next((own for other, own in ALSO_KNOWN.items() if _bare(other) == _bare(str(name))), None)
     lower = {own.lower(): own for own in names}
     if alias in names:
         hint = f" Did you mean {alias!r} ({name})?"
@@ -98,6 +105,10 @@ def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
         near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
         hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
 
 
 _MATRIX = "the matrix is a node: layer.needs = {'normalized_adjacency': 'adjacency'} gives it another (see cotan.needs)"

@@ -1,20 +1,25 @@
-"""Learned filters as pictures: multiplier against eigenvalue, and the filter at a vertex on the shape.
+"""Learned filters as pictures: multiplier against eigenvalue, or weight against coordinates, and the filter at a vertex.
 
 A layer that has a method `multipliers(u)` is drawn: it gives (N, in_dim, out_dim), by what the layer multiplies the
-part of a signal at u (N,), eigenvalues over the largest one. A layer that needs a `spectrum` is asked at the shape's own.
+part of a signal at u (N,), eigenvalues over the largest one. Nodes of its `forward` may follow u, by name. A layer that
+needs a `spectrum` is asked at the shape's own, of which the largest is the last of its k.
+
+So is a layer that needs `edge_coordinates` and has a method `kernel_at(u)`: (N, in_dim, out_dim), what a neighbour at u (N, D) is
+weighed by.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from inspect import signature
 from pathlib import Path
 from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
 
-from .colors import diverging
+from .colors import diverging, draw_bar
 from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
 from .network import inputs, needs, place_of
@@ -27,7 +32,8 @@ def draw_filters(
 ) -> Any:
     """A row for each layer that has multipliers: the largest of them, and the first of these filters at a vertex.
 
-    Smooth on the left is local on the right. The figure of matplotlib is returned.
+    Smooth on the left is local on the right. Of a layer such as gaussian the left shows the weight of a neighbour by where it
+    lies, with the neighbours there are as dots: on a mesh radius and angle. The figure of matplotlib is returned.
 
     Arguments:
         model: a model or a layer. data: the shape; a graph without positions is laid out by its eigenvectors.
@@ -51,13 +57,12 @@ def draw_filters(
         size = found.square().sum(0).flatten()
         pairs = [divmod(i, found.shape[2]) for i in size.argsort(descending=True, stable=True)[:curves].tolist()]
         left = figure.add_subplot(len(layers), 2, 2 * row + 1)
-        for i, o in pairs:
-            left.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", lw=1, ms=3, label=f"{i} to {o}")
-        left.axhline(0, color="0.8", lw=0.8, zorder=0)
-        left.set_xlabel("eigenvalue / largest")
-        left.set_ylabel("multiplier")
-        left.set_title(f"{name}, channels", fontsize=10)
-        left.legend(fontsize=8, frameon=False)
+        if u.ndim == 1:
+            _curves(left, u, found, pairs)
+            left.set_xlabel("eigenvalue / largest" + (f" of {len(u)}" if "spectrum" in needs(layer) else ""))
+        else:
+            _plane(left, layer, u, pairs[0])
+        left.set_title(f"{name}, channels" + (" {} to {}".format(*pairs[0]) if u.ndim > 1 else ""), fontsize=10)
         shape, at = _where(layer, data, vertex)
         right = figure.add_subplot(len(layers), 2, 2 * row + 2, projection="3d")
         draw_signal(right, shape, at_vertex(layer, data, at, pairs[0]), at)
@@ -67,29 +72,67 @@ def draw_filters(
     return figure
 
 
+def _curves(axes: Any, u: Tensor, found: Tensor, pairs: list[tuple[int, int]]) -> None:
+    for i, o in pairs:
+        axes.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", lw=1, ms=3, label=f"{i} to {o}")
+    axes.axhline(0, color="0.8", lw=0.8, zorder=0)
+    axes.set_ylabel("multiplier")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _plane(axes: Any, layer: Any, u: Tensor, pair: tuple[int, int], side: int = 61) -> None:
+    """The weights of one pair of channels over the first two coordinates, the others at their means."""
+    if not len(u):
+        raise CotanError(f"{type(layer).__name__}: the shape has no edges, expected neighbours to draw the weights of")
+    seen = torch.nn.functional.pad(u, (0, 1))[:, :2]  # of a single coordinate too
+    low, high = seen.amin(0), seen.amax(0)
+    high = torch.where(high > low, high, low + 1)
+    x, y = (low + torch.linspace(0, 1, side)[:, None] * (high - low)).T
+    at = u.mean(0).repeat(side * side, 1)
+    at[:, :2] = torch.cartesian_prod(y, x).flip(1)[:, : u.shape[1]]
+    weight = _asked(layer, layer.kernel_at, at)[:, pair[0], pair[1]]
+    full = float(weight.abs().amax()) or 1.0
+    box = torch.stack([low, high], 1).flatten().tolist()
+    axes.imshow(diverging(weight, full).view(side, side, 3).numpy(), origin="lower", extent=box, aspect="auto")
+    axes.plot(*seen.T, "k.", ms=1, alpha=0.5)
+    axes.set_xlabel("coordinate 0")
+    axes.set_ylabel("coordinate 1")
+    draw_bar(axes, weight, full)
+
+
 def filtering(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers of a model that have multipliers, by name."""
+    """The layers of a model that have multipliers or a kernel, by name."""
     found = {}
     for path, part in model.named_modules():
-        if callable(getattr(part, "multipliers", None)):
+        if any(callable(getattr(part, method, None)) for method in ("multipliers", "kernel_at")):
             found[f"{type(part).__name__} {path}".strip()] = part
     if not found:
         raise CotanError(
             f"{type(model).__name__} has no layer to draw: none has a method multipliers(u), "
-            "as spectral, smooth-spectral and chebyshev have"
+            "as spectral, smooth-spectral and chebyshev have, or kernel_at(u), as gaussian has"
         )
     return found
 
 
 def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
-    """Where a layer's multipliers are drawn (N,), and the multipliers (N, in_dim, out_dim)."""
+    """Where a layer's multipliers, or a kernel (N, D), are asked for (N,), and what they are (N, in_dim, out_dim)."""
+    nodes = inputs(layer, data)
+    if not hasattr(layer, "multipliers"):
+        u = nodes["edge_coordinates"].values
+        u = u[:: len(u) // 2000 + 1].cpu()  # some that tell
+        return u.float(), _asked(layer, layer.kernel_at, u)
     u = torch.linspace(0, 1, 201)
-    if "spectrum" in needs(layer):
-        values = inputs(layer, data)["spectrum"].values.cpu()
+    if "spectrum" in nodes:
+        values = nodes["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
+    own = {name: nodes[name] for name in signature(layer.multipliers).parameters if name in nodes}
+    return u.float(), _asked(layer, layer.multipliers, u, **own)
+
+
+def _asked(layer: nn.Module, method: Any, u: Tensor, **nodes: Any) -> Tensor:
     dtype, device = place_of(layer)
     with torch.no_grad():
-        return u.float(), layer.multipliers(u.to(device, dtype)).detach().cpu().float()
+        return cast(Tensor, method(u.to(device, dtype), **nodes)).detach().cpu().float()
 
 
 def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import atomic, registry
-from .colors import GREY, colors_of, diverging
+from .colors import GREY, colors_of, diverging, draw_bar, usual_size
 from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import check_points, node
@@ -21,6 +22,7 @@ from .operators.topology import connected
 from .operators.undirected import undirected
 from .pattern import numbered
 from .sparse import Sparse
+from .values import numbers
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 BEADS = 20000  # points of a cloud that are drawn
@@ -85,13 +87,17 @@ def picture(data: Any, path: str | Path, *, up: str = "y") -> None:
     _draw(data, path, plain | titles, 480, up)
 
 
-def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str = "y") -> None:
+def draw(
+    data: Any, path: str | Path, values: Any, *, size: int = 480, up: str = "y", limit: float | None = None
+) -> None:
     """A mesh, or points, coloured by functions of its vertices, as a PNG.
 
     Arguments:
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
         up: the axis that points up.
+        limit: from which size on the colour of functions is full, the same in all pictures; by default each has its own,
+            than which 98% of its values are smaller.
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
@@ -101,10 +107,20 @@ def draw(data: Any, path: str | Path, values: Any, *, size: int = 480, up: str =
         raise CotanError("draw: values is an empty dict, expected a picture's function, labels or colours by its title")
     if data.get("face") is None and bool((data.pos == data.pos[0]).all()):
         raise CotanError("draw: the points all lie at one place")
-    _draw(data, path, {title: colors_of(each, len(data.pos)) for title, each in by_title.items()}, size, up)
+    colors, bars = {}, {}
+    for title, each in by_title.items():
+        each = numbers("colours", each).detach().cpu()
+        if each.ndim == 1 and each.is_floating_point():
+            bars[title] = each, usual_size(each) if limit is None else limit
+        colors[title] = colors_of(each, len(data.pos), limit)
+    if limit is not None and not (bars and 0 < limit < math.inf):
+        raise CotanError(f"draw: limit={limit}, expected a positive number, and functions (V,) that it limits")
+    _draw(data, path, colors, size, up, bars)
 
 
-def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str) -> None:
+def _draw(
+    data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str, bars: Mapping[str, Any] | None = None
+) -> None:
     from torch_geometric.data import Data
 
     shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
@@ -114,7 +130,7 @@ def _draw(data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, 
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
     seen = _close(_views(shape, outputs=("silhouette", "shaded", "color"), **look)[0])
     painted = [_paint(seen[0], seen[1], color.permute(1, 2, 0)) for color in seen[2:].split(3)]
-    _save(path, painted, list(colors), min(3, len(colors)), 3.2, 3.4)
+    _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {})
 
 
 def _views(shape: Any, **look: Any) -> Tensor:
@@ -156,15 +172,20 @@ def _beads(pos: Tensor) -> tuple[Any, Tensor]:
 def shaded_views(data: Any, path: str | Path, *, up: str = "z") -> None:
     """The twelve views that a multi-view network sees, shaded, as a PNG."""
     pictures = _views(data, outputs=("silhouette", "shaded"), size=192, samples=2, up=up)
-    _save(
-        path, [_paint(seen[0], seen[1], seen[0, ..., None] * GREY) for seen in pictures], [""] * len(pictures), 4, 2, 2
-    )
+    painted = [_paint(seen[0], seen[1], seen[0, ..., None] * GREY) for seen in pictures]
+    _save(path, painted, [""] * len(pictures), 4, 2, 2, {})
 
 
 def _save(
-    path: str | Path, pictures: Sequence[Tensor], titles: Sequence[str], columns: int, width: float, height: float
+    path: str | Path,
+    pictures: Sequence[Tensor],
+    titles: Sequence[str],
+    columns: int,
+    width: float,
+    height: float,
+    bars: Mapping[str, tuple[Tensor, float]],
 ) -> None:
-    """Pictures (H, W, 3) in rows, each with its title."""
+    """Pictures (H, W, 3) in rows, each with its title; those of `bars` with the colours of a function and its full size."""
     import matplotlib.figure
 
     expect("draw", path, str | os.PathLike, "a file")
@@ -178,6 +199,8 @@ def _save(
         axes.imshow(picture.numpy())
         axes.set_title(title, fontsize=10, parse_math=False)
         axes.set_axis_off()
+        if title in bars:
+            draw_bar(axes, *bars[title])
     content = BytesIO()
     figure.savefig(content, format="png")
     atomic.write(path, content.getvalue())

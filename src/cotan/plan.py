@@ -264,6 +264,13 @@ class _Resolver:
             elif name in definition.options and not isinstance(value, Node):
                 registry.check_value(definition, name, value)
                 options[name] = value
+            elif name in definition.options:
+                raise CotanError(f"{name!r} of node {definition.name!r} is an option: expected a value, got {value}")
+            elif name in definition.inputs:
+                raise CotanError(
+                    f"{name!r} of node {definition.name!r} is an input: expected a node or the name of an attribute of the "
+                    f"data, got a value. Put it on the data: data.own = ...; then {name}='own'"
+                )
             else:
                 what = f"option or input of node {definition.name!r}"
                 raise unknown(what, name, [*definition.options, *definition.inputs])

@@ -137,7 +137,8 @@ def torus(
             closed by caps. 0 takes spheres alone. A surface of genus 1 is cut too, though it is a torus: translations
             of the images are not its own.
 
-    Every map is a bijection of that sphere, where there are as many that rounding leaves one (see `charts`); `turned` of
+    Every map is a bijection of that sphere, where there are as many that rounding leaves one: on limbs many times as long
+    as wide a map may shrink below that, and is taken only where there are too few others. `turned` of
     the value, a `cotan_surface.torus.Torus`, says where one is not. A mesh that is none is refused, with the reason.
 
     `cotan_surface.torus.chart_figure` draws the maps.

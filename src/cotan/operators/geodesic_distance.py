@@ -27,7 +27,7 @@ OVERLAP = 2  # rings of neighbours: with one, ways are up to a quarter too long 
 
 @operator("geodesic_distance", kind="front", per="vertex", invariant_to=("isometry",), numbers=("source",), version=4)
 def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...] = 0) -> Tensor:
-    """Distance to the nearest source, by a front that unfolds faces (see `front`). (V,)
+    """Distance to the nearest source, by a front that unfolds faces (after Melvaer and Reimers 2012). (V,)
 
     Over the intrinsic Delaunay triangulation of the same vertices. Exact on a plane where that has no obtuse corner; off
     by 0.1 to 0.4% on average on scanned and modelled meshes, and at single vertices of coarse ones by some percent

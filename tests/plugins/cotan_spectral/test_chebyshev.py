@@ -82,15 +82,6 @@ def test_derivatives_of_the_sum_in_place(random_graph, monkeypatch, shape, order
     assert torch.autograd.gradgradcheck(lambda w: function(x.detach(), w), weight, fast_mode=True)
 
 
-def test_multipliers_are_what_it_does_to_eigenvectors(bumpy):
-    layer = cotan.create_layer("chebyshev", 1, 1, bias=False).double()
-    laplacian = cotan.inputs(layer, bumpy[0])["rescaled_laplacian"]
-    values, vectors = torch.linalg.eig(laplacian.to_dense())
-    for i in (0, 7, 150):
-        expected = layer.multipliers((values.real[i : i + 1] + 1) / 2)[0] * vectors.real[:, i : i + 1]
-        assert torch.allclose(layer(vectors.real[:, i : i + 1], laplacian), expected, atol=1e-8)
-
-
 def test_a_vertex_sees_order_minus_one_edges_far(cycle):
     layer = cotan.create_layer("chebyshev", 1, 1, order=4)
     x = torch.zeros(12, 1)
