@@ -11,6 +11,7 @@ import shape_from_spectrum
 import torch
 
 import cotan
+from cotan.colors import diverging, label_colors
 from cotan.drawing import shapes_png
 from cotan.inspect import picture
 from cotan_datasets.creatures import CLASSES
@@ -120,11 +121,27 @@ def match() -> None:
     figure.savefig(OUT / "match_curve.png", dpi=80)
 
 
+def edges() -> None:
+    """A pattern, where it changes, and where two networks find that it does, on the shape they saw and on what became of it."""
+    data = cotan.load_dataset("edges")
+    seen = {"fitted on": data.test, **{name: data.stress[name] for name in ("new pose", "new triangles", "new both")}}
+    shapes = [each[0] for each in seen.values()]
+    rows = {"x": [diverging(s.x[:, 0]) for s in shapes], "truth": [label_colors(s.y) for s in shapes]}
+    for name in ("spectral", "smooth-spectral"):
+        model = cotan.model_for(name, data, k=64, width=32, depth=2, residual=False, seed=0)  # as in the suite `demo`
+        run = cotan.fit(model, data, epochs=60, batch_size=4, lr=5e-3, schedule="cosine")
+        found = [prediction.label for prediction in cotan.predict(run, shapes)]
+        rows[name] = [label_colors(labels) for labels in found]
+        print(name, [f"{(labels == s.y).float().mean():.0%}" for labels, s in zip(found, shapes, strict=True)])
+    colored = [[_colored(*pair) for pair in zip(shapes, row, strict=True)] for row in rows.values()]
+    (OUT / "edges.png").write_bytes(shapes_png(colored, list(seen), labels=list(rows)))
+
+
 def _colored(shape, color):
     return type(shape)(pos=shape.pos, face=shape.face, color=color)
 
 
 if __name__ == "__main__":
-    for draw in (poses, inspect, views, voxels, belief, torus, shape_from_spectrum.main, filters, match):
+    for draw in (poses, inspect, views, voxels, belief, torus, shape_from_spectrum.main, filters, edges, match):
         print(draw.__name__)
         draw()

@@ -1,7 +1,6 @@
 """`edges`: find where a pattern on a creature changes, then on the creature in another pose and triangulation.
 
-What a filter that was fitted on one shape is worth on another: the question of the notes' running horse (figures 9.18 to
-9.20).
+What a filter that was fitted on one shape is worth on another.
 """
 
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ CARRIED = {
 def edges(*, name: str = "dog", vertices: int = 500, patterns: int = 8, seed: int = 0) -> cotan.Splits:
     """Patterns x (V, 1) on one shape, each with y (V,): does the pattern change more there than at half of the vertices?
 
+    The running horse of courses on spectral networks: a filter that finds edges on one mesh fails where the mesh has moved.
     train, val and test are the same: test says how well a model can be fitted. The stress variants carry it: the same
     patterns, at the same places of the body, on the shape in a new pose, on new triangles, and on both; and new
     patterns on the shape itself.
