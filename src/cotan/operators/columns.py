@@ -11,24 +11,34 @@ import numpy as np
 from .factor import Array
 from .threads import threads
 
-LEAST = 8192  # columns for which another thread pays
+LEAST = 8192  # columns for which a range of their own pays
+MOST = 4  # ranges are 2 to the power of this at most
 ROWS = 8  # that are changed at once: more take more memory
 
 
 class Columns:
-    """For matrices of `size` columns, inside `one_thread`: its threads sleep while they wait, where those of BLAS spin."""
+    """For matrices of `size` columns, inside `one_thread`: its threads sleep while they wait, where those of BLAS spin.
+
+    The ranges, and with them the last digits, are the same for any number of threads.
+    """
 
     def __init__(self, size: int):
-        count = max(1, min(threads(), size // LEAST))
+        count = 2 ** min(MOST, max(1, size // LEAST).bit_length() - 1)
         ends = np.linspace(0, size, count + 1).astype(int).tolist()
-        self.ranges = [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
-        self.pool = ThreadPoolExecutor(count - 1) if count > 1 else None
+        ranges = [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+        workers = min(threads(), count)
+        cuts = [count * i // workers for i in range(workers + 1)]
+        self.mine, *self.others = (ranges[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+        self.pool = ThreadPoolExecutor(workers - 1) if workers > 1 else None
 
     def each(self, work: Callable[[slice], Any]) -> list[Any]:
         """work(range) of all ranges, at once."""
-        mine, *others = self.ranges
-        waiting = [self.pool.submit(work, other) for other in others] if self.pool else []
-        return [work(mine), *(each.result() for each in waiting)]
+
+        def some(ranges: list[slice]) -> list[Any]:
+            return [work(r) for r in ranges]
+
+        waiting = [self.pool.submit(some, ranges) for ranges in self.others] if self.pool else []
+        return sum((found.result() for found in waiting), some(self.mine))
 
     def dot(self, x: Array, y: Array) -> Array:
         """x y^T, in the precision of y."""
