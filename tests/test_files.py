@@ -705,6 +705,32 @@ def test_rows_that_are_no_points_are_refused(text, message, tmp_path):
         cotan.read(tmp_path / "a.xyz")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.edgelist", "0 1\n1 2\n2 0\n"),
+        ("weights.edgelist", "0 1 2.5\n1 2 3\n2 0 1\n"),
+        ("a.xyz", "0 0 0\n1 1 1\n"),
+        ("a.off", "COFF 3 1 0\n0 0 0 255 0 0\n1 0 0 0 255 0\n0 1 0 0 0 255\n3 0 1 2\n"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"),
+    ],
+)
+def test_a_byte_order_mark_changes_nothing(name, text, tmp_path):
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    plain = cotan.read(path)
+    path.write_text(text, "utf-8-sig")
+    marked = cotan.read(path)
+    assert plain.to_dict().keys() == marked.to_dict().keys()
+    assert all(torch.equal(torch.as_tensor(plain[key]), torch.as_tensor(marked[key])) for key in plain.keys())
+
+
+def test_a_file_with_a_byte_order_mark_that_was_cut_short_is_refused(tmp_path):
+    (tmp_path / "a.off").write_text("OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "utf-8-sig")
+    with pytest.raises(cotan.CotanError, match="ends after 1 of its 2 faces"):
+        cotan.read(tmp_path / "a.off")
+
+
 def test_a_seventh_column_is_left_out_and_said(tmp_path):
     (tmp_path / "a.txt").write_text("0 0 0 255 0 0 3\n1 1 1 0 255 0 4\n")
     with pytest.warns(cotan.MeshWarning, match="column 7 left out$"):

@@ -220,13 +220,13 @@ def _read_edgelist(path: Path, directed: bool) -> Any:
     import networkx
 
     kind = networkx.DiGraph if directed else networkx.Graph
-    rows = [line.partition("#")[0].split() for line in path.read_text().splitlines()]
-    rows = [row for row in rows if row]
+    lines = path.read_text("utf-8-sig").splitlines()
+    rows = [row for line in lines if (row := line.partition("#")[0].split())]
     if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
         graph = kind()
         graph.add_weighted_edges_from((u, v, float(weight)) for u, v, weight in rows)
         return graph
-    return networkx.read_edgelist(path, create_using=kind)
+    return networkx.parse_edgelist(lines, create_using=kind)
 
 
 def _left_out(graph: Any) -> str:
