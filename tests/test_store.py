@@ -305,6 +305,22 @@ def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
     assert [path for path in store.folder.rglob("*") if path.is_file()] == [young]
 
 
+def test_its_folder_is_the_one_that_was_meant_at_first(tmp_path, monkeypatch, tetrahedron):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("COTAN_CACHE", f"relative-{tmp_path.name}")  # a name that no other test has
+    monkeypatch.chdir(tmp_path / "here")
+    cotan.compute(tetrahedron, "mass")
+    monkeypatch.chdir(tmp_path / "there")
+    cotan.compute(tetrahedron, "vertex_normals")
+    assert set(store_in_use().summary()) >= {"mass", "vertex_normals"}
+    assert not any((tmp_path / "there").iterdir())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("COTAN_CACHE", f"~/home-{tmp_path.name}")
+    assert store_in_use().folder.parent == tmp_path / f"home-{tmp_path.name}"
+
+
 def test_the_cap_is_in_gigabytes(monkeypatch):
     for text, limit in (("2", 2 * 2**30), ("0.5", 2**29), ("0", 0)):
         monkeypatch.setenv("COTAN_CACHE_GB", text)

@@ -679,6 +679,17 @@ def test_a_folder_is_one_trainings(tmp_path):
     assert Run.load(tmp_path / "earlier-1").status == "running"
 
 
+def test_a_run_stays_in_its_folder_wherever_the_caller_goes(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = fit("linear", clouds(), out="run", on_epoch=lambda _: os.chdir(tmp_path / "there"), **QUICK)
+    assert run.path == tmp_path / "here" / "run"
+    assert len(Run.load(run.path).history) == QUICK["epochs"]
+    assert Run.load(run.path).status == "finished"
+    assert not any((tmp_path / "there").iterdir())
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int):
-        self.folder = Path(folder) / f"v{FORMAT}"
+        self.folder = Path(folder).expanduser().absolute() / f"v{FORMAT}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self.writable = limit > 0  # else values stay in memory
