@@ -211,10 +211,14 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     store = Store(blocked, 2**30)
-    with pytest.warns(RuntimeWarning, match="cannot be written .* values stay in memory") as warned:
-        store.put("a", torch.ones(2), FACTS)
-        store.put("b", torch.ones(3), FACTS)
-    assert len(warned) == 1
+    with pytest.warns(RuntimeWarning) as warned:
+        for key in "abde":
+            store.put(key, torch.ones(2), FACTS)
+    assert [str(each.message).partition("; ")[2] for each in warned] == [
+        "this value stays in memory",
+        "values from now on stay in memory",
+    ]
+    assert all("file/v2 cannot be written (" in str(each.message) for each in warned)
     value = torch.ones(2)
     store.put("c", value, FACTS)
     for mine in (value, store.get("c", "mass")):  # as from a file: what is done to it stays outside
@@ -223,12 +227,33 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     assert store.get("a", "mass").shape == (2,)
 
 
+def test_one_failure_is_of_one_value(tmp_path, monkeypatch):
+    """On Windows a file that another process, a virus scanner say, has open cannot be replaced."""
+    store, replace, failures = Store(tmp_path, 2**30), os.replace, []
+
+    def refuse(*names):
+        if failures.pop():
+            raise PermissionError(13, "in use")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    facts = Facts("mass", "mass", {}, "", 0.0)  # of no family, which would be one more file
+    keys = ("aa", "bb", "cc", "dd", "ee", "ff")
+    failures[:] = reversed([True, True, False, True, True, False])
+    with pytest.warns(RuntimeWarning, match=r"cannot be written \(.*in use\); this value stays in memory") as warned:
+        for number, key in enumerate(keys):
+            store.put(key, torch.full((2,), number), facts)
+    assert len(warned) == 1
+    assert sorted(path.stem for path, _ in store.entries()) == ["cc", "ff"]
+    assert [int(store.get(key, "mass")[0]) for key in keys] == list(range(6))
+
+
 def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("cotan.store.MEMORY", 20_000)
     monkeypatch.setattr("cotan.store.OPEN", 2)
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file", 2**30)
-    with pytest.warns(RuntimeWarning, match="values stay in memory"):
+    with pytest.warns(RuntimeWarning, match="stays? in memory"):
         for key in "abc":
             store.put(key, torch.ones(2000), FACTS)
     assert [store.get(key, "mass") is not None for key in "abc"] == [False, True, True]
@@ -260,7 +285,7 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
         return os.open("/dev/full", os.O_WRONLY), name
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
-    with pytest.warns(RuntimeWarning, match="No space left"):
+    with pytest.warns(RuntimeWarning, match=r"No space left on device\); values from now on stay in memory"):
         store.put("a", torch.ones(2), FACTS)
     assert torch.equal(store.get("a", "mass"), torch.ones(2))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
