@@ -25,7 +25,7 @@ from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
 from cotan.tasks import Classify
-from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
+from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
 from cotan.training.folder import alone, append
 from cotan.training.progress import Progress
@@ -677,6 +677,16 @@ def test_a_folder_is_one_trainings(tmp_path):
         process.wait()
     assert fit("linear", clouds(), out=tmp_path, **QUICK).status == "finished"
     assert Run.load(tmp_path / "earlier-1").status == "running"
+
+
+def test_what_is_loaded_does_not_hold_its_file(tmp_path):
+    """On Windows, one that is mapped into memory could not be replaced by the next epoch's."""
+    checkpoint.save(tmp_path, "last", {"a": torch.ones(5000)}, {})
+    tensors, _ = checkpoint.load(tmp_path, "last")
+    path = tmp_path / "last.safetensors"
+    with open(path, "r+b") as file:  # in place
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(tensors["a"], torch.ones(5000))
 
 
 def test_a_run_stays_in_its_folder_wherever_the_caller_goes(tmp_path, monkeypatch):
