@@ -573,11 +573,11 @@ def test_several_models_share_what_they_both_need(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_other_processes_fill_the_store(tmp_path, monkeypatch):
-    import cotan.warming as warming
+    from cotan import processes, warming
 
     monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
     monkeypatch.setattr(warming, "PAYS", 0.0)
-    monkeypatch.setattr(warming.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(processes, "usable", lambda: 2)
     shapes = [cloud(i % 2, i) for i in range(8)]
     model = cotan.create_model("linear", 3, 2)
     cotan.counts(reset=True)
