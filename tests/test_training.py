@@ -1,5 +1,6 @@
 """Recipes, fit, resume, interruption, evaluate, predict."""
 
+import errno
 import json
 import os
 import signal
@@ -677,6 +678,19 @@ def test_a_folder_is_one_trainings(tmp_path):
         process.wait()
     assert fit("linear", clouds(), out=tmp_path, **QUICK).status == "finished"
     assert Run.load(tmp_path / "earlier-1").status == "running"
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_written_to_and_said(error, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    for aside in (0, 1):
+        with pytest.warns(RuntimeWarning, match=f"{tmp_path}/run has no locks: nothing keeps another training"):
+            assert fit("linear", clouds(), out=tmp_path / "run", **QUICK).status == "finished"
+        assert Run.load(tmp_path / "run").status == "finished"
+        assert (tmp_path / "run/earlier-1").exists() == aside
 
 
 def test_what_is_loaded_does_not_hold_its_file(tmp_path):
