@@ -937,6 +937,11 @@ def test_no_bar_is_left_behind_that_hides_the_cursor(monkeypatch):
     assert not there
 
 
+def test_without_stderr_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert fit("linear", clouds(), **{**QUICK, "progress": "auto"}).status == "finished"
+
+
 def test_a_bar_shows_what_is_counted_now(monkeypatch, capsys):
     from rich.progress import Progress as Plain
 
