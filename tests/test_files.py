@@ -1,6 +1,7 @@
 import itertools
 import json
 import struct
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -703,6 +704,32 @@ def test_rows_that_are_no_points_are_refused(text, message, tmp_path):
     (tmp_path / "a.xyz").write_text(text)
     with pytest.raises(cotan.CotanError, match=message):
         cotan.read(tmp_path / "a.xyz")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other limits and words")
+def test_what_the_system_refuses_is_said_with_the_files_name(tmp_path, sphere):
+    loop, long, under = tmp_path / "loop.off", tmp_path / f"{'z' * 300}.off", tmp_path / "file/s.off"
+    loop.symlink_to(loop)
+    under.parent.touch()
+    for path, reason in ((loop, "Too many levels of symbolic links"), (long, "File name too long")):
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be read: {reason}"):
+            cotan.read(path)
+    for path, reason in ((under, "Not a directory"), (long, "File name too long")):
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be written: {reason}"):
+            cotan.write(sphere, path)
+        with pytest.raises(cotan.CotanError, match=f"cannot be written: {reason}"):
+            cotan.draw(sphere, path.with_suffix(".png"), sphere.pos[:, 0])
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be written: {reason}"):
+            cotan.fit("linear", SPLITS, out=path, progress="none", device="cpu")
+    with pytest.raises(cotan.CotanError, match=r"no file .*off"):
+        cotan.read(str(tmp_path / "a\0.off"))
+    with pytest.raises(cotan.CotanError, match="no run folder"):
+        cotan.Run.load(long)
+    with pytest.raises(cotan.CotanError, match="unknown suite"):
+        cotan.bench("z" * 300)
+
+
+SPLITS = cotan.Splits(*([Data(pos=torch.rand(4, 3), y=torch.tensor([i % 2])) for i in range(4)] for _ in range(3)))
 
 
 @pytest.mark.parametrize(

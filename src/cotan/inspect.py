@@ -180,7 +180,7 @@ def _save(
         axes.set_axis_off()
     content = BytesIO()
     figure.savefig(content, format="png")
-    atomic.write(path, content.getvalue())
+    atomic.save(path, content.getvalue())
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:

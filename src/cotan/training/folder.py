@@ -49,7 +49,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     """No other process, or thread, is in here meanwhile; within it may be another. However a process ends, so does its lock."""
     from filelock import FileLock, Timeout
 
-    lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not path.exists()
+    lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not os.path.exists(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
