@@ -1,5 +1,6 @@
 """The store under bad weather."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -274,17 +275,13 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
-    import tempfile
-
     store = Store(tmp_path, 2**30)
-    real = tempfile.mkstemp
 
-    def full(**options):
-        handle, name = real(**options)
-        os.close(handle)
-        return os.open("/dev/full", os.O_WRONLY), name
+    def full(path, mode):
+        path.touch()
+        return open("/dev/full", "wb")
 
-    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(atomic, "open", full, raising=False)
     with pytest.warns(RuntimeWarning, match=r"No space left on device\); values from now on stay in memory"):
         store.put("a", torch.ones(2), FACTS)
     assert torch.equal(store.get("a", "mass"), torch.ones(2))
@@ -293,12 +290,10 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
 
 def test_others_may_read_what_one_has_written(tmp_path):
     before = os.umask(0o022)
-    atomic._mode.cache_clear()
     try:
         Store(tmp_path, 2**30).put("a", torch.ones(2), FACTS)
     finally:
         os.umask(before)
-        atomic._mode.cache_clear()
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
 
 
@@ -386,6 +381,39 @@ def test_eight_processes_at_once_leave_one_right_entry(tmp_path):
     store = Store(tmp_path, 2**30)
     assert store.summary()["spectrum"][0] == 1
     assert not list(tmp_path.rglob(".writing-*"))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_wherever_it_is_interrupted_a_write_leaves_nothing_beside(tmp_path):
+    path, interrupts = tmp_path / "a", 0
+
+    def interrupt_at(number):
+        seen = itertools.count()
+
+        def trace(frame, event, _):
+            if frame.f_code is not atomic.write.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode" and next(seen) == number:
+                raise KeyboardInterrupt
+            return trace
+
+        return trace
+
+    before = sys.gettrace()
+    for number in itertools.count():
+        try:
+            sys.settrace(interrupt_at(number))
+            atomic.write(path, b"first", b"%d" % number)
+        except KeyboardInterrupt:
+            interrupts += 1
+        else:
+            break
+        finally:
+            sys.settrace(before)
+        assert not list(tmp_path.rglob(f"{atomic.BESIDE}*"))
+    assert interrupts > 20
+    assert path.read_bytes() == b"first%d" % interrupts
 
 
 def test_kill_during_a_write_leaves_no_half_entry(tmp_path):
