@@ -124,6 +124,17 @@ def test_models_of_several_dtypes_are_not_prepared_together(model):
         prepare({"a": model, "b": smooth(5).double()}, [path(9, 0)])
 
 
+@pytest.mark.parametrize("per", ["shape", "vertex"])
+def test_shapes_without_targets_are_counted_and_told_how(model, per, fresh_store):
+    shapes = [path(5, i) for i in range(3)]
+    for shape in shapes[1:]:
+        del shape.y
+    with pytest.raises(cotan.CotanError, match=r"2 of 3 shapes have no y, the first is number 1: .* per=None"):
+        prepare(model, shapes, per=per)
+    assert fresh_store.summary() == {}
+    assert len(prepare(model, shapes, per=None).samples) == 3
+
+
 def test_masks_of_moved_shapes_are_those_of_the_shapes():
     shapes = [Data(pos=torch.rand(4, 3), y=torch.arange(4) % 2, mask=torch.arange(4) > i) for i in range(2)]
     augmented = Augmented(cotan.create_model("linear", 3, 2, task="label"), shapes, ["random_rotation"], "vertex")

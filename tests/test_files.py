@@ -1,6 +1,7 @@
 import itertools
 import json
 import struct
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -703,6 +704,58 @@ def test_rows_that_are_no_points_are_refused(text, message, tmp_path):
     (tmp_path / "a.xyz").write_text(text)
     with pytest.raises(cotan.CotanError, match=message):
         cotan.read(tmp_path / "a.xyz")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other limits and words")
+def test_what_the_system_refuses_is_said_with_the_files_name(tmp_path, sphere):
+    loop, long, under = tmp_path / "loop.off", tmp_path / f"{'z' * 300}.off", tmp_path / "file/s.off"
+    loop.symlink_to(loop)
+    under.parent.touch()
+    for path, reason in ((loop, "Too many levels of symbolic links"), (long, "File name too long")):
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be read: {reason}"):
+            cotan.read(path)
+    for path, reason in ((under, "Not a directory"), (long, "File name too long")):
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be written: {reason}"):
+            cotan.write(sphere, path)
+        with pytest.raises(cotan.CotanError, match=f"cannot be written: {reason}"):
+            cotan.draw(sphere, path.with_suffix(".png"), sphere.pos[:, 0])
+        with pytest.raises(cotan.CotanError, match=f"{path} cannot be written: {reason}"):
+            cotan.fit("linear", SPLITS, out=path, progress="none", device="cpu")
+    with pytest.raises(cotan.CotanError, match=r"no file .*off"):
+        cotan.read(str(tmp_path / "a\0.off"))
+    with pytest.raises(cotan.CotanError, match="no run folder"):
+        cotan.Run.load(long)
+    with pytest.raises(cotan.CotanError, match="unknown suite"):
+        cotan.bench("z" * 300)
+
+
+SPLITS = cotan.Splits(*([Data(pos=torch.rand(4, 3), y=torch.tensor([i % 2])) for i in range(4)] for _ in range(3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.edgelist", "0 1\n1 2\n2 0\n"),
+        ("weights.edgelist", "0 1 2.5\n1 2 3\n2 0 1\n"),
+        ("a.xyz", "0 0 0\n1 1 1\n"),
+        ("a.off", "COFF 3 1 0\n0 0 0 255 0 0\n1 0 0 0 255 0\n0 1 0 0 0 255\n3 0 1 2\n"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"),
+    ],
+)
+def test_a_byte_order_mark_changes_nothing(name, text, tmp_path):
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    plain = cotan.read(path)
+    path.write_text(text, "utf-8-sig")
+    marked = cotan.read(path)
+    assert plain.to_dict().keys() == marked.to_dict().keys()
+    assert all(torch.equal(torch.as_tensor(plain[key]), torch.as_tensor(marked[key])) for key in plain.keys())
+
+
+def test_a_file_with_a_byte_order_mark_that_was_cut_short_is_refused(tmp_path):
+    (tmp_path / "a.off").write_text("OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "utf-8-sig")
+    with pytest.raises(cotan.CotanError, match="ends after 1 of its 2 faces"):
+        cotan.read(tmp_path / "a.off")
 
 
 def test_a_seventh_column_is_left_out_and_said(tmp_path):

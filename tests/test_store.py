@@ -1,5 +1,6 @@
 """The store under bad weather."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -211,10 +212,14 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     store = Store(blocked, 2**30)
-    with pytest.warns(RuntimeWarning, match="cannot be written .* values stay in memory") as warned:
-        store.put("a", torch.ones(2), FACTS)
-        store.put("b", torch.ones(3), FACTS)
-    assert len(warned) == 1
+    with pytest.warns(RuntimeWarning) as warned:
+        for key in "abde":
+            store.put(key, torch.ones(2), FACTS)
+    assert [str(each.message).partition("; ")[2] for each in warned] == [
+        "this value stays in memory",
+        "values from now on stay in memory",
+    ]
+    assert all("file/v2 cannot be written (" in str(each.message) for each in warned)
     value = torch.ones(2)
     store.put("c", value, FACTS)
     for mine in (value, store.get("c", "mass")):  # as from a file: what is done to it stays outside
@@ -223,12 +228,33 @@ def test_a_folder_that_cannot_be_written_degrades_to_memory(tmp_path):
     assert store.get("a", "mass").shape == (2,)
 
 
+def test_one_failure_is_of_one_value(tmp_path, monkeypatch):
+    """On Windows a file that another process, a virus scanner say, has open cannot be replaced."""
+    store, replace, failures = Store(tmp_path, 2**30), os.replace, []
+
+    def refuse(*names):
+        if failures.pop():
+            raise PermissionError(13, "in use")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    facts = Facts("mass", "mass", {}, "", 0.0)  # of no family, which would be one more file
+    keys = ("aa", "bb", "cc", "dd", "ee", "ff")
+    failures[:] = reversed([True, True, False, True, True, False])
+    with pytest.warns(RuntimeWarning, match=r"cannot be written \(.*in use\); this value stays in memory") as warned:
+        for number, key in enumerate(keys):
+            store.put(key, torch.full((2,), number), facts)
+    assert len(warned) == 1
+    assert sorted(path.stem for path, _ in store.entries()) == ["cc", "ff"]
+    assert [int(store.get(key, "mass")[0]) for key in keys] == list(range(6))
+
+
 def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("cotan.store.MEMORY", 20_000)
     monkeypatch.setattr("cotan.store.OPEN", 2)
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file", 2**30)
-    with pytest.warns(RuntimeWarning, match="values stay in memory"):
+    with pytest.warns(RuntimeWarning, match="stays? in memory"):
         for key in "abc":
             store.put(key, torch.ones(2000), FACTS)
     assert [store.get(key, "mass") is not None for key in "abc"] == [False, True, True]
@@ -249,18 +275,14 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
-    import tempfile
-
     store = Store(tmp_path, 2**30)
-    real = tempfile.mkstemp
 
-    def full(**options):
-        handle, name = real(**options)
-        os.close(handle)
-        return os.open("/dev/full", os.O_WRONLY), name
+    def full(path, mode):
+        path.touch()
+        return open("/dev/full", "wb")
 
-    monkeypatch.setattr(tempfile, "mkstemp", full)
-    with pytest.warns(RuntimeWarning, match="No space left"):
+    monkeypatch.setattr(atomic, "open", full, raising=False)
+    with pytest.warns(RuntimeWarning, match=r"No space left on device\); values from now on stay in memory"):
         store.put("a", torch.ones(2), FACTS)
     assert torch.equal(store.get("a", "mass"), torch.ones(2))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
@@ -268,12 +290,10 @@ def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
 
 def test_others_may_read_what_one_has_written(tmp_path):
     before = os.umask(0o022)
-    atomic._mode.cache_clear()
     try:
         Store(tmp_path, 2**30).put("a", torch.ones(2), FACTS)
     finally:
         os.umask(before)
-        atomic._mode.cache_clear()
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
 
 
@@ -303,6 +323,22 @@ def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
     assert (old.exists(), young.exists()) == (False, True)  # the young one may be in work
     assert list(store.family("family", "mass")) == []
     assert [path for path in store.folder.rglob("*") if path.is_file()] == [young]
+
+
+def test_its_folder_is_the_one_that_was_meant_at_first(tmp_path, monkeypatch, tetrahedron):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("COTAN_CACHE", f"relative-{tmp_path.name}")  # a name that no other test has
+    monkeypatch.chdir(tmp_path / "here")
+    cotan.compute(tetrahedron, "mass")
+    monkeypatch.chdir(tmp_path / "there")
+    cotan.compute(tetrahedron, "vertex_normals")
+    assert set(store_in_use().summary()) >= {"mass", "vertex_normals"}
+    assert not any((tmp_path / "there").iterdir())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("COTAN_CACHE", f"~/home-{tmp_path.name}")
+    assert store_in_use().folder.parent == tmp_path / f"home-{tmp_path.name}"
 
 
 def test_the_cap_is_in_gigabytes(monkeypatch):
@@ -345,6 +381,39 @@ def test_eight_processes_at_once_leave_one_right_entry(tmp_path):
     store = Store(tmp_path, 2**30)
     assert store.summary()["spectrum"][0] == 1
     assert not list(tmp_path.rglob(".writing-*"))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_wherever_it_is_interrupted_a_write_leaves_nothing_beside(tmp_path):
+    path, interrupts = tmp_path / "a", 0
+
+    def interrupt_at(number):
+        seen = itertools.count()
+
+        def trace(frame, event, _):
+            if frame.f_code is not atomic.write.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode" and next(seen) == number:
+                raise KeyboardInterrupt
+            return trace
+
+        return trace
+
+    before = sys.gettrace()
+    for number in itertools.count():
+        try:
+            sys.settrace(interrupt_at(number))
+            atomic.write(path, b"first", b"%d" % number)
+        except KeyboardInterrupt:
+            interrupts += 1
+        else:
+            break
+        finally:
+            sys.settrace(before)
+        assert not list(tmp_path.rglob(f"{atomic.BESIDE}*"))
+    assert interrupts > 20
+    assert path.read_bytes() == b"first%d" % interrupts
 
 
 def test_kill_during_a_write_leaves_no_half_entry(tmp_path):

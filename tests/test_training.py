@@ -1,5 +1,6 @@
 """Recipes, fit, resume, interruption, evaluate, predict."""
 
+import errno
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
 from cotan.tasks import Classify
-from cotan.training import Recipe, Run, evaluate, fit, model_for, predict
+from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
 from cotan.training.folder import alone, append
 from cotan.training.progress import Progress
@@ -573,11 +574,11 @@ def test_several_models_share_what_they_both_need(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_other_processes_fill_the_store(tmp_path, monkeypatch):
-    import cotan.warming as warming
+    from cotan import processes, warming
 
     monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
     monkeypatch.setattr(warming, "PAYS", 0.0)
-    monkeypatch.setattr(warming.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(processes, "usable", lambda: 2)
     shapes = [cloud(i % 2, i) for i in range(8)]
     model = cotan.create_model("linear", 3, 2)
     cotan.counts(reset=True)
@@ -677,6 +678,40 @@ def test_a_folder_is_one_trainings(tmp_path):
         process.wait()
     assert fit("linear", clouds(), out=tmp_path, **QUICK).status == "finished"
     assert Run.load(tmp_path / "earlier-1").status == "running"
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_written_to_and_said(error, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    for aside in (0, 1):
+        with pytest.warns(RuntimeWarning, match=f"{tmp_path}/run has no locks: nothing keeps another training"):
+            assert fit("linear", clouds(), out=tmp_path / "run", **QUICK).status == "finished"
+        assert Run.load(tmp_path / "run").status == "finished"
+        assert (tmp_path / "run/earlier-1").exists() == aside
+
+
+def test_what_is_loaded_does_not_hold_its_file(tmp_path):
+    """On Windows, one that is mapped into memory could not be replaced by the next epoch's."""
+    checkpoint.save(tmp_path, "last", {"a": torch.ones(5000)}, {})
+    tensors, _ = checkpoint.load(tmp_path, "last")
+    path = tmp_path / "last.safetensors"
+    with open(path, "r+b") as file:  # in place
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(tensors["a"], torch.ones(5000))
+
+
+def test_a_run_stays_in_its_folder_wherever_the_caller_goes(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = fit("linear", clouds(), out="run", on_epoch=lambda _: os.chdir(tmp_path / "there"), **QUICK)
+    assert run.path == tmp_path / "here" / "run"
+    assert len(Run.load(run.path).history) == QUICK["epochs"]
+    assert Run.load(run.path).status == "finished"
+    assert not any((tmp_path / "there").iterdir())
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -900,6 +935,11 @@ def test_no_bar_is_left_behind_that_hides_the_cursor(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit("linear", clouds(), **{**QUICK, "progress": "bar"})
     assert not there
+
+
+def test_without_stderr_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert fit("linear", clouds(), **{**QUICK, "progress": "auto"}).status == "finished"
 
 
 def test_a_bar_shows_what_is_counted_now(monkeypatch, capsys):

@@ -44,8 +44,8 @@ class Pool:
 
 @pytest.fixture
 def pool(monkeypatch):
-    monkeypatch.setattr(processes, "Processes", Pool)
-    monkeypatch.setattr(warming.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(warming, "Processes", Pool)
+    monkeypatch.setattr(processes, "usable", lambda: 2)
     Pool.tasks = []
     return Pool
 
@@ -90,7 +90,7 @@ def test_it_is_left_where_it_would_not_pay(pool, fresh_store, monkeypatch):
     monkeypatch.setattr(fresh_store, "writable", False)
     assert warm({"": MODEL}, SHAPES, 2, torch.float32, each=99.0) == {}
     monkeypatch.setattr(fresh_store, "writable", True)
-    monkeypatch.setattr(warming.os, "cpu_count", lambda: None)
+    monkeypatch.setattr(processes, "usable", lambda: 1)
     assert warm({"": MODEL}, SHAPES, 2, torch.float32, each=99.0) == {}
     assert pool.tasks == []
 
@@ -124,8 +124,8 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_caller(pool, fresh_store, mon
 
 def test_workers_end_with_the_process_that_started_them(leaves_none):
     leaves_none(
-        "import os, signal, torch, cotan\nfrom torch_geometric.data import Data\nfrom cotan import warming\n"
-        "warming.os.cpu_count = lambda: 2\n"
+        "import os, signal, torch, cotan\nfrom torch_geometric.data import Data\nfrom cotan import processes, warming\n"
+        "processes.usable = lambda: 2\n"
         "end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "shapes = [Data(pos=torch.rand(6, 3)) for _ in range(8)]\n"
         "warming.warm({'': cotan.create_model('linear', 3, 2)}, shapes, 0, torch.float32, each=9.0, progress=end)"

@@ -190,7 +190,7 @@ def _numbers(path: Path) -> Tensor:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False).reshape(-1).astype(np.float64)
         else:
-            values = np.array(path.read_text().replace(",", " ").split(), dtype=np.float64)
+            values = np.array(path.read_text("utf-8-sig").replace(",", " ").split(), dtype=np.float64)
     except (OSError, ValueError, EOFError) as reason:
         raise cotan.CotanError(f"{path} cannot be read as numbers: {reason}") from reason
     return torch.from_numpy(values)

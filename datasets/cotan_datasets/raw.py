@@ -20,7 +20,7 @@ def raw_folder(
         fetch: downloads to NAME/raw in a folder. source: from where, for messages.
     """
     own, cache = os.environ.get("COTAN_DATA"), _cache() / kind
-    bases = [Path(root).expanduser()] if root else [*([Path(own) / kind] if own else []), cache]
+    bases = [Path(root).expanduser()] if root else [*([Path(own).expanduser() / kind] if own else []), cache]
     places = [p for base in bases for p in (base, base / "raw", base / name, base / name / "raw")]
     missing = {place: [file for file in files if not _there(place / file)] for place in places}
     for place in places:
@@ -68,4 +68,5 @@ def _cache() -> Path:
     """Beside the store's values, which are in a folder of their own."""
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)) / "downloads"
+    folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
+    return Path(folder).expanduser() / "downloads"

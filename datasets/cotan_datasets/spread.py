@@ -1,10 +1,9 @@
 """The same function over many items, on several processes; the results do not depend on how many."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from cotan.processes import Processes
+from cotan.processes import Processes, how_many
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +20,7 @@ def spread(
 
     The function must be one that an import finds. Few items stay in this process: a worker takes a second to start.
     """
-    workers = min(workers or os.cpu_count() or 1, len(items) // 8)
+    workers = how_many(len(items) // 8, workers)
     if workers <= 1:
         return _collect(map(function, items), len(items), progress)
     with Processes(workers) as pool:

@@ -117,7 +117,7 @@ def _listed(indices: str, fold: int, count: int) -> Tensor:
     path = Path(indices).expanduser()
     file = path / f"test_idx-{fold + 1}.txt" if path.is_dir() else path
     try:
-        numbers = [int(word) for word in file.read_text().split()]
+        numbers = [int(word) for word in file.read_text("utf-8-sig").split()]
     except (OSError, ValueError) as reason:
         raise cotan.CotanError(f"tu: indices={indices!r}: {file} is no list of whole numbers: {reason}") from reason
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= count:

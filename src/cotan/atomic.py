@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from .errors import CotanError
 
@@ -15,15 +14,12 @@ BESIDE = ".writing-"  # how the names begin of files that are not whole yet
 
 def write(path: Path, *content: bytes) -> None:
     """Beside its place, then renamed. Where that fails (OSError), what was there before stays."""
+    temporary = path.with_name(f"{BESIDE}{uuid4().hex}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BESIDE)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=BESIDE)
-    try:
-        with os.fdopen(handle, "wb") as file:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as file:
             file.writelines(content)
-        os.chmod(temporary, _mode())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -39,11 +35,3 @@ def save(path: Path, content: bytes) -> None:
         raise CotanError(
             f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"
         ) from reason
-
-
-@cache
-def _mode() -> int:
-    """Of a new file here: mkstemp's are for their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask

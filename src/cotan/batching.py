@@ -157,6 +157,10 @@ def prepare(
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
     have = common_sources(shapes)
+    lacking = [number for number, shape in enumerate(shapes) if per is not None and shape.get("y") is None]
+    if lacking:
+        which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
+        raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
     plans = {name: model_plan(model, have, on) for name, model in several.items()}
     out = {
         name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)

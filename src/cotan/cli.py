@@ -88,7 +88,7 @@ def list_names(
         return
     suites = shipped()
     if kind in suites:
-        print(suites[kind].read_text(), end="")
+        print(suites[kind].read_text("utf-8"), end="")
         return
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
@@ -97,7 +97,7 @@ def list_names(
         raise unknown("kind or name", kind, known)
     for each in kinds:
         if each == "suite":
-            found = {name: file.read_text().partition("\n")[0].lstrip("# ") for name, file in suites.items()}
+            found = {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in suites.items()}
         else:
             found = {name: _line(each, name) for name in registry.names(each)}
         width = max(map(len, found), default=0)

@@ -60,11 +60,16 @@ def read(
             "tensors, torch_geometric.utils.from_trimesh or from_networkx of those"
         )
     path = Path(path)
-    if not path.exists():
-        raise CotanError(f"no file {path}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CotanError(f"{path} is a folder; expected a mesh or a graph file")
-    if path.stat().st_size == 0:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except (FileNotFoundError, ValueError):  # a name with a null character
+        raise CotanError(f"no file {path}") from None
+    except OSError as reason:
+        raise CotanError(f"{path} cannot be read: {reason.strerror or reason}") from reason
+    if empty:
         raise CotanError(f"{path} is empty")
     suffix = path.suffix.lower()
     if directed and suffix != ".edgelist":
@@ -220,13 +225,13 @@ def _read_edgelist(path: Path, directed: bool) -> Any:
     import networkx
 
     kind = networkx.DiGraph if directed else networkx.Graph
-    rows = [line.partition("#")[0].split() for line in path.read_text().splitlines()]
-    rows = [row for row in rows if row]
+    lines = path.read_text("utf-8-sig").splitlines()
+    rows = [row for line in lines if (row := line.partition("#")[0].split())]
     if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
         graph = kind()
         graph.add_weighted_edges_from((u, v, float(weight)) for u, v, weight in rows)
         return graph
-    return networkx.read_edgelist(path, create_using=kind)
+    return networkx.parse_edgelist(lines, create_using=kind)
 
 
 def _left_out(graph: Any) -> str:
@@ -270,7 +275,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
         colors = data.color
     shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
     write_kind = _text if kind in (".off", ".obj") else _binary
-    atomic.write(path, write_kind(path, pos, face, shades))
+    atomic.save(path, write_kind(path, pos, face, shades))
 
 
 def _text(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:

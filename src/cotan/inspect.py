@@ -203,7 +203,7 @@ def _save(
             draw_bar(axes, *bars[title])
     content = BytesIO()
     figure.savefig(content, format="png")
-    atomic.write(path, content.getvalue())
+    atomic.save(path, content.getvalue())
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     if kind[1:] not in trimesh.available_formats():
         raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
     with path.open("rb") as file:
-        header = file.read(HEADER)
+        header = file.read(HEADER).removeprefix(BOM_UTF8)
     if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
     text = _text(path) if kind == ".off" or b"format ascii" in header else ""
@@ -184,7 +184,7 @@ def _check_whole(path: Path, text: str) -> None:
 
 def _text(path: Path) -> str:
     """Without comments."""
-    return re.sub("#.*", "", path.read_text(errors="replace"))
+    return re.sub("#.*", "", path.read_text("utf-8-sig", errors="replace"))
 
 
 class _Heard(logging.Handler):

@@ -47,7 +47,9 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
 
 def _rows(path: Path) -> np.ndarray:
     """The numbers of a text; how many points there are may stand before them."""
-    lines = [line for line in re.sub("#.*", "", path.read_text(errors="replace")).splitlines() if line.strip()]
+    lines = [
+        line for line in re.sub("#.*", "", path.read_text("utf-8-sig", errors="replace")).splitlines() if line.strip()
+    ]
     stated = int(lines.pop(0)) if lines and re.fullmatch(r"\s*\d+\s*", lines[0]) else len(lines)
     if stated != len(lines):
         raise CotanError(f"{path} states {stated} points and has {len(lines)}; is it a whole file?")

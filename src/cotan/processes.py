@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from threading import Thread
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,19 @@ class Processes(ProcessPoolExecutor):
             return super().submit(function, *args, **options)
         finally:
             sys.modules["__main__"] = main
+
+
+def how_many(pieces: int, wanted: int | None = None) -> int:
+    """How many processes to start for so many pieces of work, one a processor where no number is wanted; 1 is this process."""
+    if current_process().daemon:  # a worker of a pool or a DataLoader, which may start none
+        return 1
+    most = min(pieces, 61) if sys.platform == "win32" else pieces  # Windows waits for no more at once
+    return min(wanted or usable(), most)
+
+
+def usable() -> int:
+    """The processors that this process may use: a job may have few of a machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:

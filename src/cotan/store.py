@@ -1,13 +1,14 @@
 """The store: computed values on disk, found by what they were computed from.
 
 A file holds a value, or many small ones of one node: a pack. It is written beside its place and renamed, so a reader sees
-all of it or nothing; what does not match its checksum is said once and computed again. Where the folder cannot be written,
-values stay in memory.
+all of it or nothing; what does not match its checksum is said once and computed again. A value that cannot be written stays
+in memory; all do where the disk is full or read-only, or where one after another fails.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -28,6 +29,8 @@ from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_
 
 FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
+LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only disk, a full one; what else fails may pass
+ATTEMPTS = 3  # that fail in a row, after which nothing more is written
 OPEN = 16  # packs kept in memory after a look into them
 
 
@@ -38,11 +41,11 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int):
-        self.folder = Path(folder) / f"v{FORMAT}"
+        self.folder = Path(folder).expanduser().absolute() / f"v{FORMAT}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self.writable = limit > 0  # else values stay in memory
-        self._written = 0
+        self._written = self._failed = 0
         self._warned: set[str] = set()
         self._lock = threading.Lock()
         self._known: dict[str, Packs] = {}
@@ -95,14 +98,17 @@ class Store:
         if self.writable:
             try:
                 atomic.write(path, *content)
+                self._failed = 0
                 self._written += size
                 if self._written > self.limit // 20:
                     self._written = 0
                     self.prune()
                 return
             except OSError as reason:
-                self.writable = False
-                self._warn("unwritable", f"the store {self.folder} cannot be written ({reason}); values stay in memory")
+                self._failed += 1
+                self.writable = reason.errno not in LASTING and self._failed < ATTEMPTS
+                what = "this value stays" if self.writable else "values from now on stay"
+                self._warn(what, f"the store {self.folder} cannot be written ({reason}); {what} in memory")
         file = decode(b"".join(content))
         with self._lock:
             for kept in values:

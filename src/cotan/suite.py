@@ -76,7 +76,7 @@ class Suite:
             "suite", path, str | os.PathLike, "a Suite, a mapping, a TOML file or the name of one that comes with cotan"
         )
         file = Path(path)
-        if not file.suffix and not file.is_file():
+        if not file.suffix and not os.path.isfile(file):
             if str(path) not in (known := shipped()):
                 raise unknown("suite", str(path), known)
             file = known[str(path)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .processes import Processes, how_many
 from .store import store
 
 PAYS = 20.0  # seconds of work below which no process is started: each takes a few to import torch
@@ -29,12 +29,11 @@ def warm(
     `each` is what one shape took so far. What fails in a worker is left for the caller, who meets the error itself.
     """
     count = len(shapes) - first
-    workers = min(os.cpu_count() or 1, count)
+    workers = how_many(count)
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
     from .evaluation import device_of
     from .network import common_sources, model_requests
-    from .processes import Processes
 
     if device_of(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
         return {}

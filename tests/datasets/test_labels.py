@@ -19,7 +19,7 @@ SQUARE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 3 2 4\n"
 
 def put(path: Path, text: str = SQUARE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, "utf-8")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_label_for_each_vertex(root):
     assert "mask" not in data.train[0]
     run = cotan.fit("gcn", data, epochs=1, progress="none", device="cpu")
     assert set(run.classes) == set(data.classes)
-    label(root, "4\n0\n2\n4\n", folder="{}")
+    label(root, "\ufeff4\n0\n2\n4\n", folder="{}")  # a byte order mark
     assert load(root).classes == ("0", "1", "2", "3", "4")
     assert load(root).train[0].y.tolist() == [4, 0, 2, 4]
 

@@ -44,7 +44,9 @@ def raw(tmp_path_factory) -> Path:
 def no_data(tmp_path, monkeypatch) -> Path:
     """Nothing to be found but by root or a download: the cache's folder, empty."""
     monkeypatch.delenv("COTAN_DATA", raising=False)
-    monkeypatch.setenv("COTAN_CACHE", str(tmp_path / "cache"))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("COTAN_CACHE", "~/cache")
     return tmp_path / "cache"
 
 
@@ -146,7 +148,7 @@ def test_a_damaged_file_is_named(raw, tmp_path):
 
 def test_without_root_cotan_data_is_looked_into(raw, no_data, monkeypatch):
     shutil.copytree(raw, no_data / "mine/planetoid/Cora/raw")
-    monkeypatch.setenv("COTAN_DATA", str(no_data / "mine"))
+    monkeypatch.setenv("COTAN_DATA", "~/cache/mine")
     assert cotan.load_dataset("planetoid").digest == cotan.load_dataset("planetoid", root=str(raw)).digest
     assert not (no_data / "downloads").exists()
 

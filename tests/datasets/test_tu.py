@@ -169,7 +169,7 @@ def test_folds_from_files(own, tmp_path):
     folder = tmp_path / "10fold_idx"
     folder.mkdir()
     (folder / "test_idx-1.txt").write_text("0\n2\n")
-    (folder / "test_idx-2.txt").write_text("1 3\n5\n")
+    (folder / "test_idx-2.txt").write_text("1 3\n5\n", "utf-8-sig")
     assert [g.edge_index.shape[1] for g in load(own, indices=str(folder)).test] == [6, 6] != ours
     second = load(own, indices=str(folder), fold=1)
     assert [g.edge_index.shape[1] for g in second.test] == [4, 4, 4]

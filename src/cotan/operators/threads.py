@@ -7,9 +7,10 @@ On two busy cores, 64 pairs of 250 vertices took 176 ms with two threads and 8 m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import torch
@@ -24,16 +25,21 @@ def one_thread(size: int = 0) -> Iterator[None]:
         yield
         return
     before = torch.get_num_threads()
-    with _libraries().limit(limits=1, user_api="blas"):
-        token = _outside.set(before)
-        if before > 1:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            _outside.reset(token)
+    first = _limited.acquire(blocking=False)
+    try:
+        with _libraries().limit(limits=1, user_api="blas") if first else nullcontext():
+            token = _outside.set(before)
             if before > 1:
-                torch.set_num_threads(before)
+                torch.set_num_threads(1)
+            try:
+                yield
+            finally:
+                _outside.reset(token)
+                if before > 1:
+                    torch.set_num_threads(before)
+    finally:
+        if first:
+            _limited.release()
 
 
 def threads() -> int:
@@ -42,6 +48,9 @@ def threads() -> int:
 
 
 _outside: ContextVar[int] = ContextVar("threads outside", default=0)
+# BLAS has one number for the process. Who comes while another limits it leaves it alone: restored would be the limit, and
+# threadpoolctl lets only the thread that set a number set the next.
+_limited = Lock()
 
 
 @cache

@@ -37,7 +37,8 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     try:
         with safe_open(path, "pt") as file:
             record = json.loads(file.metadata()["cotan"])
-            return {key: file.get_tensor(key) for key in list(file.keys())}, record
+            # Copies: a file that is still mapped cannot be replaced on Windows.
+            return {key: file.get_tensor(key).clone() for key in list(file.keys())}, record
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as reason:
         raise CotanError(f"checkpoint {path} cannot be read: {reason}") from reason
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from .run import Run
 
 FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
 MAY_DIFFER = ("epochs", "patience", "device")
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives have it
 AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
@@ -46,17 +49,19 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     """No other process, or thread, is in here meanwhile; within it may be another. However a process ends, so does its lock."""
     from filelock import FileLock, Timeout
 
-    lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not path.exists()
+    lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not os.path.exists(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with suppress(NotImplementedError):  # a file system without locks
-            lock.acquire()
+        lock.acquire()
     except Timeout:
         raise CotanError(
             f"{path} is in use: another training writes there. Wait for its end, or give another folder"
         ) from None
-    except OSError as reason:
-        raise CotanError(f"{path} cannot be written: {reason.strerror or reason}") from reason
+    except (NotImplementedError, OSError) as reason:
+        if isinstance(reason, OSError) and reason.errno not in NO_LOCKS:
+            raise CotanError(f"{path} cannot be written: {reason.strerror or reason}") from reason
+        text = f"the file system of {path} has no locks: nothing keeps another training from writing there meanwhile"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     try:
         yield
     finally:

@@ -67,7 +67,7 @@ def fit(
     expect("fit: prepared", prepared, Mapping | None, "a mapping")
     chosen = Recipe.of(recipe, **overrides)
     fabric = checked_fabric(model, chosen)
-    path = None if out is None else Path(out)
+    path = None if out is None else Path(out).absolute()  # the caller may change the working directory meanwhile
     with Progress(progress) as show:
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))

@@ -20,7 +20,9 @@ class Progress:
     def __init__(self, style: str = "auto"):
         if style not in STYLES:
             raise unknown("progress", style, STYLES)
-        if style == "auto":
+        if style == "auto" and sys.stderr is None:  # as under pythonw
+            style = "none"
+        elif style == "auto":
             style = "bar" if sys.stderr.isatty() else "lines"
         self.style = style
         self.bar: Any = None

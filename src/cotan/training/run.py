@@ -51,7 +51,7 @@ class Run:
         """
         expect("Run.load", path, str | os.PathLike, "a run's folder")
         folder = Path(path)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise CotanError(f"no run folder {folder}")
         found = checkpoint.load(folder, "best")
         if found is None:

@@ -1,0 +1,52 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cotan import processes
+from cotan.processes import how_many, usable
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="no system that says which processors a process may use"
+)
+def test_a_job_on_one_of_many_processors_has_one():
+    script = (
+        "import os\nfrom cotan.processes import usable\n"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nprint(usable())"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    out = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout == "1\n"
+
+
+@pytest.mark.parametrize(("platform", "most"), [("win32", 61), ("linux", 128)])
+def test_one_a_processor_a_piece_and_what_windows_can_wait_for(platform, most, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(processes, "usable", lambda: 128)
+    assert (how_many(1000), how_many(50), how_many(1000, 3), how_many(1000, 100)) == (most, 50, 3, min(most, 100))
+
+
+def test_how_many_are_usable_without_being_told(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable() == 1
+
+
+def _in_a_worker(folder: str) -> list[int]:
+    import cotan
+    from cotan import warming
+
+    os.environ["COTAN_CACHE"] = folder
+    warming.PAYS, processes.usable = 0.0, lambda: 2
+    data = cotan.load_dataset("poses", vertices=150, per_class=8, creatures=("dog", "octopus"), stress=(), workers=2)
+    return [len(data.train), len(cotan.prepare(cotan.create_model("linear", 3, 2), data.train).samples)]
+
+
+def test_a_worker_of_a_pool_computes_by_itself(tmp_path):
+    """It may have no children: "daemonic processes are not allowed to have children"."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        of_poses, prepared = pool.apply(_in_a_worker, [str(tmp_path)])
+    assert of_poses == prepared > 8
