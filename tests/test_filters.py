@@ -104,8 +104,9 @@ def test_a_kernel_is_drawn_over_the_coordinates_of_neighbours(dim):
         )
 
 
-def test_a_kernel_is_what_a_neighbour_is_weighed_by(sphere):
-    layer = cotan.create_layer("gaussian", 2, 3, root=False)
+@pytest.mark.parametrize("options", [{}, {"coordinates": "polar", "turns": 4}])
+def test_a_kernel_is_what_a_neighbour_is_weighed_by(sphere, options):
+    layer = cotan.create_layer("gaussian", 2, 3, root=False, **options)
     coordinates = cotan.inputs(layer, sphere)["edge_coordinates"]
     kernel = layer.kernel_at(coordinates.values)[:, 1, 2].detach()
     from_5 = coordinates.col == 5

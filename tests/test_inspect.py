@@ -149,8 +149,13 @@ def test_a_limit_is_one_scale_for_all_pictures(sphere, tmp_path):
 
     assert share() == pytest.approx(1, abs=0.1)
     assert share(limit=1.0) < 0.3
-    for limit, values in ((0.0, sphere.pos[:, 0]), (float("nan"), sphere.pos[:, 0]), (1.0, sphere.pos[:, 0].long())):
-        with pytest.raises(cotan.CotanError, match=f"draw: limit={limit}, expected a positive number, and functions"):
+    for limit, values in (
+        (0.0, sphere.pos[:, 0]),
+        (float("nan"), sphere.pos[:, 0]),
+        ("1", sphere.pos[:, 0]),
+        (1.0, sphere.pos[:, 0].long()),
+    ):
+        with pytest.raises(cotan.CotanError, match=f"draw: limit={limit!r}, expected"):
             cotan.draw(sphere, tmp_path / "a.png", values, limit=limit)
 
 

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,3 +51,15 @@ def test_a_worker_of_a_pool_computes_by_itself(tmp_path):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         of_poses, prepared = pool.apply(_in_a_worker, [str(tmp_path)])
     assert of_poses == prepared > 8
+
+
+def test_threads_that_submit_at_once_leave_the_callers_script_in_place():
+    main = sys.modules["__main__"]
+
+    def submit(_):
+        with processes.Processes(1) as pool:
+            return [pool.submit(abs, -i).result() for i in range(3)]
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(submit, range(2))) == [[0, 1, 2]] * 2
+    assert sys.modules["__main__"] is main

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class Aggregate(nn.Module):
         edge_dim: int = 0,
     ):
         super().__init__()
-        self.aggregates = deepcopy(list(aggregate) if isinstance(aggregate, list | tuple) else [aggregate])
+        self.aggregates = list(map(own, aggregate if isinstance(aggregate, list | tuple) else [aggregate]))
         for kind in (*self.aggregates, combine):
             if isinstance(kind, type):
                 raise cotan.CotanError(f"aggregate: {kind.__name__} is a class, expected a function or a module")
@@ -93,7 +94,7 @@ class Aggregate(nn.Module):
         if "attention" in self.aggregates:
             self.score = nn.Parameter(torch.randn(2, in_dim) * in_dim**-0.5)  # s and t
         self.combine = (
-            deepcopy(combine) if callable(combine) else Combine(len(self.aggregates) * in_dim, in_dim, out_dim, combine)
+            own(combine) if callable(combine) else Combine(len(self.aggregates) * in_dim, in_dim, out_dim, combine)
         )
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, edge_features: cotan.Sparse | None = None) -> Tensor:
@@ -171,6 +172,11 @@ class Combine(nn.Module):
             return torch.cat([self.gathered(a), self.own(x)], 1)
         y = self.gathered(a) + self.own(x)
         return self.last(y.relu()) if self.kind == "mlp" else y
+
+
+def own(kind: Any) -> Any:
+    """A copy of a module; else what was given."""
+    return deepcopy(kind) if isinstance(kind, nn.Module) else kind
 
 
 def checked(what: str, y: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -109,9 +109,7 @@ class Gaussian(nn.Module):
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
                 f"set dim={u.shape[1]}, or another coordinates="
             )
-        u = u.T.contiguous()
-        by = [2 * math.pi * turn / self.turns for turn in range(self.turns)]
-        seen = [turned(u, angle) for angle in by] if self.turns > 1 else [u]
+        seen = self.turned(u.T.contiguous())
         y = reduce(torch.maximum, (self.gathered(x, edge_coordinates.pattern, each) for each in seen))
         if self.root is not None:
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
@@ -135,15 +133,20 @@ class Gaussian(nn.Module):
         ]
 
     def kernel_at(self, u: Tensor) -> Tensor:
-        """sum_k w_k(u) W_k (N, in_dim, out_dim) at coordinates u (N, D)."""
-        return torch.einsum("kn,kio->nio", torch.stack(self.gaussians(u.T, u.new_zeros(()))), self.weight)
+        """sum_k w_k(u) W_k (N, in_dim, out_dim) at coordinates u (N, D), the largest over the turns: what a neighbour alone
+        is weighed by.
+        """
+        weights = [torch.stack(self.gaussians(each, u.new_zeros(()))) for each in self.turned(u.T)]
+        return reduce(torch.maximum, (torch.einsum("kn,kio->nio", w, self.weight) for w in weights))
 
-
-def turned(u: Tensor, by: float) -> Tensor:
-    """Polar coordinates (2, E) turned by an angle, theirs from -pi to pi; rounding moves none from one to the other."""
-    radius, angle = u
-    low = math.pi - 1e-5
-    return torch.stack([radius, torch.remainder(angle + by + low, 2 * math.pi) - low])
+    def turned(self, u: Tensor) -> list[Tensor]:
+        """Coordinates u (D, N) as they are; of several turns polar ones, turned about the vertex by each of the angles."""
+        if self.turns == 1:
+            return [u]
+        radius, angle = u
+        low = math.pi - 1e-5  # angles go from -pi to pi, and rounding moves none from one to the other
+        by = (2 * math.pi * turn / self.turns + low for turn in range(self.turns))
+        return [torch.stack([radius, torch.remainder(angle + each, 2 * math.pi) - low]) for each in by]
 
 
 def patches(rings: int) -> cotan.Node:

@@ -14,7 +14,7 @@ class Spectral(nn.Module):
 
     The filter belongs to the basis that it was learned in: on another shape pair i is another function. A functional map
     from landmarks carries it there (`cotan.operators.align_spectra`); one from signatures alone, which do not tell left from
-    right, did not in our trials (docs/results.md).
+    right, hardly does (docs/results.md).
     A shape of fewer than k pairs uses the first W_i. The pairs of a multiple eigenvalue share the mean of their W_i,
     since the basis inside is arbitrary; only where k cuts through one does the output depend on it.
 

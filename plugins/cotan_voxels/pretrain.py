@@ -63,9 +63,9 @@ def pretrain(
         )
     at_least(0, "pretrain", epochs=epochs, together=together or 0, top=top or 0)
     at_least(1, "pretrain", batch_size=batch_size, steps=steps)
-    for name, value in (("sparsity", sparsity), ("noise", noise)):
-        if not 0 <= value < 1:
-            raise cotan.CotanError(f"{name} is a share from 0 to below 1; got {value!r}")
+    for name, value, most in (("sparsity", sparsity, 1), ("noise", noise, 0.5)):
+        if not 0 <= value < most:
+            raise cotan.CotanError(f"{name} is a share from 0 to below {most}; got {value!r}")
     weight = model.top.weight
 
     def batches() -> Iterable[tuple[Tensor, Tensor]]:

@@ -118,6 +118,8 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     """Where a layer's multipliers, or a kernel (N, D), are asked for (N,), and what they are (N, in_dim, out_dim)."""
     nodes = inputs(layer, data)
     if not hasattr(layer, "multipliers"):
+        if "edge_coordinates" not in nodes:
+            raise CotanError(f"{type(layer).__name__} has kernel_at(u), and its forward no edge_coordinates that are u")
         u = nodes["edge_coordinates"].values
         u = u[:: len(u) // 2000 + 1].cpu()  # some that tell
         return u.float(), _asked(layer, layer.kernel_at, u)

@@ -107,14 +107,16 @@ def draw(
         raise CotanError("draw: values is an empty dict, expected a picture's function, labels or colours by its title")
     if data.get("face") is None and bool((data.pos == data.pos[0]).all()):
         raise CotanError("draw: the points all lie at one place")
+    if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
+        raise CotanError(f"draw: limit={limit!r}, expected a positive number")
     colors, bars = {}, {}
     for title, each in by_title.items():
         each = numbers("colours", each).detach().cpu()
         if each.ndim == 1 and each.is_floating_point():
             bars[title] = each, usual_size(each) if limit is None else limit
         colors[title] = colors_of(each, len(data.pos), limit)
-    if limit is not None and not (bars and 0 < limit < math.inf):
-        raise CotanError(f"draw: limit={limit}, expected a positive number, and functions (V,) that it limits")
+    if limit is not None and not bars:
+        raise CotanError(f"draw: limit={limit}, expected functions (V,) that it limits")
     _draw(data, path, colors, size, up, bars)
 
 

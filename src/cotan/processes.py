@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import current_process, get_context, parent_process
-from threading import Thread
+from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
 
@@ -21,12 +21,16 @@ class Processes(ProcessPoolExecutor):
         super().__init__(count, get_context("spawn"), _end_with_parent)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            return super().submit(function, *args, **options)
-        finally:
-            sys.modules["__main__"] = main
+        with _swapping:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return super().submit(function, *args, **options)
+            finally:
+                sys.modules["__main__"] = main
+
+
+_swapping = Lock()  # two at once would take each other's for the caller's
 
 
 def how_many(pieces: int, wanted: int | None = None) -> int:

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from types import CodeType
 from typing import Any, TypeVar, overload
 
-from .errors import CotanError, unknown, unknown_option
+from .errors import CotanError, expect, unknown, unknown_option
 
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
@@ -560,7 +560,9 @@ def invariance(layer: Any) -> tuple[str, ...]:
     if own is None:
         definition = definition_of(layer)
         return definition.invariant_to if definition else ()
-    _check_motions(own, f"a {type(layer).__name__}")
+    where = f"{type(layer).__name__}.invariant_to"
+    expect(where, own, list | tuple, "a tuple of motions")
+    _check_motions(own, where)
     return own
 
 

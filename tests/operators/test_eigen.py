@@ -13,9 +13,10 @@ from scipy.sparse.linalg import ArpackNoConvergence
 
 from cotan.errors import CotanError
 from cotan.operators import eigen, eigen_chebyshev, eigen_dense, eigen_sparse, factor
+from cotan.operators.columns import Columns
 from cotan.operators.eigen import eigenpairs
 from cotan.operators.eigen_chebyshev import chebyshev_pairs
-from cotan.operators.eigen_lanczos import lanczos
+from cotan.operators.eigen_lanczos import _next, lanczos
 from cotan.operators.eigen_refine import Shifted
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
@@ -554,3 +555,13 @@ def test_a_graph_that_neither_way_solves_is_refused(monkeypatch):
     monkeypatch.setattr("scipy.sparse.linalg.eigsh", none)
     with pytest.raises(CotanError, match="no narrow cuts"):
         eigenpairs(expander(), ones(2500), 20)
+
+
+def test_nearly_dependent_rows_come_out_orthonormal():
+    """Orthogonalising twice is enough, once is not."""
+    random = np.random.default_rng(0)
+    W = random.standard_normal((8, 500))
+    W[1] = W[0] + 1e-5 * W[1]
+    q, R = _next(W.copy(), np.eye(1, 500), random, Columns(500))
+    np.testing.assert_allclose(q @ q.T, np.eye(8), atol=1e-9)
+    np.testing.assert_allclose((R.T @ q)[:, 1:], W[:, 1:], atol=1e-9)

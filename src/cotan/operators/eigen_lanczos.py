@@ -16,7 +16,7 @@ from .columns import Columns
 from .eigen_refine import BLOCK
 from .factor import Apply, Array
 
-ALIGNED = 1e-9  # how much of a row may lie in the basis, squared, that taking it out leaves the rows orthonormal
+ORTHONORMAL = 1e-9  # what products of the rows may miss
 
 
 def lanczos(
@@ -89,9 +89,10 @@ def _next(W: Array, basis: Array, random: np.random.Generator, columns: Columns)
     q, R = _orthonormal(W, columns)
     for _ in range(3):
         columns.subtract(q, columns.dot(q, basis), basis)
-        left = np.einsum("pv,pv->p", q, q).min(initial=1)
-        if left > 1 - ALIGNED:  # next to nothing was taken out
+        G = columns.dot(q, q)
+        if np.abs(G - np.eye(len(q))).max(initial=0) < ORTHONORMAL:  # next to nothing was taken out
             break
+        left = G.diagonal().min(initial=1)
         q, R2 = _orthonormal(q, columns)
         R = R2 @ R
         if left > 0.5:  # little was taken out, so what rounding has left of it is little

@@ -189,3 +189,9 @@ def test_errors():
     layer = make(combine=lambda a, x: a)
     with pytest.raises(cotan.CotanError, match=r"the combine function gave \(4, 2\), expected \(4, 3\)"):
         layer(X, **cotan.inputs(layer, DATA))
+
+
+def test_a_method_of_a_module_stays_its_owners():
+    owner = nn.Linear(4, 3)
+    layer = cotan.create_layer("aggregate", 2, 3, combine=owner.forward)
+    assert layer.combine.__self__ is owner

@@ -204,7 +204,8 @@ def test_what_cannot_be_sampled_is_refused(trained):
         ({"batch_size": 0}, "batch_size=0, expected a whole number of at least 1"),
         ({"steps": 0}, "pretrain: steps=0, expected a whole number of at least 1"),
         ({"sparsity": 1.0}, "sparsity is a share from 0 to below 1; got 1.0"),
-        ({"noise": torch.nan}, "noise is a share from 0 to below 1; got nan"),
+        ({"noise": torch.nan}, "noise is a share from 0 to below 0.5; got nan"),
+        ({"noise": 0.5}, "noise is a share from 0 to below 0.5; got 0.5"),
         ({"model": torch.nn.Linear(1, 1)}, "for a voxel-dbn; got Linear"),
     ):
         with pytest.raises(cotan.CotanError, match=message):
