@@ -560,8 +560,8 @@ def invariance(layer: Any) -> tuple[str, ...]:
     if own is None:
         definition = definition_of(layer)
         return definition.invariant_to if definition else ()
-    where = f"{type(layer).__name__}.invariant_to"
-    expect(where, own, list | tuple, "a tuple of motions")
+    where = f"a {type(layer).__name__}"
+    expect(f"{where}: invariant_to={own!r}", own, list | tuple, "a tuple of motions")
     _check_motions(own, where)
     return own
 
