@@ -70,13 +70,16 @@ def test_layer(name):
     assert testing.check_layer(name).passed
 
 
+SMALL = {"toric": {"resolution": 16, "width": 8, "depth": 2}, "multiview": {"size": 16}}  # defaults take minutes
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("task", ["classify", "label"])
 def test_model(name, task):
     tasks = registry.lookup("model", name).tasks
     if tasks is not None and task not in tasks:
         pytest.skip(f"{name} does not do {task}")
-    assert testing.check_model(name, task=task).passed
+    assert testing.check_model(name, task=task, **SMALL.get(name, {})).passed
 
 
 @pytest.mark.parametrize("layer", LAYERS)

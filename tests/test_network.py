@@ -185,7 +185,8 @@ def sheet(rows: int, columns: int) -> Data:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("diffusion", {"k": 9}), ("smooth-spectral", {"k": 9}), ("gaussian", {})]
+    ("name", "options"),
+    [("diffusion", {"k": 9, "depth": 2}), ("smooth-spectral", {"k": 9}), ("gaussian", {"depth": 2})],
 )
 def test_batches_of_any_size_share_what_is_compiled(name, options):
     model = cotan.create_model(name, in_dim=3, out_dim=4, task="label", **options)
