@@ -13,7 +13,7 @@ from .threads import threads
 
 LEAST = 8192  # columns for which a range of their own pays
 MOST = 4  # ranges are 2 to the power of this at most
-ROWS = 8  # that are changed at once: more take more memory
+ROWS = 8  # that are worked on together
 
 
 class Columns:
@@ -49,8 +49,8 @@ class Columns:
         c = c.astype(y.dtype, copy=False)
 
         def work(r: slice) -> None:
-            for start in range(0, len(x), ROWS):
-                x[start : start + ROWS, r] -= c[start : start + ROWS] @ y[:, r]
+            for rows in blocks(len(x)):
+                x[rows, r] -= c[rows] @ y[:, r]
 
         self.each(work)
 
@@ -59,3 +59,8 @@ class Columns:
         out = np.empty((len(c), y.shape[1]), y.dtype) if out is None else out
         self.each(lambda r: np.matmul(c, y[:, r], out=out[:, r]))
         return out
+
+
+def blocks(count: int) -> list[slice]:
+    """Rows a few at a time: a solve or a product of all at once takes more memory, and more time in cache misses."""
+    return [slice(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Columns
+from .columns import Columns, blocks
 from .factor import Apply, Array, conjugate_gradients, factorise
 
 BLOCK = 8
@@ -137,8 +137,3 @@ def rayleigh_ritz(V: Array, image: Array, shifted: Shifted) -> tuple[Array, Arra
     scale = G.diagonal() ** -0.5  # the inverse scales vectors by very different factors, which are taken out first
     values, Y = eigh((H + H.T) / 2 * np.outer(scale, scale), G * np.outer(scale, scale))
     return values - shifted.shift, shifted.columns.times((scale[:, None] * Y).T, V, out=image)
-
-
-def blocks(count: int) -> list[slice]:
-    """Rows a few at a time: a solve or a product of all at once takes more memory, and more time in cache misses."""
-    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
