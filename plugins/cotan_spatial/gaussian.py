@@ -76,14 +76,15 @@ class Gaussian(nn.Module):
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
         numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
-        if coordinates is not None:
-            self.invariant_to = motions
-            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
-            self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
+        if rings is not None and coordinates != "geodesic":
+            raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
         if coordinates == "geodesic":
             self.needs = {"edge_coordinates": patches(2 if rings is None else rings)}
-        elif rings is not None:
-            raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
+        elif coordinates is not None:
+            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
+            self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
+        if coordinates is not None:
+            self.invariant_to = motions
         at_least(1, "gaussian", turns=turns)
         if turns > 1 and coordinates not in ("polar", "geodesic"):
             raise cotan.CotanError(
@@ -109,16 +110,15 @@ class Gaussian(nn.Module):
                 f"gaussian: dim={self.dim}, but the coordinates of an edge are {u.shape[1]} numbers; "
                 f"set dim={u.shape[1]}, or another coordinates="
             )
-        seen = self.turned(u.T.contiguous())
-        y = reduce(torch.maximum, (self.gathered(x, edge_coordinates.pattern, each) for each in seen))
+        pattern = edge_coordinates.pattern
+        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
+        means = (self.gathered(x, pattern, self.gaussians(each, share)) for each in self.turned(u.T.contiguous()))
+        y = reduce(torch.maximum, means)
         if self.root is not None:
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
 
-    def gathered(self, x: Tensor, pattern: Pattern, u: Tensor) -> Tensor:
-        """The mean over the neighbours, at u (D, E)."""
-        share = spread(pattern, -pattern.counts.clamp(min=1).to(x.dtype).log())  # the mean, in the exponent
-        weights = self.gaussians(u, share)
+    def gathered(self, x: Tensor, pattern: Pattern, weights: list[Tensor]) -> Tensor:
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
             y: Tensor = _Convolution.apply(pattern, x, self.weight, *weights)
             return y
