@@ -65,7 +65,7 @@ def draw_filters(
         left.set_title(f"{name}, channels" + (" {} to {}".format(*pairs[0]) if u.ndim > 1 else ""), fontsize=10)
         shape, at = _where(layer, data, vertex)
         right = figure.add_subplot(len(layers), 2, 2 * row + 2, projection="3d")
-        draw_signal(right, shape, at_vertex(layer, data, at, pairs[0]), at)
+        draw_signal(right, shape, at_vertex(layer, data, at, pairs[0], found.shape[1]), at)
         right.set_title(f"filter {pairs[0][0]} to {pairs[0][1]} at vertex {at}", fontsize=10)
     if file is not None:
         figure.savefig(file, dpi=110)
@@ -137,11 +137,17 @@ def _asked(layer: nn.Module, method: Any, u: Tensor, **nodes: Any) -> Tensor:
         return cast(Tensor, method(u.to(device, dtype), **nodes)).detach().cpu().float()
 
 
-def at_vertex(layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0)) -> Tensor:
-    """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex."""
+def at_vertex(
+    layer: Any, data: Any, vertex: int, channel: tuple[int, int] = (0, 0), in_dim: int | None = None
+) -> Tensor:
+    """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex.
+
+    in_dim: how many channels go in, where that is known: it is told by the multipliers, for which an eigenvalue may have to
+    be found.
+    """
     dtype, device = place_of(layer)
     nodes = inputs(layer, data)
-    in_dim = multipliers(layer, data)[1].shape[1]
+    in_dim = in_dim or multipliers(layer, data)[1].shape[1]
     with torch.no_grad():
         x = torch.zeros(number_of_vertices(_domain(layer, data)), in_dim, dtype=dtype, device=device)
         x[vertex, channel[0]] = 1
