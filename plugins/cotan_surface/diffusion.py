@@ -85,13 +85,14 @@ class Diffusion(nn.Module):
             h = cotan.shifted_solve(laplacian, mass, time, h)
         parts = [x, h]
         if self.real is not None and self.imaginary is not None:
-            parts.append(gradient_features(h, self.real.weight, self.imaginary.weight, gradient))
+            features = gradient_features if self.training else composed
+            parts.append(features(h, self.real.weight, self.imaginary.weight, gradient))
         y: Tensor = self.mlp(torch.cat(parts, 1))
         return y + x if y.shape == x.shape else y
 
 
 def gradient_features(h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any) -> Tensor:
-    """tanh(Re(conj(w) A w)), w = G h; real and imaginary (C, C) are the parts of A.
+    """tanh(Re(conj(w) A w)), w = G h; real and imaginary (C, C) are the parts of A. As `composed`, in less time and memory.
 
     G works on vertices and A on channels, so A w = G (A h): half the dense products of A (G h).
     """
@@ -102,13 +103,15 @@ def gradient_features(h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any)
 
 
 def composed(h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any) -> Tensor:
-    p, q = cotan.linear(h, real), cotan.linear(h, imaginary)
-    (a, p_x, q_x), (b, p_y, q_y) = ((g @ h, g @ p, g @ q) for g in gradient)
-    return torch.tanh(a * (p_x - q_y) + b * (p_y + q_x))
+    """In the order of the published code, whose rounding its outputs keep: at -35 the other order is off by 7e-4."""
+    a, b = (g @ h for g in gradient)
+    turned_a = cotan.linear(a, real) - cotan.linear(b, imaginary)
+    turned_b = cotan.linear(b, real) + cotan.linear(a, imaginary)
+    return torch.tanh(a * turned_a + b * turned_b)
 
 
 class _Features(ReverseMode):
-    """`composed` in place."""
+    """`gradient_features` in place."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any, transposed: Any) -> Tensor:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import linear
 from torch_geometric.data import Data
 
 import cotan
@@ -27,13 +28,33 @@ def per_face(scores, face):
     return scores[face].mean(0).log_softmax(-1)
 
 
+def gradients(z):
+    size = len(z["pos"])
+    parts = (("grad_index", "grad_x"), ("grad_y_index", "grad_y"))
+    return [cotan.Sparse.from_coo(*z[index].long(), z[values], (size, size)) for index, values in parts]
+
+
+def restated(state, z):
+    """DiffusionNet (Sharp et al. 2022) from its equations, with the published names and order of products."""
+    G_x, G_y = gradients(z)
+    x = linear(z["features"], state["first_lin.weight"], state["first_lin.bias"])
+    for n in range(4):
+        own = {name.removeprefix(f"block_{n}."): value for name, value in state.items() if name.startswith(f"block_{n}.")}
+        heat = torch.exp(-z["values"][:, None] * own["diffusion.diffusion_time"])
+        h = z["vectors"] @ (heat * (z["vectors"].T @ (x * z["mass"][:, None])))
+        a, b, real, imaginary = G_x @ h, G_y @ h, *(own[f"gradient_features.A_{part}.weight"].T for part in ("re", "im"))
+        g = torch.tanh(a * (a @ real - b @ imaginary) + b * (b @ real + a @ imaginary))
+        y = torch.cat([x, h, g], 1)
+        for i in range(3):
+            layer = f"mlp.miniMLP_mlp_layer_{i:03d}"
+            y = linear(y.relu() if i else y, own[f"{layer}.weight"], own[f"{layer}.bias"])
+        x = x + y
+    return per_face(linear(x, state["last_lin.weight"], state["last_lin.bias"]), faces(z))
+
+
 def test_published_output_on_the_published_operators(published):
     model, z = published
-    size = len(z["pos"])
-    matrices = [
-        cotan.Sparse.from_coo(*z[i].long(), z[v], (size, size))
-        for i, v in (("grad_index", "grad_x"), ("grad_y_index", "grad_y"))
-    ]
+    matrices = gradients(z)
     nodes = {name: value for name, value in cotan.inputs(model, shape(z)).items() if name in ("batch", "ptr")}
     for key, wanted in cotan.needs(model).items():
         if wanted.name == "spectrum":
@@ -44,12 +65,11 @@ def test_published_output_on_the_published_operators(published):
             nodes[key] = type(cotan.compute(shape(z), "gradient"))(*matrices)
     with torch.no_grad():
         out = per_face(model(z["features"], **nodes), faces(z))
-    # Agreement to 1e-4 in the mean and at nine in ten. Not at each of 47,000 numbers: the published ones were computed in
-    # float32, and are up to 6e-4 from what the same network gives in float64; float32 differs as much between processors.
-    error = (out - z["log_probabilities"]).abs()
-    assert float(error.mean()) < 1e-4
-    assert float((error < 1e-4).double().mean()) > 0.9
-    assert float(error.max()) < 2e-3
+    # A processor whose float32 rounds otherwise than that of the reference is up to 7e-4 from it: by the equations too.
+    folder = Path(os.environ["COTAN_DATA"]) / "diffusion_net"
+    state = torch.load(folder / "human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True)
+    error, rounding = (float((y - z["log_probabilities"]).abs().max()) for y in (out, restated(state, z)))
+    assert error < max(1e-4, 2 * rounding)
 
 
 @pytest.mark.parametrize("size", [1, 100])
