@@ -415,7 +415,7 @@ def bench(
 @app.command(epilog="Example: cotan predict runs/spectral mesh.off")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, as fit leaves it.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes, points or graphs.")],
     out: Annotated[
         Path | None,
         typer.Option(
