@@ -255,6 +255,22 @@ def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_pat
     assert sorted(seeds) == [0, 0, 1, 1]
 
 
+def test_its_folder_is_the_one_that_was_meant_at_first(suite, tmp_path, monkeypatch):
+    import cotan.benchmark as benchmark
+
+    real = benchmark.fit
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def fit(*args, **kwargs):
+        monkeypatch.chdir(tmp_path / "there")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(benchmark, "fit", fit)
+    assert len(bench(suite, out="out", seeds=[0], progress="none").rows) == 2
+    assert not any((tmp_path / "there").iterdir())
+
+
 def test_a_new_label_keeps_the_result(suite, tmp_path):
     bench(suite, out=tmp_path / "out", progress="none")
     suite.write_text(SUITE.replace('label = "wide"', 'label = "wider [free] [/x]"'))

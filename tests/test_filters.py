@@ -150,6 +150,18 @@ def test_a_layer_of_ones_own():
     assert len(draw_filters(nn.Sequential(Halving(), Halving()), path()).axes) == 4
 
 
+def test_the_edges_of_points_are_those_of_the_model():
+    points = Data(pos=torch.rand(30, 3))
+    edged = Data(pos=points.pos, edge_index=cotan.compute(points, "nearest_neighbours", k=4))
+    model = cotan.create_model("spectral", 3, 2, width=4, depth=1, k=8, neighbours=4)
+    drawn, expected, cloud = (
+        draw_filters(m, data).axes[0].lines[0].get_xdata()
+        for m, data in ((model, points), (model.layers[0], edged), (model.layers[0], points))
+    )
+    np.testing.assert_array_equal(drawn, expected)
+    assert not np.allclose(drawn, cloud)
+
+
 @pytest.mark.parametrize(("size", "elevation"), [(2, 90), (3, 35.2643897)])
 def test_a_signal_is_blue_below_zero_and_red_above(size, elevation):
     """In a plane it is seen from above, else from the side of the vertex that is marked."""

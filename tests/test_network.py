@@ -148,6 +148,26 @@ def test_points_without_edges_are_told_how_to_have_some():
     assert cotan.apply(cotan.create_model("gcn", in_dim=3, out_dim=2), points).shape == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["edgeconv", "gaussian", "spectral"])
+def test_neighbours_stand_for_the_edges_of_points(name):
+    """All that a model asks for is of these edges, as if the data had them; a shape moves with the edges that it had."""
+    clouds = [Data(pos=torch.rand(30, 3), edge_index=torch.tensor([[0], [1]])) for _ in range(2)]
+    model = cotan.create_model(name, in_dim=3, out_dim=2, width=8, depth=2, neighbours=5).eval()
+    plain = cotan.create_model(name, in_dim=3, out_dim=2, width=8, depth=2).eval()
+    plain.load_state_dict(model.state_dict())
+    bare = [Data(pos=cloud.pos) for cloud in clouds]
+    edged = [Data(pos=c.pos, edge_index=cotan.compute(c, "nearest_neighbours", k=5)) for c in bare]
+    x = torch.cat([c.pos for c in bare])
+    for on in ((), "random_jitter"):
+        expected = cotan.apply(plain, edged, on=on)
+        assert not torch.equal(expected, cotan.apply(plain, clouds, on=on))
+        for given in (clouds, bare):
+            assert torch.equal(cotan.apply(model, given, on=on), expected)
+    assert torch.equal(model(x, **cotan.inputs(model, bare)), plain(x, **cotan.inputs(plain, edged)))
+    with pytest.raises(cotan.CotanError, match="stack: neighbours=0, expected a whole number of at least 1"):
+        cotan.create_model(name, in_dim=3, out_dim=2, neighbours=0)
+
+
 def test_a_compiled_model_sees_no_registry(sphere):
     model = cotan.create_model("spectral", in_dim=3, out_dim=4, width=8, depth=2, k=6).eval()
     values = cotan.inputs(model, [sphere, sphere])

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cotan import processes
-from cotan.processes import how_many, usable
+from cotan.processes import cache_folder, how_many, usable
 
 
 @pytest.mark.skipif(
@@ -51,6 +51,17 @@ def test_a_worker_of_a_pool_computes_by_itself(tmp_path):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         of_poses, prepared = pool.apply(_in_a_worker, [str(tmp_path)])
     assert of_poses == prepared > 8
+
+
+def test_a_worker_has_the_cache_that_was_meant_at_first(tmp_path, monkeypatch):
+    """A relative one, though the working directory is another by the time that the worker starts."""
+    monkeypatch.setenv("COTAN_CACHE", f"relative-{tmp_path.name}")  # a name that no other test has
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = cache_folder()
+    monkeypatch.chdir(tmp_path / "there")
+    with processes.Processes(1) as pool:
+        assert pool.submit(cache_folder).result() == before == tmp_path / f"relative-{tmp_path.name}"
 
 
 def test_threads_that_submit_at_once_leave_the_callers_script_in_place():

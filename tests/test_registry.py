@@ -3,6 +3,7 @@ import sys
 from functools import lru_cache, partial, wraps
 
 import pytest
+import torch
 from torch import nn
 
 import cotan
@@ -144,6 +145,29 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
         cotan.load_dataset("poses", per_class="x")
+    with pytest.raises(
+        CotanError, match=r"option dropout=\(0.1,\) of model 'stack': expected a number; the default is 0"
+    ):
+        cotan.create_model("gcn", 3, 4, dropout=(0.1,))
+
+
+def test_a_number_or_text_for_a_list_is_named_with_the_default(scratch, tetrahedron):
+    @cotan.operator(per="shape")
+    def some(pos, *, rows=(0, 1), scales: "tuple[float, ...] | None" = None):
+        return pos[list(rows)].sum() * sum(scales or (1,))
+
+    for widths in (24, "ab", None):
+        with pytest.raises(
+            CotanError,
+            match=rf"option widths={widths!r} of model 'pyramid': expected a list; the default is \(32, 64\)",
+        ):
+            cotan.create_model("pyramid", 3, 4, widths=widths)
+    with pytest.raises(CotanError, match=r"option rows=2 of operator 'some': expected a list; the default is \(0, 1\)"):
+        cotan.compute(tetrahedron, "some", rows=2)
+    with pytest.raises(CotanError, match=r"option scales=0.5 of operator 'some': expected a list$"):
+        cotan.compute(tetrahedron, "some", scales=0.5)
+    plain = cotan.compute(tetrahedron, "some", scales=None)
+    assert torch.equal(cotan.compute(tetrahedron, "some", rows=[0, 1], scales=torch.tensor([1.0])), plain)
 
 
 @pytest.mark.parametrize(

@@ -826,7 +826,8 @@ def test_a_recipe_survives_json_and_toml(tmp_path):
     assert Recipe.of(json.loads(json.dumps(recipe.record()))) == recipe
     path = tmp_path / "r.toml"
     path.write_text(
-        'epochs = 3\nprecision = "bf16"\naugment = [{name = "random_scale", low = 0.5}, "random_rotation"]\n'
+        'epochs = 3\nprecision = "bf16"\naugment = [{name = "random_scale", low = 0.5}, "random_rotation"]\n',
+        "utf-8-sig",  # as editors on Windows write it
     )
     assert Recipe.of(path) == recipe
     assert Recipe.of(path, epochs=7).epochs == 7

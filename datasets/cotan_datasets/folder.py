@@ -1,4 +1,4 @@
-"""A folder of meshes: a class for each, ROOT/CLASS/SPLIT/*.off, or labels beside them, ROOT/SPLIT/*.off."""
+"""A folder of meshes or points: a class for each, ROOT/CLASS/SPLIT/*.off, or labels beside them, ROOT/SPLIT/*.off."""
 
 import math
 from pathlib import Path
@@ -8,10 +8,10 @@ import torch
 import cotan
 from cotan.errors import unknown
 
-from .labels import FOLDERS, PER, labelled, read_mesh
+from .labels import FOLDERS, PER, labelled, read_shape
 
-# What `cotan.read` takes with faces.
-SUFFIXES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
+# What `cotan.read` takes with faces, and of rows of points what labels are not written in.
+SUFFIXES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae", ".xyz", ".pts")
 NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLITS = {name: split for split, names in NAMES.items() for name in names}
 
@@ -27,7 +27,9 @@ def folder(
     votes: bool = True,
     progress=None,
 ) -> cotan.Splits:
-    """Meshes of the kinds that `read` takes in a folder a class, or with labels; `skipped` lists what cannot be read.
+    """Meshes or points that `read` takes, in a folder a class, or meshes with labels; `skipped` lists what is left out.
+
+    That is what cannot be read, and what has no faces where others have.
 
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
@@ -84,15 +86,22 @@ def folder(
     classes = tuple(found)
     todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
     splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, places, {path for path, *_ in todo}))
+    shapes = []
     for number, (path, split, label) in enumerate(todo):
         try:
-            data = read_mesh(path)
+            data = read_shape(path)
             data.y = torch.tensor([label])
-            getattr(splits, split).append(data)
+            shapes.append((split, data))
         except cotan.CotanError as reason:
             splits.skipped.append((str(path), str(reason)))
         if progress is not None:
             progress(number + 1, len(todo))
+    meshes = any("face" in data for _, data in shapes)
+    for split, data in shapes:
+        if meshes and "face" not in data:  # with it among them, all would be taken for points
+            splits.skipped.append((data.path, f"{data.path} has no faces"))
+        else:
+            getattr(splits, split).append(data)
     return splits
 
 

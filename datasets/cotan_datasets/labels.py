@@ -37,7 +37,7 @@ def labelled(
     found = []
     for number, (path, split) in enumerate(files):
         try:
-            data, file = read_mesh(path, weld=False), label_file(path, root)
+            data, file = read_mesh(path), label_file(path, root)
             found.append((data, split, file, read_labels(file)))
         except cotan.CotanError as reason:
             splits.skipped.append((str(path), str(reason)))
@@ -87,13 +87,19 @@ def labelled(
     return splits
 
 
-def read_mesh(path: Path, *, weld: bool = True) -> Any:
-    """A mesh with faces, and its path."""
+def read_mesh(path: Path) -> Any:
+    """A mesh with faces, of the vertices of the file."""
+    data = read_shape(path, weld=False)
+    if "face" not in data:
+        raise cotan.CotanError(f"{path} has no faces")
+    return data
+
+
+def read_shape(path: Path, *, weld: bool = True) -> Any:
+    """A mesh or points, with its path."""
     with warnings.catch_warnings():  # a line a file is too much of a whole data set
         warnings.simplefilter("ignore", cotan.MeshWarning)
         data = cotan.read(path, weld=weld)
-    if data.get("face") is None or data.face.shape[1] == 0:
-        raise cotan.CotanError(f"{path} has no faces")
     data.path = str(path)
     return data
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cotan
+from cotan.processes import cache_folder
 
 
 def raw_folder(
@@ -19,7 +20,7 @@ def raw_folder(
             what is in neither is downloaded to the cache. Nothing is ever written into root or $COTAN_DATA.
         fetch: downloads to NAME/raw in a folder. source: from where, for messages.
     """
-    own, cache = os.environ.get("COTAN_DATA"), _cache() / kind
+    own, cache = os.environ.get("COTAN_DATA"), cache_folder() / "downloads" / kind
     bases = [Path(root).expanduser()] if root else [*([Path(own).expanduser() / kind] if own else []), cache]
     places = [p for base in bases for p in (base, base / "raw", base / name, base / name / "raw")]
     missing = {place: [file for file in files if not _there(place / file)] for place in places}
@@ -62,11 +63,3 @@ def _download(
 def _there(path: Path) -> bool:
     names = path.name.split(" or ")
     return any(path.with_name(f"{name}{end}").is_file() for name in names for end in ("", ".gz"))
-
-
-def _cache() -> Path:
-    """Beside the store's values, which are in a folder of their own."""
-    from platformdirs import user_cache_dir
-
-    folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
-    return Path(folder).expanduser() / "downloads"

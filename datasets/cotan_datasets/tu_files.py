@@ -86,7 +86,7 @@ def _numbers(path: Path, rows: int | None) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input contained no data")  # a set without edges
-            values = np.loadtxt(path, delimiter=",", ndmin=2, comments=None)
+            values = np.loadtxt(path, delimiter=",", ndmin=2, comments=None, encoding="utf-8-sig")
     except (OSError, EOFError, ValueError, zlib.error) as reason:  # the others of .gz
         raise cotan.CotanError(f"tu: {path} is no table of numbers: {reason}") from reason
     if rows is not None and len(values) != rows:

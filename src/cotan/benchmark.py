@@ -62,7 +62,9 @@ def bench(
         suite = Suite.read(suite)
     suite.check()
     part = suite.only(models, seeds)
-    folder = Path(out) if out is not None else Path("runs") / suite.name
+    folder = (
+        Path("runs") / suite.name if out is None else Path(out)
+    ).absolute()  # the caller may change directory meanwhile
     with Progress(progress) as show:
         table = _Bench(suite, part, folder, show).run()
     table.suite = suite

@@ -207,10 +207,11 @@ def compute(
     """Compute a node on a shape, and print what came out."""
     import torch
 
-    from .evaluation import compute as evaluate
-    from .evaluation import counts
+    from .evaluation import Evaluation, counts
     from .files import COLORED, read
     from .nodes import node as make_node
+    from .nodes import sources_of
+    from .plan import make_plan
     from .show import shape_of
 
     if out and out.suffix not in (".npz", ".json", ".png", *COLORED):
@@ -218,14 +219,15 @@ def compute(
     data = read(file)
     if node in data:
         raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
-    wanted = make_node(node, **_options(option))
-    value = evaluate(data, wanted, dtype=torch.float64 if double else torch.float32)
+    plan = make_plan({node: make_node(node, **_options(option))}, sources_of(data))
+    step, evaluation = plan.roots[node], Evaluation(data, wider=plan.wider)
+    value = evaluation.value(step, torch.float64 if double else torch.float32)
     count = counts().get(node)
     how = "from the store" if count and count.hits else f"computed in {count.seconds:.3g} s" if count else "computed"
     print(f"{node}: {shape_of(value)} ({how})")
     _print_value(value)
     if out:
-        _write_numbers(value, out) if out.suffix in (".npz", ".json") else _write_picture(data, wanted, value, out)
+        _write_numbers(value, out) if out.suffix in (".npz", ".json") else _write_picture(evaluation, step, value, out)
         print(f"written: {out}")
 
 
@@ -250,30 +252,27 @@ def _print_value(value: Any) -> None:
         map_tensors(line, value)
 
 
-def _write_picture(data: Any, wanted: Any, value: Any, path: Path) -> None:
+def _write_picture(evaluation: Any, step: Any, value: Any, path: Path) -> None:
     """A .png as the operator draws its value. Else the shape in the colours of a value per vertex: a mesh; or a picture, of
     up to nine columns."""
     import torch
 
     from . import atomic
-    from .evaluation import Evaluation
     from .files import write
     from .inspect import draw
-    from .nodes import sources_of
-    from .plan import make_plan
     from .show import shape_of
 
-    step = make_plan({"": wanted}, sources_of(data)).roots[""]
-    if path.suffix == ".png" and (drawn := Evaluation(data).picture(step, value)):
+    data = evaluation.data
+    if path.suffix == ".png" and (drawn := evaluation.picture(step, value)):
         return atomic.write(path, drawn)
     if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
         raise CotanError(
             f"--out {path}: a {path.suffix} shows a value for each of {data.num_nodes} vertices, not "
-            f"{wanted.name} ({shape_of(value)}); expected a file ending in .npz "
+            f"{step.name} ({shape_of(value)}); expected a file ending in .npz "
             + ("or .png, in which it is drawn" if step.definition and step.definition.picture else "(a record: .json)")
         )
     if path.suffix == ".png" and value.ndim == 2:
-        value = {f"{wanted.name} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
+        value = {f"{step.name} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
     draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
 
 
@@ -416,7 +415,7 @@ def bench(
 @app.command(epilog="Example: cotan predict runs/spectral mesh.off")
 def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, as fit leaves it.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes or graphs.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Meshes, points or graphs.")],
     out: Annotated[
         Path | None,
         typer.Option(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +183,8 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
         if suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
         elif suffix == ".mtx":
-            matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
+            text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+            matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text)))
         else:
             if suffix == ".edgelist":
                 graph = _read_edgelist(path, directed)
@@ -189,7 +192,10 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
                 if all(map(str.isdecimal, names)):  # else they come as the edges do
                     names.sort(key=int)
             else:
-                graph = networkx.read_graphml(path) if suffix == ".graphml" else networkx.read_gml(path, label="id")
+                if suffix == ".graphml":
+                    graph = networkx.read_graphml(path)
+                else:  # `read_gml` takes ASCII alone
+                    graph = networkx.parse_gml(path.read_text("utf-8-sig", errors="replace"), label="id")
                 names, left_out = list(graph), _left_out(graph)
             matrix = (
                 networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .colors import diverging, draw_bar
 from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
-from .network import inputs, needs, place_of
+from .network import inputs, instead_of, needs, place_of
 from .nodes import Node, check_data
 from .spectrum import Spectrum
 
@@ -51,6 +51,8 @@ def draw_filters(
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
+    # The layers are asked by themselves, and see what stands for sources in the model.
+    data = data.clone().update({name: compute(data, request) for name, request in instead_of(model).items()})
     figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
     for row, (name, layer) in enumerate(layers.items()):
         u, found = multipliers(layer, data)

@@ -264,9 +264,15 @@ def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Req
 
     Whole numbers in x stay whole for a module not written for cotan, and for one that may look them up.
     """
-    plan = make_plan(model_requests(model, have), have, on=on)
+    plan = make_plan(model_requests(model, have), have, on=on, instead=instead_of(model))
     plan.keeps_integers = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
     return plan
+
+
+def instead_of(module: nn.Module) -> Mapping[str, Request]:
+    """The nodes that stand for sources in all that a module asks for, {"edge_index": request}: its attribute `instead`."""
+    given: Mapping[str, Request] = getattr(registry.unwrapped(module), "instead", {})
+    return given
 
 
 def takes_signal(model: nn.Module) -> bool:
@@ -375,7 +381,7 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     """
     shapes = _shapes(data)
     have = common_sources(shapes)
-    return _values(module, make_plan(requests_of(module, have), have), shapes)
+    return _values(module, make_plan(requests_of(module, have), have, instead=instead_of(module)), shapes)
 
 
 def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:

@@ -138,14 +138,22 @@ class Plan:
         }
 
 
-def make_plan(requests: Mapping[str, Request], have: Iterable[str], *, on: Request | Iterable[Request] = ()) -> Plan:
+def make_plan(
+    requests: Mapping[str, Request],
+    have: Iterable[str],
+    *,
+    on: Request | Iterable[Request] = (),
+    instead: Mapping[str, Request] | None = None,
+) -> Plan:
     """The plan of some requests for data that has the sources `have`, all of it below the domains `on`.
 
-    Optional requests (`Node.optional`) that the data cannot answer are left out.
+    `instead` are nodes that stand for sources, whether the data has these or not. Optional requests (`Node.optional`) that
+    the data cannot answer are left out.
     """
     expect("make_plan", requests, Mapping, "requests by name")
     registry.load()
-    resolver = _Resolver(_Domain(frozenset(have)))
+    instead = instead or {}
+    resolver = _Resolver(_Domain(frozenset({*have, *instead})), instead)
     domain = resolver.root
     for below in as_nodes(on):
         domain = resolver.domain(below, domain, ())
@@ -173,8 +181,8 @@ Path = tuple[tuple[str, _Domain], ...]  # the requests on the way, each with its
 
 
 class _Resolver:
-    def __init__(self, root: _Domain):
-        self.root = root
+    def __init__(self, root: _Domain, instead: Mapping[str, Request]):
+        self.root, self.instead = root, instead
         self.steps: dict[str, Step] = {}
         self.found: dict[tuple[str, _Domain], Step] = {}
 
@@ -206,6 +214,8 @@ class _Resolver:
     def _find(self, wanted: Node, domain: _Domain, path: Path) -> Step:
         settings = dict(wanted.settings)
         if not settings:
+            if domain is self.root and wanted.name in self.instead:
+                return self.resolve(as_node(self.instead[wanted.name]), domain, path)
             if wanted.name in domain.sources:
                 return self._source(wanted.name, domain)
             if domain.moves and wanted.name in (SOURCES.keys() | self.root.sources):
@@ -318,7 +328,10 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
         what = f"node {path[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if "edge_index" in ways and "pos" in sources:
-        hint = " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16)."
+        hint = (
+            " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16), or the option "
+            "neighbours=16 of a model made by a layer's name."
+        )
     if "edge_index" in ways and "adj_t" in sources:
         hint = " Of adj_t: data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())."
     return MissingSource(f"{what}{hint} It has: {', '.join(sorted(sources - COUNTED))}")

@@ -1,4 +1,4 @@
-"""Processes that compute beside this one. Without torch, which not all of them need."""
+"""Processes that compute beside this one, and the folder that they share. Without torch, which not all of them need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import lru_cache
 from multiprocessing import current_process, get_context, parent_process
+from pathlib import Path
 from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
@@ -18,7 +20,7 @@ class Processes(ProcessPoolExecutor):
     """
 
     def __init__(self, count: int):
-        super().__init__(count, get_context("spawn"), _end_with_parent)
+        super().__init__(count, get_context("spawn"), _start, (str(cache_folder()),))
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         with _swapping:
@@ -46,8 +48,22 @@ def usable() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _end_with_parent() -> None:
-    """Without it, where the parent is killed, this process would wait for work for ever."""
+def cache_folder() -> Path:
+    """`COTAN_CACHE` or the platform's cache folder. A relative one is of the working directory when it was first asked for."""
+    from platformdirs import user_cache_dir
+
+    folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
+    return _absolute(os.path.expanduser(folder))
+
+
+@lru_cache
+def _absolute(folder: str) -> Path:
+    return Path(folder).absolute()
+
+
+def _start(cache: str) -> None:
+    """The parent's cache; and a watch, without which a worker would wait for ever where the parent is killed."""
+    os.environ["COTAN_CACHE"] = cache
 
     def watch() -> None:
         parent_process().join()  # type: ignore[union-attr]  # a worker has one

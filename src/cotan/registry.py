@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -618,12 +619,17 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
     """Raise where the default is a number and the option is text, as of a slip on the command line, a truth value, part
-    of a whole, or None where only a number is declared."""
+    of a whole, or None or a list where only a number is declared; and where a list is declared and the option is none."""
     default = definition.options[name]
+    if type(value) is type(default):
+        return
     where = f"option {name}={value!r} of {definition.kind} {definition.name!r}"
-    declared = inspect.signature(definition.target).parameters[name].annotation if value is None else None
-    none = getattr(declared, "__name__", declared) in ("bool", "int", "float")
+    declared = inspect.formatannotation(inspect.signature(definition.target).parameters[name].annotation).strip("'")
+    none = declared in ("bool", "int", "float") and isinstance(value, list | tuple | None)
     other = str if isinstance(default, bool) else str | bool
+    lists = isinstance(default, list | tuple) or re.match(r"(collections\.abc\.)?(list|tuple|Sequence)\[", declared)
+    if lists and (isinstance(value, str) or not isinstance(value, Iterable)):
+        raise CotanError(f"{where}: expected a list" + (f"; the default is {default}" if default else ""))
     if isinstance(default, bool | int | float) and (none or isinstance(value, other)):
         kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
         raise CotanError(f"{where}: expected {kind}")

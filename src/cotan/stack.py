@@ -15,6 +15,7 @@ from .dense import activation as activation_named
 from .dropout import Dropout
 from .errors import CotanError, at_least, unknown
 from .network import Network, create_layer
+from .nodes import node
 from .registry import model
 
 READOUTS = ("mean", "sum", "max", "attention")
@@ -35,6 +36,7 @@ class Stack(Network):
         lift: a linear map to `width` before the first block; without it the first layer does that.
         last: the last layer gives the output, with these options in place of the others: {} or {heads: 1}, say. No norm,
             activation or linear map follows it.
+        neighbours: edges from so many nearest points to each vertex, in place of those of the data: for point clouds.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Stack(Network):
         readout: str = "mean",
         lift: bool = True,
         last: Mapping[str, Any] | None = None,
+        neighbours: int | None = None,
         **options: Any,
     ):
         super().__init__()
@@ -63,6 +66,9 @@ class Stack(Network):
         if norm not in ("layer", "batch", "none"):
             raise unknown("norm", norm, ("layer", "batch", "none"))
         self.signal = definition.signal
+        if neighbours is not None:
+            at_least(1, "stack", neighbours=neighbours)
+            self.instead = {"edge_index": node("nearest_neighbours", k=neighbours)}
         self.residual = residual
         if dropout and "dropout" in definition.options:
             options = {"dropout": dropout, **options}

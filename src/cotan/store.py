@@ -25,6 +25,7 @@ from typing import Any
 
 from . import atomic
 from .errors import CotanError
+from .processes import cache_folder
 from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_of
 
 FORMAT = 2
@@ -41,7 +42,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int):
-        self.folder = Path(folder).expanduser().absolute() / f"v{FORMAT}"
+        self.folder = Path(folder).absolute() / f"v{FORMAT}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self.writable = limit > 0  # else values stay in memory
@@ -218,19 +219,16 @@ class Store:
 
 
 def store() -> Store:
-    """The store in use: `COTAN_CACHE` or the platform's cache folder; at most `COTAN_CACHE_GB` gigabytes (20), 0: in memory."""
-    from platformdirs import user_cache_dir
-
-    folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
+    """The store in use, in `cache_folder()`; at most `COTAN_CACHE_GB` gigabytes (20), 0: in memory."""
     try:
         limit = float(os.environ.get("COTAN_CACHE_GB", "20"))
         if not 0 <= limit < math.inf:
             raise ValueError
     except ValueError:
         raise CotanError(f"COTAN_CACHE_GB={os.environ['COTAN_CACHE_GB']!r}, expected a number of gigabytes") from None
-    return _store(folder, int(limit * 2**30))
+    return _store(cache_folder(), int(limit * 2**30))
 
 
 @lru_cache(maxsize=8)
-def _store(folder: str, limit: int) -> Store:
+def _store(folder: Path, limit: int) -> Store:
     return Store(folder, limit)

@@ -33,12 +33,12 @@ def warm(
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
     from .evaluation import device_of
-    from .network import common_sources, model_requests
+    from .network import common_sources, instead_of, model_requests
 
     if device_of(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
         return {}
     have = common_sources(shapes)
-    jobs = [model_requests(model, have) for model in models.values()]
+    jobs = [(model_requests(model, have), instead_of(model)) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}
     with Processes(workers) as pool:
         size = max(1, min(int(TASK / each), -(-count // workers)))
@@ -58,7 +58,10 @@ def warm(
 
 
 def _work(
-    jobs: Sequence[Mapping[str, Any]], have: frozenset[str], shapes: Sequence[Any], dtype: torch.dtype
+    jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    have: frozenset[str],
+    shapes: Sequence[Any],
+    dtype: torch.dtype,
 ) -> list[dict[str, float]]:
     from .errors import CotanError
     from .evaluation import evaluated
@@ -67,7 +70,7 @@ def _work(
     from .plan import Plan, make_plan
 
     torch.set_num_threads(1)
-    plans = [make_plan(requests, have) for requests in jobs]
+    plans = [make_plan(requests, have, instead=instead) for requests, instead in jobs]
     whole = Plan.of(plans)
     costs = []
     with Packing() as packing:

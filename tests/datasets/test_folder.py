@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import trimesh
+from torch_geometric.data import Data
 
 import cotan
 from cotan.files import MESHES
-from cotan.training import fit
+from cotan.training import fit, model_for
 from cotan_datasets import folder
 
 QUICK = {"epochs": 2, "progress": "none", "device": "cpu"}
@@ -81,6 +83,23 @@ def test_one_unreadable_file_is_skipped_named_and_counted(tmp_path):
     assert len(data.train) == 7
 
 
+def test_points_are_trained_on_and_predicted_from_files(tmp_path):
+    for kind in ("box", "ball"):
+        (tmp_path / kind).mkdir()
+        for i, suffix in enumerate((".xyz", ".pts", ".ply", ".xyz")):
+            cloud = trimesh.PointCloud(trimesh.sample.sample_surface(mesh(kind), 30, seed=i)[0])
+            cloud.export(tmp_path / kind / f"{i}{suffix}", file_type="ply" if suffix == ".ply" else "xyz")
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    assert (len(data.train), len(data.test), data.skipped) == (6, 2, [])
+    run = fit(model_for("edgeconv", data, neighbours=4, width=8, depth=2), data, out=tmp_path / "run", **QUICK)
+    shape = data.test[0]
+    by_hand = Data(pos=shape.pos, edge_index=cotan.compute(shape, "nearest_neighbours", k=4))
+    model = cotan.create_model("edgeconv", 3, 2, width=8, depth=2)
+    model.load_state_dict(run.model.state_dict())
+    found = cotan.predict(tmp_path / "run", shape.path).probabilities
+    assert torch.equal(found, cotan.predict(model, by_hand).probabilities)
+
+
 def test_bad_folders(tmp_path):
     with pytest.raises(cotan.CotanError, match="is no folder"):
         cotan.load_dataset("folder", root=str(tmp_path / "none"))
@@ -125,7 +144,7 @@ def test_meshes_of_no_split_are_named(tmp_path):
 
 
 def test_every_kind_of_mesh_counts(tmp_path):
-    assert set(folder.SUFFIXES) == set(MESHES)
+    assert set(folder.SUFFIXES) == {*MESHES, ".xyz", ".pts"}
     for kind, suffix in (("ball", ".glb"), ("box", ".OFF")):
         (tmp_path / kind).mkdir()
         for i in range(4):
@@ -148,7 +167,7 @@ def test_folders_of_a_class_without_meshes_are_named(tmp_path, layout):
     assert [path for path, _ in data.skipped] == [str(at / "deeper"), str(at / "other")]
     for (_, reason), there in zip(data.skipped, ("obj", "train" if layout == "{}/train" else "a.fbx"), strict=True):
         assert reason.startswith("has no .off, .obj, ")
-        assert reason.endswith(f".zae, nor have folders train, val, test in it; there is: {there}")
+        assert reason.endswith(f".pts, nor have folders train, val, test in it; there is: {there}")
 
 
 def test_a_link_to_nowhere_is_named(tmp_path):

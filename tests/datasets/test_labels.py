@@ -207,7 +207,7 @@ def test_their_edges_are_in_the_order_of_first_appearance(bodies):
     """A soft label says of which faces' labels an edge is: in the right order, a face's three edges share its label."""
     shares = {"file": [], "turned": [], "sorted": []}
     for mesh in sorted(bodies.glob("*/*.obj")):
-        face = read_mesh(mesh, weld=False).face
+        face = read_mesh(mesh).face
         labels = read_labels(bodies / f"seg/{mesh.stem}.eseg")
         soft = torch.from_numpy(np.loadtxt(bodies / f"sseg/{mesh.stem}.seseg")) > 0
         number = {tuple(edge): i for i, edge in enumerate(edges_of(face).T.tolist())}

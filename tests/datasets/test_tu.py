@@ -81,12 +81,13 @@ def test_labels_and_attributes(own):
 
 
 def test_graphs_without_edges_and_of_one_node(own):
-    """Also the last, and in files of another system's line ends, or without a last one."""
+    """Also the last, and in files of another system's line ends and marks, or without a last line end."""
     write(own, "graph_indicator", [g + 1 for g in range(12) for _ in range(3)] + [13, 14, 14])
     write(own, "graph_labels", [3, 1] * 7)
     for end in ("\r\n", ""):
         for file in own.iterdir():
-            file.write_bytes(end.encode().join(file.read_bytes().split(b"\n")) if end else file.read_bytes().rstrip())
+            text = file.read_text("utf-8-sig")
+            file.write_text(*((text, "utf-8-sig") if end else (text.rstrip(),)), newline=end or None)
         data = load(own)
         sizes = sorted((g.num_nodes, g.edge_index.shape[1]) for g in data.train + data.test)
         assert sizes == [(1, 0), (2, 0), *[(3, 4)] * 6, *[(3, 6)] * 6]

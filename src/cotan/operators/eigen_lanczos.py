@@ -86,16 +86,15 @@ def _next_check(errors: list[tuple[int, float]], tolerance: float) -> int:
 
 def _next(W: Array, basis: Array, random: np.random.Generator, columns: Columns) -> tuple[Array, Array]:
     """Orthonormal rows q off the basis, and R with W = R^T q: q carries on where W leaves the basis."""
-    q, R = _orthonormal(W, columns)
+    q, R = _orthonormal(W, columns.dot(W, W), columns)
     for _ in range(3):
         columns.subtract(q, columns.dot(q, basis), basis)
         G = columns.dot(q, q)
         if np.abs(G - np.eye(len(q))).max(initial=0) < ORTHONORMAL:  # next to nothing was taken out
             break
-        left = G.diagonal().min(initial=1)
-        q, R2 = _orthonormal(q, columns)
+        q, R2 = _orthonormal(q, G, columns)
         R = R2 @ R
-        if left > 0.5:  # little was taken out, so what rounding has left of it is little
+        if G.diagonal().min(initial=1) > 0.5:  # little was taken out, so what rounding has left of it is little
             break
     if len(q) < len(W):  # an invariant subspace: the recurrence goes on from new directions, uncoupled
         R = np.concatenate([R, np.zeros((len(W) - len(q), len(W)))])
@@ -103,9 +102,8 @@ def _next(W: Array, basis: Array, random: np.random.Generator, columns: Columns)
     return q, R
 
 
-def _orthonormal(W: Array, columns: Columns) -> tuple[Array, Array]:
-    """Rows q that span the rows of W, fewer where these are dependent, and R with W = R^T q."""
-    G = columns.dot(W, W)
+def _orthonormal(W: Array, G: Array, columns: Columns) -> tuple[Array, Array]:
+    """Rows q that span the rows of W, fewer where these are dependent, and R with W = R^T q; G = W W^T."""
     scale = np.sqrt(np.maximum(G.diagonal(), np.finfo(float).tiny)) ** -1
     e, U = np.linalg.eigh(scale[:, None] * G * scale)
     good = e > 1e-11
@@ -120,7 +118,7 @@ def _fill(q: Array, count: int, basis: Array, random: np.random.Generator, colum
         for _ in range(3):
             columns.subtract(new, columns.dot(new, basis), basis)
             columns.subtract(new, columns.dot(new, q), q)
-            new = _orthonormal(new, columns)[0]
+            new = _orthonormal(new, columns.dot(new, new), columns)[0]
         q = np.concatenate([q, new])
         if len(q) == count:
             break

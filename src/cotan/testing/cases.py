@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CotanError
-from ..network import Sample, collate_samples, evaluate_plan, forward, is_feature, model_requests, needs, takes_signal
+from ..network import Sample, collate_samples, evaluate_plan, forward, is_feature, model_plan, needs, takes_signal
 from ..nodes import sources_of
 from ..plan import Plan, make_plan
 from ..values import move
@@ -69,7 +69,7 @@ def case_on(tried: Tried, what: str, shape: str = "", seed: int = 0, data: Any =
             data.x = normal((data.num_nodes, tried.in_dim), g)
     try:
         have = sources_of(data)
-        plan = make_plan(needs(tried.module) if tried.layer else model_requests(tried.module, have), have)
+        plan = make_plan(needs(tried.module), have) if tried.layer else model_plan(tried.module, have)
         sample = evaluate_plan(plan, data, torch.float64, evaluation_of(data))
     except CotanError as reason:
         tried.report.skipped[what] = first_line(reason)

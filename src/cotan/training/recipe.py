@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -140,8 +141,7 @@ _NUMBERS = {"int": (int, "a whole number"), "float": ((int, float), "a number"),
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as reason:
         raise CotanError(f"{what} {path} cannot be read: {reason}") from reason
     except ValueError as reason:
