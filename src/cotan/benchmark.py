@@ -62,9 +62,7 @@ def bench(
         suite = Suite.read(suite)
     suite.check()
     part = suite.only(models, seeds)
-    folder = (
-        Path("runs") / suite.name if out is None else Path(out)
-    ).absolute()  # the caller may change directory meanwhile
+    folder = Path(out if out is not None else f"runs/{suite.name}").absolute()  # the caller may change directory meanwhile
     with Progress(progress) as show:
         table = _Bench(suite, part, folder, show).run()
     table.suite = suite
