@@ -62,7 +62,8 @@ def bench(
         suite = Suite.read(suite)
     suite.check()
     part = suite.only(models, seeds)
-    folder = Path(out if out is not None else f"runs/{suite.name}").absolute()  # the caller may change directory meanwhile
+    # Absolute, since the caller may change directory meanwhile.
+    folder = Path(out if out is not None else f"runs/{suite.name}").absolute()
     with Progress(progress) as show:
         table = _Bench(suite, part, folder, show).run()
     table.suite = suite
