@@ -39,10 +39,16 @@ def restated(state, z):
     G_x, G_y = gradients(z)
     x = linear(z["features"], state["first_lin.weight"], state["first_lin.bias"])
     for n in range(4):
-        own = {name.removeprefix(f"block_{n}."): value for name, value in state.items() if name.startswith(f"block_{n}.")}
+        own = {
+            name.removeprefix(f"block_{n}."): value for name, value in state.items() if name.startswith(f"block_{n}.")
+        }
         heat = torch.exp(-z["values"][:, None] * own["diffusion.diffusion_time"])
         h = z["vectors"] @ (heat * (z["vectors"].T @ (x * z["mass"][:, None])))
-        a, b, real, imaginary = G_x @ h, G_y @ h, *(own[f"gradient_features.A_{part}.weight"].T for part in ("re", "im"))
+        a, b, real, imaginary = (
+            G_x @ h,
+            G_y @ h,
+            *(own[f"gradient_features.A_{part}.weight"].T for part in ("re", "im")),
+        )
         g = torch.tanh(a * (a @ real - b @ imaginary) + b * (b @ real + a @ imaginary))
         y = torch.cat([x, h, g], 1)
         for i in range(3):
