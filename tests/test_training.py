@@ -444,6 +444,17 @@ def test_class_balance_weighs_classes_equally():
     assert run.history[0]["train_loss"] == pytest.approx(-float(p.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(2500.0, "of which models learn little: x (about 2e+03)"), (2.5, ""), (0.0, "")]
+)
+def test_features_far_from_one_are_said(size, said, capsys):
+    shapes = [Data(x=torch.full((5, 1), size), y=torch.tensor([i % 2])) for i in range(6)]
+    fit("mlp", Splits(shapes, shapes), **{**QUICK, "epochs": 1, "progress": "lines"})
+    found = capsys.readouterr().err
+    assert said in found
+    assert ("far from 1" in found) == bool(said)
+
+
 def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
     class Later(nn.Module):
         """Says column 0 of x in the first epoch, then column 1."""
