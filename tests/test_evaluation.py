@@ -248,6 +248,35 @@ def test_a_gradient_through_a_shape_within_the_data_is_not_stored(sphere, scratc
         assert cotan.compute(sphere, cotan.node("mass", on="other_shape")).requires_grad
 
 
+def test_a_source_of_ones_own_is_looked_at_as_the_others_are(sphere):
+    cotan.source("depth", per="vertex")
+    gap = torch.ones(642).index_fill(0, torch.tensor([3, 5]), torch.nan)
+    for value, message in (
+        (torch.ones(641), r"depth has shape \(641,\), expected a row for each of 642 vertices"),
+        (gap, "depth has NaN or infinite values at 2 of 642 vertices"),
+    ):
+        sphere.depth = value
+        for features in (["depth"], ["normalized_pos", "depth"]):
+            with pytest.raises(cotan.CotanError, match=message):
+                cotan.apply(cotan.create_model("mlp", 3 * len(features) - 2, 1, features=features), sphere)
+
+
+def test_features_that_do_not_stand_side_by_side_are_named(sphere):
+    cotan.source("age", per="shape")
+    sphere.age, sphere.y = torch.tensor([[50.0]]), torch.tensor([1.0])
+    splits = cotan.Splits([sphere], task="regress")
+    for model in (
+        lambda f: cotan.model_for("gcn", splits, features=f),
+        lambda f: cotan.apply(cotan.create_model("gcn", 4, 1, features=f), sphere),
+    ):
+        with pytest.raises(
+            cotan.CotanError, match="normalized_pos, one a vertex and age, one a shape cannot be joined"
+        ):
+            model(["normalized_pos", "age"])
+        with pytest.raises(cotan.CotanError, match=r"shape_dna gives \(20,\), one a shape; expected a row for each"):
+            model("shape_dna")
+
+
 def test_sources_that_do_not_fit_are_named(scratch):
     @cotan.operator(gives=("pos", "face"))
     def faceless(pos):

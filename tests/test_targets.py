@@ -1,5 +1,7 @@
 """Targets and masks: what counts, and what is refused before anything is computed."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -107,17 +109,42 @@ def test_features_that_some_lack_or_that_differ():
 
 
 def test_numbers_are_finite_and_as_many():
-    def numbers(size, bad=None):
-        return many(lambda i: torch.full((1, size), float("nan") if i == bad else i / 3))
+    def numbers(size):
+        return many(lambda i: torch.full((1, size), i / 3))
 
     assert fit(numbers(3), numbers(3), "regress").metrics["test_mean_absolute_error"] > 0
-    with pytest.raises(cotan.CotanError, match=r"train\[4\]: y is .*nan.*, expected 2 finite numbers"):
-        fit(numbers(2, bad=4), numbers(2), "regress")
+    infinite = many(lambda i: torch.tensor([[1.0, float("inf") if i == 4 else i]]))
+    with pytest.raises(cotan.CotanError, match=r"train\[4\]: y is .*inf.*, expected 2 finite numbers"):
+        fit(infinite, numbers(2), "regress")
     with pytest.raises(cotan.CotanError, match=r"test\[0\]: y is .*, expected 3 finite numbers"):
         fit(numbers(3), numbers(2), "regress")
     # A val is cut by chance, not by class, where the model's task says so, and the data's does not.
     plain = cotan.Splits(many(lambda i: torch.tensor([i])), test=many())
     assert cotan.fit(model_for("gcn", plain, task="regress", width=4), plain, **QUICK).metrics["val_loss"] >= 0
+
+
+def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
+    def vertices(**changes):
+        return [Data(pos=torch.rand(3, 3), edge_index=EDGES, **changes) for _ in range(4)]
+
+    known = torch.tensor([True, False, True])
+    y = torch.tensor([1.0, torch.nan, 4.0])
+    runs = []
+    for changes in ({"y": y.where(known, 9.0), "mask": known}, {"y": y}, {"y": y, "mask": known}):
+        torch.manual_seed(0)
+        runs.append(fit(vertices(**changes), vertices(**changes), "regress-vertices"))
+        assert runs[-1].model.target_mean.tolist() == [2.5]
+        assert runs[-1].model.target_deviation.tolist() == [1.5]
+    assert runs[0].metrics == runs[1].metrics == runs[2].metrics
+
+    two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
+    splits = cotan.Splits(two, [], two[:1], task="regress")
+    cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
+    assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", capsys.readouterr().err)
+    for lacking, where in ((many(lambda i: torch.tensor([[i, torch.nan]])), "train: number 1 of y"), (two, "test: y")):
+        tests = many(lambda i: torch.full((1, 2), torch.nan))
+        with pytest.raises(cotan.CotanError, match=f"{where} is NaN everywhere"):
+            fit(lacking, tests, "regress")
 
 
 def test_as_many_numbers_as_the_model_gives():

@@ -444,6 +444,40 @@ def test_class_balance_weighs_classes_equally():
     assert run.history[0]["train_loss"] == pytest.approx(-float(p.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(2500.0, "of which models learn little: x (about 2e+03)"), (2.5, ""), (0.0, "")]
+)
+def test_features_far_from_one_are_said(size, said, capsys):
+    shapes = [Data(x=torch.full((5, 1), size), y=torch.tensor([i % 2])) for i in range(6)]
+    fit("mlp", Splits(shapes, shapes), **{**QUICK, "epochs": 1, "progress": "lines"})
+    found = capsys.readouterr().err
+    assert said in found
+    assert ("far from 1" in found) == bool(said)
+
+
+def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
+    class Later(nn.Module):
+        """Says column 0 of x in the first epoch, then column 1."""
+
+        def __init__(self):
+            super().__init__()
+            self.zero, self.epochs = nn.Parameter(torch.zeros(())), 0
+
+        def forward(self, x):
+            self.epochs += self.training
+            return torch.nn.functional.one_hot(x[:, min(self.epochs, 2) - 1].long(), 2) + self.zero
+
+    said = [[0, 0]] * 5 + [[0, 1]] * 3  # first that all are of class 0, then that two are of class 1 which are not
+    shapes = [Data(x=torch.tensor([row]), y=torch.tensor([int(i == 7)])) for i, row in enumerate(said)]
+    runs = [
+        fit(Later(), Splits(shapes, shapes), class_balance=balance, **{**QUICK, "batch_size": 8, "lr": 1e-9})
+        for balance in (False, True)
+    ]
+    assert [run.best_epoch for run in runs] == [1, 2]
+    assert [run.metrics["val_accuracy"] for run in runs] == [7 / 8, 6 / 8]
+    assert [run.metrics["val_mean_recall"] for run in runs] == pytest.approx([1 / 2, (5 / 7 + 1) / 2])
+
+
 def test_label_smoothing_spreads_a_share_of_the_target():
     data = clouds()
     model = cotan.create_model("linear", 3, 2)

@@ -35,7 +35,7 @@ def folder(
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
             is "classify"; so it is with folders train and test that have one for each class. With the meshes in train and
             test, in shapes, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy,
-            beside it, in ROOT/seg, ROOT/labels or ROOT/gt.
+            beside it, in ROOT/seg, ROOT/labels or ROOT/gt; -1 is none, which counts nowhere.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed; one at least trains.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
             in which they appear over the faces. Vertices are those of the file: none are merged.

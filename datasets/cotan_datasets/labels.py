@@ -66,7 +66,7 @@ def labelled(
             splits.skipped.append((data.path, str(reason)))
     if not ready:
         raise cotan.CotanError(f"folder: no mesh in {root} has labels that fit; the first: {splits.skipped[0][1]}")
-    low = min(1, min(int(labels.min()) for *_, labels, _ in ready))
+    low = min(1, min(int(labels.where(labels >= 0, 1).min()) for *_, labels, _ in ready))
     sizes = [int(labels.max()) + 1 - low for *_, labels, _ in ready]
     classes = max(sizes + [soft.shape[1] for *_, soft in ready if soft is not None])
     if classes > MOST:
@@ -75,14 +75,15 @@ def labelled(
         )
     for data, split, of, labels, soft in ready:
         getattr(splits, split).append(data)
-        if not by_votes:
-            data.y, data.y_index = labels - low, of
-            continue
-        weights = one_hot(labels - low, classes) if soft is None else pad(soft, (0, classes - soft.shape[1]))
-        votes = vote(weights, of, len(data.pos))
-        data.y = votes.argmax(1)
-        if not votes.any(1).all():  # a vertex without a face
-            data.mask = votes.any(1)
+        given, labels = labels >= 0, (labels - low).clamp(min=0)
+        if by_votes:
+            weights = one_hot(labels, classes) if soft is None else pad(soft, (0, classes - soft.shape[1]))
+            votes = vote(weights * given[:, None], of, len(data.pos))
+            data.y, given = votes.argmax(1), votes.any(1)  # none: a vertex without a face, say
+        else:
+            data.y, data.y_index = labels, of
+        if not given.all():
+            data.mask = given
     splits.classes = tuple(str(low + i) for i in range(classes))
     return splits
 
@@ -116,13 +117,13 @@ def label_file(mesh: Path, root: Path) -> Path:
 
 
 def read_labels(path: Path) -> Tensor:
-    """The whole numbers (N,) in a file, zero or more."""
+    """The whole numbers (N,) in a file, zero or more, and -1 for none."""
     values = _numbers(path)
     labels = values.round().long()
-    wrong = ((labels != values) | (labels < 0)).nonzero()[:, 0]
+    wrong = ((labels != values) | (labels < -1)).nonzero()[:, 0]
     if not len(labels) or len(wrong):
         got = f"number {wrong[0] + 1} is {values[wrong[0]]:g}" if len(wrong) else "it is empty"
-        raise cotan.CotanError(f"{path} holds something else than labels, whole numbers, zero or more: {got}")
+        raise cotan.CotanError(f"{path} holds something else than labels, whole numbers, -1 (none) or more: {got}")
     return labels
 
 

@@ -365,7 +365,7 @@ def number_of_vertices(data: Any) -> int:
 
 def check_source(name: str, value: Any, data: Any) -> None:
     """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
-    if name not in TENSORS:
+    if name not in SOURCES or name in COUNTED or not (name in TENSORS or isinstance(value, torch.Tensor)):
         return
     if not isinstance(value, torch.Tensor):
         raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")

@@ -265,6 +265,7 @@ def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Req
     Whole numbers in x stay whole for a module not written for cotan, and for one that may look them up.
     """
     plan = make_plan(model_requests(model, have), have, on=on, instead=instead_of(model))
+    check_features(plan)
     plan.keeps_integers = not _for_cotan(model) or any(isinstance(part, nn.Embedding) for part in model.modules())
     return plan
 
@@ -302,6 +303,16 @@ def _default(signal: str, have: Iterable[str]) -> str:
     return "x" if "x" in have else "normalized_pos"
 
 
+def check_features(plan: Plan) -> None:
+    """Raise where features cannot stand side by side."""
+    steps = {step.per: step for step in features_of(plan.roots).values() if step.per is not None}
+    if len(steps) > 1:
+        raise CotanError(
+            f"features: {' and '.join(f'{step.label}, one a {per}' for per, step in steps.items())} cannot be joined; each "
+            "vertex may have a number u of its shape's: shape.u = torch.full((shape.num_nodes, 1), u)"
+        )
+
+
 class Sample(dict[str, Any]):
     """The values that a plan gives for one shape, by root; `vertices` holds V of each domain."""
 
@@ -316,6 +327,11 @@ def evaluate_plan(
     sample = Sample({name: evaluation.value(step, dtype) for name, step in plan.roots.items()})
     for name, value in features_of(sample).items():
         if isinstance(value, Tensor):
+            if plan.roots[name].per == "shape" and value.ndim < 2:
+                raise CotanError(
+                    f"features: {plan.roots[name].label} gives {tuple(value.shape)}, one a shape; expected a row for each "
+                    "vertex (for dense nets, (1, C) a shape)"
+                )
             if value.is_complex():  # a cast would drop the imaginary part
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
             if value.is_floating_point() or not plan.keeps_integers:

@@ -90,7 +90,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    size = 0
+    size, scaled = 0, getattr(definition, "scaled", False)  # then NaN is a number that is missing
     if not definition.categorical and definition.per == "shape":
         _check_not_per_vertex(splits, task)
         size = out_dim or width(splits, task)
@@ -110,11 +110,16 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
             if definition.categorical:
                 _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
-            elif (size and y.numel() != size) or not bool(torch.isfinite(y.double()).all()):
+            elif (size and y.numel() != size) or bool((y.isinf() if scaled else ~y.isfinite()).any()):
                 got = y.tolist() if y.numel() < 10 else f"{y.numel()} numbers"
                 raise CotanError(f"{where}: y is {got}, expected {size or y.numel()} finite numbers")
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
+        if shapes and scaled:
+            absent = torch.cat([counted(shape, definition.per) for shape in shapes]).isnan().all(0)
+            if absent.all() or (train and name == "train" and absent.any()):
+                which = f"number {int(absent.nonzero()[0])} of " if not absent.all() else ""
+                raise CotanError(f"dataset {splits.name!r}, {name}: {which}y is NaN everywhere")
     if definition.categorical and train:
         there = set(torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).tolist())
         if len(there) < 2:
@@ -137,6 +142,17 @@ def untrained(splits: Splits, task: str) -> str:
     names, what = dict(enumerate(splits.classes)), "shape" if definition.per == "shape" else "target"
     missing = sorted(test.keys() - train.keys())
     return "; ".join(f"class {names.get(i, i)!r}: no training {what}, {test[i]} in test" for i in missing)
+
+
+def missing(splits: Splits, task: str) -> str:
+    """How many numbers of y are NaN, in a line."""
+    definition = registry.lookup("task", task).target
+    counts = []
+    for name, shapes in splits.lists().items():
+        y = [counted(shape, definition.per) for shape in shapes]
+        if number := sum(int(each.isnan().sum()) for each in y):
+            counts.append(f"{number} of {sum(each.numel() for each in y)} in {name}")
+    return f"numbers of y that are missing (NaN): {', '.join(counts)}" if counts else ""
 
 
 def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:

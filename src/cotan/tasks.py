@@ -11,7 +11,10 @@ from .registry import task
 
 @task("classify")
 class Classify:
-    """One class a shape. Output (B, classes), target (B,) int64."""
+    """One class a shape. Output (B, classes), target (B,) int64.
+
+    mean_recall is the mean over classes of the share of each that is found; the epoch is chosen by it with `class_balance`.
+    """
 
     per = "shape"
     categorical = True
@@ -22,7 +25,10 @@ class Classify:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        return {"accuracy": (output.argmax(-1) == target).double().mean().item()}
+        right = output.argmax(-1) == target
+        counts = torch.bincount(target)
+        recall = torch.bincount(target[right], minlength=len(counts)).double() / counts
+        return {"accuracy": right.double().mean().item(), "mean_recall": recall[counts > 0].mean().item()}
 
 
 @task("label")
@@ -42,18 +48,25 @@ class Match(Label):
 
 @task("regress")
 class Regress:
-    """Numbers a shape. Output (B, D), target (B, D) or (B,). The loss is in the model's deviations, if it has some."""
+    """Numbers a shape. Output (B, D), target (B, D) or (B,); NaN is a number that is missing, and counts nowhere.
+
+    The loss is in the model's deviations, if it has some.
+    """
 
     per = "shape"
     scaled = True
 
     @staticmethod
     def loss(output: Tensor, target: Tensor, deviation: Tensor | float = 1.0) -> Tensor:
-        return functional.mse_loss(output / deviation, target.reshape(output.shape).to(output.dtype) / deviation)
+        target = target.reshape(output.shape).to(output.dtype)
+        missing = target.isnan()
+        error = (output - target.where(~missing, output)) / deviation
+        return (error**2).sum() / (~missing).sum().clamp(min=1)
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        error = (output - target.reshape(output.shape)).double()
+        target = target.reshape(output.shape)
+        error = (output - target)[~target.isnan()].double()
         return {
             "mean_absolute_error": error.abs().mean().item(),
             "root_mean_square_error": torch.sqrt((error**2).mean()).item(),

@@ -118,6 +118,21 @@ def test_without_votes_labels_stay_where_they_are(root):
     assert torch.equal(vertex_colors(data.test[0]), label_colors(torch.tensor([1, 1, 1, 1])))
 
 
+@pytest.mark.parametrize(("low", "names"), [(0, ("0", "1", "2")), (1, ("1", "2"))])
+def test_minus_one_is_no_label(root, low, names):
+    label(root, f"-1\n{low}\n2\n-1\n", folder="{}")
+    shape, data = load(root).train[0], load(root)
+    assert data.classes == names
+    assert shape.mask.tolist() == [False, True, True, False]
+    assert shape.y[shape.mask].tolist() == [0, 2 - low]
+    assert cotan.fit("gcn", data, epochs=1, progress="none", device="cpu").metrics["test_accuracy"] in (0, 0.5, 1)
+    label(root, f"-1\n{low}\n-1\n2\n-1\n", suffix=".eseg", folder="{}")  # of edges 01 12 02 23 13
+    voted = load(root, per="edge").train[0]
+    assert voted.mask.tolist() == [False, True, True, True]
+    assert voted.y.tolist() == [0, 0, 0, 2 - low]
+    assert load(root, per="edge", votes=False).train[0].mask.tolist() == [False, True, False, True, False]
+
+
 def test_fit_says_what_was_skipped(root, capsys):
     label(root, "1 2 1 2")
     put(root / "seg/traina.txt", "1 2 3")
@@ -169,9 +184,9 @@ def test_no_labels_at_all(root):
 
 
 def test_labels_are_whole_numbers(tmp_path):
-    for text, got in (("1 2.5", "number 2 is 2.5"), ("-1 2", "number 1 is -1"), ("", "it is empty")):
+    for text, got in (("1 2.5", "number 2 is 2.5"), ("-2 2", "number 1 is -2"), ("", "it is empty")):
         put(tmp_path / "a.txt", text)
-        with pytest.raises(cotan.CotanError, match=f"whole numbers, zero or more: {got}"):
+        with pytest.raises(cotan.CotanError, match=f"whole numbers, -1 \\(none\\) or more: {got}"):
             read_labels(tmp_path / "a.txt")
     for text in ("1.0 2e0", "1,2", "1, 2\n"):
         put(tmp_path / "a.txt", text)

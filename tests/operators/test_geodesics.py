@@ -186,6 +186,8 @@ def test_refusals(icosphere):
             distance(pos, face, source=12)
         with pytest.raises(CotanError, match=r"source=1\.5, expected vertex numbers"):
             distance(pos, face, source=1.5)
+        with pytest.raises(CotanError, match=r"source holds truth values, .*mask\.nonzero"):  # were vertices 0 and 1
+            distance(pos, face, source=pos[:, 0] > 0)
         with pytest.raises(CotanError, match="a mesh without area: all of its 20 faces"):
             distance(pos * 1e-100, face)
         with pytest.raises(CotanError, match="no derivative with respect to pos"):

@@ -98,8 +98,10 @@ def test_few_pairs_stay_finite(signature, values):
     found = signature(s)
     assert found.shape == (5, 16)
     assert torch.isfinite(found).all()
-    dna = shape_dna(s, torch.ones(5, dtype=X), size=6)
+    dna = shape_dna(s, torch.ones(len(values), dtype=X), size=6)
     assert dna.shape == (6,)
+    with pytest.raises(CotanError, match=rf"of a spectrum of {len(values)} pairs.*'spectrum', k=7\)"):
+        shape_dna(s, torch.ones(5, dtype=X), size=6)
 
 
 def test_wave_kernel_of_one_eigenvalue_with_rounding_in_it():

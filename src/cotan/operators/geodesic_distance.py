@@ -128,6 +128,8 @@ def all_distances(pos: Tensor, face: Tensor) -> Tensor:
 def chosen(source: int | tuple[int, ...], vertices: int, what: str) -> Tensor:
     """The vertices named by an option, each once."""
     given = numbers(f"{what}: source", source).reshape(-1)
+    if given.dtype == torch.bool:
+        raise CotanError(f"{what}: source holds truth values, expected vertex numbers: mask.nonzero()[:, 0] of a mask")
     sources: Tensor = torch.unique(given.long())
     if not len(sources) or given.is_floating_point() or int(sources.min()) < 0 or int(sources.max()) >= vertices:
         raise CotanError(f"{what}: source={source}, expected vertex numbers from 0 to {vertices - 1}")

@@ -23,7 +23,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     """Loss and the task's metrics of a model, a `Run` or a run's folder on a list of shapes, or on a split of a dataset.
 
     >>> cotan.evaluate(run.model, cotan.load_dataset("poses"), split="rotated")
-    {'loss': 0.31, 'accuracy': 0.92}
+    {'loss': 0.31, 'accuracy': 0.92, 'mean_recall': 0.92}
 
     For the task `match` on a dataset with a template, also the mean `geodesic_error` and the share `within_5_percent`, by
     distances along the template of which its diameter is 1.

@@ -19,8 +19,8 @@ from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import made, place_of
-from ..targets import check, check_output, untrained
+from ..network import features_of, made, place_of
+from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
 from .evaluate import Forward, over_all, score, units
@@ -102,8 +102,8 @@ def fit(
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
         if splits.seen:
             show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
-        if missing := untrained(splits, task):
-            show.say(missing)
+        for text in filter(None, (untrained(splits, task), missing(splits, task), far_from_one(prepared["train"]))):
+            show.say(text)
         prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
@@ -247,7 +247,8 @@ class _Fit:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
         rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
         if val:
-            rank = (val["accuracy"], -val["loss"]) if "accuracy" in val else (-val["loss"],)
+            by = "mean_recall" if self.recipe.class_balance and "mean_recall" in val else "accuracy"
+            rank = (val[by], -val["loss"]) if by in val else (-val["loss"],)
         better = self.best is None or rank > self.best
         if better:
             self.best = rank
@@ -357,8 +358,9 @@ class _Fit:
         """To the mean and deviation of train; a number that is the same everywhere has none."""
         y = self._targets().double()
         y = y.reshape(len(y), -1)
-        deviation = y.std(0, correction=0)
-        model.target_mean.copy_(y.mean(0))
+        mean = y.nanmean(0)
+        deviation = ((y - mean) ** 2).nanmean(0).sqrt()
+        model.target_mean.copy_(mean)
         model.target_deviation.copy_(deviation.where(deviation > 0, 1))
 
     def _class_weights(self) -> Tensor:
@@ -368,6 +370,18 @@ class _Fit:
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(place_of(self.run.model)[0])
+
+
+def far_from_one(train: Prepared) -> str:
+    """Features that a model learns little of, as their numbers are very large or small in the first shapes, in a line."""
+    sizes: dict[str, float] = {}
+    for sample in train.samples[:8]:
+        for name, value in features_of(sample).items():
+            if value.is_floating_point() and value.numel():
+                label = train.plan.roots[name].label
+                sizes[label] = max(sizes.get(label, 0.0), float(value.detach().square().mean().sqrt()))
+    far = ", ".join(f"{label} (about {size:.1g})" for label, size in sizes.items() if size and not 1e-3 < size < 300)
+    return f"features far from 1, of which models learn little: {far}" if far else ""
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

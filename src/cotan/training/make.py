@@ -12,7 +12,7 @@ from torch import nn
 from .. import registry
 from ..datasets import as_splits
 from ..errors import CotanError, expect
-from ..network import Sample, create_model, evaluate_plan, first_signal, join_features, made
+from ..network import Sample, check_features, create_model, evaluate_plan, first_signal, join_features, made
 from ..nodes import Node, as_nodes, sources_of
 from ..plan import Plan, make_plan
 from ..targets import check_form, width
@@ -64,7 +64,9 @@ def in_dim_of(name: str, shapes: Sequence[Any], features: Any, options: Mapping[
         definition = registry.lookup("layer", options.get("layer", definition.options["layer"]))
     have = sources_of(shapes[0])
     requests = first_signal(definition.signal, as_nodes(features), have)
-    sample = _first_sample(make_plan(requests, have), shapes)
+    plan = make_plan(requests, have)
+    check_features(plan)
+    sample = _first_sample(plan, shapes)
     for key, value in sample.items():
         if not isinstance(value, torch.Tensor):
             raise CotanError(

@@ -37,7 +37,8 @@ class Recipe:
         val_share: of each class in train, cut as val where a dataset has none; 0 cuts none, and the last epoch is kept.
         precision: "32" or "bf16" (mixed). device: "auto", "cpu", "cuda"...
         label_smoothing: share of each training target that is spread over all classes.
-        class_balance: weigh each class by the inverse of its share of the training targets.
+        class_balance: weigh each class by the inverse of its share of the training targets, and choose the epoch by the
+            mean over classes of what is found of each.
         augment: requests for augmentations of the training shapes, drawn anew each epoch: "random_rotation".
         patience: epochs without a better val after which it stops; 0 for never.
 
