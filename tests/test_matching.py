@@ -23,7 +23,6 @@ def pair(name):
 
 @pytest.mark.parametrize("name", ["giraffe", "human"])
 def test_two_poses_of_one_creature(name):
-    """Signatures cannot tell left from right, so without landmarks a map is only far better than another."""
     source, target, truth = pair(name)
     at = torch.linspace(0, target.num_nodes - 1, 6).long()
     told = match(source, target, landmarks=torch.stack([truth[at], at]))
@@ -33,8 +32,18 @@ def test_two_poses_of_one_creature(name):
     print(f"{name}: geodesic error {found[0]:.3f} with six landmarks, {found[1]:.3f} without, {found[2]:.3f} of no map")
     assert told.functional.shape == (100, 100)
     assert found[0] < 0.03
-    assert found[1] < 0.6 * found[2]
+    assert found[1] < 0.1  # here left is told from right
+    assert found[2] > 0.3
     assert (source.part[told.points] == target.part).double().mean() > 0.95
+
+
+@pytest.mark.parametrize("name", ["giraffe", "elephant"])
+def test_left_is_told_from_right_by_the_way_faces_lie(name):
+    """By signatures alone, of these shapes a third to three quarters are on the other side."""
+    for seed in range(2):
+        source, target = (creature(name, seed, pose=i, mesh=i, vertices=250) for i in (0, 1))
+        left, found = target.body[:, 0], source.body[match(source, target).points, 0]
+        assert (left * found < 0)[left.abs() > 0.05].double().mean() < 0.2
 
 
 @pytest.mark.parametrize("size", [1.02, 1000.0])

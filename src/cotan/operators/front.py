@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .intrinsic_delaunay import signed
+
 TIE = 1 + 1e-9  # ways whose lengths differ by less are of one length: the first is taken, whichever way rounding goes
 
 
@@ -111,10 +113,9 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> t
     to_b, to_v = torch.atan2(-cy, ab - cx), torch.atan2(drop, vx - cx)
     opening = to_b - at_centre
     share = ((to_v - at_centre) / opening.where(opening != 0, 1)).clamp(0, 1)
-    between = torch.remainder(tb - ta + math.pi - 1e-6, 2 * math.pi) - (math.pi - 1e-6)  # of half a turn, one sign
     outwards = TIE * straight >= torch.maximum(ra, rb)  # else an obtuse face would feed on itself
     shorter = through & outwards & (straight <= reach)
-    reach, turn = torch.where(shorter, straight, reach), torch.where(shorter, ta + share * between, turn)
+    reach, turn = torch.where(shorter, straight, reach), torch.where(shorter, ta + share * signed(tb - ta), turn)
 
     if not len(reach):
         return radius, angle, origin

@@ -10,21 +10,23 @@ from torch import Tensor
 from ..autodiff import refuse_derivatives
 from ..registry import operator
 from .checks import check_edges, check_mesh
-from .edge_index import half_edges
-from .front import march
-from .intrinsic_delaunay import side_lengths
+from .front import TIE, march
+from .intrinsic_delaunay import delaunay_headings, side_lengths
 from .pseudo_coordinates import angle_of
+from .ring_neighbours import widened
 
 SWEEPS = 20  # over the faces, at most: one for each ring of neighbours and few more is common
 
 
-@operator(per="edge", invariant_to=("rigid",), version=2)
+@operator(per="edge", invariant_to=("rigid",), version=3)
 def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neighbours: Tensor) -> Tensor:
     """(radius, angle) of j about i for each pair j -> i: geodesic distance, and direction in i's tangent plane. (P, 2)
 
     Along the edges at i, length and projected direction. From there the front moves over faces: a face is unfolded
-    beside the straight lines to two of its vertices, which gives the third (after Melvaer and Reimers 2012). Paths stay
-    among the neighbours of i; through obtuse corners they follow edges, which on thin triangles is too long. Of ways
+    beside the straight lines to two of its vertices, which gives the third (after Melvaer and Reimers 2012). The faces are
+    those of the mesh and, where these are not Delaunay, of its intrinsic Delaunay triangulation, whose edges begin between
+    those that they cross. Radii are off as `geodesic_distance` is: by 0.1% on average, by some percent at single pairs
+    of thin triangles. Paths stay among the pairs, and those an edge of that triangulation further. Of ways
     equally long, the first in the order of faces gives the angle, from -pi to pi. No derivative with respect to pos.
 
     Arguments:
@@ -35,22 +37,38 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     pos, face = check_mesh(pos, face)
     size = len(pos)
     other, centre = check_edges(ring_neighbours, size)
-    here = torch.arange(size, device=pos.device)
-    key, order = torch.sort(torch.cat([centre * size + other, here * (size + 1)]))  # with each vertex about itself
-    centre, other = key // size, key % size
+    wanted, here = centre * size + other, torch.arange(size, device=pos.device) * (size + 1)
 
-    source, target = half_edges(face)
-    adjacent = torch.isin(key, torch.cat([source * size + target, target * size + source]))
-    offset = pos[other] - pos[centre]
-    flat = (tangent_frames.to(pos.dtype)[centre, :2] @ offset[..., None])[..., 0]
-    radius = torch.where(adjacent, torch.linalg.vector_norm(offset, dim=1), math.inf)
-    radius = torch.where(centre == other, 0, radius)
-    angle = angle_of(flat, offset)
+    offset = pos[_ends(face)] - pos[face]  # (2, 3, F, 3), to the next corner and to the one before
+    flat = (tangent_frames.to(pos.dtype)[face, :2] @ offset[..., None])[..., 0]
+    heading = angle_of(flat.view(-1, 2), offset.view(-1, 3)).view(offset.shape[:3])
+    given = face, side_lengths(pos, face), heading
+    flipped = delaunay_headings(*given)  # beside the given ones, by which all pairs are reached
+    changed = (flipped[0] != face).any(0)
+    face, length, heading = (torch.cat([a, b[..., changed]], -1) for a, b in zip(given, flipped, strict=True))
+    side = (face * size + _ends(face)).view(-1)
+    reach, heading = torch.stack([length.roll(1, 0), length.roll(-1, 0)]).view(-1), heading.view(-1)
 
-    fixed = adjacent | (centre == other)
-    radius, angle, _ = march(size, face, side_lengths(pos, face), key, radius, angle, centre, fixed, SWEEPS)
+    key = torch.cat([wanted, here]).unique()
+    new = side[key[torch.searchsorted(key, side).clamp_max(len(key) - 1)] != side].unique()
+    if len(new):
+        key = widened(key, torch.stack([new // size, new % size]), size, 1)
+
+    place = torch.searchsorted(key, side)
+    radius = pos.new_full((len(key),), math.inf)
+    radius[torch.searchsorted(key, here)] = 0
+    radius = radius.scatter_reduce(0, place, reach, "amin")
+    along = (reach <= TIE * radius[place]).nonzero()[:, 0]
+    first = place.new_zeros(len(key)).scatter_reduce(0, place[along], along, "amin", include_self=False)
+    radius, angle, _ = march(
+        size, face, length, key, radius, heading[first], key // size, torch.isfinite(radius), SWEEPS
+    )
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-    found = torch.stack([radius, angle], 1)
-    unsorted = torch.empty_like(found)
-    unsorted[order] = found
-    return unsorted[: ring_neighbours.shape[1]]
+    at = torch.searchsorted(key, wanted)
+    chord = torch.linalg.vector_norm(pos[other] - pos[centre], dim=1)
+    return torch.stack([torch.maximum(radius[at], chord), angle[at]], 1)
+
+
+def _ends(face: Tensor) -> Tensor:
+    """Where the two sides at each corner lead: to the next, and to the one before. (2, 3, F)"""
+    return torch.stack([face.roll(-1, 0), face.roll(1, 0)])
