@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..pattern import grouped
 from .intrinsic_delaunay import signed
 
 TIE = 1 + 1e-9  # ways whose lengths differ by less are of one length: the first is taken, whichever way rounding goes
@@ -28,6 +29,7 @@ def march(
     origin: Tensor,
     fixed: Tensor,
     sweeps: int,
+    width: float = math.inf,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Radius, angle and origin (N,) of each pair of a centre and a vertex, once no face gives a shorter radius.
 
@@ -37,19 +39,35 @@ def march(
         radius, angle: (N,) to start from; radius infinite where it is not known.
         origin: (N,) which of a centre's sources the radius is from. A face is unfolded beside ways from one source.
         fixed: (N,) pairs that are right already. sweeps: over the faces, at most.
+        width: of bands of radii, which go on one after the other. A pair that went on at once would go on again each
+            time that a shorter way came up with it. Bands begin at the centre, so that one goes on as it does alone.
     """
     steps = _unfoldings(size, face, length, key, fixed)
+    begin, order = grouped(torch.cat([steps.a, steps.b]), len(key) + 1)
+    way = order.remainder_(max(len(steps.to), 1))  # of each pair in turn, the unfoldings beside it
+    # The last is the pair at infinite distance.
+    radius = torch.cat([radius, radius.new_full((1,), math.inf)])
+    angle, origin = torch.cat([angle, angle.new_zeros(1)]), torch.cat([origin, origin.new_zeros(1)])
     news = torch.isfinite(radius)
     for _ in range(sweeps):
-        news = torch.cat([news, news.new_zeros(1)])
-        fresh = news.index_select(0, steps.a) | news.index_select(0, steps.b)  # only what has changed can change more
-        few, before = fresh.nonzero()[:, 0], radius
-        some = _Unfoldings(*(part.index_select(0, few) for part in steps))
-        radius, angle, origin = _advance(some, radius, angle, origin)
-        news = radius < before
-        if not bool(news.any()):
+        waiting = news.nonzero()[:, 0]
+        if not len(waiting):
             break
-    return radius, angle, origin
+        band = radius[waiting] // width
+        now = waiting[band == band.min()]
+        news[now] = False
+        beside = torch.zeros_like(steps.to, dtype=torch.bool)
+        beside[way[_runs(begin[now], begin[now + 1])]] = True  # only what has changed can change more
+        few = beside.nonzero()[:, 0]
+        news[_advance(_Unfoldings(*(part.index_select(0, few) for part in steps)), radius, angle, origin)] = True
+    return radius[:-1], angle[:-1], origin[:-1]
+
+
+def _runs(begin: Tensor, end: Tensor) -> Tensor:
+    """All numbers from each begin up to its end, one run after the other."""
+    count = end - begin
+    shift = end - count.cumsum(0)
+    return torch.arange(int(count.sum()), device=begin.device) + shift.repeat_interleave(count)
 
 
 class _Unfoldings(NamedTuple):
@@ -72,9 +90,7 @@ def _unfoldings(size: int, face: Tensor, length: Tensor, key: Tensor, fixed: Ten
     begin = count.cumsum(0) - count
     moving = (~fixed).nonzero()[:, 0]
     centre, vertex = key[moving] // size, key[moving] % size
-    each = count[vertex]
-    step = torch.arange(int(each.sum()), device=face.device) - (each.cumsum(0) - each).repeat_interleave(each)
-    at = begin[vertex].repeat_interleave(each) + step
+    each, at = count[vertex], _runs(begin[vertex], begin[vertex] + count[vertex])
     to, centre = moving.repeat_interleave(each), centre.repeat_interleave(each)
     _, j, k = corners[:, at]
     jk, kv, jv = lengths[:, at]
@@ -87,13 +103,10 @@ def _unfoldings(size: int, face: Tensor, length: Tensor, key: Tensor, fixed: Ten
     return _Unfoldings(to, pair(j), pair(k), jk, jv, kv)
 
 
-def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The shortest radius that any face gives, with the angle and the origin that go with it."""
-    infinite = radius.new_full((1,), math.inf)
-    all_radii, all_angles = torch.cat([radius, infinite]), torch.cat([angle, angle.new_zeros(1)])
-    all_origins = torch.cat([origin, origin.new_zeros(1)])
-    ra, rb, ta, tb = all_radii[s.a], all_radii[s.b], all_angles[s.a], all_angles[s.b]
-    oa, ob = all_origins[s.a], all_origins[s.b]
+def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> Tensor:
+    """The shortest radius that any face gives, with the angle and the origin that go with it, put in place. Gives where."""
+    ra, rb, ta, tb = (known.index_select(0, at) for known in (radius, angle) for at in (s.a, s.b))
+    oa, ob = origin.index_select(0, s.a), origin.index_select(0, s.b)
 
     # Along an edge.
     by_a, by_b = ra + s.a_to, rb + s.b_to
@@ -117,18 +130,13 @@ def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> t
     shorter = through & outwards & (straight <= reach)
     reach, turn = torch.where(shorter, straight, reach), torch.where(shorter, ta + share * signed(tb - ta), turn)
 
-    if not len(reach):
-        return radius, angle, origin
-    best = radius.scatter_reduce(0, s.to, reach, "amin")
-    improves = (reach <= TIE * best[s.to]) & (TIE * best < radius)[s.to]
-    ways = torch.arange(len(reach), device=reach.device)
-    none = len(reach)
-    winner = s.to.new_full((len(radius),), none)
-    winner = winner.scatter_reduce(0, s.to[improves], ways[improves], "amin")
-    moved = (winner < none).nonzero()[:, 0]
-    way = winner[moved]
-    return (
-        radius.index_copy(0, moved, best[moved]),
-        angle.index_copy(0, moved, turn[way]),
-        origin.index_copy(0, moved, start[way]),
-    )
+    to, place = torch.unique_consecutive(s.to, return_inverse=True)
+    before = radius[to]
+    best = before.scatter_reduce(0, place, reach, "amin")
+    improves = (reach <= TIE * best[place]) & (TIE * best < before)[place]
+    ways = improves.nonzero()[:, 0]
+    way = ways[place[ways].diff(prepend=place.new_full((1,), -1)) > 0]  # the first of each pair
+    moved = place[way]
+    news: Tensor = to[moved]
+    radius[news], angle[news], origin[news] = best[moved], turn[way], start[way]
+    return news
