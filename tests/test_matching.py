@@ -42,8 +42,11 @@ def test_left_is_told_from_right_by_the_way_faces_lie(name):
     """By signatures alone, of these shapes a third to three quarters are on the other side."""
     for seed in range(2):
         source, target = (creature(name, seed, pose=i, mesh=i, vertices=250) for i in (0, 1))
-        left, found = target.body[:, 0], source.body[match(source, target).points, 0]
+        points = match(source, target).points
+        left, found = target.body[:, 0], source.body[points, 0]
         assert (left * found < 0)[left.abs() > 0.05].double().mean() < 0.2
+        target.face = target.face.flip(0)  # inside out
+        assert torch.equal(match(source, target).points, points)
 
 
 @pytest.mark.parametrize("size", [1.02, 1000.0])

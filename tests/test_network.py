@@ -148,10 +148,20 @@ def test_points_without_edges_are_told_how_to_have_some():
     assert cotan.apply(cotan.create_model("gcn", in_dim=3, out_dim=2), points).shape == (1, 2)
 
 
+class Around(cotan.Network):
+    def __init__(self, *models):
+        super().__init__()
+        self.models = torch.nn.ModuleList(models)
+
+    def forward(self, x, **nodes):
+        return sum(self.feed(model, x, nodes) for model in self.models)
+
+
 @pytest.mark.parametrize("name", ["edgeconv", "gaussian", "spectral"])
 def test_neighbours_stand_for_the_edges_of_points(name):
     """All that a model asks for is of these edges, as if the data had them; a shape moves with the edges that it had."""
-    clouds = [Data(pos=torch.rand(30, 3), edge_index=torch.tensor([[0], [1]])) for _ in range(2)]
+    own = {"edge_index": torch.randint(30, (2, 150)), "edge_weight": torch.rand(150)}  # as many as there will be
+    clouds = [Data(pos=torch.rand(30, 3), **own) for _ in range(2)]
     model = cotan.create_model(name, in_dim=3, out_dim=2, width=8, depth=2, neighbours=5).eval()
     plain = cotan.create_model(name, in_dim=3, out_dim=2, width=8, depth=2).eval()
     plain.load_state_dict(model.state_dict())
@@ -164,6 +174,12 @@ def test_neighbours_stand_for_the_edges_of_points(name):
         for given in (clouds, bare):
             assert torch.equal(cotan.apply(model, given, on=on), expected)
     assert torch.equal(model(x, **cotan.inputs(model, bare)), plain(x, **cotan.inputs(plain, edged)))
+    assert torch.equal(cotan.apply(Around(model), clouds), cotan.apply(plain, edged))
+    both = Around(model, cotan.create_model(name, in_dim=3, out_dim=2, neighbours=6))
+    with pytest.raises(
+        cotan.CotanError, match="parts of a model take different nodes for 'edge_index': .*k=5.* and .*k=6"
+    ):
+        cotan.apply(both, clouds)
     with pytest.raises(cotan.CotanError, match="stack: neighbours=0, expected a whole number of at least 1"):
         cotan.create_model(name, in_dim=3, out_dim=2, neighbours=0)
 

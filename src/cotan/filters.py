@@ -24,6 +24,7 @@ from .errors import CotanError, at_least, expect
 from .evaluation import compute, number_of_vertices
 from .network import inputs, instead_of, needs, place_of
 from .nodes import Node, check_data
+from .plan import beside
 from .spectrum import Spectrum
 
 
@@ -52,7 +53,9 @@ def draw_filters(
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")
     # The layers are asked by themselves, and see what stands for sources in the model.
-    data = data.clone().update({name: compute(data, request) for name, request in instead_of(model).items()})
+    instead = instead_of(model)
+    standing = {name: compute(data, request) for name, request in instead.items()}
+    data = type(data)(**{name: data[name] for name in beside(data.keys(), instead)}).update(standing)
     figure = Figure(figsize=(9, 3.2 * len(layers)), layout="constrained")
     for row, (name, layer) in enumerate(layers.items()):
         u, found = multipliers(layer, data)

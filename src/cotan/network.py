@@ -271,9 +271,13 @@ def model_plan(model: nn.Module, have: Iterable[str], on: Request | Iterable[Req
 
 
 def instead_of(module: nn.Module) -> Mapping[str, Request]:
-    """The nodes that stand for sources in all that a module asks for, {"edge_index": request}: its attribute `instead`."""
-    given: Mapping[str, Request] = getattr(registry.unwrapped(module), "instead", {})
-    return given
+    """The nodes that stand for sources in all that a module asks for, {"edge_index": request}: `instead` of it or its parts."""
+    found: dict[str, Request] = {}
+    for part in module.modules():
+        for name, request in getattr(part, "instead", {}).items():
+            if as_node(found.setdefault(name, request)) != as_node(request):
+                raise CotanError(f"parts of a model take different nodes for {name!r}: {found[name]!r} and {request!r}")
+    return found
 
 
 def takes_signal(model: nn.Module) -> bool:

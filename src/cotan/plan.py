@@ -147,13 +147,13 @@ def make_plan(
 ) -> Plan:
     """The plan of some requests for data that has the sources `have`, all of it below the domains `on`.
 
-    `instead` are nodes that stand for sources, whether the data has these or not. Optional requests (`Node.optional`) that
-    the data cannot answer are left out.
+    `instead` are nodes that stand for sources, whether the data has these or not; with other edges the data's weights and
+    features of edges are none of its sources. Optional requests (`Node.optional`) that the data cannot answer are left out.
     """
     expect("make_plan", requests, Mapping, "requests by name")
     registry.load()
     instead = instead or {}
-    resolver = _Resolver(_Domain(frozenset({*have, *instead})), instead)
+    resolver = _Resolver(_Domain(beside(have, instead).union(instead)), instead)
     domain = resolver.root
     for below in as_nodes(on):
         domain = resolver.domain(below, domain, ())
@@ -175,6 +175,12 @@ def make_plan(
         what = "its default" if len(failed) == 1 else "their defaults"
         raise CotanError(f"{reasons}\nTo keep {what}: module.needs = {dict.fromkeys(failed)}")
     return plan
+
+
+def beside(have: Iterable[str], instead: Mapping[str, Request]) -> frozenset[str]:
+    """The sources that are left where nodes stand for some: with other edges, none of weights or features of edges."""
+    edges = "edge_index" in instead
+    return frozenset(name for name in have if not (edges and name in SOURCES and SOURCES[name].per == "edge"))
 
 
 Path = tuple[tuple[str, _Domain], ...]  # the requests on the way, each with its domain

@@ -12,7 +12,7 @@ import inspect
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -628,7 +628,7 @@ def check_value(definition: Definition, name: str, value: Any) -> None:
     none = declared in ("bool", "int", "float") and isinstance(value, list | tuple | None)
     other = str if isinstance(default, bool) else str | bool
     lists = isinstance(default, list | tuple) or re.match(r"(collections\.abc\.)?(list|tuple|Sequence)\[", declared)
-    if lists and (isinstance(value, str) or not isinstance(value, Iterable)):
+    if lists and not isinstance(value, list | tuple) and not (value is None and "None" in declared):
         raise CotanError(f"{where}: expected a list" + (f"; the default is {default}" if default else ""))
     if isinstance(default, bool | int | float) and (none or isinstance(value, other)):
         kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"

@@ -80,13 +80,15 @@ def units(model: nn.Module) -> dict[str, Tensor]:
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
-    """The metrics with what was refused counted as wrong; `accuracy_answered` is that of the rest."""
+    """The metrics with what was refused counted as wrong; `accuracy_answered` is that of the rest, and so are the others."""
     if not prepared.refused:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}
     if "accuracy" in metrics:
         metrics["accuracy_answered"] = metrics["accuracy"]
         metrics["accuracy"] *= prepared.answered / (prepared.answered + prepared.lost)
+    if "mean_recall" in metrics:
+        metrics["mean_recall_answered"] = metrics.pop("mean_recall")
     return metrics
 
 

@@ -85,6 +85,8 @@ def fit(
             if getattr(chosen, option) and not registry.lookup("task", task).target.categorical:
                 raise CotanError(f"{option} is for tasks with classes")
         splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
+        if not registry.lookup("task", task).target.categorical:  # a val that was cut may have no number
+            check(splits, task, made(model).get("out_dim"))
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
@@ -251,7 +253,8 @@ class _Fit:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
         rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
         if val:
-            by = "mean_recall" if self.recipe.class_balance and "mean_recall" in val else "accuracy"
+            found = {"mean_recall", "mean_recall_answered"} & val.keys() if self.recipe.class_balance else ()
+            by = next(iter(found), "accuracy")
             rank = (val[by], -val["loss"]) if by in val else (-val["loss"],)
         better = self.best is None or rank > self.best
         if better:
