@@ -29,6 +29,13 @@ def test_the_shape_of_a_definition_is_checked_at_its_decorator(scratch):
         @cotan.operator
         def a(pos, k=3): ...
 
+    with pytest.raises(
+        cotan.CotanError, match=r"operator 'drop' .*augments='rigid' is a motion of pos, .* the edge_index"
+    ):
+
+        @cotan.operator(gives=("edge_index",), augments="rigid")
+        def drop(edge_index): ...
+
     with pytest.raises(cotan.CotanError, match=r"operator 'b' .*option 'k' has no default"):
 
         @cotan.operator
