@@ -182,6 +182,9 @@ def test_a_number_a_vertex():
     lists = shapes[:6], shapes[6:8], shapes[8:]
     with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
         cotan.fit("linear", cotan.Splits(*lists, task="regress"), **QUICK)
+    rows = [Data(x=shape.x, y=shape.x.expand(3, 2)) for shape in shapes]
+    with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
+        cotan.fit("linear", cotan.Splits(rows, [], rows, task="regress"), **QUICK)
     for shape in shapes[:6]:
         shape.mask = torch.tensor([True, True, False])
     splits = cotan.Splits(*lists, task="regress-vertices")

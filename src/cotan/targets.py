@@ -204,9 +204,9 @@ def _check_mask(shape: Any, count: int, where: str, task: str) -> None:
 
 
 def _check_not_per_vertex(splits: Splits, task: str) -> None:
-    """Raise where y (V,) of every shape would be taken for V numbers of the whole shape."""
+    """Raise where y (V,) or (V, D) of every shape would be taken for numbers of the whole shape."""
     shapes = [shape for some in splits.lists().values() for shape in some]
-    if all(torch.as_tensor(shape.y).shape == (number_of_vertices(shape),) != (1,) for shape in shapes):
+    if all(torch.as_tensor(shape.y).shape[:1] == (number_of_vertices(shape),) != (1,) for shape in shapes):
         raise CotanError(
             f"dataset {splits.name!r}: task {task!r} wants numbers of a whole shape, (1, D), and every y is as long as its "
             "shape has vertices; a number a vertex is the task 'regress-vertices'"
