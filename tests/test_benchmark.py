@@ -533,6 +533,10 @@ def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monke
 def test_a_suite_without_models():
     with pytest.raises(cotan.CotanError, match="has no models"):
         Suite.of({"datasets": ["two-solids"]})
+    with pytest.raises(
+        cotan.CotanError, match=r"Suite: expected entries of its own kind; Suite.of, as bench, takes a mapping"
+    ):
+        Suite(models=[{"name": "linear"}], datasets=[])
     assert Suite.of({"datasets": ["two-solids"], "models": ["linear"]}).models[0].label == "linear"
 
 

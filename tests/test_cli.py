@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from cotan.cli import main
+from cotan.datasets import Splits
 from cotan.errors import CotanError
 from cotan.evaluation import compute
 from cotan.files import read
-from cotan.training import Run, predict
+from cotan.training import Run, fit, predict
 
 
 class Out(NamedTuple):
@@ -302,6 +303,17 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     drawn = trimesh.load(tmp_path / "one.ply", process=False)
     assert drawn.visual.kind == "vertex"
     assert len(drawn.vertices) == len(trimesh.load(mesh, process=False).vertices)
+
+
+def test_predict_several_numbers_a_vertex(cotan, mesh, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shape = read(mesh)
+    shape.y = compute(shape, "vertex_normals")
+    splits = Splits([shape], [], [shape], task="regress-vertices")
+    run = fit("linear", splits, epochs=1, out="run", progress="none")
+    assert cotan("predict", "run", mesh).returncode == 0
+    rows = [line.split() for line in Path("ball.labels.txt").read_text().splitlines()]
+    torch.testing.assert_close(torch.tensor([[float(n) for n in row] for row in rows]), predict(run, shape).label)
 
 
 def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch):

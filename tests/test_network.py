@@ -458,6 +458,25 @@ def test_a_network_that_was_never_asked_for_its_needs_feeds_its_layers(sphere):
     assert torch.equal(other(sphere.pos, **nodes), asked(sphere.pos, **nodes))
 
 
+def test_a_network_that_feeds_what_is_no_layer_of_cotans_says_so(sphere):
+    class Mine(nn.Module):
+        def forward(self, x, edge_index):
+            return x
+
+    class Net(cotan.Network):
+        def __init__(self):
+            super().__init__()
+            self.mine = Mine()
+
+        def forward(self, x, **nodes):
+            return self.feed(self.mine, x, nodes)
+
+    with pytest.raises(
+        cotan.CotanError, match=r"Mine is no layer of cotan's, so .*Net does not hand it its edge_index: @cotan"
+    ):
+        cotan.apply(Net(), sphere)
+
+
 @pytest.mark.parametrize("call", [cotan.inputs, cotan.apply])
 def test_no_shapes_at_all(call):
     with pytest.raises(cotan.CotanError, match="no shape given: expected a Data or a list of them"):

@@ -17,6 +17,8 @@ def test_unknown_names_suggest_the_nearest_and_list_what_there_is():
         cotan.create_layer("spectrall", 3, 4)
     with pytest.raises(cotan.CotanError, match=r"Did you mean 'chebyshev' \(ChebNet\)"):
         cotan.create_layer("ChebNet", 3, 4)
+    with pytest.raises(cotan.CotanError, match=r"'GINEConv'. If it is PyG's, a module of yours may have it as it is"):
+        cotan.create_layer("GINEConv", 3, 4)
     with pytest.raises(cotan.CotanError, match=r"unknown kind 'layers'. Did you mean 'layer'"):
         cotan.names("layers")
 
@@ -26,6 +28,13 @@ def test_the_shape_of_a_definition_is_checked_at_its_decorator(scratch):
 
         @cotan.operator
         def a(pos, k=3): ...
+
+    with pytest.raises(
+        cotan.CotanError, match=r"operator 'drop' .*augments='rigid' is a motion of pos, .* the edge_index"
+    ):
+
+        @cotan.operator(gives=("edge_index",), augments="rigid")
+        def drop(edge_index): ...
 
     with pytest.raises(cotan.CotanError, match=r"operator 'b' .*option 'k' has no default"):
 

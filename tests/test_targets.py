@@ -182,6 +182,9 @@ def test_a_number_a_vertex():
     lists = shapes[:6], shapes[6:8], shapes[8:]
     with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
         cotan.fit("linear", cotan.Splits(*lists, task="regress"), **QUICK)
+    rows = [Data(x=shape.x, y=shape.x.expand(3, 2)) for shape in shapes]
+    with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
+        cotan.fit("linear", cotan.Splits(rows, [], rows, task="regress"), **QUICK)
     for shape in shapes[:6]:
         shape.mask = torch.tensor([True, True, False])
     splits = cotan.Splits(*lists, task="regress-vertices")
@@ -193,6 +196,27 @@ def test_a_number_a_vertex():
     assert run.metrics["test_mean_absolute_error"] == pytest.approx(off.abs().mean().item(), rel=1e-4)
     with pytest.raises(cotan.CotanError, match=r"train\[0\]: .* wants a number for each of 3 vertices; y has 1"):
         cotan.fit("linear", cotan.Splits(many(), task="regress-vertices"), **QUICK)
+
+
+def test_several_numbers_a_vertex():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    y = torch.stack([x[:, 0] * 1e3, x.sum(1), 5 - x[:, 1]], 1)
+    y[3, 1] = torch.nan
+    part = torch.arange(60) < 40
+    one = [Data(x=x, edge_index=EDGES, y=y, mask=mask) for mask in (part, ~part)]  # no val: cut from train's vertices
+    splits = cotan.Splits(one[:1], [], one[1:], task="regress-vertices")
+    model = model_for("linear", splits, seed=0, width=16, depth=1, norm="none")
+    run = cotan.fit(model, splits, **{**QUICK, "epochs": 100}, lr=0.03)
+    assert (splits.with_val().train[0].mask.sum(), splits.with_val().val[0].mask.sum()) == (32, 8)
+    torch.testing.assert_close(model.target_mean, y[splits.with_val().train[0].mask].nanmean(0))
+    found = cotan.predict(run, one[1]).label
+    assert ((found - y)[~part].abs().mean(0) < torch.tensor([200.0, 0.3, 0.2])).all()  # a fifth of their deviations
+    assert cotan.evaluate(run, splits)["mean_absolute_error"] == pytest.approx((found - y)[~part].abs().mean().item())
+    with pytest.raises(
+        cotan.CotanError, match=r"train\[0\]: y is of shape \(60, 3\), expected 2 finite numbers at each v"
+    ):
+        cotan.fit(cotan.create_model("linear", 2, 2, task="regress-vertices"), splits, **QUICK)
+    torch.testing.assert_close(cotan.predict(run, Data(x=x[:1], edge_index=EDGES[:, :0])).label, found[:1])
 
 
 def test_a_graph_with_the_masks_of_pyg():

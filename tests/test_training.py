@@ -457,6 +457,18 @@ def test_features_far_from_one_are_said(size, said, capsys):
     assert ("far from 1" in found) == bool(said)
 
 
+@pytest.mark.parametrize(("kinds", "model", "said"), [(28, "mlp", True), (2, "mlp", False), (28, "looks up", False)])
+def test_whole_numbers_that_may_be_kinds_are_said(kinds, model, said, capsys):
+    class LooksUp(nn.Embedding):
+        def forward(self, x):
+            return super().forward(x[:, 0])
+
+    shapes = [Data(x=torch.full((1, 1), kinds - 1), y=torch.tensor([i % 2])) for i in range(6)]
+    model = LooksUp(kinds, 2) if model == "looks up" else model
+    fit(model, Splits(shapes, shapes), **{**QUICK, "epochs": 1, "progress": "lines"})
+    assert (f"x holds whole numbers (up to {kinds - 1} in" in capsys.readouterr().err) == said
+
+
 def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
     class Later(nn.Module):
         """Says column 0 of x in the first epoch, then column 1."""

@@ -419,8 +419,8 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="For labels or numbers per vertex: the coloured mesh, or .txt with one a line; else FILE.labels.ply "
-            "here; of several, or where there is one, a folder."
+            help="For labels or numbers per vertex: the coloured mesh, or .txt with a vertex a line; else FILE.labels.ply "
+            "(.txt of several numbers each) here; of several files, or where there is one, a folder."
         ),
     ] = None,
 ) -> None:
@@ -448,13 +448,14 @@ def predict(
             print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
             continue
         if numbers:
-            lines = [f"{number:.6g}" for number in found.label.tolist()]
+            rows = found.label.reshape(len(found.label), -1).tolist()
+            lines = [" ".join(f"{number:.6g}" for number in row) for row in rows]
             said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
             lines = [found.classes[label] for label in found.label.tolist()]
             count = found.label.bincount(minlength=len(found.classes)).tolist()
             said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
-        default = Path(f"{file.stem}.labels.ply")
+        default = Path(f"{file.stem}.labels.{'ply' if found.label.ndim == 1 else 'txt'}")
         target = default if out is None else out / default if out.is_dir() else out
         if target.suffix == ".txt":
             atomic.write(target, "".join(f"{line}\n" for line in lines).encode())

@@ -15,7 +15,7 @@ from torch import Tensor
 from . import registry
 from .errors import CotanError, expect, unknown
 from .nodes import check_data
-from .targets import mask_of
+from .targets import mask_of, target
 from .values import digest, map_tensors
 
 SPLITS = ("train", "val", "test")
@@ -100,7 +100,8 @@ class Splits:
             own = self.train[0]
             among = mask_of(own).nonzero()[:, 0]
             chosen = torch.zeros_like(mask_of(own))
-            chosen[among[_share(torch.as_tensor(own.y).reshape(-1)[among], share, generator)]] = True
+            labels = target(own, "vertex")[among] if task.categorical else torch.zeros(len(among))
+            chosen[among[_share(labels, share, generator)]] = True
             if not chosen.any():
                 raise CotanError(
                     f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one"

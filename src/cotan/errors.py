@@ -52,6 +52,10 @@ ALSO_KNOWN = {
     "gatconv": "gat",
     "gatv2conv": "gatv2",
     "ginconv": "gin",
+    "sgconv": "sgc",
+    "transformerconv": "transformer",
+    "graphconv": "aggregate",
+    "dynamicedgeconv": "edgeconv",
     "dgcnn": "edgeconv",
     "diffusionnet": "diffusion",
     "diffusion-net": "diffusion",
@@ -91,6 +95,10 @@ ALSO_KNOWN = {
     "early-stopping": "patience",
     "class-weight": "class_balance",
     "class-weights": "class_balance",
+    "adj": "adjacency",
+    "adj-t": "edge_index",
+    "num-graphs": "ptr",
+    "batch-size": "ptr",
 }
 
 
@@ -104,6 +112,8 @@ def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
     else:
         near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
         hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
+    if alias not in names and str(name).endswith("Conv"):
+        hint = " If it is PyG's, a module of yours may have it as it is (docs/your_data.md)."
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")
 
 

@@ -50,7 +50,15 @@ class Network(nn.Module):
         """`layer(x, ...)` with those of `nodes` that it needs."""
         wires = getattr(layer, "_wires", None)
         if wires is None:
-            wires = _keys(needs(layer))
+            wanted = needs(layer)
+            wires = _keys(wanted)
+            lacking = [name for name, request in wanted.items() if not (request.optional or request.key in nodes)]
+            if lacking and not _for_cotan(layer):
+                raise CotanError(
+                    f"{type(layer).__qualname__} is no layer of cotan's, so {type(self).__qualname__} does not hand it its "
+                    f"{', '.join(lacking)}: @cotan.layer(name) makes it one, or it is called with what "
+                    f"forward(self, x, {', '.join(lacking)}, **nodes) is given"
+                )
         return layer(x, **{parameter: nodes[key] for parameter, key in wires.items() if key in nodes})
 
 

@@ -144,7 +144,8 @@ def operator(
             calls is not.
         invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
-        augments: for an operator that gives a moved copy of the data: the motion ("rigid", "scale", "jitter").
+        augments: for an operator that gives a changed copy of the data: the motion ("rigid", "scale"), or a word of your
+            own for what is none of pos ("edges"), to which nothing is invariant.
         gives: for an operator whose value is a `Data`: the sources in it.
         many: how it is evaluated on several shapes at once, to the same numbers. True: the value on a disjoint union of
             shapes is the union of their values. Or a function of the same parameters, with a list of each input, that
@@ -170,6 +171,12 @@ def operator(
         if index not in (None, "vertex"):
             raise CotanError(f"{where}: index={index!r}, expected 'vertex'")
         _check_motions(invariant_to, where)
+        edges = [source for source in gives if source.startswith("edge_")]
+        if edges and augments in MOTIONS:
+            raise CotanError(
+                f"{where}: augments={augments!r} is a motion of pos, and what is invariant to that would not see the "
+                f"{edges[0]} that it gives; expected a word of your own, such as augments='edges'"
+            )
         if not own.isidentifier():
             raise CotanError(
                 f"{where}: an operator's name is a Python identifier, since it is used as a parameter name"

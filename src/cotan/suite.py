@@ -64,6 +64,10 @@ class Suite:
     recipe: Recipe = field(default_factory=Recipe)
     task: str | None = None
 
+    def __post_init__(self) -> None:
+        for entry in (*self.models, *self.datasets):
+            expect("Suite", entry, Entry, "entries of its own kind; Suite.of, as bench, takes a mapping of all")
+
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Suite:
         """From a TOML file: [[models]] and [[datasets]] with name, label, options..., seeds, and a table [recipe].

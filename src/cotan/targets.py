@@ -21,18 +21,24 @@ MOST = 100_000  # classes: a larger number is no class
 
 
 def target(shape: Any, per: str) -> Tensor:
-    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) for tasks per vertex."""
+    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) or (V, D) for tasks per vertex."""
     y = torch.as_tensor(shape.y)
     y = y if y.is_floating_point() else y.long()
     if per == "vertex":
-        return y.reshape(-1)
+        several = y.ndim == 2 and y.shape[1] > 1 and len(y) == number_of_vertices(shape)
+        return y if several else y.reshape(-1)
     return y.reshape(1) if y.numel() == 1 else y.reshape(1, -1)
+
+
+def _each(y: Tensor) -> int:
+    """How many numbers a target is."""
+    return y.shape[1] if y.ndim == 2 else 1
 
 
 def mask_of(shape: Any) -> Tensor:
     """(N,) which of the N targets count: all, where the shape has no mask."""
     mask = shape.get("mask")
-    return torch.ones(torch.as_tensor(shape.y).numel(), dtype=torch.bool) if mask is None else mask
+    return torch.ones(len(target(shape, "vertex")), dtype=torch.bool) if mask is None else mask
 
 
 def counted(shape: Any, per: str) -> Tensor:
@@ -42,11 +48,11 @@ def counted(shape: Any, per: str) -> Tensor:
 
 
 def width(splits: Splits, task: str) -> int:
-    """The `out_dim` that a task on this dataset wants: classes, or numbers a shape."""
+    """The `out_dim` that a task on this dataset wants: classes, or numbers a shape or a vertex."""
     shapes = [shape for some in splits.lists().values() for shape in some]
     definition = registry.lookup("task", task).target
     if not definition.categorical:
-        return target(shapes[0], "shape")[0].numel() if definition.per == "shape" else 1
+        return _each(target(shapes[0], definition.per))
     if task == "match" and splits.template is not None:
         return len(splits.template.pos)
     if splits.classes:
@@ -60,7 +66,8 @@ def width(splits: Splits, task: str) -> int:
 
 def check_form(splits: Splits, task: str) -> None:
     """Raise for what is no shape with numbers for a target, and for a mask that is not one truth value a target."""
-    per = registry.lookup("task", task).target.per
+    definition = registry.lookup("task", task).target
+    per = definition.per
     if not any(splits.lists().values()):
         raise CotanError(f"dataset {splits.name!r} has no shapes")
     for name, shapes in splits.lists().items():
@@ -78,6 +85,7 @@ def check_form(splits: Splits, task: str) -> None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
             count = numbers(f"{where}: y", shape.y).numel()
             if per == "vertex":
+                count = count if definition.categorical else len(target(shape, per))
                 _check_mask(shape, count, where, task)
 
 
@@ -91,16 +99,19 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
     size, scaled = 0, getattr(definition, "scaled", False)  # then NaN is a number that is missing
-    if not definition.categorical and definition.per == "shape":
-        _check_not_per_vertex(splits, task)
+    if not definition.categorical:
+        if definition.per == "shape":
+            _check_not_per_vertex(splits, task)
         size = out_dim or width(splits, task)
     for name, shapes in splits.lists().items():
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
             y = torch.as_tensor(shape.y)
+            each = target(shape, definition.per)
+            count = y.numel() if definition.categorical else len(each)
             if definition.per == "vertex" and shape.get("y_index") is not None:
                 _check_index(shape.y_index, y, number_of_vertices(shape), where)
-            elif definition.per == "vertex" and y.numel() != number_of_vertices(shape):
+            elif definition.per == "vertex" and count != number_of_vertices(shape):
                 what = "label" if definition.categorical else "number"
                 raise CotanError(
                     f"{where}: task {task!r} wants a {what} for each of {number_of_vertices(shape)} vertices; "
@@ -110,9 +121,10 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
             if definition.categorical:
                 _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
-            elif (size and y.numel() != size) or bool((y.isinf() if scaled else ~y.isfinite()).any()):
-                got = y.tolist() if y.numel() < 10 else f"{y.numel()} numbers"
-                raise CotanError(f"{where}: y is {got}, expected {size or y.numel()} finite numbers")
+            elif _each(each) != size or bool((y.isinf() if scaled else ~y.isfinite()).any()):
+                got = y.tolist() if y.numel() < 10 else f"of shape {tuple(y.shape)}"
+                wanted = f"{size} finite numbers" + (" at each vertex" if definition.per == "vertex" else "")
+                raise CotanError(f"{where}: y is {got}, expected {wanted}")
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
         if shapes and scaled:
@@ -192,9 +204,9 @@ def _check_mask(shape: Any, count: int, where: str, task: str) -> None:
 
 
 def _check_not_per_vertex(splits: Splits, task: str) -> None:
-    """Raise where y (V,) of every shape would be taken for V numbers of the whole shape."""
+    """Raise where y (V,) or (V, D) of every shape would be taken for numbers of the whole shape."""
     shapes = [shape for some in splits.lists().values() for shape in some]
-    if all(torch.as_tensor(shape.y).shape == (number_of_vertices(shape),) != (1,) for shape in shapes):
+    if all(torch.as_tensor(shape.y).shape[:1] == (number_of_vertices(shape),) != (1,) for shape in shapes):
         raise CotanError(
             f"dataset {splits.name!r}: task {task!r} wants numbers of a whole shape, (1, D), and every y is as long as its "
             "shape has vertices; a number a vertex is the task 'regress-vertices'"

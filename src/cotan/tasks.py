@@ -75,6 +75,6 @@ class Regress:
 
 @task("regress-vertices")
 class RegressVertices(Regress):
-    """A number a vertex. Output (V, 1), target (V,), scaled as for `regress`."""
+    """Numbers a vertex. Output (V, D), target (V, D) or (V,), scaled as for `regress`."""
 
     per = "vertex"

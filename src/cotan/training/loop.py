@@ -104,7 +104,13 @@ def fit(
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
         if splits.seen:
             show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
-        for text in filter(None, (untrained(splits, task), missing(splits, task), far_from_one(prepared["train"]))):
+        said = (
+            untrained(splits, task),
+            missing(splits, task),
+            far_from_one(prepared["train"]),
+            numbered(splits, prepared),
+        )
+        for text in filter(None, said):
             show.say(text)
         prepared = {name: split for name, split in prepared.items() if split.answered}
         run = Run(model, chosen, classes=splits.classes, versions=versions(), path=path)
@@ -389,6 +395,19 @@ def far_from_one(train: Prepared) -> str:
                 sizes[label] = max(sizes.get(label, 0.0), float(value.detach().square().mean().sqrt()))
     far = ", ".join(f"{label} (about {size:.1g})" for label, size in sizes.items() if size and not 1e-3 < size < 300)
     return f"features far from 1, of which models learn little: {far}" if far else ""
+
+
+def numbered(splits: Splits, prepared: Mapping[str, Prepared]) -> str:
+    """Whole numbers that a model takes for amounts and that may be names, such as those of atoms, in a line."""
+    x, plan = splits.train[0].get("x"), prepared["train"].plan
+    if plan.keeps_integers or x is None or x.is_floating_point() or x.numel() == 0 or int(x.max()) < 2:
+        return ""
+    if all(step.name != "x" for step in features_of(plan.roots).values()):
+        return ""
+    return (
+        f"x holds whole numbers (up to {int(x.max())} in the first shape), taken as amounts: where they are kinds, as of atoms, "
+        "make them one-hot, or a module with an nn.Embedding"
+    )
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

@@ -20,7 +20,7 @@ from .run import trained
 class Prediction(NamedTuple):
     """For one shape. Label and probability are numbers, `name` its class; per vertex they are (V,), and `name` is None.
 
-    `probabilities` is (classes,) or (V, classes). Of numbers, label is the output, (D,) or (V,), and the others are None.
+    `probabilities` is (classes,) or (V, classes). Of numbers, label is the output, (D,), (V,) or (V, D), and the others are None.
     """
 
     label: Any
@@ -66,7 +66,9 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
 
 def _prediction(output: Tensor, categorical: bool, per: str, classes: tuple[str, ...]) -> Prediction:
     if not categorical:
-        return Prediction(output.reshape(-1) if per == "vertex" else output, None, None, None, ())
+        if per == "vertex":
+            output = output.reshape(len(output), -1).squeeze(1)
+        return Prediction(output, None, None, None, ())
     names = classes if len(classes) == output.shape[-1] else tuple(map(str, range(output.shape[-1])))
     probabilities = output.softmax(-1)
     probability, label = probabilities.max(-1)
