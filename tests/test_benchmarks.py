@@ -18,7 +18,7 @@ def script(monkeypatch):
 
 @pytest.fixture(scope="module")
 def few():
-    return cotan.load_dataset("poses", per_class=5, vertices=125)
+    return cotan.load_dataset("poses", per_class=5, vertices=125, creatures=("dog", "octopus"), stress=())
 
 
 def test_training(script, few):
@@ -50,9 +50,15 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_training_beside_pyg_is_of_the_same_net(script, real_data):
+def test_training_beside_pyg_is_of_the_same_net(script, real_data, tmp_path):
     bench = script("bench_fit")
-    for data, layer, options, peer, _, batch, recipe in bench.cases(str(real_data)).values():
+    for name in ("planetoid", "tu"):
+        (tmp_path / name).symlink_to(real_data / name)
+    for shapes in (real_data / "shrec11").glob("*/*"):  # few of each class
+        (folder := tmp_path / shapes.relative_to(real_data)).mkdir(parents=True)
+        for path in sorted(shapes.iterdir())[:2]:
+            (folder / path.name).symlink_to(path)
+    for data, layer, options, peer, _, batch, recipe in bench.cases(str(tmp_path)).values():
         model, other = cotan.model_for(layer, data, seed=0, **options), peer()
         assert count(model) == count(other)
         bench.peer_fit(other, data.train[:2], data.val[:1], 1, batch, recipe)

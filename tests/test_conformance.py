@@ -65,12 +65,17 @@ def test_no_operator_drops_a_derivative(request_):
         )
 
 
+SMALL = {  # defaults take minutes
+    "cayley": {"order": 2, "steps": 2},
+    "toric": {"resolution": 16, "width": 8, "depth": 2},
+    "multiview": {"size": 16},
+    "voxel": {"resolution": 16, "width": 8},
+}
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer(name):
-    assert testing.check_layer(name).passed
-
-
-SMALL = {"toric": {"resolution": 16, "width": 8, "depth": 2}, "multiview": {"size": 16}}  # defaults take minutes
+    assert testing.check_layer(name, **SMALL.get(name, {})).passed
 
 
 @pytest.mark.parametrize("name", MODELS)

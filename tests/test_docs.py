@@ -16,11 +16,12 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_block(block, sphere, scratch, tmp_path, monkeypatch):
+def test_block(block, scratch, tmp_path, monkeypatch):
     import cotan
+    from cotan.testing.shapes import example
 
     monkeypatch.chdir(tmp_path)
-    cotan.write(sphere, "bunny.off")
+    cotan.write(example("mesh"), "bunny.off")
     exec(compile(block, "<document>", "exec"), {"__name__": "document"})
 
 

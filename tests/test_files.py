@@ -82,6 +82,7 @@ def test_faces_of_materials_in_turn_keep_their_order(tmp_path):
 
 LEVEL = "v 0 0 {z}\nv 1 0 {z}\nv 1 1 {z}\nv 0 1 {z}\nf -4 -3 -2\n"
 SHEETS = LEVEL.format(z=0) + "f -4 -2 -1\n# above\n" + LEVEL.format(z=5) + "f 5 7 8\n"
+ABSOLUTE = SHEETS.replace("-4 -3 -2", "1 2 3", 1).replace("-4 -3 -2", "5 6 7").replace("-4 -2 -1", "1 3 4")
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,11 @@ SHEETS = LEVEL.format(z=0) + "f -4 -2 -1\n# above\n" + LEVEL.format(z=5) + "f 5 
         "relative": lambda text: text,
         "tabs": lambda text: text.replace(" ", "\t"),
         "indented": lambda text: text.replace("\nf", "\n  f").replace("\nv", "\n\t v"),
-        "comments": lambda text: text.replace("\n", " # 1 2\n"),
+        "comments": lambda _: ABSOLUTE.replace("\n", " # 1 2\n"),
         "continued": lambda text: text.replace("f -4 ", "f\\\n-4\\\r\n"),
         "texture": lambda text: text.replace("-4", "-4/-2").replace("-3", "-3/-1/-1").replace("-2\n", "-2//-1\n"),
         "windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
-        "absolute": lambda text: (
-            "\ufeff" + text.replace("-4 -3 -2", "1 2 3", 1).replace("-4 -3 -2", "5 6 7").replace("-4 -2 -1", "1 3 4")
-        ),
+        "absolute": lambda _: "\ufeff" + ABSOLUTE,
         "materials": lambda text: text.replace("f", "usemtl\ta\nf", 2),
     }.items(),
     ids=lambda item: item[0],

@@ -222,14 +222,14 @@ def sheet(rows: int, columns: int) -> Data:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("diffusion", {"k": 9, "depth": 2}), ("smooth-spectral", {"k": 9}), ("gaussian", {"depth": 2})],
+    [("diffusion", {"k": 9, "depth": 1}), ("smooth-spectral", {"k": 9, "depth": 1}), ("gaussian", {"depth": 1})],
 )
 def test_batches_of_any_size_share_what_is_compiled(name, options):
     model = cotan.create_model(name, in_dim=3, out_dim=4, task="label", **options)
     torch._dynamo.reset()
     counter = CompileCounter()
     compiled = torch.compile(model, fullgraph=True, backend=counter)
-    for size in range(4, 12):
+    for size in (4, 5, 6, 11):
         other = sheet(size, 7) if size == 6 else sheet(15, 19 - size)
         batch = [sheet(size, 7)] * (size % 4) + [other] * (4 - size % 4)
         values, x = cotan.inputs(model, batch), torch.cat([shape.pos for shape in batch])

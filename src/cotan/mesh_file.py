@@ -89,10 +89,12 @@ def _source(path: Path) -> Path | BytesIO:
     if path.suffix.lower() != ".obj":
         return path
     text = path.read_bytes().removeprefix(BOM_UTF8)
-    faces = text[text.find(b"\nf") :]
-    comments = text.count(b"#") - text.count(b"\n#") - text.startswith(b"#")  # at the end of a line
-    unusual = comments or any(sign in text for sign in (b"\t", b"\n ", b"\\")) or text.startswith(b" ")
-    if unusual or b"-" in faces or b" 0" in faces:
+    lines = b"\n" + text
+    unusual = (
+        rb"\n[^#\n]+#",
+        rb"\nf[^\n]*(?:-| 0)",
+    )  # a comment at the end of a line, a face that does not count from 1
+    if any(sign in lines for sign in (b"\t", b"\n ", b"\\")) or any(re.search(line, lines) for line in unusual):
         text = _plain_obj(path, text)
     return BytesIO(text.replace(b"usemtl ", b"# ").replace(b"\nvt ", b"\n# "))
 
