@@ -325,8 +325,14 @@ def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch)
     found = predict(Run.load("classes"), mesh)
     assert cotan("predict", "classes", mesh).stdout == f"{mesh}: {found.name}  {found.probability:.1%}\n"
     found = predict(Run.load("numbers"), mesh)
-    out = cotan("predict", "numbers", mesh, mesh).stdout
-    assert out == f"{mesh}: {float(found.label):.6g}\n" * 2
+    out = cotan("predict", "numbers", mesh, mesh, "--out", "numbers.csv").stdout
+    assert out == f"{mesh}: {float(found.label):.6g}\n" * 2 + "table: numbers.csv\n"
+    assert Path("numbers.csv").read_text() == "file,0\n" + f"{mesh},{float(found.label):.6g}\n" * 2
+    cotan("predict", "classes", mesh, "--out", "classes.csv")
+    head, row = map(str.split, Path("classes.csv").read_text().splitlines(), ",,")
+    assert head == ["file", "class", "dog", "crab"]
+    assert row[:2] == [str(mesh), predict("classes", mesh).name]
+    assert [float(p) for p in row[2:]] == pytest.approx(predict("classes", mesh).probabilities.tolist(), rel=1e-5)
     for files in ([mesh], [mesh, mesh.with_name("other.off")]):
         out = cotan("predict", "classes", *files, "--out", "labels.txt")
         assert (out.returncode, out.stdout) == (2, "")

@@ -38,7 +38,7 @@ def folder(
             beside it, in ROOT/seg, ROOT/labels or ROOT/gt; -1 is none, which counts nowhere.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed; one at least trains.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
-            in which they appear over the faces. Vertices are those of the file: none are merged.
+            in which they appear over the faces. Vertices are those of the file: none are merged, but for the corners of an .stl.
         votes: y is a label for each vertex: the one that most of the edges or faces around it have; of as many, the
             first. ROOT/sseg/NAME.seseg may hold soft labels: weights at each edge, which then count instead. Without
             votes, y is the file's labels, and `y_index` has the vertices of each edge or face: a model is trained and

@@ -89,7 +89,7 @@ def labelled(
 
 
 def read_mesh(path: Path) -> Any:
-    """A mesh with faces, of the vertices of the file."""
+    """A mesh with faces, of the vertices of the file (an .stl has none, and is welded)."""
     data = read_shape(path, weld=False)
     if "face" not in data:
         raise cotan.CotanError(f"{path} has no faces")

@@ -1,5 +1,6 @@
 """The operators: what is seen of a shape from all sides. The shape is put into the unit ball first."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from .render import raster as rasterise
 from .sheet import contact_sheet
 
 cotan.source("color", per="vertex")
+MAYBE_ZERO = {"color", "contours"}  # where the shape is seen
 
 
 def _few_pixels(value: Tensor | Raster) -> Tensor:
@@ -65,7 +67,7 @@ def views_of_many(
     seen = cameras(**of_cameras)
     number = [len(corners) for corners in pos]
     first = torch.tensor([0, *number]).cumsum(0)
-    return render(
+    pictures = render(
         torch.cat([normalise(corners, faces, align) for corners, faces in zip(pos, face, strict=True)]),
         torch.cat([faces + offset for faces, offset in zip(face, first.tolist(), strict=False)], 1),
         seen,
@@ -77,6 +79,14 @@ def views_of_many(
         smooth=smooth,
         softness=softness,
     ).unbind()
+    if not {*outputs} <= MAYBE_ZERO and not all(bool(picture.any()) for picture in pictures):
+        warnings.warn(
+            f"views: a shape is so thin that it meets no pixel's centre, and its pictures at size={size} are empty; "
+            "choose a larger size or more samples",
+            cotan.MeshWarning,
+            stacklevel=2,
+        )
+    return pictures
 
 
 def _picture(file: BinaryIO, value: Tensor, *, outputs: Sequence[str], **_: Any) -> None:
@@ -122,7 +132,8 @@ def views(
             z in the ball; "color", that of the vertices; "contours", 1 on the lines of a drawing: borders, to the
             background or to what is more than 0.05 behind it, and creases of more than 40 degrees.
         samples: a pixel is the mean of samples x samples; for depth, normals and position of those that see the shape,
-            lest its border come nearer.
+            lest its border come nearer. A pixel sees what is at its centre: of a wire thinner than a pixel nothing, or dots,
+            unless there are samples enough. A `cotan.MeshWarning` says where all pictures of a shape are empty.
         smooth: normals, and what is made of them, are interpolated between the vertices.
         softness: the pixels over which a silhouette fades out around the shape, so that gradients can move it; 0: none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import os
@@ -420,7 +421,8 @@ def predict(
         Path | None,
         typer.Option(
             help="For labels or numbers per vertex: the coloured mesh, or .txt with a vertex a line; else FILE.labels.ply "
-            "(.txt of several numbers each) here; of several files, or where there is one, a folder."
+            "(.txt of several numbers each) here; of several files, or where there is one, a folder. For one answer a "
+            "shape: a .csv."
         ),
     ] = None,
 ) -> None:
@@ -433,23 +435,28 @@ def predict(
 
     trained = Run.load(run)
     per = per_of(trained.model)
-    if out is not None and per == "shape":
-        raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed")
+    if out is not None and per == "shape" and out.suffix != ".csv":
+        raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed and can go to a .csv")
     if per != "shape" and len({file.stem for file in files}) < len(files):
         raise CotanError("two of the files have one name, and so would their labels")
-    if out is not None and len(files) > 1:
+    if out is not None and per != "shape" and len(files) > 1:
         out.mkdir(parents=True, exist_ok=True)
+    rows: list[list[Any]] = []
     for file in files:
         data = read(file, weld=per != "vertex")
         found = ask(trained, data)
         numbers = found.probabilities is None
         if per == "shape":
-            said = ", ".join(f"{number:.6g}" for number in found.label.reshape(-1).tolist()) if numbers else found.name
+            values = (found.label if numbers else found.probabilities).reshape(-1).tolist()
+            said = ", ".join(f"{number:.6g}" for number in values) if numbers else found.name
             print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
+            if not rows:
+                rows = [["file", *range(len(values))] if numbers else ["file", "class", *found.classes]]
+            rows.append([file, *([] if numbers else [found.name]), *(f"{value:.6g}" for value in values)])
             continue
         if numbers:
-            rows = found.label.reshape(len(found.label), -1).tolist()
-            lines = [" ".join(f"{number:.6g}" for number in row) for row in rows]
+            each = found.label.reshape(len(found.label), -1).tolist()
+            lines = [" ".join(f"{number:.6g}" for number in row) for row in each]
             said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
             lines = [found.classes[label] for label in found.label.tolist()]
@@ -463,6 +470,11 @@ def predict(
             write(data, target, colors=found.label)
         print(f"{file}: {said}")
         print(f"  {'numbers' if numbers else 'labels'}: {target}")
+    if out is not None and rows:
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows(rows)
+        atomic.write(out, table.getvalue().encode())
+        print(f"table: {out}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")

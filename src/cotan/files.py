@@ -40,7 +40,7 @@ def read(
             points (.xyz .pts .txt .npy), or a graph (.graphml .gml .edgelist, sparse matrices .npz .mtx). Of a scene, all
             meshes; if it has none, all points.
         weld: merge vertices, or points, at the same place, as seams of texture and normals leave them; the first one's
-            colour and normal stay.
+            colour and normal stay. An .stl is always welded: it holds no vertices, but the corners of each face anew.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
         dtype: of `pos`; `torch.float64` keeps the file's digits.
@@ -101,7 +101,7 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     if pos.shape[1] != 3:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
     kept = torch.arange(len(pos))
-    if weld:
+    if weld or path.suffix.lower() == ".stl":
         kept, face = _weld(pos, face)
     if not face.numel():
         kept = kept[torch.isfinite(pos[kept]).all(1)]

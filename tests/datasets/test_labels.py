@@ -45,6 +45,17 @@ def test_edges_in_their_order():
     assert edges_of(face).tolist() == [[0, 1, 0, 1, 2], [1, 2, 2, 3, 3]]
 
 
+def test_faces_of_an_stl_are_joined(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        trimesh.creation.box().export(tmp_path / part / f"{part}.stl")
+        put(tmp_path / part / f"{part}.txt", "0\n" * 6 + "1\n" * 6)
+    shape = load(tmp_path, votes=False).train[0]
+    assert (len(shape.pos), len(shape.y), int(shape.y.sum())) == (8, 12, 6)
+    assert torch.equal(shape.y_index, shape.face)
+    assert cotan.compute(shape, "mesh_report")["components"] == 1
+
+
 def test_a_label_for_each_vertex(root):
     label(root, "4\n1\n2\n4\n", folder="{}")
     data = load(root)

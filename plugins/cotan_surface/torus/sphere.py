@@ -76,7 +76,7 @@ def _orient(face: Tensor) -> Tensor:
     if once or more:
         raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
-            f"{once} edges with one face and {more} with more. Fill its holes, or use another model"
+            f"{once} edges with one face and {more} with more. {'Fill its holes, or use' if once else 'Use'} another model"
         )
     flip, _, _, orientable = orientation(found)
     if not orientable.all():

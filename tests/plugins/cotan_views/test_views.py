@@ -37,6 +37,14 @@ def test_the_default_is_twelve_views_of_depth_and_normals():
     assert views.isfinite().all()
 
 
+def test_a_wire_between_the_pixels_is_said():
+    needle = torch.tensor([[-100.0, 0.1, 0.0], [100.0, 0.1, 0.0], [0.0, 0.2, 0.1]])
+    wire = Data(pos=needle, face=torch.tensor([[0], [1], [2]]))
+    with pytest.warns(cotan.MeshWarning, match="so thin that it meets no pixel's centre, and its pictures at size=16"):
+        assert not cotan.compute(wire, "views", size=16).any()
+    assert cotan.compute(wire, "views", size=16, samples=64).any()  # a warning is an error here
+
+
 def test_raster_says_which_face_each_pixel_sees():
     data = shape()
     found = cotan.compute(data, "raster", size=24, rig=[(0, 0, 2), (1, 2, 3)], projection="orthographic")
