@@ -47,7 +47,7 @@ def voxels(
     - fill: ``solid``, 1 where the centre of a voxel is inside, which gives the right volume, and in touched voxels that
       no such voxel is next to, so that legs and sheets thinner than a voxel stay; ``surface``, 1 in each voxel that a
       face touches; ``union`` of the two; ``tsdf``, the signed distance from the centre over ``truncation`` voxels,
-      from -1 inside to 1 outside.
+      from -1 inside to 1 outside; faces within the solid, as of bodies that overlap or touch, are surface to it.
     - method: how inside is told. ``winding`` is the generalised winding number beyond 1/2: of closed pieces that overlap
       it is the union, a piece that faces inwards within another is a cavity, and holes are closed. Faces that disagree
       with their neighbours are turned before, and where pieces face both ways, closed ones outwards, each with what lies in
