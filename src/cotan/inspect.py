@@ -34,14 +34,16 @@ COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler",
 def report(data: Any) -> dict[str, Any]:
     """What can be said of a shape: the mesh report, or the numbers of a cloud, or of a graph (one edge for both directions).
 
-    Of a mesh also how `voxels` tells its inside, where the plugin cotan_voxels is loaded.
+    Of a mesh also how `voxels` tells its inside, where the plugin cotan_voxels is loaded, and its size along x, y and z, which
+    tells units.
     """
     if data.get("face") is not None:
         found: dict[str, Any] = compute(data, "mesh_report")
         if registry.has("operator", "voxel_report"):
             with suppress(CotanError):  # of what has no voxels, the counts say why
                 found = found | {"solid_voxels_by": compute(data, "voxel_report")["method"]}
-        return found
+        size = (data.pos.amax(0) - data.pos.amin(0)).tolist()
+        return found | {"size": " x ".join(f"{side:.6g}" for side in size)}
     out = {"vertices": int(data.num_nodes)}
     if data.get("edge_index") is not None:
         row, col = data.edge_index
