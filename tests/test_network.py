@@ -177,7 +177,7 @@ def test_neighbours_stand_for_the_edges_of_points(name):
     assert torch.equal(cotan.apply(Around(model), clouds), cotan.apply(plain, edged))
     both = Around(model, cotan.create_model(name, in_dim=3, out_dim=2, neighbours=6))
     with pytest.raises(
-        cotan.CotanError, match="parts of a model take different nodes for 'edge_index': .*k=5.* and .*k=6"
+        cotan.CotanError, match=r"parts of a model take different nodes for 'edge_index': .*k=5.* and .*k=6"
     ):
         cotan.apply(both, clouds)
     with pytest.raises(cotan.CotanError, match="stack: neighbours=0, expected a whole number of at least 1"):
