@@ -312,6 +312,12 @@ def test_predict_several_numbers_a_vertex(cotan, mesh, tmp_path, monkeypatch):
     splits = Splits([shape], [], [shape], task="regress-vertices")
     run = fit("linear", splits, epochs=1, out="run", progress="none")
     assert cotan("predict", "run", mesh).returncode == 0
+    for name, wanted in (
+        ("x.csv", "answers at vertices go to a .txt"),
+        ("x.ply", "several numbers a vertex go to a .txt"),
+    ):
+        assert wanted in cotan("predict", "run", mesh, "--out", name).stderr
+        assert not Path(name).exists()
     rows = [line.split() for line in Path("ball.labels.txt").read_text().splitlines()]
     torch.testing.assert_close(torch.tensor([[float(n) for n in row] for row in rows]), predict(run, shape).label)
 
@@ -328,6 +334,8 @@ def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch)
     out = cotan("predict", "numbers", mesh, mesh, "--out", "numbers.csv").stdout
     assert out == f"{mesh}: {float(found.label):.6g}\n" * 2 + "table: numbers.csv\n"
     assert Path("numbers.csv").read_text() == "file,0\n" + f"{mesh},{float(found.label):.6g}\n" * 2
+    Path("folder.csv").mkdir()
+    assert "can go to a .csv" in cotan("predict", "numbers", mesh, "--out", "folder.csv").stderr
     cotan("predict", "classes", mesh, "--out", "classes.csv")
     head, row = map(str.split, Path("classes.csv").read_text().splitlines(), ",,")
     assert head == ["file", "class", "dog", "crab"]

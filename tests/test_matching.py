@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_geometric.data import Data
 
 import cotan
 from cotan import match
@@ -47,6 +48,21 @@ def test_left_is_told_from_right_by_the_way_faces_lie(name):
         assert (left * found < 0)[left.abs() > 0.05].double().mean() < 0.2
         target.face = target.face.flip(0)  # inside out
         assert torch.equal(match(source, target).points, points)
+
+
+def test_an_open_sheet_may_be_bent_the_other_way():
+    i, j = torch.meshgrid(torch.arange(24), torch.arange(12), indexing="ij")
+    flat = torch.stack([i, j], -1).view(-1, 2) / 12
+    corner = (i * 12 + j)[:-1, :-1][~((i > 14) & (j > 5))[:-1, :-1]]  # an L, so that no mirror image fits
+    face = torch.stack([corner, corner + 12, corner + 13, corner, corner + 13, corner + 1]).view(2, 3, -1)
+    used, face = face.transpose(0, 1).reshape(3, -1).unique(return_inverse=True)
+    along, across = flat[used].T
+    shapes = [
+        Data(pos=torch.stack([(along * b).sin() / b, across, (1 - (along * b).cos()) / b], 1), face=face)
+        for b in (0.6, -0.6)
+    ]
+    points = match(*shapes).points
+    assert float((flat[used][points] - flat[used]).norm(dim=1).mean()) < 0.05  # the other way round half the width
 
 
 @pytest.mark.parametrize("size", [1.02, 1000.0])

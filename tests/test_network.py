@@ -471,6 +471,8 @@ def test_a_network_that_feeds_what_is_no_layer_of_cotans_says_so(sphere):
         def forward(self, x, **nodes):
             return self.feed(self.mine, x, nodes)
 
+    linear = torch.nn.Linear(3, 2)
+    assert torch.equal(Net().feed(linear, sphere.pos, {}), linear(sphere.pos))  # its parameter is called `input`
     with pytest.raises(
         cotan.CotanError, match=r"Mine is no layer of cotan's, so .*Net does not hand it its edge_index: @cotan"
     ):

@@ -137,6 +137,16 @@ def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
         assert runs[-1].model.target_deviation.tolist() == [1.5]
     assert runs[0].metrics == runs[1].metrics == runs[2].metrics
 
+    few = Data(pos=torch.rand(50, 3), edge_index=EDGES, y=torch.full((50,), torch.nan))
+    few.y[:4] = torch.arange(4.0)
+    cut = cotan.Splits([few], task="regress-vertices").with_val()
+    assert [int(part[0].mask[:4].sum()) for part in (cut.train, cut.val)] == [
+        3,
+        1,
+    ]  # of the four numbers that there are
+    cut = cotan.Splits(many(lambda i: torch.tensor([i if i < 4 else torch.nan])), task="regress").with_val()
+    assert [float(shape.y) < 4 for shape in cut.val] == [True]
+
     two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
     splits = cotan.Splits(two, [], two[:1], task="regress")
     cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})

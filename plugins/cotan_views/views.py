@@ -79,7 +79,7 @@ def views_of_many(
         smooth=smooth,
         softness=softness,
     ).unbind()
-    if not {*outputs} <= MAYBE_ZERO and not all(bool(picture.any()) for picture in pictures):
+    if not {*outputs} <= MAYBE_ZERO and not bool(torch.stack([picture.any() for picture in pictures]).all()):
         warnings.warn(
             f"views: a shape is so thin that it meets no pixel's centre, and its pictures at size={size} are empty; "
             "choose a larger size or more samples",
@@ -133,7 +133,8 @@ def views(
             background or to what is more than 0.05 behind it, and creases of more than 40 degrees.
         samples: a pixel is the mean of samples x samples; for depth, normals and position of those that see the shape,
             lest its border come nearer. A pixel sees what is at its centre: of a wire thinner than a pixel nothing, or dots,
-            unless there are samples enough. A `cotan.MeshWarning` says where all pictures of a shape are empty.
+            unless there are samples enough. Where all pictures of a shape are empty, a `cotan.MeshWarning` says so when they
+            are made.
         smooth: normals, and what is made of them, are interpolated between the vertices.
         softness: the pixels over which a silhouette fades out around the shape, so that gradients can move it; 0: none.
 

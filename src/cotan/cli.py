@@ -435,8 +435,11 @@ def predict(
 
     trained = Run.load(run)
     per = per_of(trained.model)
-    if out is not None and per == "shape" and out.suffix != ".csv":
+    table_wanted = out is not None and out.suffix.lower() == ".csv" and not out.is_dir()
+    if out is not None and per == "shape" and not table_wanted:
         raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed and can go to a .csv")
+    if per != "shape" and table_wanted:
+        raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
     if per != "shape" and len({file.stem for file in files}) < len(files):
         raise CotanError("two of the files have one name, and so would their labels")
     if out is not None and per != "shape" and len(files) > 1:
@@ -464,6 +467,8 @@ def predict(
             said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
         default = Path(f"{file.stem}.labels.{'ply' if found.label.ndim == 1 else 'txt'}")
         target = default if out is None else out / default if out.is_dir() else out
+        if found.label.ndim == 2 and target.suffix != ".txt":
+            raise CotanError(f"--out {out}: several numbers a vertex go to a .txt")
         if target.suffix == ".txt":
             atomic.write(target, "".join(f"{line}\n" for line in lines).encode())
         else:

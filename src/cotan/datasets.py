@@ -98,7 +98,10 @@ class Splits:
         several = len(self.train) == 1 and torch.as_tensor(self.train[0].y).numel() > 1
         if several and (task.categorical or task.per == "vertex"):
             own = self.train[0]
-            among = mask_of(own).nonzero()[:, 0]
+            known = mask_of(own)
+            if task.scaled:  # NaN is a number that is missing
+                known = known & ~target(own, "vertex").reshape(len(known), -1).isnan().all(1).to(known.device)
+            among = known.nonzero()[:, 0]
             chosen = torch.zeros_like(mask_of(own))
             labels = target(own, "vertex")[among] if task.categorical else torch.zeros(len(among))
             chosen[among[_share(labels, share, generator)]] = True
@@ -108,10 +111,12 @@ class Splits:
                 )
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
-        first = torch.stack([torch.as_tensor(shape.y).reshape(-1)[0] for shape in self.train])
+        y = [torch.as_tensor(shape.y).reshape(-1) for shape in self.train]
+        known = torch.tensor([i for i, each in enumerate(y) if not (task.scaled and each.isnan().all())])
+        first = torch.stack([y[i][0] for i in known.tolist()])
         by_class = task.categorical and task.per == "shape" and not first.is_floating_point()
         labels = first if by_class else torch.zeros(len(first))
-        picked = set(_share(labels, share, generator).tolist())
+        picked = set(known[_share(labels, share, generator)].tolist())
         if not picked:
             raise CotanError(
                 f"dataset {self.name!r} has no val, and its {len(self.train)} training shapes are too few to cut one"

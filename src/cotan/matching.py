@@ -41,8 +41,9 @@ def match(
     Both are taken at area one. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
     `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
     them apart. Between two meshes without landmarks, maps that keep the first eigenfunctions up to their signs are tried
-    as well, and of all that one is refined which keeps most faces the way round they are: faces of each mesh should agree
-    with each other. On the creatures of `poses` in two poses this leaves 15% of maps exchanged, not 55%.
+    as well, and of all that one is refined which keeps most faces the way round they are: faces of a mesh should agree with
+    each other, and those of an open one with the other mesh's. On 40 pairs of the creatures of `poses` in two poses this
+    leaves 15% of maps exchanged, not 55%.
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
@@ -84,7 +85,8 @@ def match(
         starts = [C, *(torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
         tried = [zoom_out(start, few[0], few[1], b["mass"]) for start in starts]
         normals = compute(source, node("vertex_normals", kind="mesh"), dtype=torch.float64)
-        normals = normals * outwards(source) * outwards(target)
+        if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
+            normals = normals * outwards(source) * outwards(target)
         C = max(tried, key=lambda C: kept_round(point_map(C, few[0], few[1]), source, target, normals))
     C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
     return Matched(point_map(C, a["spectrum"], b["spectrum"]), C * (area[1] / area[0]).sqrt())
@@ -99,7 +101,7 @@ def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> flo
 
 
 def outwards(shape: Any) -> float:
-    """1 where the faces face away from the shape's middle, by the volume that they enclose about it; -1 where they face it."""
+    """1 where the faces of a closed mesh face outwards, by the volume that they enclose; -1 where they face inwards."""
     pos = shape.pos.double()
     corners = (pos - pos.mean(0))[shape.face]  # (3, F, 3)
     return -1.0 if float(torch.linalg.det(corners.transpose(0, 1)).sum()) < 0 else 1.0

@@ -52,7 +52,8 @@ class Network(nn.Module):
         if wires is None:
             wanted = needs(layer)
             wires = _keys(wanted)
-            lacking = [name for name, request in wanted.items() if not (request.optional or request.key in nodes)]
+            nodes_of = [name for name in wanted if name in SOURCES or registry.has("operator", name)]
+            lacking = [name for name in nodes_of if not (wanted[name].optional or wanted[name].key in nodes)]
             if lacking and not _for_cotan(layer):
                 raise CotanError(
                     f"{type(layer).__qualname__} is no layer of cotan's, so {type(self).__qualname__} does not hand it its "

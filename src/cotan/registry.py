@@ -171,11 +171,11 @@ def operator(
         if index not in (None, "vertex"):
             raise CotanError(f"{where}: index={index!r}, expected 'vertex'")
         _check_motions(invariant_to, where)
-        edges = [source for source in gives if source.startswith("edge_")]
-        if edges and augments in MOTIONS:
+        other = [source for source in gives if source not in ("pos", "normal")]
+        if other and augments in MOTIONS:
             raise CotanError(
                 f"{where}: augments={augments!r} is a motion of pos, and what is invariant to that would not see the "
-                f"{edges[0]} that it gives; expected a word of your own, such as augments='edges'"
+                f"{other[0]} that it gives; expected a word of your own, such as augments='edges'"
             )
         if not own.isidentifier():
             raise CotanError(

@@ -36,7 +36,8 @@ class Stack(Network):
         lift: a linear map to `width` before the first block; without it the first layer does that.
         last: the last layer gives the output, with these options in place of the others: {} or {heads: 1}, say. No norm,
             activation or linear map follows it.
-        neighbours: edges from so many nearest points to each vertex, in place of those of the data: for point clouds.
+        neighbours: edges from so many nearest points to each vertex, in place of those of the data: for point clouds. In a
+            network of several models, for all of them.
     """
 
     def __init__(
