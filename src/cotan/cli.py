@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
@@ -429,6 +428,7 @@ def predict(
     """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
     from . import atomic
     from .batching import per_of
+    from .export import csv_text
     from .files import read, write
     from .training import Run
     from .training import predict as ask
@@ -476,9 +476,7 @@ def predict(
         print(f"{file}: {said}")
         print(f"  {'numbers' if numbers else 'labels'}: {target}")
     if out is not None and rows:
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows(rows)
-        atomic.write(out, table.getvalue().encode())
+        atomic.write(out, csv_text(rows).encode())
         print(f"table: {out}")
 
 

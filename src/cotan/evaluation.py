@@ -380,10 +380,11 @@ def check_source(name: str, value: Any, data: Any) -> None:
         )
     if name == "pos" and value.ndim != 2:
         raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
-    bad = ~torch.isfinite(value.detach())
-    if bool(bad.any()):
-        rows = bad.reshape(len(bad), -1).any(1) if declared.per in PLURAL else bad
-        at = f" at {int(rows.sum())} of {len(rows)} {PLURAL[declared.per]}" if declared.per in PLURAL else ""
+    if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+        at = ""
+        if declared.per in PLURAL:
+            bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
+            at = f" at {int(bad.sum())} of {len(value)} {PLURAL[declared.per]}"
         raise CotanError(f"{name} has NaN or infinite values{at}")
 
 

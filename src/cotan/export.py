@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from io import StringIO
+from typing import Any
 
 from .table import Table
 
@@ -18,13 +20,17 @@ def as_csv(table: Table) -> str:
     keys = dict.fromkeys(
         k for row in table.rows for k in row if k.startswith(("val_", "test_", "stress_")) or k in COSTS
     )
-    text = StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(["dataset", "model", "runs", *(name for key in keys for name in (key, f"{key}_std"))])
+    lines: list[list[Any]] = [["dataset", "model", "runs", *(name for key in keys for name in (key, f"{key}_std"))]]
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in table.rows):
         runs = sum(row["model"] == model for row in table.rows_of(dataset))
         cells = [table.cell(dataset, model, key) or ("", "") for key in keys]
-        out.writerow([dataset, model, runs, *(value for cell in cells for value in cell)])
+        lines.append([dataset, model, runs, *(value for cell in cells for value in cell)])
+    return csv_text(lines)
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 

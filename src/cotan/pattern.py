@@ -242,6 +242,13 @@ def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(columns.indptr).long(), torch.from_numpy(columns.indices).long()
 
 
+def runs(begin: Tensor, end: Tensor) -> Tensor:
+    """All numbers from each begin up to its end, one run after the other."""
+    count = end - begin
+    shift = end - count.cumsum(0)
+    return torch.arange(int(count.sum()), device=begin.device) + shift.repeat_interleave(count)
+
+
 def numbered(rows: Tensor) -> Tensor:
     """(N,) the number of each row (N, D) among the different ones, in their order.
 

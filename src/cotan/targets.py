@@ -35,6 +35,11 @@ def _each(y: Tensor) -> int:
     return y.shape[1] if y.ndim == 2 else 1
 
 
+def _count(shape: Any, task: Any) -> int:
+    """How many targets a shape has: each number of y for classes, each row for numbers."""
+    return torch.as_tensor(shape.y).numel() if task.categorical else len(target(shape, task.per))
+
+
 def mask_of(shape: Any) -> Tensor:
     """(N,) which of the N targets count: all, where the shape has no mask."""
     mask = shape.get("mask")
@@ -83,10 +88,9 @@ def check_form(splits: Splits, task: str) -> None:
                 raise CotanError(f"{where} is a {type(shape).__name__}, expected a torch_geometric Data")
             if shape.get("y") is None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
-            count = numbers(f"{where}: y", shape.y).numel()
+            numbers(f"{where}: y", shape.y)
             if per == "vertex":
-                count = count if definition.categorical else len(target(shape, per))
-                _check_mask(shape, count, where, task)
+                _check_mask(shape, _count(shape, definition), where, task)
 
 
 def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True) -> None:
@@ -98,7 +102,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
     definition = registry.lookup("task", task).target
     if train and not splits.train:
         raise CotanError(f"dataset {splits.name!r} has no training shapes")
-    size, scaled = 0, getattr(definition, "scaled", False)  # then NaN is a number that is missing
+    size, scaled = 0, definition.scaled  # then NaN is a number that is missing
     if not definition.categorical:
         if definition.per == "shape":
             _check_not_per_vertex(splits, task)
@@ -107,11 +111,9 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
             y = torch.as_tensor(shape.y)
-            each = target(shape, definition.per)
-            count = y.numel() if definition.categorical else len(each)
             if definition.per == "vertex" and shape.get("y_index") is not None:
                 _check_index(shape.y_index, y, number_of_vertices(shape), where)
-            elif definition.per == "vertex" and count != number_of_vertices(shape):
+            elif definition.per == "vertex" and _count(shape, definition) != number_of_vertices(shape):
                 what = "label" if definition.categorical else "number"
                 raise CotanError(
                     f"{where}: task {task!r} wants a {what} for each of {number_of_vertices(shape)} vertices; "
@@ -121,7 +123,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
             if definition.categorical:
                 _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
-            elif _each(each) != size or bool((y.isinf() if scaled else ~y.isfinite()).any()):
+            elif _each(target(shape, definition.per)) != size or bool((y.isinf() if scaled else ~y.isfinite()).any()):
                 got = y.tolist() if y.numel() < 10 else f"of shape {tuple(y.shape)}"
                 wanted = f"{size} finite numbers" + (" at each vertex" if definition.per == "vertex" else "")
                 raise CotanError(f"{where}: y is {got}, expected {wanted}")

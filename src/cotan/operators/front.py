@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..pattern import grouped
+from ..pattern import grouped, runs
 from .intrinsic_delaunay import signed
 
 TIE = 1 + 1e-9  # ways whose lengths differ by less are of one length: the first is taken, whichever way rounding goes
@@ -57,17 +57,10 @@ def march(
         now = waiting[band == band.min()]
         news[now] = False
         beside = torch.zeros_like(steps.to, dtype=torch.bool)
-        beside[way[_runs(begin[now], begin[now + 1])]] = True  # only what has changed can change more
+        beside[way[runs(begin[now], begin[now + 1])]] = True  # only what has changed can change more
         few = beside.nonzero()[:, 0]
         news[_advance(_Unfoldings(*(part.index_select(0, few) for part in steps)), radius, angle, origin)] = True
     return radius[:-1], angle[:-1], origin[:-1]
-
-
-def _runs(begin: Tensor, end: Tensor) -> Tensor:
-    """All numbers from each begin up to its end, one run after the other."""
-    count = end - begin
-    shift = end - count.cumsum(0)
-    return torch.arange(int(count.sum()), device=begin.device) + shift.repeat_interleave(count)
 
 
 class _Unfoldings(NamedTuple):
@@ -84,13 +77,12 @@ class _Unfoldings(NamedTuple):
 def _unfoldings(size: int, face: Tensor, length: Tensor, key: Tensor, fixed: Tensor) -> _Unfoldings:
     around = torch.tensor([[0, 1, 2], [1, 2, 0], [2, 0, 1]], device=face.device)  # a vertex, then the other two
     corners, lengths = face[around].view(3, -1), length[around].view(3, -1)  # (3, 3F)
-    order = torch.argsort(corners[0], stable=True)
+    begin, order = grouped(corners[0], size)
     corners, lengths = corners[:, order], lengths[:, order]
-    count = torch.bincount(corners[0], minlength=size)
-    begin = count.cumsum(0) - count
     moving = (~fixed).nonzero()[:, 0]
     centre, vertex = key[moving] // size, key[moving] % size
-    each, at = count[vertex], _runs(begin[vertex], begin[vertex] + count[vertex])
+    first, last = begin[vertex], begin[vertex + 1]
+    each, at = last - first, runs(first, last)
     to, centre = moving.repeat_interleave(each), centre.repeat_interleave(each)
     _, j, k = corners[:, at]
     jk, kv, jv = lengths[:, at]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import at_least
+from ..pattern import grouped, runs
 from ..registry import operator
 from .checks import check_edges
 
@@ -28,14 +29,11 @@ def ring_neighbours(edge_index: Tensor, num_nodes: int, *, rings: int = 2) -> Te
 def widened(reached: Tensor, edge_index: Tensor, num_nodes: int, rings: int) -> Tensor:
     """Pairs c * V + v of a centre and a vertex, and those of a vertex up to `rings` edges further. Sorted, each once."""
     source, target = edge_index
-    order = torch.argsort(source, stable=True)
+    begin, order = grouped(source, num_nodes)
     target = target[order]
-    degree = torch.bincount(source, minlength=num_nodes)
-    begin = degree.cumsum(0) - degree
     for _ in range(rings):
         centre, vertex = reached // num_nodes, reached % num_nodes
-        count = degree[vertex]
-        step = torch.arange(int(count.sum()), device=source.device) - (count.cumsum(0) - count).repeat_interleave(count)
-        further = target[begin[vertex].repeat_interleave(count) + step]
-        reached = torch.unique(torch.cat([reached, centre.repeat_interleave(count) * num_nodes + further]))
+        first, last = begin[vertex], begin[vertex + 1]
+        further = centre.repeat_interleave(last - first) * num_nodes + target[runs(first, last)]
+        reached = torch.unique(torch.cat([reached, further]))
     return reached

@@ -42,6 +42,11 @@ def check_finite(value: Any, what: str, report: Report) -> None:
     report.passed.append(f"finite {what}")
 
 
+def off(got: Tensor, expected: Tensor) -> float:
+    """How far a number is from another, as a share of that where it is above one."""
+    return float((got - expected).abs()) / max(1.0, float(expected.abs()))
+
+
 def near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Report) -> None:
     scale = max(1.0, float(expected.abs()))
     same([got / scale], [expected / scale], tolerance, what, report)

@@ -81,11 +81,13 @@ def fit(
         if not made(model):
             registry.unwrapped(model).task = task
         check(splits, task, made(model).get("out_dim"))
+        categorical = registry.lookup("task", task).target.categorical
         for option in ("label_smoothing", "class_balance"):
-            if getattr(chosen, option) and not registry.lookup("task", task).target.categorical:
+            if getattr(chosen, option) and not categorical:
                 raise CotanError(f"{option} is for tasks with classes")
-        splits = replace(splits, task=task).with_val(chosen.seed, chosen.val_share)
-        if not registry.lookup("task", task).target.categorical:  # a val that was cut may have no number
+        whole = replace(splits, task=task)
+        splits = whole.with_val(chosen.seed, chosen.val_share)
+        if splits is not whole and not categorical:  # what is left of train may lack a number everywhere
             check(splits, task, made(model).get("out_dim"))
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
