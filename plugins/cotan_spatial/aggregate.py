@@ -107,14 +107,13 @@ class Aggregate(nn.Module):
             messages = adjacency.values[:, None] * messages
         parts = []
         for kind in self.aggregates:
-            if isinstance(kind, str) and kind in PRODUCTS:
+            if callable(kind):
+                parts.append(checked("aggregate", kind(messages, adjacency.pattern), x.shape))
+            elif kind in PRODUCTS:
                 parts.append(self.product(kind, x, adjacency, e))
-                continue
-            if plain and isinstance(kind, str):
-                parts.append(NEIGHBOURS[kind](x, adjacency.pattern))
-                continue
-            function = MESSAGES[kind] if isinstance(kind, str) else kind
-            parts.append(checked("aggregate", function(messages, adjacency.pattern), x.shape))
+            else:
+                functions, of = (NEIGHBOURS, x) if plain else (MESSAGES, messages)
+                parts.append(functions[kind](of, adjacency.pattern))
         return checked("combine", self.combine(torch.cat(parts, 1), x), (len(x), self.out_dim))
 
     def product(self, kind: str, x: Tensor, adjacency: cotan.Sparse, e: Tensor | None) -> Tensor:

@@ -43,16 +43,19 @@ class Gaussian(nn.Module):
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
         coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree, geodesic), or the name or
-            request of a node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where
-            "relative" sees positions, if it has some. Kernels begin about 1 wide, as edges are long, and with "geodesic"
-            neighbours far, in all units but those of "offset". No direction is the same all over a surface: the angles of
-            "polar", "tangent" and "geodesic" begin at i's longest edge (see `tangent_frames`). Noise, or among equal edges
-            the order of the vertices, says which that is, and y depends on it.
-        rings: with "geodesic" alone, which is polar along the surface: the neighbours j of i are the vertices up to so many
-            edges away, by default 2.
-        turns: with "polar" and "geodesic", the neighbours go once round i in so many steps, and of the means each channel
-            takes its largest. With 8, y hardly depends on where angles begin, in 8 times the time.
-        dim: numbers in u; known for those kinds with positions in space, else 2.
+            request of a node per edge, such as "edge_attr". By default "polar" on a mesh and "degree" on a graph; a graph
+            with positions can have "relative".
+            At first the Gaussians are about 1 wide, which is the length of an edge (with "geodesic", the distance of the
+            neighbours) in the units of every kind but "offset".
+            A surface has no direction that is the same everywhere: the angles of "polar", "tangent" and "geodesic" are
+            counted from i's longest edge (see `tangent_frames`). y depends on which edge that is: on noise, and among
+            edges of one length on the order of the vertices.
+        rings: with "geodesic" alone, polar coordinates along the surface: the neighbours of i are the vertices at most so
+            many edges away, by default 2.
+        turns: with "polar" and "geodesic" alone: the neighbours are turned about i by so many angles, evenly around the
+            circle, and y takes, in each channel, the largest of the means. With 8, y hardly depends on where angles are
+            counted from, at 8 times the cost.
+        dim: how many numbers u has; known for the kinds above where positions are in space, else 2.
         bias: add b. root: add x_i U.
 
     Shape: x (V, in_dim) -> (V, out_dim).
@@ -120,8 +123,7 @@ class Gaussian(nn.Module):
 
     def gathered(self, x: Tensor, pattern: Pattern, weights: list[Tensor]) -> Tensor:
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
-            y: Tensor = _Convolution.apply(pattern, x, self.weight, *weights)
-            return y
+            return _Convolution.apply(pattern, x, self.weight, *weights)
         return convolution(pattern, x, self.weight, weights)
 
     def gaussians(self, u: Tensor, share: Tensor) -> list[Tensor]:
