@@ -1,7 +1,5 @@
 """The convolutional deep belief network of 3D ShapeNets (Wu et al. 2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

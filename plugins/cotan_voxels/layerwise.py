@@ -1,7 +1,5 @@
 """One layer of a deep belief network, trained by contrastive divergence on what the layers below make of the shapes."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -24,9 +22,11 @@ def one_layer(
     persistent: bool,
     sparsity: float,
 ) -> list[float]:
-    """The lower layers are fixed."""
+    """Train layer `number` on what the layers below it, which stay as they are, make of the shapes.
+
+    Returns: the error of each epoch.
+    """
     machine = model.layers[number]
-    assert isinstance(machine, ConvRBM | DenseRBM)
     optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
     start(machine, [_seen(model, shapes, number) for shapes, _ in batches()], sparsity)
     chain: Tensor | None = None
@@ -36,10 +36,9 @@ def one_layer(
         errors, shares = [], []
         for shapes, _ in batches():
             v = _seen(model, shapes, number)
-            here = v if chain is None or not persistent or len(chain) < len(v) else chain[: len(v)]
-            loss, here = contrastive_loss(machine, v, here, steps=steps)
-            if persistent and (chain is None or len(here) >= len(chain)):
-                chain = here
+            loss, here = contrastive_loss(machine, v, v if chain is None else chain[: len(v)], steps=steps)
+            if persistent:
+                chain = here if chain is None else torch.cat([here, chain[len(v) :]])
             with torch.no_grad():
                 h = machine.up(v)
                 on = h.transpose(0, 1).flatten(1).mean(1)
