@@ -59,7 +59,6 @@ def position(pictures: Pictures) -> Planes:
 
 def color(pictures: Pictures) -> Planes:
     """The colour (or any signal) of the vertices."""
-    assert pictures.scene.color is not None
     return pictures.paint(pictures.mean(pictures.scene.color.T))
 
 
