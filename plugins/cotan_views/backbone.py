@@ -13,7 +13,9 @@ import cotan
 class Block(nn.Module):
     """y = g(s(x) + norm(K2 * g(norm(K1 * x)))), with s a projection where the size or the channels change.
 
-    g(t) = t sigmoid(t): empty background is exactly zero, where a relu has no derivative.
+    g(t) = t sigmoid(t), not relu, which has no derivative at zero: and an empty background is exactly zero.
+
+    Shape: x (B, in_dim, H, W) -> (B, out_dim, H / stride, W / stride).
     """
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:

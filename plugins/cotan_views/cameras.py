@@ -26,8 +26,10 @@ Rig = str | Sequence[Sequence[float]]
 class Cameras(NamedTuple):
     """N pinholes, or N parallel projections.
 
-    eye: (N, 3); axes: (N, 3, 3), the rows are the directions right, up and forward;
-    focal: the distance at which a picture is seen over half its side (perspective), or 1 over half its side.
+    Attributes:
+        eye: (N, 3). axes: (N, 3, 3), whose rows are the directions right, up and forward.
+        focal: what turns coordinates into those of a picture from -1 to 1: of x / z in perspective, else of x.
+        perspective: pinholes, not parallel projections.
     """
 
     eye: Tensor
