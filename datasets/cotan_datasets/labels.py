@@ -16,7 +16,7 @@ from cotan.sparse import firsts
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
 FOLDERS = ("seg", "labels", "gt")
-MOST = 1000  # classes: numbers far beyond are not those of classes
+MOST = 1000  # classes; what has more is no label
 PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
@@ -151,7 +151,7 @@ def edges_of(face: Tensor) -> Tensor:
 
 
 def elements(data: Any) -> dict[str, Tensor]:
-    """The vertices (n, N) of each of the N vertices, edges and faces."""
+    """The vertices of each vertex, edge and face: (1, V), (2, E) and (3, F)."""
     return {"vertex": torch.arange(len(data.pos))[None], "edge": edges_of(data.face), "face": data.face}
 
 

@@ -78,23 +78,18 @@ class Gaussian(nn.Module):
         super().__init__()
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
-        numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
         if rings is not None and coordinates != "geodesic":
             raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
-        if coordinates == "geodesic":
-            self.needs = {"edge_coordinates": patches(2 if rings is None else rings)}
-        elif coordinates is not None:
-            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
-            self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        if coordinates is not None:
-            self.invariant_to = motions
         at_least(1, "gaussian", turns=turns)
         if turns > 1 and coordinates not in ("polar", "geodesic"):
             raise cotan.CotanError(
                 f"gaussian: turns={turns} goes with coordinates='polar' or 'geodesic', not {coordinates!r}"
             )
-        self.turns = turns
-        self.dim = numbers if dim is None else dim
+        numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
+        if coordinates is not None:
+            self.needs = {"edge_coordinates": requested(coordinates, 2 if rings is None else rings)}
+            self.invariant_to = motions
+        self.turns, self.dim = turns, numbers if dim is None else dim
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
         full = torch.eye(self.dim).repeat(kernels, 1, 1)
@@ -151,8 +146,12 @@ class Gaussian(nn.Module):
         return [torch.stack([radius, torch.remainder(angle + each, 2 * math.pi) - low]) for each in by]
 
 
-def patches(rings: int) -> cotan.Node:
-    """The geodesic polar coordinates of the vertices up to some edges away."""
+def requested(coordinates: str | cotan.Node, rings: int) -> cotan.Node:
+    """The coordinates of each edge, or if they are "geodesic" of each two vertices at most `rings` edges apart."""
+    if coordinates != "geodesic":
+        known = coordinates in COORDINATES
+        wanted = cotan.node("pseudo_coordinates", kind=coordinates) if known else coordinates
+        return cotan.node("edge_coordinates", pseudo_coordinates=wanted)
     at_least(1, "gaussian", rings=rings)
     pairs = cotan.node("ring_neighbours", rings=rings)
     polar = cotan.node("geodesic_polar", ring_neighbours=pairs)

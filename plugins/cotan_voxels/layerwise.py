@@ -63,7 +63,7 @@ def one_layer(
 
 
 def fade(optimiser: torch.optim.Optimizer, lr: float, epoch: int, epochs: int) -> None:
-    """Contrastive gradients are noisy: only small last steps average the noise out."""
+    """Lower the rate to zero over the epochs: contrastive gradients are noisy, and small last steps average the noise out."""
     for group in optimiser.param_groups:
         group["lr"] = lr * (1 - epoch / epochs)
 
@@ -77,10 +77,11 @@ def _seen(model: VoxelDBN, voxels: Tensor, number: int) -> Tensor:
 
 @torch.no_grad()
 def start(machine: ConvRBM | DenseRBM, seen: list[Tensor], sparsity: float) -> None:
-    """Visible units begin at their mean, log(p / (1 - p)): the machine has to learn only what departs from it.
+    """Set where a machine begins, from what its visible units have seen.
 
-    Weights begin so large that shapes tell hidden units apart, however faint they are. Those of a convolution begin on
-    for the share that is asked for: one that is never on would not learn.
+    Visible biases begin at log(p / (1 - p)), p the mean of each unit: only what departs from it is left to learn.
+    Weights begin so large that shapes tell hidden units apart, however faint the shapes are. Hidden units of a convolution
+    begin on at the share `sparsity` of places: one that is never on would not learn.
     """
     mean = sum(v.sum(0) for v in seen) / sum(len(v) for v in seen)
     machine.mean.copy_(mean)

@@ -2,9 +2,9 @@
 
     p(v, h) = exp(-E(v, h)) / Z
 
-A machine says its energy E and the two conditionals; learning needs no more (`contrastive_loss`).
-In the energy v stands less its mean m, which `pretrain` sets: it only shifts the biases of h, but units that are rarely
-on would else tell the weights little but that they are off (Montavon and Müller 2012).
+A machine gives its energy E and the two conditionals; learning needs no more (`contrastive_loss`).
+The energy takes v less its mean m, which `pretrain` sets. That only shifts the biases of h, but without it units that are
+rarely on teach the weights little more than that they are off (Montavon and Müller 2012).
 """
 
 import torch
