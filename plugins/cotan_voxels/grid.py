@@ -50,7 +50,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     if normalize == "none" and size > LARGEST:
         raise cotan.CotanError(f"voxels with normalize='none' need positions up to {LARGEST:.0e}, got {size:.0e}")
     # By a power of two, which rounds nothing.
-    unit = 1.0 if normalize == "none" else 2.0 ** min(max(math.frexp(size)[1], -1000), 1000)
+    unit = 1.0 if normalize == "none" else 2.0 ** (math.frexp(size)[1] - 1)
     triangles /= unit
     if normalize == "none":
         centre, radius = triangles.new_zeros(3), 1.0

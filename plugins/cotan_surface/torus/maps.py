@@ -67,7 +67,7 @@ def charts(
     at_least(1, "torus", maps=maps)
     at_least(0, "torus", balance=balance, handles=handles)
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
-    unit = 2.0 ** min(max(math.frexp(float(pos[face].abs().max()))[1], -1000), 1000) if face.numel() else 1.0
+    unit = 2.0 ** (math.frexp(float(pos[face].abs().max()))[1] - 1) if face.numel() else 1.0
     ball = sphere(pos.detach().double() / unit, face, handles=handles)
     shape = ball._replace(pos=ball.pos * unit)
     graph = edge_graph(ball.pos, ball.face)
