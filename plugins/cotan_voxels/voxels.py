@@ -52,9 +52,10 @@ def voxels(
         method: how inside is told. "winding": the generalised winding number is beyond 1/2. Of closed pieces that overlap
             this is the union, a piece that faces inwards within another is a cavity, and holes are closed. Faces that
             disagree with their neighbours are turned before; where pieces face both ways, closed ones are turned outwards,
-            each with what lies in its box. "parity": an odd number of faces lies above, for closed meshes whose faces
-            cannot agree; where pieces overlap they are hollow. "flood": the outside does not reach it, for soups. "auto":
-            the first that fits; `voxel_report` and `cotan inspect` say which. Of faces that lie on each other one counts.
+            each with what lies in its box. "parity": an odd number of faces lies above the centre, for closed meshes
+            whose faces cannot agree; where pieces overlap they are hollow. "flood": the outside cannot reach the voxel,
+            for soups. "auto": the first of these that fits; `voxel_report` and `cotan inspect` say which. Of faces that lie
+            on each other one counts.
         normalize: "box" centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
             fill 24 of 32 voxels: `padding=4`). "sphere" centres the centroid and fits the farthest point, so that the
             size does not change with a rotation (as in the views of MVCNN). "none" fits [-1, 1]^3 into the grid. The pitch
