@@ -1,6 +1,6 @@
 """DiffusionNet: learned diffusion, gradients and a perceptron at each vertex (Sharp, Attaiki, Crane, Ovsjanikov 2022)."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class Diffusion(nn.Module):
         self.real = nn.Linear(in_dim, in_dim, bias=False) if gradients else None
         self.imaginary = nn.Linear(in_dim, in_dim, bias=False) if gradients else None
         widths = [in_dim * (3 if gradients else 2), *((out_dim, out_dim) if hidden is None else hidden), out_dim]
-        maps: list[nn.Module] = []
+        maps = []
         for i, (a, b) in enumerate(zip(widths, widths[1:])):
             maps += [nn.ReLU(inplace=True), cotan.Dropout(dropout)] if i else []
             maps.append(cotan.Linear(a, b))
@@ -83,11 +83,13 @@ class Diffusion(nn.Module):
             h = spectrum.vectors @ (torch.exp(-spectrum.values[:, None] * time) * (spectrum.vectors.T @ h))  # (K, C)
         elif laplacian is not None:
             h = cotan.shifted_solve(laplacian, mass, time, h)
+        else:
+            raise cotan.CotanError("diffusion: neither spectrum nor laplacian was given, expected that of its method")
         parts = [x, h]
-        if self.real is not None and self.imaginary is not None:
+        if self.real is not None:
             features = gradient_features if self.training else composed
             parts.append(features(h, self.real.weight, self.imaginary.weight, gradient))
-        y: Tensor = self.mlp(torch.cat(parts, 1))
+        y = self.mlp(torch.cat(parts, 1))
         return y + x if y.shape == x.shape else y
 
 
@@ -98,7 +100,7 @@ def gradient_features(h: Tensor, real: Tensor, imaginary: Tensor, gradient: Any)
     """
     if reverse_mode_only(h, real) and not gradient.x.values.requires_grad:
         transposed = [g.T for g in gradient] if torch.is_grad_enabled() else []  # asked for here, so that they are kept
-        return cast(Tensor, _Features.apply(h, real, imaginary, gradient, transposed))
+        return _Features.apply(h, real, imaginary, gradient, transposed)
     return composed(h, real, imaginary, gradient)
 
 
@@ -168,8 +170,7 @@ class DiffusionNet(cotan.Network):
     ):
         super().__init__()
         at_least(1, "diffusion", depth=depth)
-        options: dict[str, Any] = {"method": method, "k": k, "dropout": dropout, "gradients": gradients}
-        options |= {"ridge": ridge, "scale": scale}
+        options = {"method": method, "k": k, "dropout": dropout, "gradients": gradients, "ridge": ridge, "scale": scale}
         self.lift = cotan.Linear(in_dim, width)
         self.blocks = nn.ModuleList(cotan.create_layer("diffusion", width, width, **options) for _ in range(depth))
         self.readout = cotan.Readout(width, out_dim, task=task, kind=readout)
@@ -178,5 +179,4 @@ class DiffusionNet(cotan.Network):
         x = self.lift(x)
         for block in self.blocks:
             x = self.feed(block, x, nodes)
-        out: Tensor = self.readout(x, batch, ptr)
-        return out
+        return self.readout(x, batch, ptr)
