@@ -71,12 +71,13 @@ def test_published_output_on_the_published_operators(published):
             nodes[key] = type(cotan.compute(shape(z), "gradient"))(*matrices)
     with torch.no_grad():
         out = per_face(model(z["features"], **nodes), faces(z))
+    # A processor whose float32 rounds otherwise than that of the reference may be some 1e-4 from it: by the equations too.
     folder = Path(os.environ["COTAN_DATA"]) / "diffusion_net"
     state = torch.load(folder / "human_seg_xyz_4x128.pth", map_location="cpu", weights_only=True)
-    exact = restated(*({k: v.double() if v.is_floating_point() else v for k, v in d.items()} for d in (state, z)))
-    # In float32, the reference's and ours, processors round differently, by up to 1e-3 at log-probabilities of -35.
-    error, rounding = (float((y - exact).abs().max()) for y in (out, z["log_probabilities"]))
-    assert error < 2 * rounding
+    plain = restated(state, z)
+    error, rounding = (float((y - z["log_probabilities"]).abs().max()) for y in (out, plain))
+    assert float((out - plain).abs().max()) < 1e-4
+    assert error < max(1e-4, 2 * rounding)
 
 
 @pytest.mark.parametrize("size", [1, 100])
