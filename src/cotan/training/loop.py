@@ -20,6 +20,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import features_of, made, place_of
+from ..sampling import Sampled, check_sampled
 from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
@@ -81,6 +82,8 @@ def fit(
         if not made(model):
             registry.unwrapped(model).task = task
         check(splits, task, made(model).get("out_dim"))
+        if chosen.sample:
+            check_sampled(task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not categorical:
@@ -167,10 +170,12 @@ class _Fit:
             self.options["weight"] = self._class_weights()
         if self.recipe.label_smoothing:
             self.options["smoothing"] = self.recipe.label_smoothing
-        self.augmented = None
+        self.augmented = self.sampled = None
+        answered = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
         if self.recipe.augment:
-            moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
-            self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
+            self.augmented = Augmented(run.model, answered, self.recipe.augment, self.task.per)
+        if self.recipe.sample:
+            self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
@@ -211,7 +216,10 @@ class _Fit:
             else self.augmented.epoch(self._seed()).to(self.fabric.device)
         )
         start = time.perf_counter()
-        loss = self._train(self._shuffled(train))
+        if self.sampled is None:
+            loss = self._train(self._shuffled(train))
+        else:
+            loss = self._train(self.sampled.batches(self.recipe.batch_size, self._seed()))
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.run.model.eval()
