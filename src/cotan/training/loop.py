@@ -20,6 +20,7 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import features_of, made, place_of
+from ..packing import Packing
 from ..sampling import Sampled, check_sampled
 from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
@@ -95,10 +96,7 @@ def fit(
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
-            prepared = {
-                n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
-                for n, s in lists.items()
-            }
+            prepared = _prepare(model, lists, show)
         for name, split in prepared.items():
             if split.refused:
                 if not split.answered and name in ("train", "val"):
@@ -124,6 +122,15 @@ def fit(
         with own_randomness():
             _Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
+
+
+def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict[str, Prepared]:
+    """Of all lists: those of one graph, which differ in what counts, have one matrix."""
+    keep, per = Packing(), per_of(model)
+    return {
+        name: prepare(model, shapes, per=per, refuse=True, progress=show.counter(f"prepare {name}"), keep=keep)
+        for name, shapes in lists.items()
+    }
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
