@@ -41,7 +41,10 @@ def test_one_graph_one_matrix(model, fresh_store):
     assert torch.allclose(forward(model, second), torch.cat([cotan.apply(model, s) for s in shapes[3:]]), atol=1e-6)
 
 
-def test_lists_of_one_graph_have_one_matrix(model, fresh_store):
+@pytest.mark.parametrize("held", [2**30, 0])
+def test_lists_of_one_graph_have_one_matrix(held, model, fresh_store, monkeypatch):
+    monkeypatch.setattr("cotan.packing.HELD", held)
+    monkeypatch.setattr("cotan.packing.SMALL", held)
     keep = Packing()
     train, val = (prepare(model, [path(5, i)], keep=keep) for i in range(2))
     assert laplacian(train.samples[0]) is laplacian(val.samples[0])

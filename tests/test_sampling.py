@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 
 import cotan
 from cotan import NeighbourSampler
+from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
+from cotan.network import forward
 from cotan.pattern import sorted_order
+from cotan.sampling import Sampled
 from cotan.training import Recipe, fit, model_for
 
 QUICK = {"batch_size": 16, "lr": 1e-2, "progress": "none", "device": "cpu"}
@@ -262,6 +265,26 @@ def test_sampling_learns_as_well_as_the_whole():
         for epochs, sample in ((60, ()), (15, (15, 15)))  # four steps an epoch
     )
     assert parts > whole - 0.05 > 0.8
+
+
+def test_a_model_deeper_than_the_hops_is_said(capsys):
+    data = cotan.load_dataset("blocks", nodes=80)
+    for depth, said in ((2, False), (3, True)):
+        model = model_for("sage", data, depth=depth)
+        fit(model, data, **QUICK | {"progress": "lines"}, epochs=1, sample=(2, 2))
+        assert ("the model has 3 layers, and sample=(2, 2) draws 2 hops" in capsys.readouterr().err) == said
+
+
+def test_on_another_device(gpu):
+    data = cotan.load_dataset("blocks", nodes=80)
+    model = model_for("gat", data).to(gpu)
+    whole = prepare(model, data.train, per="vertex").to(gpu)
+    for batch in Sampled(model, data.train, whole, (3, 3)).batches(16, 0):
+        output, target = batch.counted(forward(model, batch.values))
+        assert len(output) == len(target) == batch.count
+        assert output.device.type == target.device.type == gpu.type
+    part = NeighbourSampler(data.train[0].to(gpu), (3,)).about([1, 2])
+    assert {value.device.type for value in part.to_dict().values() if isinstance(value, torch.Tensor)} == {gpu.type}
 
 
 def test_numbers_at_vertices_are_learned_from_parts():

@@ -60,14 +60,14 @@ class NeighbourSampler:
         """
         at_least(1, "batches", size=size)
         rng = np.random.default_rng(seed)
-        chosen = self.numbers(seeds)
-        return (self.cut(some, rng) for some in shuffled(chosen, size, rng))
+        chosen = self._numbers(seeds)
+        return (self._cut(some, rng) for some in shuffled(chosen, size, rng))
 
     def about(self, seeds: Any, seed: int = 0) -> Any:
         """The part about some vertices, given as numbers or a mask."""
-        return self.cut(self.numbers(seeds), np.random.default_rng(seed))
+        return self._cut(self._numbers(seeds), np.random.default_rng(seed))
 
-    def numbers(self, seeds: Any = None) -> Array:
+    def _numbers(self, seeds: Any = None) -> Array:
         chosen = torch.arange(self.vertices) if seeds is None else numbers("seeds", seeds).detach().cpu()
         if chosen.dtype == torch.bool and chosen.shape == (self.vertices,):
             chosen = chosen.nonzero()[:, 0]
@@ -76,7 +76,7 @@ class NeighbourSampler:
             raise CotanError(f"seeds: expected different vertices (N,) or a mask ({self.vertices},), got {chosen}")
         return chosen.long().numpy()
 
-    def cut(self, seeds: Array, rng: np.random.Generator) -> Any:
+    def _cut(self, seeds: Array, rng: np.random.Generator) -> Any:
         from torch_geometric.data import Data
 
         n_id, e_id, edge_index = self._draw(seeds, rng)
@@ -180,7 +180,7 @@ class Sampled:
 
     def _batch(self, place: int, seeds: Array, rng: np.random.Generator) -> Batch:
         whole, y = self.whole.samples[place], self.whole.targets[place]
-        part = self.samplers[place].cut(seeds, rng)
+        part = self.samplers[place]._cut(seeds, rng)
         sample, rows = evaluate_plan(self.rest, part, self.dtype), part.n_id.to(y.device)
         sample.update({name: whole[name].index_select(0, rows) for name in self.cut})
         values = {name: move(value, y.device) for name, value in collate_samples(self.plan, [sample]).items()}
@@ -205,6 +205,14 @@ def check_sampled(task: str, graphs: Sequence[Any], augment: Sequence[Any]) -> N
         raise CotanError("sample and augment do not go together: neighbours are drawn anew each epoch in any case")
     for graph in graphs:
         check_graph(graph)
+
+
+def too_deep(model: nn.Module, sizes: Sequence[int]) -> str:
+    """That a model's layers look further than neighbours are drawn, in a line."""
+    layers = len(getattr(registry.unwrapped(model), "layers", ()))
+    if not sizes or layers <= len(sizes):
+        return ""
+    return f"the model has {layers} layers, and sample={sizes} draws {len(sizes)} hops: training sees less than val and test"
 
 
 def check_graph(data: Any) -> None:

@@ -21,7 +21,7 @@ from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import features_of, made, place_of
 from ..packing import Packing
-from ..sampling import Sampled, check_sampled
+from ..sampling import Sampled, check_sampled, too_deep
 from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
@@ -112,6 +112,7 @@ def fit(
             missing(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
+            too_deep(model, chosen.sample),
         )
         for text in filter(None, said):
             show.say(text)
