@@ -301,7 +301,7 @@ def test_numbers_at_vertices_are_learned_from_parts():
 @pytest.mark.parametrize(
     ("layer", "options", "recipe", "message"),
     [
-        ("spectral", {"k": 8}, {}, "eigenvectors of a part"),
+        ("spectral", {"k": 8}, {}, "a part's eigenvectors are not the graph's"),
         ("edgeconv", {"neighbours": 4}, {}, r"'nearest_neighbours\(k=4\)' is made of all points"),
         ("sage", {}, {"augment": "random_rotation"}, "do not go together"),
     ],
@@ -310,8 +310,10 @@ def test_models_and_recipes_that_parts_do_not_serve(layer, options, recipe, mess
     data = cotan.load_dataset("blocks", nodes=80)
     for one in (*data.train, *data.val, *data.test):
         one.pos = torch.rand(80, 3)
+    cotan.counts(reset=True)
     with pytest.raises(cotan.CotanError, match=message):
         fit(model_for(layer, data, **options), data, **QUICK, sample=(2, 2), **recipe)
+    assert not cotan.counts()  # before anything is computed
 
 
 def test_tasks_that_parts_do_not_serve():

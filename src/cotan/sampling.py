@@ -13,12 +13,13 @@ from . import registry
 from .batching import Batch, Prepared
 from .errors import CotanError, at_least
 from .evaluation import check_source, number_of_vertices
-from .network import collate_samples, evaluate_plan, place_of
+from .network import collate_samples, common_sources, evaluate_plan, model_plan, place_of
 from .nodes import COUNTED, SOURCES, check_data, sources_of
 from .operators.factor import Array
 from .pattern import grouped, sorted_order
 from .plan import Plan
 from .sparse import check_range
+from .stack import Stack
 from .targets import mask_of
 from .values import move, numbers
 
@@ -33,12 +34,13 @@ class NeighbourSampler:
     A part is a `Data` as PyG's NeighborLoader gives it. Its first `batch_size` vertices are the seeds, where `mask` is
     true; `n_id` and `e_id` are the numbers of its vertices and edges in the whole, and what the whole has for each vertex
     or edge is cut to these. Edges are drawn once at each vertex, by the hop that first reaches it; they are in the order of
-    targets, then sources. A model of as many layers as there are sizes, all -1, gives at the seeds what it gives on the whole.
+    targets, then sources. With -1 for each layer, of those that look one hop far, the seeds' outputs are those on the whole.
 
-    Nodes of a part are evaluated on it, and not stored: degrees are those of the drawn edges, so that gcn wants one hop
-    more for that. A node of the whole, as `spectrum` and what is made of it, is put on the whole beforehand, as an attribute.
+    cotan's nodes are evaluated on the part, and not stored: degrees are those of the drawn edges, so that gcn wants one hop
+    more for that. What is to be that of the whole, such as a signature, is put on it beforehand, as an attribute.
 
     >>> sampler = cotan.NeighbourSampler(data, (15, 10))
+    >>> part = sampler.about([3, 7])
     >>> for part in sampler.batches(1024, data.train_mask, seed=epoch):
     ...     loss = cross_entropy(cotan.apply(model, part)[: part.batch_size], part.y[: part.batch_size])
     """
@@ -64,7 +66,7 @@ class NeighbourSampler:
         return (self._cut(some, rng) for some in shuffled(chosen, size, rng))
 
     def about(self, seeds: Any, seed: int = 0) -> Any:
-        """The part about some vertices, given as numbers or a mask."""
+        """The part about some vertices, given as in `batches`."""
         return self._cut(self._numbers(seeds), np.random.default_rng(seed))
 
     def _numbers(self, seeds: Any = None) -> Array:
@@ -160,14 +162,7 @@ class Sampled:
 
     def __init__(self, model: nn.Module, graphs: Sequence[Any], whole: Prepared, sizes: Sequence[int]):
         self.whole, self.plan, self.dtype = whole, whole.plan, place_of(model)[0]
-        roots, one = self.plan.roots, whole.samples[0]
-        self.cut = [
-            name
-            for name, step in roots.items()
-            if step.per == "vertex" and not (step.index or step.vertices_of) and isinstance(one[name], Tensor)
-        ]
-        self.rest = Plan({name: step for name, step in roots.items() if name not in self.cut})
-        _check_rest(self.rest)
+        self.cut, self.rest = split(self.plan)
         needed = {"edge_index"}.union(*(step.reaches for step in self.rest.roots.values()))
         self.samplers = [NeighbourSampler(_only(needed, graph), sizes) for graph in graphs]
         self.seeds = [mask_of(graph).cpu().nonzero()[:, 0].numpy() for graph in graphs]
@@ -197,22 +192,38 @@ def check_sizes(what: str, sizes: Any) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def check_sampled(task: str, graphs: Sequence[Any], augment: Sequence[Any]) -> None:
-    """Raise for what `fit` cannot take in parts."""
+def split(plan: Plan) -> tuple[list[str], Plan]:
+    """The roots that are cut out of those of the whole, and a plan of the rest. Raise for what is not to be had of a part."""
+    cut = [name for name, step in plan.roots.items() if step.per == "vertex" and not (step.index or step.vertices_of)]
+    rest = Plan({name: step for name, step in plan.roots.items() if name not in cut})
+    for step in rest.steps:
+        if step.name == "spectrum":
+            raise CotanError(
+                "sample: a part's eigenvectors are not the graph's; of node 'spectrum' only features can be made"
+            )
+        if step.definition is not None and "pos" in step.reaches and "edge_index" not in step.reaches:
+            raise CotanError(f"sample: node {step.label!r} is made of all points, and a part has only some of them")
+    return cut, rest
+
+
+def check_sampled(model: nn.Module, task: str, graphs: Sequence[Any], augment: Sequence[Any]) -> None:
+    """Raise for what `fit` cannot take in parts, before anything is prepared."""
     if registry.lookup("task", task).target.per != "vertex":
         raise CotanError(f"sample is for tasks with targets at vertices; task {task!r} has one a shape")
     if augment:
         raise CotanError("sample and augment do not go together: neighbours are drawn anew each epoch in any case")
     for graph in graphs:
         check_graph(graph)
+    split(model_plan(model, common_sources(graphs)))
 
 
 def too_deep(model: nn.Module, sizes: Sequence[int]) -> str:
-    """That a model's layers look further than neighbours are drawn, in a line."""
-    layers = len(getattr(registry.unwrapped(model), "layers", ()))
-    if not sizes or layers <= len(sizes):
+    """That a stack's layers look further than neighbours are drawn, in a line."""
+    own = registry.unwrapped(model)
+    if not sizes or not isinstance(own, Stack) or len(own.layers) <= len(sizes):
         return ""
-    return f"the model has {layers} layers, and sample={sizes} draws {len(sizes)} hops: training sees less than val and test"
+    seen = f"sample={sizes} draws {len(sizes)} hops: training sees less than val and test"
+    return f"the model has {len(own.layers)} layers, and {seen}"
 
 
 def check_graph(data: Any) -> None:
@@ -234,17 +245,6 @@ def check_graph(data: Any) -> None:
             raise CotanError(
                 f"{name} has {len(data[name])} rows, expected one for each of {data.edge_index.shape[1]} edges"
             )
-
-
-def _check_rest(plan: Plan) -> None:
-    """Raise for what a part of a graph has nothing to do with."""
-    for step in plan.steps:
-        if step.name == "spectrum":
-            raise CotanError(
-                "sample: the eigenvectors of a part (node 'spectrum') are not those of the graph, but as a feature"
-            )
-        if step.definition is not None and "pos" in step.reaches and "edge_index" not in step.reaches:
-            raise CotanError(f"sample: node {step.label!r} is made of all points, and a part has only some of them")
 
 
 def _only(names: set[str], graph: Any) -> Any:

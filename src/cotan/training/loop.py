@@ -84,7 +84,7 @@ def fit(
             registry.unwrapped(model).task = task
         check(splits, task, made(model).get("out_dim"))
         if chosen.sample:
-            check_sampled(task, splits.train, chosen.augment)
+            check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not categorical:

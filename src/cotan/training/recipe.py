@@ -75,8 +75,7 @@ class Recipe:
             object.__setattr__(self, name, str(getattr(self, name)))
         given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]
         object.__setattr__(self, "augment", tuple(node_of(a) for a in given))
-        if self.sample != ():
-            object.__setattr__(self, "sample", check_sizes("recipe: sample", self.sample))
+        object.__setattr__(self, "sample", check_sizes("recipe: sample", self.sample) if self.sample else ())
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
@@ -123,7 +122,7 @@ class Recipe:
         return replace(recipe or cls(), **overrides)
 
     def record(self) -> dict[str, Any]:
-        """As JSON can say it; without what draws no neighbours, as of recipes before there was a `sample`."""
+        """As JSON can say it; a `sample` only where it is one, as records were before there was any."""
         record = {**asdict(replace(self, augment=())), "augment": [record_of(a) for a in self.augment]}
         return {name: value for name, value in record.items() if name != "sample" or value}
 
