@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from torch import nn
 from torch_geometric.data import Batch, Data
+from torch_geometric.nn import SAGEConv
 from torch_geometric.utils import k_hop_subgraph
 from typer.testing import CliRunner
 
@@ -229,6 +231,27 @@ def test_a_step_with_all_neighbours_of_all_seeds_is_that_of_the_whole(layer, fea
     for line, other in zip(*(run.history for run in runs)):
         assert line["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
         assert line["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+
+
+class Foreign(nn.Module):
+    task = "label"
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = SAGEConv(8, 16), SAGEConv(16, 4)
+
+    def forward(self, x, edge_index):
+        return self.second(self.first(x, edge_index).relu(), edge_index)
+
+
+def test_a_module_of_pygs_trains_on_parts():
+    data = cotan.load_dataset("blocks", nodes=120)
+    settings = {**QUICK, "batch_size": 40, "epochs": 2}
+    whole, parts = (fit(Foreign(), data, **settings, sample=sample).history for sample in ((), (-1, -1)))
+    assert parts[1]["train_loss"] == pytest.approx(whole[1]["train_loss"], rel=1e-4)
+    fewer = fit(Foreign(), data, **settings, sample=(2, 2)).history
+    assert fewer[1]["train_loss"] != pytest.approx(whole[1]["train_loss"], rel=1e-3)
 
 
 def test_a_resumed_run_draws_what_an_uninterrupted_one_does(tmp_path):
