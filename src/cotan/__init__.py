@@ -22,6 +22,7 @@ _HOME = {
     "plan": ("make_plan", "Plan"),
     "network": ("Network", "create_layer", "create_model", "inputs", "apply", "forward", "needs", "on_domain"),
     "batching": ("prepare",),
+    "sampling": ("NeighbourSampler",),
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
     "stack": ("Readout", "pool"),
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from .registry import names as names
     from .registry import operator as operator
     from .registry import task as task
+    from .sampling import NeighbourSampler as NeighbourSampler
     from .sparse import Sparse as Sparse
     from .spectrum import BlockDiagonal as BlockDiagonal
     from .spectrum import Spectrum as Spectrum

@@ -60,7 +60,8 @@ def _count(name: str, more: Count) -> None:
 class Evaluation:
     """The values of a plan's steps on one shape: each is computed, or taken from the store, once.
 
-    Operators see float64 and int64; `value(step, dtype)` casts what they give.
+    Operators see float64 and int64; `value(step, dtype)` casts what they give. Of a sample of a graph, which has `n_id` as
+    PyG's loaders set it, nothing is stored: it does not come again.
     """
 
     def __init__(self, data: Any, *, keep: Store | Packing | None = None, wider: Mapping[str, Step] | None = None):
@@ -183,7 +184,7 @@ class Evaluation:
 
     def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
-        if step.transient or step.reaches & self.live:
+        if step.transient or step.reaches & self.live or "n_id" in self.data:
             return None
         if step.identity not in self.addresses:
             self.addresses[step.identity] = digest_of([step.identity, self._reached(step)])
@@ -380,7 +381,9 @@ def check_source(name: str, value: Any, data: Any) -> None:
         )
     if name == "pos" and value.ndim != 2:
         raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
-    if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+    if not value.is_floating_point() or math.isfinite(float(value.detach().sum())):  # the cheapest look at all of them
+        return
+    if not bool(torch.isfinite(value.detach()).all()):
         at = ""
         if declared.per in PLURAL:
             bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)

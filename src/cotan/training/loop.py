@@ -20,6 +20,8 @@ from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import features_of, made, place_of
+from ..packing import Packing
+from ..sampling import Sampled, check_sampled, too_deep
 from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
@@ -81,6 +83,8 @@ def fit(
         if not made(model):
             registry.unwrapped(model).task = task
         check(splits, task, made(model).get("out_dim"))
+        if chosen.sample:
+            check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not categorical:
@@ -92,10 +96,7 @@ def fit(
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
-            prepared = {
-                n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
-                for n, s in lists.items()
-            }
+            prepared = _prepare(model, lists, show)
         for name, split in prepared.items():
             if split.refused:
                 if not split.answered and name in ("train", "val"):
@@ -111,6 +112,7 @@ def fit(
             missing(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
+            too_deep(model, chosen.sample),
         )
         for text in filter(None, said):
             show.say(text)
@@ -121,6 +123,15 @@ def fit(
         with own_randomness():
             _Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
+
+
+def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict[str, Prepared]:
+    """Of all lists: those of one graph, which differ in what counts, have one matrix."""
+    keep, per = Packing(), per_of(model)
+    return {
+        name: prepare(model, shapes, per=per, refuse=True, progress=show.counter(f"prepare {name}"), keep=keep)
+        for name, shapes in lists.items()
+    }
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
@@ -167,10 +178,12 @@ class _Fit:
             self.options["weight"] = self._class_weights()
         if self.recipe.label_smoothing:
             self.options["smoothing"] = self.recipe.label_smoothing
-        self.augmented = None
+        self.augmented = self.sampled = None
+        answered = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
         if self.recipe.augment:
-            moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
-            self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
+            self.augmented = Augmented(run.model, answered, self.recipe.augment, self.task.per)
+        if self.recipe.sample:
+            self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
@@ -211,7 +224,10 @@ class _Fit:
             else self.augmented.epoch(self._seed()).to(self.fabric.device)
         )
         start = time.perf_counter()
-        loss = self._train(self._shuffled(train))
+        if self.sampled is None:
+            loss = self._train(self._shuffled(train))
+        else:
+            loss = self._train(self.sampled.batches(self.recipe.batch_size, self._seed()))
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.run.model.eval()
