@@ -23,6 +23,8 @@ class Cameras(NamedTuple):
 
     eye: (N, 3); axes: (N, 3, 3), the rows are the directions right, up and forward;
     focal: the distance at which a picture is seen over half its side (perspective), or 1 over half its side.
+    What is x, y, z along the axes from the eye is seen at focal * (x, y) / z, or focal * (x, y): from -1 at the left and
+    bottom side of the picture to 1. Rows right and up that are scaled and sheared are a camera with a matrix of its own.
     """
 
     eye: Tensor
