@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 import cotan
+from cotan.autodiff import is_live
 from cotan.blocks import empty
 from cotan.errors import at_least, said
 from cotan.sparse import check_range
@@ -77,7 +78,7 @@ def render(
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
 
-    recorded = _recorded(pos, color, *cameras)
+    recorded = any(map(is_live, (pos, color, *cameras)))
     with _threads(pos, recorded) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
         out = empty((shapes, len(cameras.eye), channels, size, size), pos)
@@ -119,7 +120,7 @@ def raster(
         barycentric[:] = pictures.paint(pictures.weight).T.view(barycentric.shape)
         depth[:] = pictures.paint(pictures.mean(pictures.seen[2:])).view(depth.shape)
 
-    recorded = _recorded(pos, *cameras)
+    recorded = any(map(is_live, (pos, *cameras)))
     with _threads(pos, recorded) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, None, size, budget, threads)
         shape = (shapes, len(cameras.eye), size, size)
@@ -181,10 +182,6 @@ def _parts(
 def _budget(pos: Tensor) -> int:
     """Enough for each step to be worth its call, and on a CPU not so much that a thread fills its heap (see `_each`)."""
     return 3 * 2**17 if pos.device.type == "cpu" else 2**24
-
-
-def _recorded(*values: object) -> bool:
-    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
 
 
 @contextmanager

@@ -244,6 +244,8 @@ def test_gradients_reach_the_cameras(monkeypatch):
 
     eye = torch.tensor([[1.9, 1.2, 1.0], [-1.0, 2.1, 0.9]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(pictures, eye, fast_mode=True)
+    with pytest.raises(NotImplementedError):  # forward mode, which it has not: from threads it came as zeros
+        torch.func.jvp(lambda eye: pictures(eye)[0], (eye.detach(),), (eye.detach(),))
 
 
 def test_the_gradient_of_a_part_is_no_larger_than_the_part():
