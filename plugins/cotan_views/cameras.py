@@ -27,7 +27,8 @@ class Cameras(NamedTuple):
     """N pinholes, or N parallel projections.
 
     Attributes:
-        eye: (N, 3). axes: (N, 3, 3), whose rows are the directions right, up and forward.
+        eye: (N, 3). axes: (N, 3, 3), whose rows are the directions right, up and forward; right and up that are scaled and
+            sheared make a camera with a matrix of its own.
         focal: what turns coordinates into those of a picture from -1 to 1: of x / z in perspective, else of x.
         perspective: pinholes, not parallel projections.
     """

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import cotan
+from cotan.autodiff import is_live
 from cotan.errors import unknown
 
 from .cameras import turn
@@ -20,7 +21,7 @@ Planes = Iterable[Tensor]
 
 def depth(pictures: Pictures) -> Planes:
     """Distance before the eye, along the camera's axis."""
-    if pictures.seen.requires_grad:
+    if is_live(pictures.seen):
         return pictures.paint(pictures.mean(pictures.seen[2:]))
     near, far = pictures.near, pictures.far
     if pictures.scene.cameras.perspective:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.nn.functional import pad
 
 from .cameras import Cameras
@@ -53,7 +54,9 @@ class Pictures:
         self.smooth, self.softness = smooth, softness
         self.seen = to_camera(scene.pos, scene.cameras)
         with torch.no_grad():
-            triangles, self.far = project(self.seen, scene.face, scene.batch, scene.shapes, scene.cameras, size)
+            triangles, self.far = project(
+                unpack_dual(self.seen).primal, scene.face, scene.batch, scene.shapes, scene.cameras, size
+            )
             self.label, self.near = nearest(triangles, len(self.far), size, budget)
 
     @cached_property

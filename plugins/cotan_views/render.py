@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 import cotan
+from cotan.autodiff import is_live
 from cotan.blocks import empty
-from cotan.errors import at_least
+from cotan.errors import at_least, said
 from cotan.sparse import check_range
 
 from .cameras import Cameras
@@ -69,20 +70,19 @@ def render(
     softness = _softness(softness, outputs) * samples
     budget = budget or _budget(pos)
 
-    def draw(part: Part) -> None:
+    def draw(part: Part, target: Tensor) -> None:
         pictures = Pictures(part.scene, grid, budget, pos.dtype, smooth, softness)
-        target = out[part.shapes, part.views]
         near = pictures.near.view(*target.shape[:2], grid, grid)
         planes = ((name, plane) for name in outputs for plane in CHANNELS[name](pictures))
         for channel, (name, plane) in enumerate(planes):
             image = plane.view(near.shape)
             target[:, :, channel] = _mean(image, near if name in GEOMETRY else None, samples)
 
-    with _threads(pos, color) as threads:
+    recorded = any(map(is_live, (pos, color, *cameras)))
+    with _threads(pos, recorded) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
         out = empty((shapes, len(cameras.eye), channels, size, size), pos)
-        _each(draw, parts, threads)
-    return out
+        return _each(draw, parts, threads, recorded, out)[0]
 
 
 def _mean(image: Tensor, near: Tensor | None, samples: int) -> Tensor:
@@ -114,20 +114,18 @@ def raster(
     at_least(1, "views", size=size)
     budget = budget or _budget(pos)
 
-    def draw(part: Part) -> None:
+    def draw(part: Part, faces: Tensor, barycentric: Tensor, depth: Tensor) -> None:
         pictures = Pictures(part.scene, size, budget)
-        where = part.shapes, part.views
-        target = out.face[where]
-        out.face[where] = pictures.paint(pictures.face.unsqueeze(0) + part.first, -1).view(target.shape)
-        out.barycentric[where] = pictures.paint(pictures.weight).T.view(*target.shape, 3)
-        out.depth[where] = pictures.paint(pictures.mean(pictures.seen[2:])).view(target.shape)
+        faces[:] = pictures.paint(pictures.face.unsqueeze(0) + part.first, -1).view(faces.shape)
+        barycentric[:] = pictures.paint(pictures.weight).T.view(barycentric.shape)
+        depth[:] = pictures.paint(pictures.mean(pictures.seen[2:])).view(depth.shape)
 
-    with _threads(pos) as threads:
+    recorded = any(map(is_live, (pos, *cameras)))
+    with _threads(pos, recorded) as threads:
         parts, shapes = _parts(pos, face, cameras, batch, None, size, budget, threads)
         shape = (shapes, len(cameras.eye), size, size)
-        out = Raster(face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape))
-        _each(draw, parts, threads)
-    return out
+        out = face.new_empty(shape), pos.new_empty(*shape, 3), pos.new_empty(shape)
+        return Raster(*_each(draw, parts, threads, recorded, *out))
 
 
 def _parts(
@@ -145,13 +143,13 @@ def _parts(
     if batch is None:
         batch = face.new_zeros(len(pos))
     n = len(cameras.eye)
-    eye, axes = cameras.eye.to(pos.device), cameras.axes.to(pos.device)
     vertices = batch.bincount().tolist()
     faces = batch.index_select(0, face[0]).bincount(minlength=len(vertices)).tolist()
     # Equal parts for all threads, but none so small that its many steps cost more than their work.
     work = n * (face.shape[1] + len(vertices) * size * size)
     budget = max(min(2**16, budget), math.ceil(work / (threads * math.ceil(work / (threads * budget)))))
     pos, face = pos.double(), face.contiguous()
+    eye, axes = cameras.eye.to(pos), cameras.axes.to(pos)
     color = None if color is None else color.double()
     parts = []
     begin = v = f = 0
@@ -187,43 +185,59 @@ def _budget(pos: Tensor) -> int:
 
 
 @contextmanager
-def _threads(pos: Tensor, color: Tensor | None = None) -> Iterator[int]:
+def _threads(pos: Tensor, recorded: bool) -> Iterator[int]:
     """How many parts to draw at once: on a CPU one on each of torch's threads, where a derivative is not recorded.
 
     Their many small steps are best not split further. Neither is what comes before: for some milliseconds after that
     OpenMP's threads would wait for more in a loop, on the processors that are to draw.
     """
-    if pos.device.type != "cpu" or pos.requires_grad or (color is not None and color.requires_grad):
+    if pos.device.type != "cpu" or recorded:
         yield 1
         return
     with cotan.one_thread():
         yield cotan.threads()
 
 
-def _each(draw: Callable[[Part], None], parts: list[Part], threads: int) -> None:
-    """Draw the parts, some at once."""
+def _each(draw: Callable[..., None], parts: list[Part], threads: int, recorded: bool, *out: Tensor) -> Sequence[Tensor]:
+    """Draw the parts, some at once, into their places in `out`.
+
+    What is recorded is put together afterwards: the derivative of a part written into `out` would be as large as that.
+    """
+    targets = [[whole[part.shapes, part.views] for whole in out] for part in parts]
+    if recorded:
+        targets = [[torch.empty_like(place) for place in target] for target in targets]
     # A block of this size, once freed (it is not even touched), tells glibc to keep freed memory up to 64 MB;
     # otherwise each of the many arrays of a few MB comes from the system anew, page by page. More than that
     # (a thread's heap has 64 MB) is given back and taken again all the same.
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
     threads = min(len(parts), threads)
     if threads == 1:
-        for part in parts:
-            draw(part)
-        return
-    inference = torch.is_inference_mode_enabled()  # known to a thread only
+        for part, target in zip(parts, targets, strict=True):
+            draw(part, *target)
+    else:
+        inference = torch.is_inference_mode_enabled()  # known to a thread only
 
-    def alone(part: Part) -> None:
-        with torch.inference_mode(inference):
-            draw(part)
+        def alone(part: Part, target: Sequence[Tensor]) -> None:
+            with torch.inference_mode(inference):
+                draw(part, *target)
 
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(alone, parts))
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(alone, parts, targets))
+    if not recorded:
+        return out
+    pictures = zip(*([place.flatten(0, 1) for place in target] for target in targets), strict=True)
+    return [torch.cat(of_parts).view_as(whole) for of_parts, whole in zip(pictures, out, strict=True)]
 
 
 def _tensors(cameras: Cameras, **values: Tensor | None) -> None:
     if not isinstance(cameras, Cameras):
         raise cotan.CotanError(f"cameras are what `cameras` gives; got {cameras!r}")
+    eye, axes = cameras.eye, cameras.axes
+    right = isinstance(eye, Tensor) and isinstance(axes, Tensor) and eye.shape[1:] == (3,) and len(eye) > 0
+    if not right or axes.shape != (len(eye), 3, 3) or not (eye.isfinite().all() and axes.isfinite().all()):
+        raise cotan.CotanError(
+            f"cameras have eye (N, 3) and axes (N, 3, 3), finite and of one at least; got {said(eye)} and {said(axes)}"
+        )
     for name, value in values.items():
         if not isinstance(value, Tensor) and (value is not None or name in ("pos", "face")):
             raise cotan.CotanError(f"{name} is a tensor; got {type(value).__name__}")

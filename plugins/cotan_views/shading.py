@@ -54,8 +54,13 @@ def towards(normal: Tensor, pos: Tensor, face: Tensor, cameras: Cameras) -> Tens
 
 
 def outward(cameras: Cameras) -> Tensor:
-    """(N, 3, 3) right, up and backward, the frame in which normals are given."""
-    return cameras.axes * cameras.axes.new_tensor([[1.0], [1.0], [-1.0]])
+    """(N, 3, 3) right, up and backward, the frame in which normals are given: at right angles also where the axes are not."""
+    right, up, forward = cameras.axes.unbind(1)
+    frame = [-normalize(forward, dim=1)]
+    for axis in (up, right):  # as a matrix of a camera makes them, right may have a part along up
+        along = sum((axis * other).sum(1, keepdim=True) * other for other in frame)
+        frame.append(normalize(axis - along, dim=1))
+    return torch.stack(frame[::-1], 1)
 
 
 def phong(normal: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from .errors import CotanError
 from .nodes import Request
-from .values import is_live
+from .values import is_live as is_live
 
 Function = Callable[[Tensor], Tensor]
 

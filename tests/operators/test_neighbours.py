@@ -62,6 +62,18 @@ def test_fewer_points_than_asked():
     assert radius_neighbours(cloud(1)).shape == (2, 0)
 
 
+def test_the_chamfer_distance_has_derivatives(device):
+    a, b = cloud(40).requires_grad_(), cloud(30, 2).requires_grad_()
+    here, there = a.to(device), b.to(device)
+    found = nearest(here, there)[0].square().mean() + nearest(there, here)[0].square().mean()
+    square = (a[:, None] - b).square().sum(2)
+    expected = square.amin(0).mean() + square.amin(1).mean()
+    torch.testing.assert_close(found.cpu(), expected)
+    torch.testing.assert_close(torch.autograd.grad(found, (a, b)), torch.autograd.grad(expected, (a, b)))
+    nearest(here, here)[0].sum().backward()
+    assert not a.grad.any()  # no NaN at the point itself
+
+
 def test_nearest_to_others():
     points, queries = cloud(80, 1), cloud(30, 2)
     distance, index = nearest(points, queries, 1)
@@ -78,3 +90,5 @@ def test_refusals():
         radius_neighbours(cloud(5), limit=0)
     with pytest.raises(CotanError, match="k=6 of 5 points"):
         nearest(cloud(5), cloud(2), 6)
+    with pytest.raises(CotanError, match=r"expected shape \(V, 3\), got \(2, 2\)"):
+        nearest(cloud(5), cloud(2)[:, :2])

@@ -44,8 +44,9 @@ from .pseudo_coordinates import (
     relative_coordinates,
     tangent_coordinates,
 )
-from .neighbours import nearest_neighbours, radius_neighbours
+from .neighbours import nearest, nearest_neighbours, radius_neighbours
 from .farthest_points import farthest_points
+from .surface_points import surface_points
 from .geodesic_distance import geodesic_distance, heat_distance
 from .logarithmic_map import logarithmic_map
 from .ring_neighbours import ring_neighbours
@@ -97,6 +98,7 @@ __all__ = [
     "logarithmic_map",
     "mean_curvature",
     "mesh_report",
+    "nearest",
     "nearest_neighbours",
     "normalized_pos",
     "offset_coordinates",
@@ -113,6 +115,7 @@ __all__ = [
     "shape_dna",
     "spectral_heat",
     "spectrum",
+    "surface_points",
     "tangent_coordinates",
     "tangent_frames",
     "topology",

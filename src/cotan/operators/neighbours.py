@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import CotanError, at_least
 from ..registry import operator
+from ..values import is_live
 from .checks import check_pos
 
 CHUNK = 2**26  # distances held at once
@@ -57,17 +58,27 @@ def radius_neighbours(pos: Tensor, *, radius: float = 0.1, limit: int | None = N
     return torch.stack([other, centre])
 
 
-def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distances and numbers (Q, k) of the k points (P, D) nearest to each query (Q, D), ascending."""
+def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Distances and numbers (Q, k) of the k points (P, D) nearest to each query (Q, D), ascending.
+
+    Distances have derivatives: `nearest(a, b)[0].square().mean() + nearest(b, a)[0].square().mean()` is the chamfer
+    distance of two clouds.
+    """
+    points, queries = check_pos(points, None), check_pos(queries, points.shape[-1])
     if not 1 <= k <= len(points):
         raise CotanError(f"nearest: k={k} of {len(points)} points")
+    fixed, asked = points.detach(), queries.detach()
     if points.device.type == "cpu":
         from scipy.spatial import cKDTree
 
-        distance, index = cKDTree(points.detach().numpy()).query(queries.detach().numpy(), k=range(1, k + 1))
-        return torch.from_numpy(distance).to(points.dtype), torch.from_numpy(index).long()
-    parts = [_distances(part, points).topk(k, largest=False) for part in _chunks(queries, len(points))]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+        found, index = cKDTree(fixed.numpy()).query(asked.numpy(), k=range(1, k + 1))
+        distance, index = torch.from_numpy(found).to(points.dtype), torch.from_numpy(index).long()
+    else:
+        parts = [_distances(part, fixed).topk(k, largest=False) for part in _chunks(asked, len(points))]
+        distance, index = torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+    if is_live(points) or is_live(queries):
+        distance = torch.linalg.vector_norm(queries[:, None] - points[index], dim=2)
+    return distance, index
 
 
 def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:

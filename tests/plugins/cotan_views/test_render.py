@@ -1,10 +1,13 @@
 import math
+import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import cotan
-from cotan_views.cameras import cameras
+from cotan.operators import face_normals
+from cotan_views.cameras import Cameras, cameras
 from cotan_views.channels import CHANNELS
 from cotan_views.normalise import normalise
 from cotan_views.render import _parts, raster, render
@@ -227,6 +230,86 @@ def test_gradients_reach_the_colors_from_all_parts():
     torch.testing.assert_close(torch.autograd.grad(picture.sum(), color)[0].sum(), picture.detach().sum())
 
 
+def test_gradients_reach_the_cameras(monkeypatch):
+    pos, face = soup(6)
+
+    def pictures(eye):
+        c = cameras(eye)
+        soft = render(pos, face, c, size=8, outputs=("silhouette", "normals", "depth"), softness=2.0, budget=80)
+        return soft, raster(pos, face, c, size=8, budget=80).depth
+
+    eye = torch.tensor([[1.9, 1.2, 1.0], [-1.0, 2.1, 0.9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(pictures, eye, fast_mode=True)
+    # Threads that write into one tensor would lose derivatives now and then.
+    monkeypatch.setattr(cotan, "threads", lambda: 3)
+    monkeypatch.delattr(sys.modules["cotan_views.render"], "ThreadPoolExecutor")
+    assert all(picture.requires_grad for picture in pictures(eye))
+    with pytest.raises(NameError):
+        pictures(eye.detach())
+
+
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+def test_forward_mode_is_the_transpose_of_reverse_mode(projection, monkeypatch):
+    monkeypatch.setattr(cotan, "threads", lambda: 3)
+    pos, face = knot(30, 8)
+    generator = torch.Generator().manual_seed(0)
+    outputs, c = (
+        ("depth", "normals", "shaded", "silhouette", "position", "color"),
+        cameras(projection=projection, count=5),
+    )
+
+    def picture(pos):
+        return render(pos, face, c, size=16, outputs=outputs, color=pos, smooth=True, softness=2.0, budget=1000)
+
+    direction = torch.randn(pos.shape, dtype=torch.float64, generator=generator)
+    value, change = cotan.autodiff.forward(picture, pos, direction)
+    weight = torch.randn(value.shape, dtype=torch.float64, generator=generator)
+    gradient = cotan.autodiff.reverse(picture, pos, weight)[1]
+    assert change.abs().amax((0, 1, 3, 4)).min() > 0  # of each channel
+    torch.testing.assert_close((weight * change).sum(), (gradient * direction).sum())
+
+
+def test_the_gradient_of_a_part_is_no_larger_than_the_part():
+    large = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            large.extend([func] * (isinstance(out, torch.Tensor) and not out._is_view() and out.numel() >= whole))
+            return out
+
+    pos, face = knot()
+    picture = render(pos.requires_grad_(), face, cameras(), size=96, budget=11_000)  # a part is one view
+    whole = picture.numel()
+    total = picture.sum()
+    with Sizes():
+        total.backward()
+    assert len(large) < 4
+
+
+def test_a_camera_with_a_matrix_of_its_own():
+    pos, face = knot()
+    pos = pos + torch.tensor([0.1, 0.3, -0.2])
+    size, m = 64, 31.5
+    K = torch.tensor([[60.0, 2.0, 20.0], [0, 75.0, 40.0], [0, 0, 1]], dtype=torch.float64)  # skewed, and off the middle
+    R, t = cameras([(1, 2, 0.5)]).axes[0] * torch.tensor([[1], [-1], [1]]), torch.tensor([0.1, -0.2, 3.0]).double()
+    to_picture = torch.tensor([[1.0, 0, -m], [0, -1, m], [0, 0, size / 2]], dtype=torch.float64) / (size / 2)
+    c = Cameras((-R.T @ t)[None], (to_picture @ K @ R)[None], 1.0, True)
+
+    seen = raster(pos, face, c, size=size)
+    row, column = (seen.face[0, 0] >= 0).nonzero().T
+    number = seen.face[0, 0, row, column]
+    points = torch.einsum("pk,kpc->pc", seen.barycentric[0, 0, row, column], pos[face[:, number]])
+    x, y, depth = K @ (R @ points.T + t[:, None])
+    assert len(row) > 500
+    torch.testing.assert_close(torch.stack((x, y)) / depth, torch.stack((column, row)).double())
+    torch.testing.assert_close(depth, seen.depth[0, 0, row, column])
+
+    normals = render(pos, face, c, size=size, outputs=("normals",))[0, 0][:, row, column].T
+    straight = face_normals(pos, face)[number] @ (R * torch.tensor([[1], [-1], [-1]])).T
+    torch.testing.assert_close(normals * (normals * straight).sum(1, keepdim=True).sign(), straight)
+
+
 def test_pictures_with_and_without_gradient_are_the_same():
     pos, face = knot()
     for projection in ("perspective", "orthographic"):
@@ -339,6 +422,19 @@ def test_wrong_shapes_are_refused(pos, face, message):
     for draw in (render, raster):
         with pytest.raises(cotan.CotanError, match=message):
             draw(pos, face, cameras())
+
+
+def test_cameras_are_one_eye_and_three_axes_each():
+    c = cameras(count=3)
+    for wrong in (
+        c._replace(axes=c.axes[:1]),
+        c._replace(eye=c.eye[0]),
+        c._replace(eye=c.eye * math.nan),
+        cameras()[:0],
+    ):
+        for draw in (render, raster):
+            with pytest.raises(cotan.CotanError, match=r"cameras have eye .* and axes|cameras are what"):
+                draw(*sphere(1), wrong)
 
 
 def test_cameras_are_those_of_a_rig():
