@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .errors import CotanError, MeshWarning, unknown
+from .errors import CotanError, MeshWarning, one_of
 
 app = typer.Typer(
     name="cotan",
@@ -93,8 +93,9 @@ def list_names(
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
     if kinds[0] not in all_kinds:
-        known = {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
-        raise unknown("kind or name", kind, known)
+        one_of(
+            "kind or name", kind, {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
+        )
     for each in kinds:
         if each == "suite":
             found = {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in suites.items()}
@@ -535,8 +536,8 @@ def cache(
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
     if not 0 <= keep < math.inf:
         raise CotanError(f"--keep {keep:g}: expected gigabytes, zero or more")
-    if node and node not in kept.summary():
-        raise unknown("node in the store", node, kept.summary())
+    if node:
+        one_of("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
         print(f"removed {count} files, {_size(size)}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import registry
-from .errors import CotanError, expect, unknown
+from .errors import CotanError, expect, one_of
 from .nodes import check_data
 from .targets import mask_of, target
 from .values import digest, map_tensors
@@ -85,8 +85,7 @@ class Splits:
         """One list, by `train`, `val`, `test` or the name of a stress variant."""
         if name in SPLITS:
             return list(getattr(self, name))
-        if name not in [*self.stress]:
-            raise unknown(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
+        one_of(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
         return self.stress[name]
 
     def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:

@@ -17,7 +17,7 @@ from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
 from .blocks import ROWS
-from .errors import unknown
+from .errors import one_of
 from .sums import ReverseMode, composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
@@ -50,8 +50,7 @@ ACTIVATIONS = {
 
 def activation(name: str, channels: int = -1) -> nn.Module:
     """The function between affine maps: none, relu, gelu, elu, tanh, sigmoid, softmax (over the axis `channels`) or step."""
-    if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
+    one_of("activation", name, ACTIVATIONS)
     return nn.Softmax(channels) if name == "softmax" else ACTIVATIONS[name]()
 
 

@@ -102,6 +102,12 @@ ALSO_KNOWN = {
 }
 
 
+def one_of(what: str, name: object, available: Iterable[str]) -> None:
+    """Raise for a name that is not there."""
+    if name not in (names := list(available)):
+        raise unknown(what, name, names)
+
+
 def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
     """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`."""
     names = sorted(available)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import atomic
-from .errors import CotanError, MeshWarning, expect, unknown
+from .errors import CotanError, MeshWarning, expect, one_of, unknown
 from .mesh_file import load
 from .nodes import check_points
 from .points_file import POINTS, load_points
@@ -267,8 +267,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     expect("write", path, str | os.PathLike, "a file")
     path = Path(path)
     kind = path.suffix.lower()
-    if kind not in WRITES:
-        raise unknown(f"kind of file ({path})", kind, WRITES)
+    one_of(f"kind of file ({path})", kind, WRITES)
     if colors is not None and kind not in COLORED:
         raise CotanError(f"{path}: a {kind} file holds no colours, expected {', '.join(COLORED)}")
     if kind in (".stl", ".glb") and data.get("face") is None:

@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from types import CodeType
 from typing import Any, TypeVar, overload
 
-from .errors import CotanError, expect, unknown, unknown_option
+from .errors import CotanError, expect, one_of, unknown, unknown_option
 
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
@@ -187,8 +187,7 @@ def operator(
         if own in inputs:
             raise CotanError(f"{where}: parameter {own!r} is the node itself")
         for parameter in needs or {}:
-            if parameter not in inputs:
-                raise unknown(f"parameter of {where} named in needs", parameter, inputs)
+            one_of(f"parameter of {where} named in needs", parameter, inputs)
         _add(
             Definition(
                 "operator",
@@ -510,7 +509,7 @@ def names(kind: str) -> list[str]:
 
     A layer's name is also a model's: the stack of it (see `create_model`).
     """
-    _check_kind(kind)
+    one_of("kind", kind, KINDS)
     load()
     wanted = ("model", "layer") if kind == "model" else (kind,)
     return sorted({name for found, name in _state.definitions if found in wanted and _state.definitions[found, name]})
@@ -536,7 +535,7 @@ def model_of(name: str, options: Mapping[str, Any]) -> tuple[Definition, Mapping
 
 def variants(kind: str, name: str) -> list[Definition]:
     """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
-    _check_kind(kind)
+    one_of("kind", kind, KINDS)
     load()
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
     if not found:
@@ -597,11 +596,6 @@ def all_definitions() -> list[Definition]:
 
 def failures_text() -> str:
     return "".join(f"\n(plugin {name!r} failed to import: {reason})" for name, reason in _state.failures.items())
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
 
 
 def check_options(definition: Definition, options: Mapping[str, Any]) -> None:

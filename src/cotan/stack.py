@@ -13,7 +13,7 @@ from . import registry
 from .dense import Linear
 from .dense import activation as activation_named
 from .dropout import Dropout
-from .errors import CotanError, at_least, unknown
+from .errors import CotanError, at_least, one_of
 from .network import Network, create_layer
 from .nodes import node
 from .registry import model
@@ -64,8 +64,7 @@ class Stack(Network):
         at_least(1, "stack", width=width, depth=depth)
         definition = registry.lookup("layer", layer)
         sigma = activation_named(activation, -1 if definition.signal == "vertex" else 1)
-        if norm not in ("layer", "batch", "none"):
-            raise unknown("norm", norm, ("layer", "batch", "none"))
+        one_of("norm", norm, ("layer", "batch", "none"))
         self.signal = definition.signal
         if neighbours is not None:
             at_least(1, "stack", neighbours=neighbours)
@@ -120,7 +119,7 @@ class Readout(Network):
         self, in_dim: int, out_dim: int, *, task: str = "classify", kind: str = "mean", signal: str = "vertex"
     ):
         super().__init__()
-        _check_readout(kind)
+        one_of("readout", kind, READOUTS)
         if kind == "attention" and signal != "vertex":
             raise CotanError(f"readout 'attention' is over vertices; of an image or volume: {', '.join(READOUTS[:3])}")
         per = registry.lookup("task", task).target.per
@@ -140,7 +139,7 @@ class Readout(Network):
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
     """(V, C) to (shapes, C): each shape's mean, sum, max, or ("attention") mean weighted by the softmax of a score (V, 1)."""
-    _check_readout(kind)
+    one_of("readout", kind, READOUTS)
     if x.dtype in (torch.bfloat16, torch.float16):  # sums over vertices need more digits: in bfloat16, 256 + 1 is 256
         return pool(x.float(), batch, shapes, kind, None if score is None else score.float()).to(x.dtype)
     score = None if score is None else score.to(x.dtype)
@@ -160,11 +159,6 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
         return total
     count = x.new_zeros(shapes).index_add(0, batch, x.new_ones(len(x)))
     return total / count[:, None].clamp(min=1)
-
-
-def _check_readout(kind: str) -> None:
-    if kind not in READOUTS:
-        raise unknown("readout", kind, READOUTS)
 
 
 _CONV = {"sequence": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}
