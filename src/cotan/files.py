@@ -16,7 +16,7 @@ from .errors import CotanError, MeshWarning, expect, one_of, unknown
 from .mesh_file import load
 from .nodes import check_points
 from .points_file import POINTS, load_points
-from .sparse import check_range, firsts, numbered
+from .sparse import check_range, first_alike
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
@@ -102,7 +102,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
     kept = torch.arange(len(pos))
     if weld or path.suffix.lower() == ".stl":
-        kept, face = _weld(pos, face)
+        kept, number = torch.unique(first_alike(pos), return_inverse=True)
+        face = number[face]
     if not face.numel():
         kept = kept[torch.isfinite(pos[kept]).all(1)]
     data = Data(pos=pos[kept])
@@ -157,18 +158,6 @@ def _cast(
             stacklevel=4,
         )
     return cast
-
-
-def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first vertex at each place, in their order, and the faces between these."""
-    inverse = numbered(pos)
-    first = firsts(inverse)
-    if len(first) == len(pos):
-        return torch.arange(len(pos)), face
-    order = torch.argsort(first)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order))
-    return first[order], rank[inverse][face]
 
 
 def _read_graph(path: Path, suffix: str, directed: bool) -> Any:

@@ -266,12 +266,18 @@ def numbered(rows: Tensor) -> Tensor:
 
 
 def _numbered(values: Tensor) -> tuple[int, Tensor]:
-    """How many different values there are, and the number of each. On the CPU by numpy, which sorts floats more quickly."""
-    if values.device.type == "cpu":
+    """How many different values there are, and the number of each. Floats on the CPU by numpy, which sorts them more quickly."""
+    if values.device.type == "cpu" and values.is_floating_point():
         different, number = np.unique(values.detach().numpy(), return_inverse=True, equal_nan=False)
         return len(different), torch.from_numpy(number)
     different, number = torch.unique(values, return_inverse=True)
     return len(different), number
+
+
+def first_alike(rows: Tensor) -> Tensor:
+    """(N,) for each row (N, D) the first that equals it."""
+    number = numbered(rows)
+    return firsts(number)[number] if len(rows) else number
 
 
 def firsts(number: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from .errors import CotanError
 from .neighbourhoods import neighbour_max as neighbour_max
 from .neighbourhoods import neighbour_variance as neighbour_variance
 from .pattern import Pattern as Pattern
+from .pattern import first_alike as first_alike
 from .pattern import firsts as firsts
 from .pattern import grouped as grouped
 from .pattern import numbered as numbered

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
-from ..sparse import firsts, numbered
+from ..sparse import first_alike
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .mesh_report import inside_out, repeats
@@ -55,7 +55,7 @@ def repair(data: Any) -> Repaired:
         done.append(f"dropped {int((~finite).sum())} vertices that are not finite")
         keep(finite[face].all(0), "faces at vertices that are not finite")
     place = vertex.clone()
-    place[finite] = vertex[finite][same_place(pos[finite])]
+    place[finite] = vertex[finite][first_alike(pos[finite])]
     if (merged := int((place[finite] != vertex[finite]).sum())) > 0:
         done.append(f"merged {merged} vertices at the place of another")
         face = place[face]
@@ -77,12 +77,6 @@ def repair(data: Any) -> Repaired:
     pos, face = pos[vertex], number[face]
     face = _orient(pos, face, done)
     return Repaired(_carry(data, vertex.to(device), tag.to(device), face.to(device)), done)
-
-
-def same_place(pos: Tensor) -> Tensor:
-    """For each vertex, the first at exactly its place. (V,)"""
-    group = numbered(pos)
-    return firsts(group)[group] if len(pos) else group
 
 
 def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
