@@ -25,11 +25,7 @@ class Shifted:
     """
 
     def __init__(self, L: Any, m: Array, inexact: float | None = None):
-        from scipy.sparse import csr_array, diags_array
-
-        scale = diags_array(m**-0.5)
-        A = csr_array(scale @ L @ scale)
-        self.A = (A + A.T) / 2
+        self.A = scaled(L, m)
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         self.columns = Columns(self.size)
         diagonal = self.A.diagonal()
@@ -75,6 +71,14 @@ class Shifted:
         """(k,) ||A u - lambda u||, which is ||M^-1/2 (L phi - lambda M phi)||."""
         each = [np.linalg.norm(self.product(U[r]) - values[r, None] * U[r], axis=1) for r in blocks(len(U))]
         return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
+
+
+def scaled(L: Any, m: Array) -> Any:
+    """M^-1/2 L M^-1/2, CSR."""
+    scale = m**-0.5
+    A = L.copy()
+    A.data *= scale[A.indices] * np.repeat(scale, np.diff(A.indptr))
+    return A
 
 
 def rounded_zero(diagonal: Array) -> float:
