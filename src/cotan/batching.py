@@ -162,10 +162,7 @@ def prepare(
         which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
         raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
     plans = {name: model_plan(model, have, on) for name, model in several.items()}
-    out = {
-        name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
-        for name, plan in plans.items()
-    }
+    out = {name: _empty(plan, shapes, per) for name, plan in plans.items()}
     whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
@@ -178,7 +175,8 @@ def prepare(
                     sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
                     check_signal(several[name], prepared.plan, sample)
                 except CotanError as reason:
-                    text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                    file = f" ({shape.path})" if shape.get("path") else ""
+                    text = f"shape {number} of {len(shapes)}{file}: {reason}"
                     if not refuse:
                         raise CotanError(text) from reason
                     prepared.refused[number] = text
@@ -192,6 +190,11 @@ def prepare(
             if number + 1 == TIMED < len(shapes) and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TIMED, dtype, spent / (TIMED - 1), progress)
     return out if isinstance(models, Mapping) else out[""]
+
+
+def _empty(plan: Plan, shapes: Sequence[Any], per: str | None) -> Prepared:
+    masked = per == "vertex" and any(shape.get("mask") is not None for shape in shapes)
+    return Prepared(plan, [], [], [] if masked else None)
 
 
 def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evaluation: Evaluation) -> None:
@@ -227,15 +230,6 @@ def _once(evaluation: Evaluation, step: Step) -> float | None:
     return None
 
 
-def _any_mask(shapes: Sequence[Any]) -> bool:
-    return any(shape.get("mask") is not None for shape in shapes)
-
-
-def _file_of(shape: Any) -> str:
-    path = shape.get("path")
-    return f" ({path})" if path else ""
-
-
 class Augmented:
     """Training shapes that move anew each epoch: what the motion does not change is kept, the rest evaluated again."""
 
@@ -255,7 +249,7 @@ class Augmented:
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""
         plan = self.plan(seed)
-        prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
+        prepared = _empty(plan, self.shapes, self.per)
         for group in groups(self.shapes):
             evaluations = [self.evaluations[number] for number in group]
             with one_thread() if len(group) > 1 else nullcontext():

@@ -336,7 +336,7 @@ def _stored(key: str) -> Splits | None:
     lists: dict[str, Any] = {name: _unpacked(found[name]) for name in record["lists"]}
     plain: dict[str, Any] = {name: lists.pop(name) for name in SPLITS}
     stress = {name.removeprefix("stress_"): shapes for name, shapes in lists.items()}
-    template = next(iter(_unpacked(found["template"]) if "template" in found else []), None)
+    template = next(iter(_unpacked(found["template"])), None)
     return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"], template=template)
 
 

@@ -103,11 +103,10 @@ def needs(module: nn.Module) -> dict[str, Node]:
 
 def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those of `forward`, and which of them are optional."""
-    definition = registry.definition_of(module)
-    cls: Any = type(registry.unwrapped(module))
-    if definition is not None and definition.target.forward is cls.forward:
+    if (definition := _registered(module)) is not None:
         return definition.inputs, definition.optional
-    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not _only_nodes(module))
+    cls: Any = type(registry.unwrapped(module))
+    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not issubclass(cls, Network))
     if rest and not issubclass(cls, Network) and any(members(module)):
         raise registry.not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
@@ -123,18 +122,21 @@ def _for_cotan(module: nn.Module) -> bool:
     return registry.definition_of(module) is not None or isinstance(registry.unwrapped(module), Network)
 
 
-def _only_nodes(module: nn.Module) -> bool:
-    """Whether each parameter of `forward` has to be a node: in a registered class and in a `Network`, but not in what extends
-    or knows nothing of cotan, whose own parameters may have defaults."""
-    own, definition = registry.unwrapped(module), registry.definition_of(module)
-    registered = definition is not None and definition.target.forward is type(own).forward
-    return registered or isinstance(own, Network)
+def _registered(module: nn.Module) -> registry.Definition | None:
+    """The definition of a module, but not of one that extends a registered class with a `forward` of its own."""
+    definition = registry.definition_of(module)
+    own = type(registry.unwrapped(module)).forward
+    return definition if definition is not None and definition.target.forward is own else None
 
 
 def requests_of(module: nn.Module, have: Iterable[str]) -> dict[str, Node]:
-    """What a module needs of data with the sources `have`; not the defaults that no node has the name of (`_only_nodes`)."""
+    """What a module needs of data with the sources `have`.
+
+    Each parameter of `forward` has to be a node in a registered class and in a `Network`; any other module may have parameters
+    of its own with defaults, which are left out.
+    """
     requests = needs(module)
-    if not _only_nodes(module):
+    if _registered(module) is None and not isinstance(registry.unwrapped(module), Network):
         known = {*SOURCES, *have, *registry.names("operator")}
         for name in [n for n, wanted in requests.items() if wanted.optional and wanted.name == n and n not in known]:
             del requests[name]
@@ -185,8 +187,7 @@ def create_layer(name: str, in_dim: int, out_dim: int, **options: Any) -> nn.Mod
 
     >>> cotan.create_layer("spectral", 3, 64, k=32)
     """
-    definition = registry.lookup("layer", name)
-    return _create(definition, in_dim, out_dim, options)
+    return _create(registry.lookup("layer", name), in_dim, out_dim, options)
 
 
 def create_model(

@@ -30,7 +30,7 @@ from .segments import segment_variance as segment_variance
 from .sums import ReverseMode as ReverseMode
 from .sums import collect as collect
 from .sums import composed_gradients as composed_gradients
-from .sums import product
+from .sums import flat, product
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
@@ -175,10 +175,9 @@ class Sparse(Traceable):
     @property
     def T(self) -> Sparse:
         values = self._transposed_values()
-        out = Sparse(
-            self.pattern.transposed,
-            self.values.index_select(0, self.pattern.t_perm) if values is None else values,
-        )
+        if values is None:
+            values = self.values.index_select(0, self.pattern.t_perm)
+        out = Sparse(self.pattern.transposed, values)
         if not is_compiling() and not self.values.requires_grad:
             out._t_values = self.values
         return out
@@ -207,11 +206,11 @@ class Sparse(Traceable):
         No message of size E x channels is made, forward or backward.
         """
         values, x = _agreeing(self, x)
-        flat = x[:, None] if x.ndim == 1 else x.flatten(1)
-        if values.ndim == 1 and flat.shape[1] <= NARROW and values is self.values and self._block is not None:
-            return _beside(self._block, flat).reshape(self.shape[0], *x.shape[1:])
+        columns = flat(x)
+        if values.ndim == 1 and columns.shape[1] <= NARROW and values is self.values and self._block is not None:
+            return _beside(self._block, columns).reshape(self.shape[0], *x.shape[1:])
         t_values = self._transposed_values() if x.requires_grad and values is self.values else None
-        out = product(self.pattern, values, flat, t_values)
+        out = product(self.pattern, values, columns, t_values)
         return out.reshape(self.shape[0], *values.shape[1:], *x.shape[1:])
 
     def scaled(self, factor: Tensor | float) -> Sparse:
@@ -293,12 +292,9 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
     Row = target = `edge_index[1]`, column = source = `edge_index[0]`: `A @ x` sums over the edges that come in.
     Entry i is edge order[i], so `edge_attr[order]` goes with the entries. Without weights (E,) or (E, J) they are 1.
     """
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
-        raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
-    if weight is not None and len(weight) != edge_index.shape[1]:
-        raise CotanError(f"expected a weight for each of {edge_index.shape[1]} edges, got {len(weight)}")
-    check_range("edge_index", edge_index, num_nodes)
-    source, target = edge_index.long()
+    source, target = check_edges(edge_index, num_nodes)
+    if weight is not None and len(weight) != len(source):
+        raise CotanError(f"expected a weight for each of {len(source)} edges, got {len(weight)}")
     pattern, order = sorted_pattern(target, source, (num_nodes, num_nodes))
     values = torch.ones(len(order), device=order.device) if weight is None else weight[order]
     return Sparse(pattern, values), order
@@ -350,6 +346,14 @@ def check_range(name: str, index: Tensor, size: int | None, what: str = "vertex 
     if low < 0 or (size is not None and high >= size):
         expected = "0 and up" if size is None else f"0 to {size - 1}"
         raise CotanError(f"{name} out of range: {what} {low} to {high}, expected {expected}")
+
+
+def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """edge_index (2, E) in int64, with vertex numbers from 0 to num_nodes - 1. E may be 0."""
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
+        raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
+    check_range("edge_index", edge_index, num_nodes)
+    return edge_index.long()
 
 
 def symmetric_lu(matrix: Any) -> Any:
