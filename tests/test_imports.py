@@ -20,6 +20,7 @@ ORDER = [
     "atomic",
     "traceable",
     "registry",
+    "decorators",
     "nodes",
     "blocks",
     "kernels",

@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 
 # Names come on first use, so that `import cotan` and `cotan --help` do not wait for torch.
 _HOME = {
-    "registry": ("operator", "layer", "model", "dataset", "task", "names"),
+    "decorators": ("operator", "layer", "model", "dataset", "task"),
+    "registry": ("names",),
     "errors": ("CotanError", "MeshWarning"),
     "nodes": ("node", "source", "Node"),
     "evaluation": ("compute", "counts"),
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
     from .benchmark import bench as bench
     from .datasets import Splits as Splits
     from .datasets import load_dataset as load_dataset
+    from .decorators import dataset as dataset
+    from .decorators import layer as layer
+    from .decorators import model as model
+    from .decorators import operator as operator
+    from .decorators import task as task
     from .dense import Linear as Linear
     from .dense import linear as linear
     from .dropout import Dropout as Dropout
@@ -83,12 +89,7 @@ if TYPE_CHECKING:
     from .operators.threads import threads as threads
     from .plan import Plan as Plan
     from .plan import make_plan as make_plan
-    from .registry import dataset as dataset
-    from .registry import layer as layer
-    from .registry import model as model
     from .registry import names as names
-    from .registry import operator as operator
-    from .registry import task as task
     from .sparse import Sparse as Sparse
     from .spectrum import BlockDiagonal as BlockDiagonal
     from .spectrum import Spectrum as Spectrum

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .decorators import operator
 from .errors import one_of
 from .nodes import Request, as_node
-from .registry import all_definitions, operator
+from .registry import all_definitions
 
 
 @operator(augments="rigid", gives=("pos", "normal"))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .decorators import nodes_of, not_named
 from .errors import CotanError, expect, unknown
 from .evaluation import Evaluation, device_of, evaluated, number_of_vertices
 from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
@@ -106,9 +107,9 @@ def _parameters(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if (definition := _registered(module)) is not None:
         return definition.inputs, definition.optional
     cls: Any = type(registry.unwrapped(module))
-    names, optional, _, rest = registry.nodes_of(cls, cls.__qualname__, foreign=not issubclass(cls, Network))
+    names, optional, _, rest = nodes_of(cls, cls.__qualname__, foreign=not issubclass(cls, Network))
     if rest and not issubclass(cls, Network) and any(members(module)):
-        raise registry.not_named(cls.__qualname__, rest)
+        raise not_named(cls.__qualname__, rest)
     if "data" in names and not registry.has("operator", "data"):
         raise CotanError(
             f"{cls.__qualname__}.forward takes 'data'; expected what it uses of it by name: "

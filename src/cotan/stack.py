@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import registry
+from .decorators import model
 from .dense import Linear
 from .dense import activation as activation_named
 from .dropout import Dropout
 from .errors import CotanError, at_least, one_of
 from .network import Network, create_layer
 from .nodes import node
-from .registry import model
 
 READOUTS = ("mean", "sum", "max", "attention")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from ..values import numbers
 from .checks import check_mesh
 from .edge_index import edge_index

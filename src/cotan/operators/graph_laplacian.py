@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, one_of
-from ..registry import operator
 from ..sparse import Sparse, edge_weights
 from .checks import check_edges, check_pos
 from .laplacian import weighted_laplacian

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from ..sparse import edge_weights
 from .checks import check_edges, check_mesh
 from .triangles import Triangles, inner, triangles

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from ..sparse import first_alike, numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle

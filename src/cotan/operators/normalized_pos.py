@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import one_of
-from ..registry import operator
 from .checks import check_mesh, check_pos
 from .triangles import triangles
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
+from ..decorators import operator
 from ..errors import CotanError, one_of
-from ..registry import operator
 from .checks import check_edges, check_mesh, check_pos
 from .triangles import Triangles, triangles
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
+from ..decorators import operator
 from ..errors import CotanError, MeshWarning
-from ..registry import operator
 from ..sparse import Sparse, first_alike
 from .checks import check_pos
 from .factor import Array

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..errors import CotanError, expect, one_of, unknown
+from ..errors import CotanError, one_of, unknown
 from ..nodes import Node, node
 
 CHOICES = {
@@ -111,7 +111,8 @@ class Recipe:
                 overrides.setdefault(name, getattr(cls, name))
         if isinstance(recipe, Mapping):
             return cls(**{**recipe, **overrides})
-        expect("recipe", recipe, Recipe | None, "a Recipe, a mapping or a TOML file")
+        if recipe is not None and not isinstance(recipe, Recipe):
+            raise CotanError(f"recipe: expected a Recipe, a mapping or a TOML file, got {type(recipe).__name__}")
         return replace(recipe or cls(), **overrides)
 
     def record(self) -> dict[str, Any]:
