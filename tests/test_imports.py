@@ -30,12 +30,15 @@ ORDER = [
     "neighbourhoods",
     "pattern",
     "sparse",
+    "data",
     "spectrum",
     "values",
     "store",
     "plan",
     "evaluation",
+    "together",
     "network",
+    "application",
     "stack",
 ]
 

@@ -21,7 +21,8 @@ _HOME = {
     "nodes": ("node", "source", "Node"),
     "evaluation": ("compute", "counts"),
     "plan": ("make_plan", "Plan"),
-    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "forward", "needs", "on_domain"),
+    "network": ("Network", "create_layer", "create_model", "needs", "on_domain"),
+    "application": ("inputs", "apply", "forward"),
     "batching": ("prepare",),
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import operators as operators
     from . import testing as testing
+    from .application import apply as apply
+    from .application import forward as forward
+    from .application import inputs as inputs
     from .batching import prepare as prepare
     from .benchmark import Suite as Suite
     from .benchmark import Table as Table
@@ -74,11 +78,8 @@ if TYPE_CHECKING:
     from .map_error import share_within as share_within
     from .matching import match as match
     from .network import Network as Network
-    from .network import apply as apply
     from .network import create_layer as create_layer
     from .network import create_model as create_model
-    from .network import forward as forward
-    from .network import inputs as inputs
     from .network import needs as needs
     from .network import on_domain as on_domain
     from .nodes import Node as Node

@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .application import Sample, check_signal, collate_samples, common_sources, evaluate_plan, model_plan, place_of
 from .errors import CotanError, at_least
-from .evaluation import Evaluation, evaluate_together, evaluated, groups
-from .network import Sample, check_signal, collate_samples, common_sources, evaluate_plan, made, model_plan, place_of
+from .evaluation import Evaluation
+from .network import made
 from .nodes import Request, node
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
 from .targets import counted, mask_of, target
+from .together import evaluate_together, evaluated, groups
 from .values import collate, move
 from .warming import warm
 

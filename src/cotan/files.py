@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from . import atomic
+from .data import check_points
 from .errors import CotanError, MeshWarning, expect, one_of, unknown
 from .mesh_file import load
-from .nodes import check_points
 from .points_file import POINTS, load_points
 from .sparse import check_range, first_alike
 

@@ -19,11 +19,13 @@ from typing import Any, SupportsIndex, cast
 import torch
 from torch import Tensor, nn
 
+from .application import inputs, place_of
 from .colors import diverging, draw_bar
+from .data import check_data, number_of_vertices
 from .errors import CotanError, at_least, expect
-from .evaluation import compute, number_of_vertices
-from .network import inputs, instead_of, needs, place_of
-from .nodes import Node, check_data
+from .evaluation import compute
+from .network import instead_of, needs
+from .nodes import Node
 from .plan import beside
 from .spectrum import Spectrum
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from . import atomic, registry
 from .colors import GREY, colors_of, diverging, draw_bar, usual_size
+from .data import check_points
 from .errors import CotanError, expect
 from .evaluation import compute
-from .nodes import check_points, node
+from .nodes import node
 from .operators.topology import connected
 from .operators.undirected import undirected
 from .pattern import numbered

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .data import check_numbers, number_of_shapes
 from .errors import CotanError
-from .evaluation import check_numbers
-from .nodes import COUNTED, SOURCES, number_of_shapes
+from .nodes import COUNTED, SOURCES
 
 CARRIERS = {"edge": "edge_index", "face": "face"}
 

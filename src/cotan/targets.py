@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from . import registry
+from .data import number_of_vertices
 from .errors import CotanError
-from .evaluation import number_of_vertices
 from .sparse import check_range
 from .values import numbers
 

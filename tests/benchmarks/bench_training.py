@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import cotan
+from cotan.application import forward
 from cotan.batching import prepare
-from cotan.network import forward
 from cotan.training import Recipe, Run, model_for
 from cotan.training.device import make_fabric
 from cotan.training.loop import _Fit

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
+from ..application import forward, place_of
 from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import forward, made, place_of
+from ..network import made
 from ..shapes import listed
 from ..targets import check
 from .run import trained

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
+from ..application import features_of, place_of
 from ..augment import check_augment
 from ..batching import Augmented, Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import features_of, made, place_of
+from ..network import made
 from ..targets import check, check_output, missing, untrained
 from . import checkpoint, folder
 from .device import keep_pages, make_fabric, own_randomness
