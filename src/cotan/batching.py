@@ -271,5 +271,4 @@ def task_of(model: nn.Module, default: str = "classify") -> str:
 
 def per_of(model: nn.Module) -> str:
     """Whether a model's task wants a target per shape or per vertex."""
-    per: str = registry.lookup("task", task_of(model)).target.per
-    return per
+    return registry.lookup("task", task_of(model)).target.per

@@ -189,8 +189,7 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
     if isinstance(dataset, Splits):
         return dataset
     if isinstance(dataset, str):
-        found: Splits = load_dataset(dataset)
-        return found
+        return load_dataset(dataset)
 
     listed: Any = dataset if isinstance(dataset, torch.utils.data.Dataset | list) else ()
     one = listed[0] if len(listed) == 1 else dataset

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +66,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight, len(weight)):  # else torch says what is wrong
         if not torch.is_grad_enabled():
             return rows_times(x, weight, bias)
-        function: Any = _Linear
-        return cast(Tensor, function.apply(x, weight, bias))
+        return _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return by_torch(x, weight, bias)
 
 
@@ -149,7 +148,7 @@ def known(rows: int) -> bool:
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not (weight.is_contiguous() or weight.T.is_contiguous()):  # with other strides it takes a thousand times as long
         weight = weight.contiguous()
-    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @cache

@@ -296,5 +296,4 @@ def _binary(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: to
     pos = _cast(path, pos.double(), torch.float32, "write .obj or .off")
     faces, colors = None if face is None else face.T.numpy(), None if shades is None else shades.numpy()
     mesh: Any = trimesh.Trimesh(pos.numpy(), faces, vertex_colors=colors, process=False)
-    content: bytes = mesh.export(file_type=path.suffix.lower()[1:])
-    return content
+    return mesh.export(file_type=path.suffix.lower()[1:])

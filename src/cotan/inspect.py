@@ -142,8 +142,7 @@ def _views(shape: Any, **look: Any) -> Tensor:
     if not registry.has("operator", "views"):
         why = registry.failures().get("views", "COTAN_PLUGINS=off leaves it out")
         raise CotanError(f"pictures are drawn by the plugin cotan_views, which is not loaded: {why}")
-    seen: Tensor = compute(shape, node("views", **look))
-    return seen
+    return compute(shape, node("views", **look))
 
 
 def _close(seen: Tensor) -> Tensor:

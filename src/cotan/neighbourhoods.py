@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def _either(
 ) -> Tensor:
     here = x.ndim == 2 and x.device.type == pattern.col.device.type == "cpu"
     if here and reverse_mode_only(x, x) and len(x) == pattern.shape[1] and x.shape[1] >= kernels.VECTOR:
-        return cast(Tensor, some_at_a_time.apply(x, pattern))
+        return some_at_a_time.apply(x, pattern)
     return by_messages(x, pattern)
 
 

@@ -215,8 +215,7 @@ def made(model: Any) -> Mapping[str, Any]:
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
     """What a model learns has mean 0 and deviation 1 on train; what it says is in the units of the targets."""
-    scaled: Tensor = output * model.target_deviation + model.target_mean
-    return scaled
+    return output * model.target_deviation + model.target_mean
 
 
 def _create(definition: registry.Definition, in_dim: int, out_dim: int, options: Mapping[str, Any]) -> nn.Module:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Rows:
     def index(self, name: str) -> Tensor:
         """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
         if is_compiling():
-            return cast(Tensor, getattr(self, name))
+            return getattr(self, name)
         return self._once(name, lambda: self._short(getattr(self, name)))
 
     def _short(self, index: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Rows:
         if key not in self._kept:
             with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
                 self._kept[key] = make()
-        return cast(Made, self._kept[key])
+        return self._kept[key]
 
 
 class Pattern(Rows):

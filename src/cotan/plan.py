@@ -62,8 +62,7 @@ class Step:
         """What cuts the value out of that of another of its kin; None if it is no part of it."""
         assert self.definition is not None
         assert self.definition.covers is not None
-        cut: Callable[[Any], Any] | None = self.definition.covers(other.options, self.options)
-        return cut
+        return self.definition.covers(other.options, self.options)
 
     @cached_property
     def label(self) -> str:
@@ -310,8 +309,11 @@ class _Resolver:
                 if name not in replaced or registry.has("operator", request.name) or not any(d.variant for d in others):
                     raise
                 raise CotanError(f"{reason}\n{name!r} there is of {_kinds(others)}") from None
-        step = _step(definition, options, inputs, domain)
-        return self.steps.setdefault(step.identity, step)
+        identities = {name: step.identity for name, step in inputs.items()}
+        identity = digest_of([definition.name, dict(definition.variant), definition.version, options, identities])
+        transient = bool(definition.augments) or any(step.transient for step in inputs.values())
+        step = Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
+        return self.steps.setdefault(identity, step)
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])
@@ -324,7 +326,7 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
     """The error for what is neither an operator nor a source of the data; `path` are the nodes that ask for it, itself last."""
     trail = " -> ".join(path)
     known = name in SOURCES or name in sources
-    if not known and name not in _all_inputs():
+    if not known and all(name == "x" or name not in d.inputs for d in registry.all_definitions()):
         error = unknown("node", name, {*registry.names("operator"), *sources})
         return CotanError(f"{error}{registry.failures_text()}" + f"\n(asked for by {trail})" * (len(path) > 1))
     ways = dict.fromkeys([*(n for n in path[1:] if n in SOURCES), name])
@@ -345,26 +347,6 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
 
 def _kinds(variants: Iterable[registry.Definition]) -> str:
     return "; ".join(", ".join(f"{k}={v!r}" for k, v in d.variant.items()) for d in variants)
-
-
-def _step(
-    definition: registry.Definition, options: Mapping[str, Any], inputs: Mapping[str, Step], domain: _Domain
-) -> Step:
-    identity = digest_of(
-        [
-            definition.name,
-            dict(definition.variant),
-            definition.version,
-            dict(options),
-            {name: step.identity for name, step in inputs.items()},
-        ]
-    )
-    transient = bool(definition.augments) or any(step.transient for step in inputs.values())
-    return Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
-
-
-def _all_inputs() -> set[str]:
-    return {name for d in registry.all_definitions() for name in d.inputs if name != "x"}
 
 
 def digest_of(content: Any) -> str:

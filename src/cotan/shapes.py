@@ -111,8 +111,7 @@ def _batch(data: Any) -> Tensor:
             f"batch has shape {tuple(batch.shape)} of {batch.dtype}, expected the shape of each vertex, (V,) of int64, in "
             "ascending order"
         )
-    numbers: Tensor = batch.long()
-    return numbers
+    return batch.long()
 
 
 def _places(name: str, numbers: Tensor, batch: Tensor) -> Tensor:
@@ -133,8 +132,7 @@ def _split(value: Tensor, places: Tensor, count: int, dim: int = 0) -> Sequence[
     """What each shape has of values of vertices, edges or faces, in their order."""
     if bool((places.diff() < 0).any()):
         value = value.index_select(dim, places.argsort(stable=True))
-    parts: Sequence[Tensor] = torch.split(value, torch.bincount(places, minlength=count).tolist(), dim)
-    return parts
+    return torch.split(value, torch.bincount(places, minlength=count).tolist(), dim)
 
 
 def _plain(value: Any) -> Any:

@@ -368,13 +368,9 @@ def symmetric_lu(matrix: Any) -> Any:
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, options=symmetric)
 
 
-def _flatten(matrix: Sparse) -> tuple[list[Any], None]:
-    return [matrix.values, *matrix.pattern.parts], None
-
-
 def _unflatten(parts: Any, context: None) -> Sparse:
     values, *pattern = parts
     return Sparse(Pattern.of(pattern), values)
 
 
-register(Sparse, _flatten, _unflatten, parts=[Pattern])
+register(Sparse, lambda matrix: ([matrix.values, *matrix.pattern.parts], None), _unflatten, parts=[Pattern])

@@ -103,8 +103,7 @@ class Stack(Network):
             x = y
             if self.signal != "vertex" and i + 1 < len(self.layers):
                 x = _halve(x, self.signal)
-        out: Tensor = self.readout(x, batch, ptr)
-        return out
+        return self.readout(x, batch, ptr)
 
 
 class Readout(Network):
@@ -133,8 +132,7 @@ class Readout(Network):
             x = x.amax(2) if self.kind == "max" else x.sum(2) if self.kind == "sum" else x.mean(2)
         elif self.per == "shape":
             x = pool(x, batch, len(ptr) - 1, self.kind, self.score(x) if self.score is not None else None)
-        out: Tensor = self.linear(x)
-        return out
+        return self.linear(x)
 
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -89,8 +89,8 @@ def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
     elif torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
         function = _plain(traced)
     else:
-        return cast(Tensor, traced.forward(*args))
-    return cast(Tensor, function.apply(*args))
+        return traced.forward(*args)
+    return function.apply(*args)
 
 
 def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) -> Any:

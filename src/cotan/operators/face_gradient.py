@@ -42,8 +42,7 @@ def divergence(pos: Tensor, face: Tensor) -> Sparse:
 
 def _hats(t: Triangles) -> Tensor:
     """n x e_i: (3, F, 3)."""
-    hats: Tensor = torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
-    return hats
+    return torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
 
 
 def _normals(t: Triangles) -> Tensor:

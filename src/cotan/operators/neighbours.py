@@ -66,7 +66,7 @@ def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
         distance, index = cKDTree(points.detach().numpy()).query(queries.detach().numpy(), k=range(1, k + 1))
         return torch.from_numpy(distance).to(points.dtype), torch.from_numpy(index).long()
-    parts = [_distances(part, points).topk(k, largest=False) for part in _chunks(queries, len(points))]
+    parts = [_distances(part, points).topk(k, largest=False) for part in queries.split(max(1, CHUNK // len(points)))]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
@@ -78,18 +78,13 @@ def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         pairs = torch.from_numpy(cKDTree(pos.numpy()).query_pairs(radius, output_type="ndarray")).long()
         return torch.cat([pairs[:, 0], pairs[:, 1]]), torch.cat([pairs[:, 1], pairs[:, 0]])
     found, start = [], 0
-    for part in _chunks(pos, len(pos)):
+    for part in pos.split(max(1, CHUNK // len(pos))):
         centre, other = (_distances(part, pos) <= radius).nonzero(as_tuple=True)
         found.append(torch.stack([centre + start, other]))
         start += len(part)
     both = torch.cat(found, 1)
     centre, other = both[:, both[0] != both[1]]
     return centre, other
-
-
-def _chunks(queries: Tensor, points: int) -> tuple[Tensor, ...]:
-    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // points))
-    return parts
 
 
 def _distances(queries: Tensor, points: Tensor) -> Tensor:

@@ -283,8 +283,7 @@ class Fit:
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
-    return inner
+    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _facts(line: Mapping[str, Any]) -> str:
