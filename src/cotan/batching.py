@@ -55,17 +55,17 @@ class Batch:
 
 @dataclass
 class Prepared:
-    """Shapes evaluated for a model: samples of its plan, with targets and masks, on a device."""
+    """Shapes evaluated for a model: the values of its plan for each, with targets and masks, on a device."""
 
     plan: Plan
     samples: list[Sample]
     targets: list[Tensor]
     masks: list[Tensor] | None
-    seconds: float = 0.0  # that the operators of this plan took, now or when their values were stored
+    seconds: float = 0.0  # that the operators took, now or when the values were stored
     hits: int = 0  # values that the store had
     nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
     refused: dict[int, str] = field(default_factory=dict)  # why, by place, of shapes that no sample could be made of
-    lost: int = 0  # targets of those
+    lost: int = 0  # how many targets the refused shapes have
     indices: list[Tensor] | None = None  # the vertices of each target, where it is not one a vertex
     device: torch.device | None = None  # where batches are; None for wherever the shapes are
 
@@ -123,7 +123,7 @@ class Prepared:
         return (batch for batch in map(self.collate, self.places(size, order)) if batch.count)
 
     def places(self, size: int, order: Sequence[int] | None = None) -> list[list[int]]:
-        """Of the samples of each batch."""
+        """The places of the samples of each batch."""
         at_least(1, "batches", batch_size=size)
         places = list(range(len(self))) if order is None else list(order)
         number = -(-len(places) // size)
@@ -233,7 +233,7 @@ def _once(evaluation: Evaluation, step: Step) -> float | None:
 
 
 class Augmented:
-    """Training shapes that move anew each epoch: what the motion does not change is kept, the rest evaluated again."""
+    """Training shapes that are augmented anew each epoch: what the motion does not change is kept, the rest evaluated again."""
 
     def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
         self.model, self.augment, self.per = model, augment, per

@@ -17,13 +17,13 @@ class MeshWarning(UserWarning):
 
 
 def expect(what: str, given: object, kinds: Any, words: str) -> None:
-    """Raise where an argument is of another kind than those that `words` say."""
+    """Raise unless `given` is an instance of `kinds`, which `words` name for people."""
     if not isinstance(given, kinds):
         raise CotanError(f"{what}: expected {words}, got {type(given).__name__}")
 
 
 def at_least(least: int, what: str, /, **numbers: Any) -> None:
-    """Raise for the first of `numbers` that is less, or no whole number."""
+    """Raise for the first of `numbers` that is not a whole number, or is below `least`."""
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, SupportsIndex) or int(number) < least:
             raise CotanError(f"{what}: {name}={number!r}, expected a whole number of at least {least}")
@@ -103,7 +103,7 @@ ALSO_KNOWN = {
 
 
 def one_of(what: str, name: object, available: Iterable[str]) -> None:
-    """Raise for a name that is not there."""
+    """Raise unless a name is one of those available."""
     if name not in (names := list(available)):
         raise unknown(what, name, names)
 

@@ -24,7 +24,7 @@ from .store import Store, store
 from .stored import Facts
 from .values import check_storable, digest, is_live, map_tensors, move
 
-NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # says nothing against the shape
+NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
 
 class Count(NamedTuple):
@@ -104,7 +104,7 @@ class Evaluation:
         return None
 
     def take(self, step: Step, value: Any, dtype: torch.dtype, seconds: float) -> Any:
-        """Keeps a value that was computed in some seconds, and gives it in a dtype."""
+        """Keeps a value that took some seconds to compute, here and in the store, and gives it in a dtype."""
         self.costs[step.identity] = seconds
         _count(step.name, Count(1, 0, seconds))
         self.values[step.identity, None] = value
@@ -125,7 +125,7 @@ class Evaluation:
         return file.getvalue()
 
     def forget(self, steps: Iterable[Step]) -> None:
-        """Lets go of the values of steps, in every dtype."""
+        """Drops the values of steps, in every dtype."""
         gone = {step.identity for step in steps}
         self.values = {key: value for key, value in self.values.items() if key[0] not in gone}
 

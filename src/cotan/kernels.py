@@ -30,7 +30,7 @@ VECTOR = 8  # channels from which torch's maxima by a sparse product are quicker
 
 @cache
 def _accept_beta() -> None:
-    """torch says once per process that CSR tensors are in beta; a caller who makes none should not read it."""
+    """Take torch's warning that CSR tensors are in beta, given once a process: the caller made none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = torch.zeros(1, dtype=torch.int32)
@@ -55,7 +55,7 @@ def _triton(x: Tensor) -> Any:
 
 @cache
 def triton_runs() -> Any:
-    """The module, once a kernel of it has run. Triton compiles a launcher in C, and not each machine has a compiler."""
+    """The module if a kernel of it runs here: Triton compiles a launcher in C, and not every machine has a compiler."""
     if not (torch.cuda.is_available() or INTERPRETED):
         return None
     from . import triton_kernels
@@ -111,7 +111,7 @@ def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
 
 
 def _at_once(pattern: Rows, count: int) -> bool:
-    """Whether `count` matrices are to be one of pairs: fewer steps, but many would no longer be in the cache."""
+    """Whether `count` matrices are multiplied as one of `pairs`: fewer calls, but too many would leave the cache."""
     return count > 1 and len(pattern.col) * count <= AT_ONCE and not is_compiling()
 
 
@@ -155,7 +155,7 @@ def largest(pattern: Pattern, s: Tensor) -> Tensor:
 
 
 def _tops(pattern: Pattern, s: Tensor) -> Tensor:
-    """(R, H) the largest of each row; where it is empty, nothing that counts."""
+    """(R, H) the largest of each row; anything where it is empty."""
     if s.device.type == "cpu" and s.shape[1] >= VECTOR:
         return row_maxima(pattern, pattern.index("entries"), s)
     return torch.segment_reduce(s.contiguous(), "max", offsets=pattern.rowptr, unsafe=True)
@@ -172,7 +172,7 @@ def between(
 ) -> Tensor:
     """(R, H): y_r = sum over the entries e of row r of w_{col e} f(there_{col e}, here_r), some rows at a time; on a CPU.
 
-    f works in place on its first argument.
+    f may write into its first argument.
     """
 
     def work(rows: slice) -> Tensor:

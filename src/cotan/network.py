@@ -214,7 +214,7 @@ def made(model: Any) -> Mapping[str, Any]:
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
-    """What a model learns has mean 0 and deviation 1 on train; what it says is in the units of the targets."""
+    """A forward hook: the model learns targets of mean 0 and deviation 1, and answers in their own units."""
     return output * model.target_deviation + model.target_mean
 
 

@@ -46,7 +46,7 @@ class Rows:
         return torch.arange(len(self.col), device=self.col.device)
 
     def index(self, name: str) -> Tensor:
-        """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
+        """One of the index tensors as the kernels read it: in 32 bits where these suffice, converted once and kept."""
         if is_compiling():
             return getattr(self, name)
         return self._once(name, lambda: self._short(getattr(self, name)))
@@ -59,7 +59,7 @@ class Rows:
         return self._once(f"pairs {count}", lambda: Pairs(self, count))
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
-        """What is kept by this key, made when it is asked for first."""
+        """What is kept under a key, made when first asked for."""
         if key not in self._kept:
             with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
                 self._kept[key] = make()
@@ -103,7 +103,7 @@ class Pattern(Rows):
         return self._once("transposed", lambda: _Transposed(self))
 
     def part(self, rows: slice) -> tuple[Rows, slice]:
-        """Some rows alone, kept; and which entries they have."""
+        """The rows alone, made once and kept; and which entries of this pattern they have."""
         if (rows.start, rows.stop) == (0, self.shape[0]):
             return self, slice(0, len(self.col))
         part = self._once(f"rows {rows.start} {rows.stop}", lambda: Part(self, rows))
@@ -135,7 +135,7 @@ class Pattern(Rows):
 
 
 class _Transposed(Pattern):
-    """The transpose of a pattern on the same tensors. What only second derivatives ask for is found when asked for."""
+    """The transpose of a pattern, on the same tensors. What only second derivatives need is computed when asked for."""
 
     def __init__(self, base: Pattern):
         self.rowptr, self.col, self.t_rowptr, self.t_col = base.t_rowptr, base.t_col, base.rowptr, base.col

@@ -53,13 +53,13 @@ class Step:
 
     @cached_property
     def kin(self) -> str:
-        """What steps that differ in options have in common."""
+        """A digest that is the same for steps which differ in options alone."""
         assert self.definition is not None
         inputs = {name: parent.identity for name, parent in self.inputs.items()}
         return digest_of([self.name, dict(self.definition.variant), self.definition.version, inputs])
 
     def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
-        """What cuts the value out of that of another of its kin; None if it is no part of it."""
+        """The function that cuts this value out of that of another of its kin; None if it is no part of it."""
         assert self.definition is not None
         assert self.definition.covers is not None
         return self.definition.covers(other.options, self.options)
@@ -123,7 +123,7 @@ class Plan:
 
     @cached_property
     def wider(self) -> dict[str, Step]:
-        """Of each step (its identity) whose value is a part of another's of this plan (`covers`): that other."""
+        """For each step (by identity) whose value is a part of that of another step of this plan (`covers`): that step."""
         kin: dict[str, list[Step]] = {}
         for step in self.steps:
             if step.definition is not None and step.definition.covers is not None:

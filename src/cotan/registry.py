@@ -188,14 +188,14 @@ def has(kind: str, name: str) -> bool:
 
 
 def unwrapped(module: Any) -> Any:
-    """What `torch.compile` or a wrapper of torch's was made from; else the module."""
+    """The module inside `torch.compile` or a wrapper of torch's; else the module itself."""
     while type(module).__name__ in WRAPPERS:
         module = module._orig_mod if hasattr(module, "_orig_mod") else module.module
     return module
 
 
 def definition_of(module: object) -> Definition | None:
-    """The definition of an object's class, or of the one that it extends; of what was wrapped, if it was."""
+    """The definition of an object's class or of the nearest class that it extends, inside a wrapper too."""
     return nearest(type(unwrapped(module)).__mro__)
 
 

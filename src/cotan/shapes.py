@@ -115,7 +115,7 @@ def _batch(data: Any) -> Tensor:
 
 
 def _places(name: str, numbers: Tensor, batch: Tensor) -> Tensor:
-    """(E,) the shape in which the vertices of each edge or face lie."""
+    """(E,) the number of the shape that the vertices of each edge or face belong to."""
     check_numbers(name, numbers, len(batch))
     places = batch[numbers.long()]
     across = places[1:] != places[0]

@@ -98,7 +98,7 @@ class Sparse(Traceable):
         return cls._along_diagonal(blocks, pattern)
 
     def _repeated(self, copies: int) -> Sparse:
-        """Kept for the last two numbers of copies: the batches of an epoch have at most two sizes."""
+        """The matrix of so many copies of this one, kept for the last two numbers: an epoch's batches have at most two sizes."""
         if copies not in self._copies:
             with torch.inference_mode(False):
                 out = self._along_diagonal([self] * copies)
@@ -183,7 +183,7 @@ class Sparse(Traceable):
         return out
 
     def _transposed_values(self) -> Tensor | None:
-        """The values in the order of the transpose, found once; of values that learn, by each backward that asks."""
+        """The values in the order of the transpose, computed once; None for values that learn, where each backward does it."""
         if is_compiling() or self.values.requires_grad or not torch.is_grad_enabled():
             return self._t_values
         if self._t_values is None:
@@ -247,7 +247,7 @@ class Sparse(Traceable):
 
 
 def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
-    """Some rows of A x, x of shape (C, channels), for a Function: no derivatives."""
+    """Some rows of A x, x of shape (C, channels), for use in a Function: no derivatives."""
     part, entries = matrix.pattern.part(rows)
     return kernels.product(part, matrix.values[entries], x, False)
 
@@ -314,7 +314,7 @@ def edge_weights(edge_index: Tensor, weight: Tensor | None, *, signed: bool = Fa
 
 
 def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The values and x, of one floating dtype on one device, or an error that says what is not."""
+    """The values and x, of one floating dtype on one device, or an error that says which differ."""
     if not (isinstance(matrix, Sparse) and isinstance(x, Tensor)):
         raise CotanError(f"expected a Sparse times a Tensor, got a {type(matrix).__name__} and a {type(x).__name__}")
     values = matrix.values

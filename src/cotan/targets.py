@@ -17,7 +17,7 @@ from .values import numbers
 if TYPE_CHECKING:
     from .datasets import Splits
 
-MOST = 100_000  # classes: a larger number is no class
+MOST = 100_000  # classes: a label beyond is no class number
 
 
 def target(shape: Any, per: str) -> Tensor:

@@ -17,10 +17,10 @@ from .packing import Packing
 from .plan import Plan, Step
 from .values import collate, size_of, uncollate
 
-TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
+TOGETHER = 20_000  # vertices evaluated at once, so that what is computed of them stays in the cache
 
 
-LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
+LARGE = 2**25  # bytes of values that a function of lists makes at once: memory that is freed serves the next
 
 
 def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:

@@ -42,7 +42,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
-    """The value on a device, its floating-point tensors in a dtype. What its matrices share they share there too."""
+    """The value on a device, its floating-point tensors in a dtype. Matrices that share tensors share them there too."""
     there: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(t: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
 
 
 def is_live(value: Any) -> bool:
-    """Whether derivatives are being taken with respect to the value, so that it has no address."""
+    """Whether derivatives are being taken with respect to the value: then what depends on it is not stored."""
     if _is_data(value):
         return any(is_live(value[name]) for name in value.keys())
     if not isinstance(value, Tensor):
@@ -220,7 +220,7 @@ def uncollate(
 
 
 def _cut_sparse(matrices: Sequence[Sparse], vertices: Sequence[int]) -> list[list[Sparse]]:
-    """The blocks of block-diagonal matrices with one pattern, whose rows and columns are as many for each vertex."""
+    """The blocks of block-diagonal matrices with one pattern, of the same number of rows, and of columns, for every vertex."""
     pattern = matrices[0].pattern
     rows, cols = ([v * (size // max(sum(vertices), 1)) for v in vertices] for size in pattern.shape)
     out: list[list[Sparse]] = [[] for _ in matrices]
@@ -281,7 +281,7 @@ def take_apart(value: Any, tensors: list[Tensor]) -> Any:
 
 
 def check_storable(value: Any) -> None:
-    """Raise for a value that is nothing of what crosses an edge of the graph."""
+    """Raise for a value of a kind that a node cannot give."""
     if isinstance(value, Tensor | Sparse | Spectrum) or _is_named_tuple(value) or _is_data(value):
         return
     try:

@@ -59,7 +59,7 @@ class Shifted:
         return np.empty((0, self.size))
 
     def without(self, U: Array, known: Array) -> Array:
-        """U, out of whose rows their part along orthonormal rows has been taken."""
+        """U, in place, less the part of its rows along orthonormal rows `known`."""
         self.columns.subtract(U, self.columns.dot(U, known), known)
         return U
 

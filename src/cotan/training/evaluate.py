@@ -75,13 +75,13 @@ def score(
 
 
 def units(model: nn.Module) -> dict[str, Tensor]:
-    """What the loss of a scaled task is told of a model that `create_model` made."""
+    """The deviation of targets that the loss of a scaled task takes, of a model that `create_model` made for one."""
     deviation = getattr(registry.unwrapped(model), "target_deviation", None)
     return {} if deviation is None else {"deviation": deviation}
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
-    """The metrics with what was refused counted as wrong; `accuracy_answered` is that of the rest, and so are the others."""
+    """The metrics with refused shapes counted as wrong in `accuracy`; all others, and `accuracy_answered`, are of the rest."""
     if not prepared.refused:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}
