@@ -92,11 +92,14 @@ class Suite:
         known = ("name", "seeds", "task", "recipe", "models", "datasets")
         for key in content:
             one_of(f"key of {where}", key, known)
+        seeds = content.get("seeds", (0,))
+        if not isinstance(seeds, list | tuple):
+            raise CotanError(f"{where}: seeds={seeds!r}, expected a list of whole numbers, such as [0, 1, 2]")
         suite = cls(
             models=_entries(content.get("models"), "models", where),
             datasets=_entries(content.get("datasets"), "datasets", where),
             name=str(content.get("name", "suite")),
-            seeds=_seeds(content.get("seeds", (0,)), where),
+            seeds=tuple(seeds),
             recipe=Recipe.of(content.get("recipe")),
             task=content.get("task"),
         )
@@ -164,12 +167,6 @@ class Suite:
     def data_key(self, dataset: Entry, seed: int) -> str:
         """The address of what a dataset's splits depend on, but for the files that it reads."""
         return digest([dataset.name, dict(dataset.options), self.recipe.val_share, seed])[:16]
-
-
-def _seeds(given: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(given, list | tuple):
-        raise CotanError(f"{where}: seeds={given!r}, expected a list of whole numbers, such as [0, 1, 2]")
-    return tuple(given)
 
 
 _KINDS = {

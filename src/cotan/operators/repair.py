@@ -92,9 +92,8 @@ def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
             return flipped, flat
         top = topology(face)
         faces = face.shape[1]
-        pairs = top.pairs[:, top.faces_at[top.edge[top.pairs[0]]] == 2]
         other = torch.full((3 * faces,), -1)
-        other[pairs[0]], other[pairs[1]] = pairs[1], pairs[0]
+        other[top.across] = top.across.flip(0)
         longest = t.sides.square().sum(-1).argmax(0)
         todo = flat.nonzero()[:, 0]
         side = longest[todo] * faces + todo
