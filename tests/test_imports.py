@@ -33,6 +33,7 @@ ORDER = [
     "data",
     "spectrum",
     "values",
+    "collation",
     "store",
     "plan",
     "evaluation",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .collation import collate
 from .data import check_data, device_of, number_of_vertices, sources_of
 from .errors import CotanError
 from .evaluation import Evaluation
@@ -18,7 +19,7 @@ from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .shapes import listed
 from .together import evaluated
-from .values import collate, move
+from .values import move
 
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
 _PREFIX = "features "  # and a number: the names under which a model's first signal stands in a plan

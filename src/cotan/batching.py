@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import registry
 from .application import Sample, check_signal, collate_samples, common_sources, evaluate_plan, model_plan, place_of
+from .collation import collate
 from .errors import CotanError, at_least
 from .evaluation import Evaluation
 from .network import made
@@ -25,7 +26,7 @@ from .packing import Packing
 from .plan import Plan, Step
 from .targets import counted, mask_of, target
 from .together import evaluate_together, evaluated, groups
-from .values import collate, move
+from .values import move
 from .warming import warm
 
 TIMED = 3  # shapes after which it is known whether other processes pay

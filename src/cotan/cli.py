@@ -341,43 +341,61 @@ def predict(
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
-    from . import atomic
     from .batching import per_of
-    from .export import csv_text
-    from .files import read, write
     from .training import Run
-    from .training import predict as ask
 
     trained = Run.load(run)
-    per = per_of(trained.model)
-    table_wanted = out is not None and out.suffix.lower() == ".csv" and not out.is_dir()
-    if out is not None and per == "shape" and not table_wanted:
+    answer = _answers_of_shapes if per_of(trained.model) == "shape" else _answers_at_vertices
+    answer(trained, files, out)
+
+
+def _answers_of_shapes(run: Any, files: list[Path], out: Path | None) -> None:
+    """One answer a shape: printed, and a row of a .csv."""
+    from . import atomic
+    from .export import csv_text
+    from .files import read
+    from .training import predict as ask
+
+    if out is not None and (out.suffix.lower() != ".csv" or out.is_dir()):
         raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed and can go to a .csv")
-    if per != "shape" and table_wanted:
-        raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
-    if per != "shape" and len({file.stem for file in files}) < len(files):
-        raise CotanError("two of the files have one name, and so would their labels")
-    if out is not None and per != "shape" and len(files) > 1:
-        out.mkdir(parents=True, exist_ok=True)
     rows: list[list[Any]] = []
     for file in files:
-        data = read(file, weld=per != "vertex")
-        found = ask(trained, data)
-        numbers = found.probabilities is None
-        if per == "shape":
-            values = (found.label if numbers else found.probabilities).reshape(-1).tolist()
-            said = ", ".join(f"{number:.6g}" for number in values) if numbers else found.name
-            print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
-            if not rows:
-                rows = [["file", *range(len(values))] if numbers else ["file", "class", *found.classes]]
-            rows.append([file, *([] if numbers else [found.name]), *(f"{value:.6g}" for value in values)])
-            continue
-        if numbers:
-            each = found.label.reshape(len(found.label), -1).tolist()
+        found = ask(run, read(file))
+        if found.probabilities is None:
+            values = found.label.reshape(-1).tolist()
+            head, named, said = [*range(len(values))], [], ", ".join(f"{number:.6g}" for number in values)
+        else:
+            values = found.probabilities.tolist()
+            head, named, said = ["class", *found.classes], [found.name], f"{found.name}  {found.probability:.1%}"
+        print(f"{file}: {said}")
+        rows = rows or [["file", *head]]
+        rows.append([file, *named, *(f"{value:.6g}" for value in values)])
+    if out is not None:
+        atomic.write(out, csv_text(rows).encode())
+        print(f"table: {out}")
+
+
+def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
+    """A label or numbers a vertex: a coloured mesh, or a line each of a .txt."""
+    from . import atomic
+    from .files import read, write
+    from .training import predict as ask
+
+    if out is not None and out.suffix.lower() == ".csv" and not out.is_dir():
+        raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
+    if len({file.stem for file in files}) < len(files):
+        raise CotanError("two of the files have one name, and so would their labels")
+    if out is not None and len(files) > 1:
+        out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        data = read(file, weld=False)  # labels are of the vertices of the file
+        found = ask(run, data)
+        if found.probabilities is None:
+            what, each = "numbers", found.label.reshape(len(found.label), -1).tolist()
             lines = [" ".join(f"{number:.6g}" for number in row) for row in each]
             said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
-            lines = [found.classes[label] for label in found.label.tolist()]
+            what, lines = "labels", [found.classes[label] for label in found.label.tolist()]
             count = found.label.bincount(minlength=len(found.classes)).tolist()
             said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
         default = Path(f"{file.stem}.labels.{'ply' if found.label.ndim == 1 else 'txt'}")
@@ -389,10 +407,7 @@ def predict(
         else:
             write(data, target, colors=found.label)
         print(f"{file}: {said}")
-        print(f"  {'numbers' if numbers else 'labels'}: {target}")
-    if out is not None and rows:
-        atomic.write(out, csv_text(rows).encode())
-        print(f"table: {out}")
+        print(f"  {what}: {target}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")

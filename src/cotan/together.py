@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from .collation import collate, uncollate
 from .data import device_of, number_of_vertices
 from .errors import CotanError
 from .evaluation import NO_MEMORY, Evaluation, run
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
-from .values import collate, size_of, uncollate
+from .values import size_of
 
 TOGETHER = 20_000  # vertices evaluated at once, so that what is computed of them stays in the cache
 

@@ -20,7 +20,7 @@ ALONE = 100_000  # vertices up to which pieces count as small
 
 @contextmanager
 def one_thread(size: int = 0) -> Iterator[None]:
-    """BLAS and torch on one thread inside, for shapes of up to `ALONE` vertices; nothing for larger ones."""
+    """BLAS and torch on one thread inside, for shapes of up to 100,000 vertices; larger ones keep all threads."""
     if size > ALONE or _outside.get():
         yield
         return

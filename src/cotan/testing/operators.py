@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import autodiff, registry
+from ..collation import collate, uncollate
 from ..data import sources_of
 from ..errors import CotanError
 from ..nodes import Node, Request, node
@@ -17,7 +18,7 @@ from ..plan import Plan, Step, make_plan
 from ..sparse import Sparse
 from ..spectrum import Spectrum
 from ..together import evaluate_together
-from ..values import collate, move, put_together, take_apart, uncollate
+from ..values import move, put_together, take_apart
 from .compare import (
     Report,
     central,
