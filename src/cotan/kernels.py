@@ -12,16 +12,14 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from .blocks import by_blocks
-
-if TYPE_CHECKING:
-    from .pattern import Pattern, Rows
+from .pattern import Pattern, Rows
 
 aten = torch.ops.aten
 AT_ONCE = 2**20  # entries of all matrices on one pattern

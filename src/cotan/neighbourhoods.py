@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import kernels
+from .pattern import Pattern
 from .segments import segment_max, segment_variance
 from .sums import ReverseMode, composed_gradients, reverse_mode_only, spread
-
-if TYPE_CHECKING:
-    from .pattern import Pattern
 
 
 def neighbour_max(x: Tensor, pattern: Pattern) -> Tensor:

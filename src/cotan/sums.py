@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +24,7 @@ from torch.compiler import is_compiling
 
 from . import kernels
 from .errors import CotanError
-
-if TYPE_CHECKING:
-    from .pattern import Pattern
+from .pattern import Pattern
 
 
 def watched() -> bool:
