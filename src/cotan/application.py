@@ -169,7 +169,7 @@ def join_features(features: Sequence[Tensor], signal: str = "vertex") -> Tensor:
 def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     """The nodes that a layer or model needs, for a shape, a list of shapes or PyG's `Batch`.
 
-    All but x, the signal: that is yours, and for a batch the shapes' under each other, as in `batch.pos`.
+    All but x, the signal, which is yours: for a batch that of all shapes, one below the other, as in `batch.pos`.
 
     >>> layer(x, **cotan.inputs(layer, data))
     """
@@ -181,7 +181,7 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
 def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:
     """Plan, nodes and forward in one call, for a shape, a list of shapes (a batch) or PyG's `Batch`.
 
-    `on` puts augmentations before it.
+    on: augmentations that the shapes go through first.
 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """

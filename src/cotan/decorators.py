@@ -79,9 +79,9 @@ def operator(
         augments: for an operator that gives a changed copy of the data: the motion ("rigid", "scale"), or a word of your
             own for what is none of pos ("edges"), to which nothing is invariant.
         gives: for an operator whose value is a `Data`: the sources in it.
-        many: how it is evaluated on several shapes at once, to the same numbers. True: the value on a disjoint union of
-            shapes is the union of their values. Or a function of the same parameters, with a list of each input, that
-            gives a list.
+        many: how it may be evaluated on several shapes at once, with the same numbers as on each alone. True: the value on
+            a disjoint union of shapes is the union of their values. Or a function of the same parameters that takes a list
+            for each input and gives a list.
         observable: what of the value is free of arbitrary choices (signs, frames); the test kit compares that.
         numbers: the options that hold vertex numbers.
         picture: `picture(file, value, **parameters)` draws a value into an open file, as a PNG, for `cotan compute --out`;
@@ -157,7 +157,7 @@ def operator(
 def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = ()) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, options)` and `forward(self, x, *nodes)`.
 
-    Its options have other names than the stack's, but for dropout.
+    None of its options may have the name of one of the stack's, except dropout.
     `signal` says what x is: vertex (V, C), image (B, C, H, W), volume (B, C, D, H, W) or sequence (B, C, L).
     `invariant_to` are the motions of `pos` that leave the output as it is, as of an operator; `self.invariant_to` replaces them
     where options change them.

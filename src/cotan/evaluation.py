@@ -40,7 +40,7 @@ _lock = threading.Lock()
 
 
 def counts(*, reset: bool = False) -> dict[str, Count]:
-    """Evaluations, store hits and seconds of evaluation by node, since `counts(reset=True)` (which gives them a last time)."""
+    """Evaluations, store hits and seconds of evaluation by node, since the last `counts(reset=True)`, which gives them too."""
     with _lock:
         now = dict(_counts)
         if reset:

@@ -148,8 +148,7 @@ def at_vertex(
 ) -> Tensor:
     """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex.
 
-    in_dim: how many channels go in, where that is known: it is told by the multipliers, for which an eigenvalue may have to
-    be found.
+    in_dim: the number of input channels; where it is not given, the multipliers are asked for it, which takes longer.
     """
     dtype, device = place_of(layer)
     nodes = inputs(layer, data)

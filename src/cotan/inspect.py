@@ -99,8 +99,8 @@ def draw(
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
         up: the axis that points up.
-        limit: from which size on the colour of functions is full, the same in all pictures; by default each has its own,
-            than which 98% of its values are smaller.
+        limit: the size from which on a function's colour is full, the same in all pictures; by default each picture has its
+            own, which 98% of its values stay below.
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
@@ -146,7 +146,7 @@ def _views(shape: Any, **look: Any) -> Tensor:
 
 
 def _close(seen: Tensor) -> Tensor:
-    """The least square of a picture (C, H, H) with all that channel 0 covers."""
+    """The smallest square part of a picture (C, H, H) that has all that channel 0 covers."""
     size, (row, column) = seen.shape[-1], (seen[0] > 0).nonzero().unbind(1)
     if not len(row):
         return seen

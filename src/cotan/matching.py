@@ -100,7 +100,7 @@ def _described(shape: Any, k: int, landmarks: Tensor | None) -> _Described:
 
 
 def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:
-    """Of the target's area, the share in faces that map to triangles facing as the normals, less that facing against them."""
+    """Of the target's area, the share in faces that map to triangles facing along the normals, less that facing against them."""
     at = points[target.face]  # (3, F)
     facing = (triangles(source.pos.double(), at).normal * normals[at].sum(0)).sum(1).sign()
     area = triangles(target.pos.double(), target.face).area

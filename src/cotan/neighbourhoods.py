@@ -1,4 +1,4 @@
-"""Maxima and variances over neighbours without a message (E, C): the numbers of some rows' entries at a time."""
+"""Maxima and variances over neighbours, some rows at a time, so that no tensor (E, C) of messages is made."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class _Domain:
 
     @property
     def owner(self) -> Step | None:
-        """The domain that the vertices belong to: an augmentation moves those of another."""
+        """The domain that the vertices belong to: an augmentation has none of its own, but moves those of another."""
         return self.outer.owner if self.moves and self.outer else self.step
 
 
@@ -146,8 +146,8 @@ def make_plan(
 ) -> Plan:
     """The plan of some requests for data that has the sources `have`, all of it below the domains `on`.
 
-    `instead` are nodes that stand for sources, whether the data has these or not; with other edges the data's weights and
-    features of edges are none of its sources. Optional requests (`Node.optional`) that the data cannot answer are left out.
+    `instead` are nodes that stand for sources, whether the data has these or not; where one stands for edge_index, edge_weight
+    and edge_attr of the data no longer count. Optional requests (`Node.optional`) that the data cannot answer are left out.
     """
     expect("make_plan", requests, Mapping, "requests by name")
     registry.load()
@@ -177,7 +177,7 @@ def make_plan(
 
 
 def beside(have: Iterable[str], instead: Mapping[str, Request]) -> frozenset[str]:
-    """The sources that are left where nodes stand for some: with other edges, none of weights or features of edges."""
+    """The sources that are left where nodes stand for some: where one stands for edge_index, none of those per edge."""
     edges = "edge_index" in instead
     return frozenset(name for name in have if not (edges and name in SOURCES and SOURCES[name].per == "edge"))
 

@@ -65,7 +65,7 @@ def smallest_by_inverse(shifted: Shifted, k: int) -> Array:
 
 
 def beside(A: Any, found: Found, rest: Array) -> Found:
-    """The pairs found and the good ones of the rows `rest`, which only what they share with those found is taken out of."""
+    """The pairs found, and those of the rows `rest`, which were good: only their part along the ones found is taken out."""
     values, U, errors = found
     for _ in range(2):
         rest = np.linalg.qr((rest - (rest @ U.T) @ U).T)[0].T

@@ -56,7 +56,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
 def _march(
     size: int, face: Tensor, length: Tensor, key: Tensor, radius: Tensor, origin: Tensor, fixed: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`march` to its end, without angles."""
+    """`march` without angles, until nothing changes."""
     width = WIDTH * float(length.mean())
     return march(size, face, length, key, radius, torch.zeros_like(radius), origin, fixed, len(key), width)
 

@@ -79,7 +79,7 @@ def raised(mass: Tensor, batch: Tensor | None = None) -> Tensor:
 
 
 def measurable(t: Triangles, face: Tensor, batch: Tensor | None = None) -> Triangles:
-    """The triangles, refused if all of a shape's are flat."""
+    """The triangles themselves; an error if all of a shape's are flat."""
     thick = face[0, ~t.flat]
     owner = torch.zeros_like(thick) if batch is None else batch.index_select(0, thick)
     if not torch.bincount(owner, minlength=1 if batch is None else int(batch[-1]) + 1).all():

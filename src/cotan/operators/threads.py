@@ -43,7 +43,7 @@ def one_thread(size: int = 0) -> Iterator[None]:
 
 
 def threads() -> int:
-    """How many torch has, outside of `one_thread`: for pieces that do not wait for each other."""
+    """How many threads torch has outside of `one_thread`, for work in pieces that do not wait for each other."""
     return _outside.get() or torch.get_num_threads()
 
 

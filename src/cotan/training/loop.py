@@ -123,7 +123,7 @@ def fit(
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
-    """Fabric, or an error for what there is not, before a dataset is made: a model, an option, a device, an augmentation."""
+    """Fabric; before a dataset is made, an error for a model, an option, a device or an augmentation that there is not."""
     if isinstance(model, str):
         check_model(model, options or {})
     check_augment(recipe.augment)
@@ -131,7 +131,7 @@ def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None
 
 
 def far_from_one(train: Prepared) -> str:
-    """Features that a model learns little of, as their numbers are very large or small in the first shapes, in a line."""
+    """A line on features whose numbers are so large or small in the first shapes that a model learns little of them."""
     sizes: dict[str, float] = {}
     for sample in train.samples[:8]:
         for name, value in features_of(sample).items():
@@ -143,7 +143,7 @@ def far_from_one(train: Prepared) -> str:
 
 
 def numbered(splits: Splits, prepared: Mapping[str, Prepared]) -> str:
-    """Whole numbers that a model takes for amounts and that may be names, such as those of atoms, in a line."""
+    """A line on whole numbers that the model takes for amounts and that may be names, such as those of atoms."""
     x, plan = splits.train[0].get("x"), prepared["train"].plan
     if plan.keeps_integers or x is None or x.is_floating_point() or x.numel() == 0 or int(x.max()) < 2:
         return ""
