@@ -351,7 +351,7 @@ def check_range(name: str, index: Tensor, size: int | None, what: str = "vertex 
 def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
     """edge_index (2, E) in int64, with vertex numbers from 0 to num_nodes - 1. E may be 0."""
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
-        raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
+        raise CotanError(f"edge_index: expected shape (2, E), got {tuple(edge_index.shape)}")
     check_range("edge_index", edge_index, num_nodes)
     return edge_index.long()
 
