@@ -15,7 +15,7 @@ PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def check_data(data: Any) -> None:
-    """Raise for what is no `Data`, with what makes one of it, and for one without numbers."""
+    """Raise for what is no `Data`, saying what makes one of it, and for tensors on the device meta."""
     if not hasattr(data, "_store"):
         hints = {
             "HeteroData": "its to_homogeneous() gives one",
@@ -33,7 +33,7 @@ def check_data(data: Any) -> None:
 
 
 def check_points(use: str, data: Any) -> None:
-    """Raise for what has no vertices in space, with what it is wanted for."""
+    """Raise for what has no finite vertices in space. `use` says what these are wanted for."""
     check_data(data)
     pos = data.get("pos")
     if pos is None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .datasets import Splits
 
 
-def keep(key: str, splits: Splits) -> None:
-    """Put a dataset in the store: one entry for the whole."""
+def put(key: str, splits: Splits) -> None:
+    """One entry for the whole dataset."""
     from torch_geometric.data import Data
 
     record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
@@ -27,8 +27,8 @@ def keep(key: str, splits: Splits) -> None:
     store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Facts("dataset", splits.name, {}, "", 0.0))
 
 
-def kept(key: str) -> dict[str, Any] | None:
-    """What `Splits` takes, of a dataset that is in the store."""
+def get(key: str) -> dict[str, Any] | None:
+    """The arguments of `Splits` for a dataset that is in the store; None for another."""
     import torch_geometric.data  # noqa: F401  (stored shapes are its Data)
 
     found = store().get(f"{key}-packed", "dataset")

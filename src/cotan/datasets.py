@@ -163,13 +163,13 @@ def load_dataset(
         if version is not None:
             settings = {k: v for k, v in sorted({**definition.options, **options}.items()) if k not in SPREAD}
             key = digest([name, version(**settings) if callable(version) else version, settings])
-            if (there := dataset_store.kept(key)) is not None:
+            if (there := dataset_store.get(key)) is not None:
                 found = Splits(**there)
         if found is None:
             extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
             found = as_splits(definition.target(**options, **extra), name)
             if key is not None:
-                dataset_store.keep(key, found)
+                dataset_store.put(key, found)
     except CotanError:
         raise
     except (TypeError, ValueError, OSError) as reason:

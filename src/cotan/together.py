@@ -19,8 +19,6 @@ from .plan import Plan, Step
 from .values import size_of
 
 TOGETHER = 20_000  # vertices evaluated at once, so that what is computed of them stays in the cache
-
-
 LARGE = 2**25  # bytes of values that a function of lists makes at once: memory that is freed serves the next
 
 

@@ -27,7 +27,7 @@ from .run import Run, read_lines
 
 
 class Fit:
-    """One call of `fit`: the model on its device, its optimizer, and where it is."""
+    """One call of `fit`: the model on its device, its optimizer, and the epochs that are done."""
 
     def __init__(
         self,
