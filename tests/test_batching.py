@@ -41,6 +41,16 @@ def test_one_graph_one_matrix(model, fresh_store):
     assert torch.allclose(forward(model, second), torch.cat([cotan.apply(model, s) for s in shapes[3:]]), atol=1e-6)
 
 
+@pytest.mark.parametrize("held", [2**30, 0])
+def test_lists_of_one_graph_have_one_matrix(held, model, fresh_store, monkeypatch):
+    monkeypatch.setattr("cotan.packing.HELD", held)
+    monkeypatch.setattr("cotan.packing.SMALL", held)
+    keep = Packing()
+    train, val = (prepare(model, [path(5, i)], keep=keep) for i in range(2))
+    assert laplacian(train.samples[0]) is laplacian(val.samples[0])
+    assert train.seconds > 0 == val.seconds
+
+
 def test_mixed_batches(model, fresh_store):
     shapes = [path(5 + i % 2, i) for i in range(4)]
     prepared = prepare(model, shapes)

@@ -1,5 +1,6 @@
 """The scripts of tests/benchmarks are run by hand; those that reach into training are run here on next to nothing."""
 
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def test_an_epoch_of_diffusion_beside_the_published_loop(script, few):
     few.train = few.train[:3]
     for epoch in (bench.our_epoch(few, 2), bench.peer_epoch(list(few.train), len(few.classes))):
         epoch()
+
+
+def test_steps_on_parts_of_a_graph(script):
+    bench = script("bench_sampling")
+    found = dict(bench.measured(bench.power_law(300, 2000), 1, time.perf_counter))
+    assert len(found) == 9
+    assert all(seconds > 0 for seconds in found.values())
 
 
 def test_the_two_loops_for_gradients_agree(script):

@@ -14,6 +14,7 @@ def onednn(monkeypatch):
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("a torch without oneDNN")
     monkeypatch.setattr(dense, "wider", lambda: True)
+    monkeypatch.setattr(dense, "in_halves", lambda: False)
     monkeypatch.setattr(dense, "WORTH", 1)
 
 
@@ -104,7 +105,9 @@ def test_the_same_numbers_again():
 
 @pytest.mark.parametrize("columns", [(24, 16), (16, 24), (24, 3), (200, 40), (64, 64)])
 @pytest.mark.parametrize("rows", [2**14 + 5, 2104, 8 * 1021, 1000, 5, 0])  # 2104 = 8 * 263, no multiple of 64
-def test_cross_is_a_product(rows, columns):
+@pytest.mark.parametrize("halves", [False, True])
+def test_cross_is_a_product(rows, columns, halves, monkeypatch):
+    monkeypatch.setattr(dense, "in_halves", lambda: halves)
     a, b = (torch.randn(rows, c) for c in columns)
     exact = (a.double().T @ b.double()).float()
     torch.testing.assert_close(dense.cross(a, b), exact, rtol=1e-4, atol=1e-5 * max(1, rows) ** 0.5)
@@ -131,3 +134,20 @@ def test_who_multiplies(monkeypatch):
     monkeypatch.setattr(dense, "WORTH", 1)
     monkeypatch.setattr(dense, "wider", lambda: False)
     layer(torch.randn(dense.FEW, 8)).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("text", "halves"),
+    [
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17", True),
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 25", False),
+        ("AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD", True),
+        ("AMD64 Family 250 Model 97 Stepping 2, AuthenticAMD", False),
+    ],
+)
+def test_who_has_512_bits_in_halves(text, halves, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(dense, "processor", lambda: text)
+    dense.in_halves.cache_clear()
+    assert dense.in_halves() == halves
+    dense.in_halves.cache_clear()

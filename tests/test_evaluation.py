@@ -320,3 +320,11 @@ def test_numbers_that_the_dtype_cannot_hold_are_refused(size, name, scratch):
         cotan.compute(data, name, dtype=torch.float64)
     apart = shapes()[-1]
     assert cotan.compute(apart, "geodesic_distance").isinf().any()
+
+
+def test_numbers_whose_sum_is_no_float32_are_finite():
+    x = torch.full((4, 1), 3e38)
+    assert torch.equal(cotan.compute(Data(x=x), "x"), x)
+    x[2] = torch.inf
+    with pytest.raises(cotan.CotanError, match="x has NaN or infinite values at 1 of 4 vertices"):
+        cotan.compute(Data(x=x), "x")

@@ -110,8 +110,7 @@ class Body:
             along, across = (x * v[0] + y * v[1] + z * v[2] for v in (axis[b], flat[b]))
             d, _, _ = _capsule(along, x**2 + y**2 + z**2, across, self.length2[b], self.radius[b])
             total[box] += np.exp(-d / BLEND)
-        field: Array = -BLEND * np.log(total)
-        return field
+        return -BLEND * np.log(total)
 
     def weights(self, p: Array) -> Array:
         """Skinning weights w (N, B)."""
@@ -167,13 +166,11 @@ class Body:
 
         def gaps(q: Array) -> Array:
             square = (q**2).sum(1)
-            gap: Array = np.sqrt(np.maximum(square[:, None] + square - 2 * q @ q.T, 0)) - r[:, None] - r
-            return gap
+            return np.sqrt(np.maximum(square[:, None] + square - 2 * q @ q.T, 0)) - r[:, None] - r
 
         at_rest, posed = (self.bend(p, np.eye(len(self.parent))[bone], a, scale) for a in (0 * angles, angles))
         touch = (gaps(posed) < 0.01) & (gaps(at_rest) > 0.05)
-        touching: NDArray[np.bool_] = touch.reshape(len(self.parent), -1).sum(1) > 0
-        return touching
+        return touch.reshape(len(self.parent), -1).any(1)
 
 
 def _capsule(along: Array, square: Array, across: Array, length2: Array, radius: Array) -> tuple[Array, Array, Array]:
@@ -185,8 +182,7 @@ def _capsule(along: Array, square: Array, across: Array, length2: Array, radius:
 
 def _length(v: Array) -> Array:
     """(N, 1)."""
-    length: Array = np.sqrt(np.einsum("ij,ij->i", v, v))[:, None]
-    return length
+    return np.sqrt(np.einsum("ij,ij->i", v, v))[:, None]
 
 
 def _mirror(v: Sequence[float], x: float) -> Array:
@@ -199,8 +195,7 @@ def _flat(limb: Limb, axis: Array, x: float) -> Array:
     n = _mirror(limb.flat, x)
     thinner = np.sqrt((n**2).sum())
     n = n - axis * (n @ axis) / (axis @ axis)
-    flat: Array = n / np.sqrt((n**2).sum()) * np.sqrt(thinner**2 - 1)
-    return flat
+    return n / np.sqrt((n**2).sum()) * np.sqrt(thinner**2 - 1)
 
 
 def _angles(limb: Limb, limits: Sequence[tuple[float, float, float]], i: int, x: float) -> Array:
@@ -213,5 +208,4 @@ def _angles(limb: Limb, limits: Sequence[tuple[float, float, float]], i: int, x:
     level = level - e * (level @ e)
     level = level / np.sqrt((level**2).sum())
     frame = np.stack([level, np.cross(e, level), e])
-    angles: Array = frame * np.array(limits[i])[:, None] * np.array([1, x, x])
-    return angles
+    return frame * np.array(limits[i])[:, None] * np.array([1, x, x])

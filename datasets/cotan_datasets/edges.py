@@ -27,10 +27,10 @@ CARRIED = {
 def edges(*, name: str = "dog", vertices: int = 500, patterns: int = 8, seed: int = 0) -> cotan.Splits:
     """Patterns x (V, 1) on one shape, each with y (V,): does the pattern change more there than at half of the vertices?
 
-    The running horse of courses on spectral networks: a filter that finds edges on one mesh fails where the mesh has moved.
-    train, val and test are the same: test says how well a model can be fitted. The stress variants carry it: the same
-    patterns, at the same places of the body, on the shape in a new pose, on new triangles, and on both; and new
-    patterns on the shape itself.
+    A standard example of courses on spectral networks: a filter fitted to find edges on the mesh of a horse fails once the
+    horse has moved. train, val and test are the same: test says how well a model can be fitted. The stress variants say
+    whether it carries over: to the same patterns, at the same places of the body, in a new pose, on new triangles, and on
+    both; and to new patterns on the shape itself.
 
     Arguments:
         name: a creature of `poses`.

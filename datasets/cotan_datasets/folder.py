@@ -62,8 +62,10 @@ def folder(
         return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
     if inner:  # ROOT/SPLIT/CLASS
         places = [path for split in inner for path in _folders(split)]
-        pairs = [(path.name, (file, SPLITS[path.parent.name.lower()])) for path in places for file in _meshes(path)]
-        found = {name: [pair for other, pair in pairs if other == name] for name in sorted({name for name, _ in pairs})}
+        found = {}
+        for file in sorted((file for path in places for file in _meshes(path)), key=lambda file: file.parent.name):
+            split = SPLITS[file.parents[1].name.lower()]
+            found.setdefault(file.parent.name, []).append((file, split))
     else:
         places = _folders(where)
         found = {path.name: files for path in places if (files := _files(path, seed, val, test))}
@@ -71,7 +73,7 @@ def folder(
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
     if not found:
         below = next(
-            (file for depth in ("*/*/*", "*/*/*/*") for file in sorted(where.glob(depth)) if _is_mesh(file)), None
+            (file for depth in ("*/*/*", "*/*/*/*") for file in sorted(where.glob(depth)) if _is_mesh(file)), ""
         )
         raise cotan.CotanError(
             f"folder: no {', '.join(SUFFIXES)} in {where}/CLASS or {where}/CLASS/train; there is: {_listing(where)}"

@@ -16,7 +16,7 @@ from cotan.sparse import firsts
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
 FOLDERS = ("seg", "labels", "gt")
-MOST = 1000  # classes: numbers far beyond are not those of classes
+MOST = 1000  # classes; what has more is no label
 PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
@@ -38,7 +38,7 @@ def labelled(
     for number, (path, split) in enumerate(files):
         try:
             data, file = read_mesh(path), label_file(path, root)
-            found.append((data, split, file, read_labels(file)))
+            found.append((split, data, file, read_labels(file)))
         except cotan.CotanError as reason:
             splits.skipped.append((str(path), str(reason)))
         if progress is not None:
@@ -49,17 +49,17 @@ def labelled(
             "For one class a shape: ROOT/CLASS/train/*.off"
         )
     named: dict[Path, str] = {}
-    for data, _, file, _ in found:
+    for _, data, file, _ in found:
         if named.setdefault(file, data.path) != data.path:
             twice = f"{file} has the labels of {named[file]} and of {data.path}: two meshes of one name"
             warnings.warn(twice, cotan.MeshWarning, stacklevel=4)
-    per = per or choose([fitting(data, file, labels) for data, _, file, labels in found], sizes_of(*found[0]))
+    per = per or choose([fitting(*parts) for _, *parts in found], sizes_of(*found[0][1:]))
     ready = []
-    for data, split, file, labels in found:
+    for split, data, file, labels in found:
         of = elements(data)
         try:
             if len(labels) != of[per].shape[1]:
-                raise cotan.CotanError(f"expected a label for each {per}: {sizes_of(data, split, file, labels)}")
+                raise cotan.CotanError(f"expected a label for each {per}: {sizes_of(data, file, labels)}")
             soft = read_soft(Path(data.path), root, len(labels)) if per == "edge" else None
             ready.append((data, split, of[per], labels, soft))
         except cotan.CotanError as reason:
@@ -151,7 +151,7 @@ def edges_of(face: Tensor) -> Tensor:
 
 
 def elements(data: Any) -> dict[str, Tensor]:
-    """The vertices (n, N) of each of the N vertices, edges and faces."""
+    """The vertices of each vertex, edge and face: (1, V), (2, E) and (3, F)."""
     return {"vertex": torch.arange(len(data.pos))[None], "edge": edges_of(data.face), "face": data.face}
 
 
@@ -161,7 +161,7 @@ def fitting(data: Any, file: Path, labels: Tensor) -> list[str]:
     return [per for per, of in elements(data).items() if per in kinds and of.shape[1] == len(labels)]
 
 
-def sizes_of(data: Any, _: str, file: Path, labels: Tensor) -> str:
+def sizes_of(data: Any, file: Path, labels: Tensor) -> str:
     """How many labels a file has, and of what they may be, for messages."""
     there = ", ".join(f"{of.shape[1]} {PER[per]}" for per, of in elements(data).items())
     return f"{file} has {len(labels)} labels, the mesh has {there}"

@@ -5,6 +5,7 @@ import math
 import shutil
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,13 +18,12 @@ from cotan.errors import unknown
 
 from .raw import raw_folder
 from .spread import spread
-from .superpixels import superpixel_graphs
+from .superpixels import superpixel_graph
 
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
 FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
 SIZES = {"train": 60_000, "test": 10_000}
 DIGITS = tuple("0123456789")
-BLOCK = 50  # images that a process makes superpixels of at once
 
 
 @cotan.dataset("mnist")
@@ -46,14 +46,11 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
     for part, (images, labels) in _read(root, train, test).items():
         bright = torch.from_numpy(images / np.float32(255))
         # Each has numbers of its own: a view would go to another process with all of them.
+        digits = ((x.clone(), y.clone()) for x, y in zip(bright, labels.split(1)))
         if kind == "image":
-            own = [x.clone() for x in bright[:, None]]
-            lists[part] = [Data(image=x, x=x.view(1, -1), y=y.clone()) for x, y in zip(own, labels.split(1))]
+            lists[part] = [Data(image=x[None], x=x.view(1, -1), y=y) for x, y in digits]
         else:
-            lists[part] = [
-                Data(x=x.clone(), pos=pos, edge_index=edge_index, y=y.clone())
-                for x, y in zip(bright.view(len(bright), -1, 1), labels.split(1))
-            ]
+            lists[part] = [Data(x=x.view(-1, 1), pos=pos, edge_index=edge_index, y=y) for x, y in digits]
     return cotan.Splits(lists["train"], [], lists["test"], classes=DIGITS)
 
 
@@ -88,29 +85,22 @@ def superpixels(
             "mnist-superpixels: expected segments >= 2, compactness > 0 and neighbours >= 1, "
             f"got segments={segments}, compactness={compactness}, neighbours={neighbours}"
         )
-    lists = {}
     parts = _read(root, train, test)
-    total, before = sum(len(images) for images, _ in parts.values()), 0
-    for part, (images, labels) in parts.items():
-        blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
-
-        def count(done: int, _: int, before: int = before, most: int = before + len(images)) -> None:
-            if progress is not None:
-                progress(min(before + done * BLOCK, most), total)
-
-        jobs = [(block, segments, compactness, edges, neighbours) for block in blocks]
-        made = [graph for block in spread(superpixel_graphs, jobs, workers=workers, progress=count) for graph in block]
-        lists[part] = [
-            Data(
-                x=torch.from_numpy(x),
-                pos=torch.nn.functional.pad(torch.from_numpy(centre), (0, 1)),
-                edge_index=torch.from_numpy(edge_index),
-                y=y.clone(),
-            )
-            for (x, centre, edge_index), y in zip(made, labels.split(1))
-        ]
-        before += len(images)
-    return cotan.Splits(lists["train"], [], lists["test"], classes=DIGITS)
+    make = partial(superpixel_graph, segments=segments, compactness=compactness, edges=edges, neighbours=neighbours)
+    images = [image for images, _ in parts.values() for image in images]
+    made = spread(make, images, workers=workers, progress=progress)
+    labels = torch.cat([labels for _, labels in parts.values()]).split(1)
+    graphs = [
+        Data(
+            x=torch.from_numpy(x),
+            pos=torch.nn.functional.pad(torch.from_numpy(centre), (0, 1)),
+            edge_index=torch.from_numpy(edge_index),
+            y=y.clone(),
+        )
+        for (x, centre, edge_index), y in zip(made, labels)
+    ]
+    trained = len(parts["train"][0])  # a file may have fewer than were asked for
+    return cotan.Splits(graphs[:trained], [], graphs[trained:], classes=DIGITS)
 
 
 def grid(height: int, width: int) -> tuple[Tensor, Tensor]:

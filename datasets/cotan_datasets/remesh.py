@@ -149,8 +149,7 @@ def _neighbours(edge: Ints, n: int) -> tuple[Ints, Ints]:
 
 
 def _dot(a: Array, b: Array) -> Array:
-    dot: Array = np.einsum("ij,ij->i", a, b)
-    return dot
+    return np.einsum("ij,ij->i", a, b)
 
 
 def _face_normals(p: Array, faces: Ints) -> Array:
@@ -162,8 +161,7 @@ def _face_normals(p: Array, faces: Ints) -> Array:
 
 def _collapsed(faces: Ints) -> NDArray[np.bool_]:
     a, b, c = faces.T
-    collapsed: NDArray[np.bool_] = (a == b) | (b == c) | (c == a)
-    return collapsed
+    return (a == b) | (b == c) | (c == a)
 
 
 def _upright(p: Array, normal: Array, faces: Ints) -> NDArray[np.bool_]:

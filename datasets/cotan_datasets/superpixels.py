@@ -7,19 +7,17 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def superpixel_graphs(job: tuple[Array, int, float, str, int]) -> list[tuple[Array, Array, Array]]:
-    """(intensity (V, 1), centre (V, 2), edges (2, E)) of each of some images (N, H, W) of bytes, by SLIC.
-
-    job: images, number of superpixels to aim at, compactness, edges ("nearest" or "touching"), neighbours.
-    """
-    images, segments, compactness, edges, neighbours = job
-    return [superpixel_graph(image, segments, compactness, edges, neighbours) for image in images]
-
-
 def superpixel_graph(
     image: Array, segments: int, compactness: float, edges: str, neighbours: int
 ) -> tuple[Array, Array, Array]:
-    """As `superpixel_graphs`, of one image. Intensities are from 0 to 1, centres (column, -row) in pixels."""
+    """Intensity (V, 1), centre (V, 2) and edges (2, E) of an image (H, W) of bytes, by SLIC.
+
+    Intensities are from 0 to 1, centres (column, -row) in pixels.
+
+    Arguments:
+        segments: how many superpixels to aim at. compactness: of SLIC.
+        edges: "nearest", to as many `neighbours`, or "touching".
+    """
     from skimage.segmentation import slic
 
     bright = image / 255.0

@@ -11,10 +11,10 @@ PADDINGS = ("zeros", "circular", "reflect", "replicate", "none")
 
 
 class Conv(nn.Module):
-    """y = norm(w * x + b), and P x added to it if it is residual.
+    """y = norm(w * x + b), plus P x with `shortcut`: a convolution.
 
-    The same filter everywhere: a shift of x is the same shift of y, exactly so with padding "circular".
-    w * x is what torch computes, the correlation: w is not flipped.
+    The filter w is the same everywhere: a shift of x gives the same shift of y, exactly so with padding "circular".
+    As in torch, w * x is the correlation: w is not flipped.
 
     Arguments:
         kernel_size: odd, so that the output has the grid of the input.

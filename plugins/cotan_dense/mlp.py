@@ -7,8 +7,6 @@ import cotan
 from cotan.dense import activation as activation_named
 from cotan.errors import at_least, unknown
 
-from .head import Head, flatten
-
 RESIDUAL = ("none", "identity", "projection")
 
 
@@ -52,14 +50,14 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(cotan.Linear(w, width) for w in widths)
         self.shortcuts = nn.ModuleList(_shortcut(w, width, residual) for w in widths)
         self.dropout = cotan.Dropout(dropout)
-        self.head = Head(in_dim + depth * width if dense else width, out_dim, task, readout)
+        self.readout = cotan.Readout(in_dim + depth * width if dense else width, out_dim, task=task, kind=readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
-        h, flattened = flatten(x)
+        h = x.flatten(1)
         for layer, shortcut in zip(self.layers, self.shortcuts, strict=True):
             new = self.dropout(self.activation(layer(h)))
             h = torch.cat([h, new], -1) if self.dense else new if shortcut is None else shortcut(h) + new
-        return self.head(h, batch, ptr, flattened)
+        return self.readout.linear(h) if x.ndim > 2 else self.readout(h, batch, ptr)  # an image is one row already
 
 
 def _shortcut(in_dim: int, out_dim: int, residual: str) -> nn.Module | None:

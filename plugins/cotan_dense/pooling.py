@@ -17,7 +17,7 @@ POOL = {
 def pool(x: Tensor, kind: str = "max", size: int = 2) -> Tensor:
     """(B, C, N, ...) to (B, C, N / size, ...): the max or mean of each cell of `size` pixels a side.
 
-    A rest that fills no cell is left out; along a side shorter than a cell, the cell is that side.
+    Pixels left over at the end of a side, too few for a cell, are dropped; a side shorter than a cell is one cell.
     """
     cell = [min(size, side) for side in x.shape[2:]]
     return POOL[kind][len(cell)](x, cell)

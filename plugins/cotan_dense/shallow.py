@@ -5,7 +5,6 @@ from torch import Tensor, nn
 import cotan
 from cotan.errors import at_least
 
-from .head import Head, flatten
 from .ridge import Ridge
 
 
@@ -34,8 +33,8 @@ class Shallow(nn.Module):
         super().__init__()
         at_least(1, "shallow", width=width)
         self.hidden = Ridge(in_dim, width, nonlinearity=activation)
-        self.head = Head(width, out_dim, task, readout)
+        self.readout = cotan.Readout(width, out_dim, task=task, kind=readout)
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
-        x, flattened = flatten(x)
-        return self.head(self.hidden(x), batch, ptr, flattened)
+        h = self.hidden(x.flatten(1))
+        return self.readout.linear(h) if x.ndim > 2 else self.readout(h, batch, ptr)  # an image is one row already

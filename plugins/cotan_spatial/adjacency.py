@@ -56,7 +56,7 @@ def normalized(matrix: cotan.Sparse) -> cotan.Sparse:
 
 
 def with_self_loops(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The edges with exactly one self-loop at each vertex, after the others; it keeps a weight given."""
+    """The edges with exactly one self-loop at each vertex, after all others; one that was given keeps its weight."""
     source, target = edge_index
     is_loop = source == target
     loop = weight.new_ones(size)
@@ -67,3 +67,14 @@ def with_self_loops(edge_index: Tensor, weight: Tensor, size: int) -> tuple[Tens
         loop = torch.where(last >= 0, given[last.clamp(min=0)], loop)
     here = torch.arange(size, device=source.device)
     return torch.cat([edge_index[:, ~is_loop], here.expand(2, -1)], 1), torch.cat([weight[~is_loop], loop])
+
+
+def propagate(matrix: cotan.Sparse, x: Tensor, weight: Tensor, bias: Tensor | None, hops: int = 1) -> Tensor:
+    """A^hops x W^T + b, W (out_dim, in_dim) before A where that leaves fewer channels to gather."""
+    first = weight.shape[0] < weight.shape[1]
+    y = cotan.linear(x, weight) if first else x
+    for _ in range(hops):
+        y = matrix @ y
+    if not first:
+        return cotan.linear(y, weight, bias)
+    return y if bias is None else y + bias

@@ -24,19 +24,15 @@ from cotan.sparse import (
 )
 
 
-def segment_std(m: Tensor, pattern: Pattern) -> Tensor:
-    """(R, ...) the standard deviation of each row, 0 where it is empty or constant; so is its derivative there."""
-    return root(segment_variance(m, pattern))
-
-
 def root(variance: Tensor) -> Tensor:
+    """The standard deviation: where it is 0, as of one number or none, so is its derivative."""
     varies = variance > 0
     return torch.where(varies, variance.where(varies, 1).sqrt(), 0)
 
 
-# By a sparse product, without a message for each edge; on the messages (E, C); and where these are what neighbours have.
+# Aggregates by a sparse product, without a message for each edge; of the messages (E, C); of x where messages are only x_j.
 PRODUCTS = ("sum", "mean", "attention")
-MESSAGES = {"max": segment_max, "min": segment_min, "std": segment_std}
+MESSAGES = {"max": segment_max, "min": segment_min, "std": lambda m, pattern: root(segment_variance(m, pattern))}
 NEIGHBOURS = {
     "max": neighbour_max,
     "min": lambda x, pattern: -neighbour_max(-x, pattern),
@@ -107,14 +103,13 @@ class Aggregate(nn.Module):
             messages = adjacency.values[:, None] * messages
         parts = []
         for kind in self.aggregates:
-            if isinstance(kind, str) and kind in PRODUCTS:
+            if callable(kind):
+                parts.append(checked("aggregate", kind(messages, adjacency.pattern), x.shape))
+            elif kind in PRODUCTS:
                 parts.append(self.product(kind, x, adjacency, e))
-                continue
-            if plain and isinstance(kind, str):
-                parts.append(NEIGHBOURS[kind](x, adjacency.pattern))
-                continue
-            function = MESSAGES[kind] if isinstance(kind, str) else kind
-            parts.append(checked("aggregate", function(messages, adjacency.pattern), x.shape))
+            else:
+                functions, of = (NEIGHBOURS, x) if plain else (MESSAGES, messages)
+                parts.append(functions[kind](of, adjacency.pattern))
         return checked("combine", self.combine(torch.cat(parts, 1), x), (len(x), self.out_dim))
 
     def product(self, kind: str, x: Tensor, adjacency: cotan.Sparse, e: Tensor | None) -> Tensor:

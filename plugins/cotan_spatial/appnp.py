@@ -11,12 +11,12 @@ from cotan.errors import at_least
 class APPNP(nn.Module):
     """z_0 = h = MLP(x), z_{t+1} = (1 - alpha) A z_t + alpha h, y = z_hops (Gasteiger, Bojchevski and Guennemann 2019).
 
-    A is the normalised adjacency with self-loops. However many hops, no weights are added and alpha of h stays.
+    A is the normalised adjacency with self-loops. More hops add no weights, and each vertex keeps a share alpha of its own h.
 
     Arguments:
         hidden: width of the MLP's one hidden layer, with relu; 0 for a linear map alone.
-        hops, alpha: number of steps, and the share of h in each. dropout: of the MLP's hidden units, and of A's entries
-            anew in each step.
+        hops: number of steps. alpha: the share of h in each.
+        dropout: of the MLP's hidden units and, drawn anew in each step, of A's entries.
 
     Shape: x (V, in_dim) -> (V, out_dim).
     """

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def together(value: Any) -> cotan.Sparse:
-    """(V, V) with a one for each two vertices of one cluster: what does not depend on how clusters are numbered."""
+    """(V, V) 1 where two vertices are in one cluster, which does not depend on how clusters are numbered."""
     members = (value if isinstance(value, cotan.Sparse) else clusters(value)).to_scipy()
     return cotan.Sparse.from_scipy(members.T @ members)
 
@@ -154,7 +154,10 @@ def best_at_both_ends(ends: Array, weight: Array, size: int, seed: int) -> Array
 
 
 def surroundings(ends: Array, level: Array, size: int, seed: int) -> Array:
-    """(V,) what a vertex sees eight edges far: colours of Weisfeiler and Leman 1968. Sums of whole numbers know no order."""
+    """(V,) a number for what a vertex sees up to eight edges away: the colours of Weisfeiler and Leman 1968.
+
+    They are sums of whole numbers, which are the same in any order.
+    """
     around, other = np.full(size, seed), ends[::-1].copy()
     for _ in range(8):
         total = around.copy()

@@ -1,4 +1,4 @@
-"""Numbers of the edges as a matrix on the graph, so that they meet the entries of `adjacency` in the right order."""
+"""Numbers of each edge as a sparse matrix, whose entries are in the order of those of `adjacency`."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ import cotan
 def edge_coordinates(edge_index: Tensor, num_nodes: int, pseudo_coordinates: Tensor) -> cotan.Sparse:
     """The pseudo-coordinates (E, D) of edge j -> i as entry (i, j), in the order of the entries of `adjacency`.
 
-    Any node per edge may stand in for them: `node("edge_coordinates", pseudo_coordinates="edge_attr")`.
+    Any other node per edge can take their place: `node("edge_coordinates", pseudo_coordinates="edge_attr")`.
 
     Arguments:
         edge_index: (2, E). pseudo_coordinates: (E, D) or (E,), in the order of `edge_index`.
@@ -18,7 +18,7 @@ def edge_coordinates(edge_index: Tensor, num_nodes: int, pseudo_coordinates: Ten
     if given.shape[:1] != edge_index.shape[1:]:
         raise cotan.CotanError(
             f"expected numbers for each of {edge_index.shape[1]} edges, got {tuple(given.shape)}; "
-            "those of other pairs want these pairs as edge_index="
+            "for numbers of other pairs of vertices, give these pairs as edge_index="
         )
     values = given[:, None] if given.ndim == 1 else given.flatten(1)
     return cotan.sparse.adjacency(edge_index, num_nodes, values.double())[0]

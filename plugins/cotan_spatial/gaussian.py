@@ -43,16 +43,19 @@ class Gaussian(nn.Module):
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.
         coordinates: u: a kind of `pseudo_coordinates` (polar, tangent, offset, relative, degree, geodesic), or the name or
-            request of a node per edge, such as "edge_attr". By default polar ones on a mesh, and degrees on a graph, where
-            "relative" sees positions, if it has some. Kernels begin about 1 wide, as edges are long, and with "geodesic"
-            neighbours far, in all units but those of "offset". No direction is the same all over a surface: the angles of
-            "polar", "tangent" and "geodesic" begin at i's longest edge (see `tangent_frames`). Noise, or among equal edges
-            the order of the vertices, says which that is, and y depends on it.
-        rings: with "geodesic" alone, which is polar along the surface: the neighbours j of i are the vertices up to so many
-            edges away, by default 2.
-        turns: with "polar" and "geodesic", the neighbours go once round i in so many steps, and of the means each channel
-            takes its largest. With 8, y hardly depends on where angles begin, in 8 times the time.
-        dim: numbers in u; known for those kinds with positions in space, else 2.
+            request of a node per edge, such as "edge_attr". By default "polar" on a mesh and "degree" on a graph; a graph
+            with positions can have "relative".
+            At first the Gaussians are about 1 wide, which is the length of an edge (with "geodesic", the distance of the
+            neighbours) in the units of every kind but "offset".
+            A surface has no direction that is the same everywhere: the angles of "polar", "tangent" and "geodesic" are
+            counted from i's longest edge (see `tangent_frames`). y depends on which edge that is: on noise, and among
+            edges of one length on the order of the vertices.
+        rings: with "geodesic" alone, polar coordinates along the surface: the neighbours of i are the vertices at most so
+            many edges away, by default 2.
+        turns: with "polar" and "geodesic" alone: the neighbours are turned about i by so many angles, evenly around the
+            circle, and y takes, in each channel, the largest of the means. With 8, y hardly depends on where angles are
+            counted from, at 8 times the cost.
+        dim: how many numbers u has; known for the kinds above where positions are in space, else 2.
         bias: add b. root: add x_i U.
 
     Shape: x (V, in_dim) -> (V, out_dim).
@@ -75,23 +78,18 @@ class Gaussian(nn.Module):
         super().__init__()
         if covariance not in ("diagonal", "full"):
             raise cotan.CotanError(f"gaussian: covariance={covariance!r}, expected 'diagonal' or 'full'")
-        numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
         if rings is not None and coordinates != "geodesic":
             raise cotan.CotanError(f"gaussian: rings={rings} goes with coordinates='geodesic', not {coordinates!r}")
-        if coordinates == "geodesic":
-            self.needs = {"edge_coordinates": patches(2 if rings is None else rings)}
-        elif coordinates is not None:
-            wanted = cotan.node("pseudo_coordinates", kind=coordinates) if coordinates in COORDINATES else coordinates
-            self.needs = {"edge_coordinates": cotan.node("edge_coordinates", pseudo_coordinates=wanted)}
-        if coordinates is not None:
-            self.invariant_to = motions
         at_least(1, "gaussian", turns=turns)
         if turns > 1 and coordinates not in ("polar", "geodesic"):
             raise cotan.CotanError(
                 f"gaussian: turns={turns} goes with coordinates='polar' or 'geodesic', not {coordinates!r}"
             )
-        self.turns = turns
-        self.dim = numbers if dim is None else dim
+        numbers, motions = COORDINATES.get(str(coordinates), (2, ()))
+        if coordinates is not None:
+            self.needs = {"edge_coordinates": requested(coordinates, 2 if rings is None else rings)}
+            self.invariant_to = motions
+        self.turns, self.dim = turns, numbers if dim is None else dim
         at_least(1, "gaussian", kernels=kernels, dim=self.dim)
         self.mean = nn.Parameter(torch.empty(kernels, self.dim))
         full = torch.eye(self.dim).repeat(kernels, 1, 1)
@@ -120,8 +118,7 @@ class Gaussian(nn.Module):
 
     def gathered(self, x: Tensor, pattern: Pattern, weights: list[Tensor]) -> Tensor:
         if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
-            y: Tensor = _Convolution.apply(pattern, x, self.weight, *weights)
-            return y
+            return _Convolution.apply(pattern, x, self.weight, *weights)
         return convolution(pattern, x, self.weight, weights)
 
     def gaussians(self, u: Tensor, share: Tensor) -> list[Tensor]:
@@ -149,8 +146,12 @@ class Gaussian(nn.Module):
         return [torch.stack([radius, torch.remainder(angle + each, 2 * math.pi) - low]) for each in by]
 
 
-def patches(rings: int) -> cotan.Node:
-    """The geodesic polar coordinates of the vertices up to some edges away."""
+def requested(coordinates: str | cotan.Node, rings: int) -> cotan.Node:
+    """The coordinates of each edge, or if they are "geodesic" of each two vertices at most `rings` edges apart."""
+    if coordinates != "geodesic":
+        known = coordinates in COORDINATES
+        wanted = cotan.node("pseudo_coordinates", kind=coordinates) if known else coordinates
+        return cotan.node("edge_coordinates", pseudo_coordinates=wanted)
     at_least(1, "gaussian", rings=rings)
     pairs = cotan.node("ring_neighbours", rings=rings)
     polar = cotan.node("geodesic_polar", ring_neighbours=pairs)

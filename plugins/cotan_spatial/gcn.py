@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 import cotan
 
+from .adjacency import propagate
+
 
 @cotan.layer("gcn", invariant_to=("isometry", "scale"))
 class GCN(nn.Module):
@@ -23,7 +25,4 @@ class GCN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
-        if self.linear.in_features <= self.linear.out_features:  # gather the fewer channels
-            return cotan.linear(normalized_adjacency @ x, self.linear.weight, self.bias)
-        y = normalized_adjacency @ self.linear(x)
-        return y if self.bias is None else y + self.bias
+        return propagate(normalized_adjacency, x, self.linear.weight, self.bias)

@@ -7,7 +7,7 @@ from cotan.sparse import multiply_each
 
 
 def channels(name: str, heads: int, out_dim: int, concat: bool) -> int:
-    """Of each head."""
+    """The channels of each head."""
     if heads < 1 or (concat and out_dim % heads):
         raise cotan.CotanError(
             f"{name}: heads={heads}, expected a divisor of out_dim={out_dim}, or concat=False, which is their mean"

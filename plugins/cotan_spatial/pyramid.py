@@ -26,7 +26,8 @@ class Pyramid(cotan.Network):
         widths: channels at each level. levels: matchings from one to the next (see `coarsen`).
         pool: max, mean or sum.
         readout: how the coarsest vertices become a shape, for tasks per shape: mean, sum, max or attention.
-        vertices: their number, for shapes on one graph: then their channels stand side by side instead.
+        vertices: for shapes that share one graph, how many the coarsest has: their channels are then put side by side
+            instead of pooled.
         fc: channels of a fully connected layer before the output, for tasks per shape; 0 for none.
         fc_dropout: before the output.
         seed: of `coarsen`.
@@ -91,8 +92,7 @@ class Pyramid(cotan.Network):
                 raise cotan.CotanError(f"pyramid: vertices={self.vertices}, but the coarsest graphs have {sizes}")
             x, batch = x.reshape(shapes, -1), torch.arange(shapes, device=x.device)
         if self.output is None:
-            y: Tensor = self.readout(self.dropout(x), batch, ptr)
-            return y
+            return self.readout(self.dropout(x), batch, ptr)
         return self.output(self.dropout(self.readout(x, batch, ptr).relu()))
 
 

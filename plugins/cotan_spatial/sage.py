@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 import cotan
 
+from .adjacency import propagate
+
 
 @cotan.layer("sage", invariant_to=("isometry", "scale"))
 class SAGE(nn.Module):
@@ -23,10 +25,5 @@ class SAGE(nn.Module):
         self.root = cotan.Linear(in_dim, out_dim, bias=False) if root else None
 
     def forward(self, x: Tensor, mean_adjacency: cotan.Sparse) -> Tensor:
-        if self.neighbours.in_features <= self.neighbours.out_features:  # gather the fewer channels
-            y: Tensor = self.neighbours(mean_adjacency @ x)
-        else:
-            y = mean_adjacency @ cotan.linear(x, self.neighbours.weight)
-            if self.neighbours.bias is not None:
-                y = y + self.neighbours.bias
+        y = propagate(mean_adjacency, x, self.neighbours.weight, self.neighbours.bias)
         return y if self.root is None else y + self.root(x)

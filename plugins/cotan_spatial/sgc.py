@@ -6,6 +6,8 @@ from torch import Tensor, nn
 import cotan
 from cotan.errors import at_least
 
+from .adjacency import propagate
+
 
 @cotan.layer("sgc", invariant_to=("isometry", "scale"))
 class SGC(nn.Module):
@@ -25,9 +27,4 @@ class SGC(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, normalized_adjacency: cotan.Sparse) -> Tensor:
-        first = self.linear.in_features > self.linear.out_features  # gather the fewer channels
-        y = self.linear(x) if first else x
-        for _ in range(self.hops):
-            y = normalized_adjacency @ y
-        y = y if first else self.linear(y)
-        return y if self.bias is None else y + self.bias
+        return propagate(normalized_adjacency, x, self.linear.weight, self.bias, self.hops)

@@ -14,7 +14,7 @@ class TopK(nn.Module):
 
     ratio=1 keeps all, where PyG's `TopKPooling` takes 1 for a number and keeps one.
 
-    What learned scores choose is no node: the layer slices the matrix itself.
+    Which vertices stay changes as the scores are learned, so the smaller graph is no node: the layer slices the matrix.
 
     Shape: x (V, C), matrix (V, V), batch (V,) -> (V', C), (V', V'), (V',) and those that stay (V',),
     shape by shape, the largest scores first.
@@ -43,7 +43,8 @@ def largest(score: Tensor, batch: Tensor, ratio: float) -> Tensor:
         bits = (score.float() + 0.0).view(torch.int32)  # -0 is 0
         order = (batch * 2**32 - (bits ^ (bits >> 31 & 0x7FFFFFFF))).argsort(stable=True)
     count = batch.bincount()
-    end = count.cumsum(0) - count + (ratio * count.double()).ceil().long()  # of those that stay, shape by shape
+    stay = (ratio * count.double() * (1 - 1e-12)).ceil().long()  # 0.55 of 100, which rounds to above 55, is 55
+    end = count.cumsum(0) - count + stay
     return order[torch.arange(len(batch), device=batch.device) < end.index_select(0, batch[order])]
 
 

@@ -73,8 +73,9 @@ class Cayley(nn.Module):
     def multipliers(self, u: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
         """(N, in_dim, out_dim) at u (N,), eigenvalues of the Laplacian over its largest.
 
-        Steps of Jacobi make of C (x - i) / (x + i) (1 - ((d - x) / (d + i))^steps) with x = h lambda where the diagonal of
-        h L is d everywhere, as on a graph. On a mesh d is guessed: the median, and the largest where lambda is.
+        After so many steps of Jacobi C is (x - i) / (x + i) (1 - ((d - x) / (d + i))^steps), with x = h lambda, where the
+        diagonal of h L is d everywhere, as on a graph. On a mesh d is an estimate: the median of the diagonal, and for
+        large lambda its largest entry.
         """
         h = self.log_zoom.exp()
         x = 2 * h * top(rescaled_laplacian) * u

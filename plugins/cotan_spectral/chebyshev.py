@@ -12,6 +12,7 @@ from cotan.dense import cross
 from cotan.errors import at_least
 from cotan.sparse import ReverseMode, composed_gradients, multiply_rows, reverse_mode_only
 
+from .kernels import Polynomial
 from .rescaled_laplacian import top
 
 BESIDE = 160  # wide enough for the product with W, and not much to copy
@@ -68,11 +69,8 @@ class Chebyshev(nn.Module):
 
     def multipliers(self, u: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
         """The polynomials (N, in_dim, out_dim) at u (N,), eigenvalues of the Laplacian over its largest."""
-        at = 2 * top(rescaled_laplacian) * u - 1
-        t = [torch.ones_like(u), at]
-        for _ in range(len(self.weight) - 2):
-            t.append(2 * at * t[-1] - t[-2])
-        return torch.einsum("kn,kio->nio", torch.stack(t[: len(self.weight)]), self.weight)
+        t = Polynomial(len(self.weight))(top(rescaled_laplacian) * u)  # (N, order)
+        return torch.einsum("nk,kio->nio", t, self.weight)
 
 
 def clenshaw(x: Tensor, weight: Tensor, laplacian: cotan.Sparse) -> Tensor:

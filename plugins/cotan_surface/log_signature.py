@@ -1,7 +1,5 @@
 """A signature whose values differ by orders of magnitude, on a scale that a network can read."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 import cotan

@@ -1,7 +1,5 @@
 """A convolutional network on the flat torus (Maron et al. 2017)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu

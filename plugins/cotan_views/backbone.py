@@ -1,9 +1,9 @@
 """Networks that turn a picture into a vector."""
 
-import importlib
 import importlib.util
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -13,7 +13,9 @@ import cotan
 class Block(nn.Module):
     """y = g(s(x) + norm(K2 * g(norm(K1 * x)))), with s a projection where the size or the channels change.
 
-    g(t) = t sigmoid(t): empty background is exactly zero, where a relu has no derivative.
+    g(t) = t sigmoid(t), not relu, which has no derivative at zero: and an empty background is exactly zero.
+
+    Shape: x (B, in_dim, H, W) -> (B, out_dim, H / stride, W / stride).
     """
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
@@ -62,26 +64,21 @@ def backbone(name: str, channels: int, size: int, width: int, weights: str | Non
 
 def _outside(name: str, weights: str | None) -> nn.Module:
     """A network of timm, or else of torchvision, without its last layer."""
-    for package, make in (("timm", _timm), ("torchvision", _torchvision)):
-        if importlib.util.find_spec(package) is not None:
-            network = make(name)
-            if network is not None:
-                return _headless(network, weights)
+    if importlib.util.find_spec("timm") is not None:
+        import timm
+
+        if timm.is_model(name):
+            return _headless(timm.create_model(name, pretrained=False), weights)
+    if importlib.util.find_spec("torchvision") is not None:
+        from torchvision import models
+
+        # Only those that classify: others, in modules of their own, would download the weights of a part.
+        if name in models.list_models(module=models):
+            return _headless(models.get_model(name, weights=None), weights)
     raise cotan.CotanError(
         f"unknown cnn {name!r}: there is 'compact'; networks of timm and torchvision are there by their names "
         "where one of these is installed"
     )
-
-
-def _timm(name: str) -> nn.Module | None:
-    timm = importlib.import_module("timm")
-    return timm.create_model(name, pretrained=False) if timm.is_model(name) else None
-
-
-def _torchvision(name: str) -> nn.Module | None:
-    models = importlib.import_module("torchvision.models")
-    # Only those that classify: others, in modules of their own, would download the weights of a part.
-    return models.get_model(name, weights=None) if name in models.list_models(module=models) else None
 
 
 def _headless(network: nn.Module, weights: str | None) -> nn.Module:
@@ -89,7 +86,7 @@ def _headless(network: nn.Module, weights: str | None) -> nn.Module:
     if weights is not None:
         try:
             if weights.endswith(".safetensors"):
-                state = importlib.import_module("safetensors.torch").load_file(weights)
+                state = load_file(weights)
             else:
                 state = torch.load(weights, map_location="cpu", weights_only=True)
         except Exception as reason:  # a damaged file raises anything

@@ -11,7 +11,12 @@ import cotan
 from cotan.errors import at_least, unknown
 
 AXES = {"x": 0, "y": 1, "z": 2}
-RIGS = ("ring", "dodecahedron", "icosphere", "random")
+RIGS = {  # and the options that each uses
+    "ring": ("count", "elevation"),
+    "dodecahedron": (),
+    "icosphere": ("count",),
+    "random": ("count", "seed"),
+}
 FOV = 60.0
 GOLDEN = (1 + math.sqrt(5)) / 2
 
@@ -21,8 +26,10 @@ Rig = str | Sequence[Sequence[float]]
 class Cameras(NamedTuple):
     """N pinholes, or N parallel projections.
 
-    eye: (N, 3); axes: (N, 3, 3), the rows are the directions right, up and forward;
-    focal: the distance at which a picture is seen over half its side (perspective), or 1 over half its side.
+    Attributes:
+        eye: (N, 3). axes: (N, 3, 3), whose rows are the directions right, up and forward.
+        focal: what turns coordinates into those of a picture from -1 to 1: of x / z in perspective, else of x.
+        perspective: pinholes, not parallel projections.
     """
 
     eye: Tensor
@@ -56,11 +63,14 @@ def cameras(
         raise cotan.CotanError(f"the projection 'orthographic' does not use fov; got {fov=}")
     half = math.radians(fov) / 2
     distance = 1 / math.sin(half) if perspective else 2.0
-    if isinstance(rig, str):
-        eye = distance * _directions(rig, count, elevation, seed, AXES[up])
-    else:
-        _unused(rig="given eyes", count=count, elevation=elevation, seed=seed)
-        eye = _given(rig)
+    named = isinstance(rig, str)
+    if named and rig not in RIGS:
+        raise cotan.CotanError(f"{unknown('rig', rig, RIGS)}, or a list of eyes (x, y, z)")
+    for option, value in {"count": count, "elevation": elevation, "seed": seed}.items():
+        if value is not None and not (named and option in RIGS[rig]):
+            name = rig if named else "given eyes"
+            raise cotan.CotanError(f"the rig {name!r} does not use {option}; got {option}={value!r}")
+    eye = distance * _directions(rig, count, elevation, seed, AXES[up]) if named else _given(rig)
     return Cameras(eye, _look_at_origin(eye, AXES[up]), 1 / math.tan(half) if perspective else 1.0, perspective)
 
 
@@ -75,14 +85,7 @@ def turn(axes: Tensor, vectors: Tensor) -> Tensor:
 
 def _directions(rig: str, count: int | None, elevation: float | None, seed: int | None, up: int) -> Tensor:
     """(N, 3) unit vectors from the origin to the eyes."""
-    if rig not in RIGS:
-        raise cotan.CotanError(f"{unknown('rig', rig, RIGS)}, or a list of eyes (x, y, z)")
-    if rig != "ring":
-        _unused(rig=rig, elevation=elevation)
-    if rig != "random":
-        _unused(rig=rig, seed=seed)
     if rig == "dodecahedron":
-        _unused(rig=rig, count=count)
         return _turned(_dodecahedron(), up)
     count = 12 if count is None else count
     at_least(1, "cameras", count=count)
@@ -153,9 +156,3 @@ def _look_at_origin(eye: Tensor, up: int) -> Tensor:
     upward = torch.eye(3, dtype=eye.dtype, device=eye.device)[axis]
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, upward), dim=1)
     return torch.stack((right, torch.linalg.cross(right, forward), forward), 1)
-
-
-def _unused(rig: str, **options: object) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise cotan.CotanError(f"the rig {rig!r} does not use {name}; got {name}={value!r}")

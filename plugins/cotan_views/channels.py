@@ -31,18 +31,12 @@ def depth(pictures: Pictures) -> Planes:
 
 def normals(pictures: Pictures) -> Planes:
     """Unit normals: right, up and towards the viewer."""
-    if pictures.smooth:
-        return pictures.paint(_smooth_normals(pictures))
-    scene = pictures.scene
-    return pictures.paint_faces(flat_normals(scene.pos, scene.face, scene.cameras).flatten(1))
+    return _of_normals(pictures, lambda normal: normal)
 
 
 def shaded(pictures: Pictures) -> Planes:
     """The light of a lamp behind the viewer on a grey surface."""
-    if pictures.smooth:
-        return pictures.paint(phong(_smooth_normals(pictures)).unsqueeze(0))
-    scene = pictures.scene
-    return pictures.paint_faces(phong(flat_normals(scene.pos, scene.face, scene.cameras)).view(1, -1))
+    return _of_normals(pictures, lambda normal: phong(normal).unsqueeze(0))
 
 
 def silhouette(pictures: Pictures) -> Planes:
@@ -59,7 +53,6 @@ def position(pictures: Pictures) -> Planes:
 
 def color(pictures: Pictures) -> Planes:
     """The colour (or any signal) of the vertices."""
-    assert pictures.scene.color is not None
     return pictures.paint(pictures.mean(pictures.scene.color.T))
 
 
@@ -88,6 +81,14 @@ def width(outputs: Sequence[str], colors: int | None = None) -> int:
         if name not in widths:
             raise cotan.CotanError("the output 'color' needs colours of the vertices, and here are none")
     return sum(widths[name] for name in outputs)
+
+
+def _of_normals(pictures: Pictures, planes: Callable[[Tensor], Tensor]) -> Planes:
+    """(K, ...) from unit normals (3, ...): of the points seen where they are smooth, else of the faces."""
+    if pictures.smooth:
+        return pictures.paint(planes(_smooth_normals(pictures)))
+    scene = pictures.scene
+    return pictures.paint_faces(planes(flat_normals(scene.pos, scene.face, scene.cameras)).flatten(1))
 
 
 def _smooth_normals(pictures: Pictures) -> Tensor:

@@ -27,8 +27,7 @@ def normalise(pos: Tensor, face: Tensor, align: str = "none") -> Tensor:
     if not pos.isfinite().all():
         raise cotan.CotanError("views need finite positions: this shape has some that are not")
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
-    size = math.frexp(float(pos.detach()[face].abs().max()))[1]
-    pos = pos * 2.0 ** -max(size, -1000)
+    pos = pos / 2.0 ** (math.frexp(float(pos.detach()[face].abs().max()))[1] - 1)
     area = face_normals(pos, face).norm(dim=1)
     if not area.sum() > 0:
         raise cotan.CotanError("views need a surface: all faces of this shape have area zero")

@@ -28,11 +28,16 @@ class Scene(NamedTuple):
 class Pictures:
     """B * N pictures of a scene; that of shape b from camera n is number b * N + n.
 
-    seen: (3, N, V) the vertices in the cameras' coordinates;
-    label: (pixels,) n * F + f, int32; near: (pixels,) 0 where nothing is seen; far: (B * N,), see `project`;
-    budget: triangles and pixels worked on at once; dtype: in which pictures are wanted;
-    smooth: normals interpolated between vertices; softness: pixels over which the silhouette fades out.
-    Which face is seen is decided once and for all; everything else is differentiable in the positions.
+    Which face a pixel sees is found at once, and is fixed; everything else is differentiable in the positions.
+
+    Arguments:
+        size: pixels along each side. budget: triangles and pixels worked on at once. dtype: of the pictures.
+        smooth: normals are interpolated between vertices. softness: pixels over which the silhouette fades out.
+
+    Attributes:
+        seen: (3, N, V) the vertices in the cameras' coordinates.
+        label: (pixels,) the face seen, as n * F + f, int32. near: (pixels,) 0 where nothing is seen; far: (B * N,): see
+            `project`.
     """
 
     def __init__(

@@ -41,10 +41,14 @@ def project(
         points, corner, kept = _cut(points, corner.long())
         label, image = label.index_select(0, kept), image.index_select(0, kept)
     near = points[2].reciprocal() if cameras.perspective else points[3] - points[2]
-    scale = cameras.focal * size / 2
-    centre = (size - 1) / 2
-    by = near * scale if cameras.perspective else scale
-    return Triangles(points[0] * by + centre, centre - points[1] * by, near, corner, label, image), far.view(-1)
+    return Triangles(*on_screen(points, cameras, size), near, corner, label, image), far.view(-1)
+
+
+def on_screen(points: Tensor, cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
+    """x to the right and y down, in pixels, of points (3, P) in a camera's coordinates; those nearer than `CUT` as at `CUT`."""
+    scale, centre = cameras.focal * size / 2, (size - 1) / 2
+    by = scale / points[2].clamp(min=CUT) if cameras.perspective else scale
+    return points[0] * by + centre, centre - points[1] * by
 
 
 def _cut(points: Tensor, corner: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,10 +24,11 @@ NOTHING = 2**30  # above all labels, and twice it is an int32 with a label added
 
 
 class Triangles(NamedTuple):
-    """Projected triangles of many images.
+    """M projected triangles of many images.
 
-    x, y, near: (P,) the corners on the screen; corner: (3, M) their numbers in each triangle;
-    label: (M,) what a triangle writes into the picture, and ties go to the lowest; image: (M,) where it is drawn.
+    Attributes:
+        x, y, near: (P,) points on the screen. corner: (3, M) the points that are the corners of each triangle.
+        label: (M,) what a triangle writes into the picture; ties go to the lowest. image: (M,) the image it is drawn in.
     """
 
     x: Tensor

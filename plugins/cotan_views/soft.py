@@ -8,7 +8,7 @@ from torch import Tensor
 from cotan.operators import undirected
 
 from .pictures import Pictures
-from .project import CUT
+from .project import CUT, on_screen
 from .rasterise import expand
 
 Pairs = tuple[Tensor, Tensor, Tensor]  # pixel, edge, square of the distance between them
@@ -20,10 +20,11 @@ def soft_silhouette(pictures: Pictures) -> Tensor:
     It is 1 inside and 0 beyond `softness` pixels. Outside, the nearest edge is found first and differentiated then,
     as with the nearest face. Edges that reach behind the eye have no soft border.
     """
-    x, y, depth = _screen(pictures)
+    seen = pictures.seen.flatten(1)
+    x, y = on_screen(seen, pictures.scene.cameras, pictures.size)
     size, softness = pictures.size, pictures.softness
     with torch.no_grad():
-        ends, image = _edges(pictures, x, y, depth)
+        ends, image = _edges(pictures, x, y, seen[2] >= CUT)
         nearest = torch.full_like(pictures.near, torch.inf)
         for pixel, _, square in _pairs(x, y, ends, image, pictures):
             nearest.scatter_reduce_(0, pixel, square, "amin")
@@ -39,18 +40,8 @@ def soft_silhouette(pictures: Pictures) -> Tensor:
     return inside.index_put((border,), (1 - faded) ** 2 * (1 + 2 * faded))
 
 
-def _screen(pictures: Pictures) -> tuple[Tensor, Tensor, Tensor]:
-    """x and y in pixels, and depth, (N * V,) each."""
-    cameras = pictures.scene.cameras
-    right, up, depth = pictures.seen.flatten(1)
-    scale = cameras.focal * pictures.size / 2
-    by = scale / depth.clamp(min=CUT) if cameras.perspective else scale
-    middle = (pictures.size - 1) / 2
-    return middle + right * by, middle - up * by, depth
-
-
-def _edges(pictures: Pictures, x: Tensor, y: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends (2, E) of the edges in the views, and the picture (E,) that each is in.
+def _edges(pictures: Pictures, x: Tensor, y: Tensor, front: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends (2, E) of the edges in the views, and the picture (E,) that each is in; `front` are the points before the eye.
 
     Those with faces on both sides are left out: they lie inside the shape as seen, whichever way the faces are turned.
     """
@@ -58,7 +49,7 @@ def _edges(pictures: Pictures, x: Tensor, y: Tensor, depth: Tensor) -> tuple[Ten
     n, v = len(scene.cameras.eye), len(scene.pos)
     start, end = scene.face.flatten(), scene.face.roll(-1, 0).flatten()
     a, b, number = undirected(start, end, v)
-    x, y, front = (value.view(n, v) for value in (x, y, depth >= CUT))
+    x, y, front = (value.view(n, v) for value in (x, y, front))
     (ax, bx, cx), (ay, by, cy) = (value[:, scene.face].unbind(1) for value in (x, y))
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)  # (N, F)
     # A face that reaches behind the eye may seem to lie on the other side: it counts for neither.

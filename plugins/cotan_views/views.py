@@ -140,21 +140,5 @@ def views(
 
     `cotan_views.contact_sheet` writes them to a picture.
     """
-    return views_of_many(
-        [pos],
-        [face],
-        None if color is None else [color],
-        rig=rig,
-        count=count,
-        elevation=elevation,
-        seed=seed,
-        up=up,
-        projection=projection,
-        fov=fov,
-        align=align,
-        size=size,
-        outputs=outputs,
-        samples=samples,
-        smooth=smooth,
-        softness=softness,
-    )[0]
+    options = {name: value for name, value in locals().items() if name not in ("pos", "face", "color")}
+    return views_of_many([pos], [face], None if color is None else [color], **options)[0]

@@ -1,7 +1,5 @@
 """The top machine of a deep belief network, which ties what the layers see to the label."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,11 +10,14 @@ from .rbm import DenseRBM, contrastive_loss
 
 
 def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise: float) -> list[float]:
-    """Persistent chains, as many of each label, which they keep: each class learns what to dream, rare or not.
+    """Train the top machine by persistent contrastive divergence.
 
-    For ten epochs the shapes are turned and seen by the layers below once. A share `noise` of their units is turned over:
-    shapes are then wide valleys of the energy, which chains find and leave, where they were pits. With it there are many
-    quick updates, for samples; without, few and exact ones, for classes.
+    There are as many chains of each label, which they keep, so that rare classes learn to make shapes too. Every ten
+    epochs the shapes are turned anew and seen by the layers below. A share `noise` of what these see is flipped: shapes
+    are then wide valleys of the energy, which chains find and leave again, instead of narrow pits. With noise there are
+    many quick updates, for samples; without it fewer and more exact ones, for classes.
+
+    Returns: the error of each epoch.
     """
     size, steps, lr = (20, 1, lr) if noise else (50, 5, lr / 3)
     machine, classes = model.top, model.classes
@@ -33,16 +34,14 @@ def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise
                 seen[:, :-classes] = noise + (1 - 2 * noise) * clean[:, :-classes]
         if epoch == 0:
             start(machine, [seen], 0)
-            nn.init.normal_(
-                machine.weight, std=0.01
-            )  # large random weights are modes that the chains would have to leave
+            nn.init.normal_(machine.weight, std=0.01)  # large random ones are modes that the chains would have to leave
             held = functional.one_hot(torch.arange(max(100, classes)) % classes, classes).to(seen)
             chain = torch.cat([torch.bernoulli(seen[torch.randint(len(seen), (len(held),)), :-classes]), held], 1)
         errors = []
         share = seen[:, -classes:].mean(0)
         for pick in torch.multinomial(seen[:, -classes:] @ (1 / share.clamp(min=1e-9)), len(seen), True).split(size):
             v = torch.bernoulli(seen[pick])
-            loss, chain = contrastive_loss(machine, v, chain, steps=steps, held=True)
+            loss, chain = contrastive_loss(machine, v, chain, steps=steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -56,9 +55,9 @@ def top_machine(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise
 
 @torch.no_grad()
 def _balance(machine: DenseRBM, seen: Tensor, *, rounds: int = 100) -> None:
-    """Held labels have taught no bias of their own: set it so that each is expected as often as it is seen.
+    """Set the biases of the labels, which chains that keep theirs do not teach: each is expected as often as it is seen.
 
-    One that is never seen is to be expected once in a billion, which is a bias that a number can hold.
+    One that is never seen is expected once in a billion: never would be a bias of minus infinity.
     """
     rest, share = seen[:, : -machine.classes], seen[:, -machine.classes :].mean(0).clamp(min=1e-9)
     for _ in range(rounds):

@@ -1,7 +1,5 @@
 """What the edges of a mesh say about an inside."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -14,10 +12,13 @@ from cotan.sparse import numbered
 
 
 class Edges(NamedTuple):
-    """``odd``: how many edges have an odd number of faces; if none has, a line meets the mesh an even number of times.
+    """What the edges of faces say.
 
-    ``closed``: each has two; ``oriented``: each has one or two, and two run along it in opposite directions.
-    ``face``: (3, F) the numbers of vertices that say so.
+    Attributes:
+        odd: how many edges have an odd number of faces; if none has, a line meets the mesh an even number of times.
+        closed: each edge has two faces.
+        oriented: each edge has one or two faces, and two run along it in opposite directions.
+        face: (3, F) the faces, by the numbers of vertices that were looked at.
     """
 
     odd: int

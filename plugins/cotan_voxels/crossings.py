@@ -6,8 +6,6 @@ the triangle on one side of it, as in rasterisation) lets each line meet a close
 where it runs through edges and vertices.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The convolutional deep belief network of 3D ShapeNets (Wu et al. 2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,13 +15,11 @@ from .voxels import request
 
 @cotan.model("voxel-dbn", tasks=("classify",))
 class VoxelDBN(nn.Module):
-    r"""Boltzmann machines on top of each other: convolutions with stride, a dense one, and one that holds the label.
+    """The deep belief network of 3D ShapeNets: restricted Boltzmann machines on top of each other (Wu et al. 2015).
 
-    The deep belief network of 3D ShapeNets (Wu et al. 2015).
-
-    Upwards, each layer is the probability of its units given the one below; the classes are scored by the free energy
-    of the top machine, log sum_h exp(-E(x, y, h)), so that all of it can be trained for them. Downwards it makes
-    shapes.
+    The lower ones are convolutions with stride, then comes a dense one, and at the top one that sees the label too.
+    Upwards, each layer gives the probability of its units given those below, and the top machine scores class y by its
+    free energy, log sum_h exp(-E(x, y, h)): so all of it can be trained to classify. Downwards it makes shapes (`sample`).
 
     Arguments:
         resolution, fill, method, normalize, padding, samples: the voxels it asks for (see `voxels`).
@@ -32,7 +28,6 @@ class VoxelDBN(nn.Module):
         mirror: in training, each grid is moved by a random symmetry of the cube: for shapes with no common up or front.
         pretraining: epochs of each stage by which `fit` first trains it without classes, by `cotan_voxels.pretrain`.
 
-    `sample` makes shapes.
     The sizes of the paper: resolution 30, widths (48, 160, 512), kernels (6, 5, 4), strides (2, 2, 1), hidden 1200,
     top 4000.
     """
@@ -93,7 +88,7 @@ class VoxelDBN(nn.Module):
     def before_training(
         self, batches: Sequence[tuple[dict[str, Tensor], Tensor]], say: Callable[[str], object]
     ) -> None:
-        """What `fit` calls before its first epoch."""
+        """Pretrain without classes: `fit` calls this before its first epoch."""
         from .pretrain import pretrain
 
         if self.pretraining:
@@ -129,9 +124,10 @@ class VoxelDBN(nn.Module):
         """Shapes of given classes (B,), as probabilities of voxels (B, R, R, R), by Gibbs sampling with the label held.
 
         Arguments:
-            given, known: voxels (B, R, R, R) and where they are known (a mask): a partial view. They too are held, and
-                the chain then passes through all layers in each step, and settles in ten passes through the layers
-                without draws; otherwise it stays in the top machine, settles there, and comes down once.
+            steps: of the chain; ten more, without draws, let it settle on what the units agree on.
+            given, known: a partial view: voxels (B, R, R, R), and a mask of those that are known, which are held. Each step
+                then passes through all layers; without a view the chain stays in the top machine and comes down once.
+            seed: of the draws.
 
         Training for classes moves the weights away from what makes shapes: sample after `pretrain`.
         """

@@ -1,7 +1,5 @@
 """Distances of voxel centres to triangles, up to a truncation, exactly."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -52,7 +50,7 @@ def distance(triangles: Tensor, resolution: int, truncation: float) -> Tensor:
 
 
 def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
-    """Those that come within ``reach`` of the grid, (N, 3, 3), the far longer of them cut down to parts that do."""
+    """Those that come within `reach` of the grid, (N, 3, 3), the far longer of them cut down to parts that do."""
     while len(triangles):
         least, most = triangles.aminmax()
         if least >= -reach and most <= resolution + reach:  # as all are where nothing is cut off
@@ -67,7 +65,7 @@ def near(triangles: Tensor, resolution: int, reach: float) -> Tensor:
 
 
 def cut(triangles: Tensor, most: float = math.inf) -> Tensor:
-    """Triangles with no side longer than PIECE, that cover the same; longer ones stay once there are ``most``."""
+    """Triangles with no side longer than PIECE, that cover the same; longer ones stay once there are `most`."""
     while len(triangles) < most:
         long = (triangles - triangles.roll(1, 1)).norm(dim=-1).amax(1) > PIECE
         if not long.any():

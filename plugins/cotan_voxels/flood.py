@@ -1,7 +1,5 @@
 """What the outside cannot reach."""
 
-from __future__ import annotations
-
 import math
 
 import torch

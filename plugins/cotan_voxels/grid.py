@@ -1,7 +1,5 @@
 """Where a shape lies in its grid of voxels."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import NamedTuple
@@ -52,7 +50,7 @@ def place(pos: Tensor, face: Tensor, resolution: int, normalize: str, padding: f
     if normalize == "none" and size > LARGEST:
         raise cotan.CotanError(f"voxels with normalize='none' need positions up to {LARGEST:.0e}, got {size:.0e}")
     # By a power of two, which rounds nothing.
-    unit = 1.0 if normalize == "none" else 2.0 ** min(max(math.frexp(size)[1], -1000), 1000)
+    unit = 1.0 if normalize == "none" else 2.0 ** (math.frexp(size)[1] - 1)
     triangles /= unit
     if normalize == "none":
         centre, radius = triangles.new_zeros(3), 1.0
@@ -88,13 +86,9 @@ def ragged(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 def chunks(counts: Tensor) -> list[slice]:
     """Consecutive runs of rows whose counts sum to about BUDGET at most (one row may exceed it alone)."""
+    if not len(counts):
+        return []
     total = counts.cumsum(0)
-    if len(counts) == 0 or int(total[-1]) <= BUDGET:
-        return [slice(0, len(counts))]
-    bounds, done = [0], 0
-    while bounds[-1] < len(counts):
-        stop = int(torch.searchsorted(total, done + BUDGET, right=True))
-        stop = max(stop, bounds[-1] + 1)
-        bounds.append(stop)
-        done = int(total[stop - 1])
-    return [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    marks = torch.arange(1, int(total[-1]) // BUDGET + 1, device=counts.device) * BUDGET
+    bounds = {0, *torch.searchsorted(total, marks).tolist(), len(counts)}
+    return [slice(a, b) for a, b in itertools.pairwise(sorted(bounds))]

@@ -1,7 +1,5 @@
 """One layer of a deep belief network, trained by contrastive divergence on what the layers below make of the shapes."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -24,9 +22,11 @@ def one_layer(
     persistent: bool,
     sparsity: float,
 ) -> list[float]:
-    """The lower layers are fixed."""
+    """Train layer `number` on what the layers below it, which stay as they are, make of the shapes.
+
+    Returns: the error of each epoch.
+    """
     machine = model.layers[number]
-    assert isinstance(machine, ConvRBM | DenseRBM)
     optimiser = torch.optim.Adam(machine.parameters(), lr, betas=(0.5, 0.999))
     start(machine, [_seen(model, shapes, number) for shapes, _ in batches()], sparsity)
     chain: Tensor | None = None
@@ -36,10 +36,9 @@ def one_layer(
         errors, shares = [], []
         for shapes, _ in batches():
             v = _seen(model, shapes, number)
-            here = v if chain is None or not persistent or len(chain) < len(v) else chain[: len(v)]
-            loss, here = contrastive_loss(machine, v, here, steps=steps)
-            if persistent and (chain is None or len(here) >= len(chain)):
-                chain = here
+            loss, here = contrastive_loss(machine, v, v if chain is None else chain[: len(v)], steps=steps)
+            if persistent:
+                chain = here if chain is None else torch.cat([here, chain[len(v) :]])
             with torch.no_grad():
                 h = machine.up(v)
                 on = h.transpose(0, 1).flatten(1).mean(1)
@@ -64,7 +63,7 @@ def one_layer(
 
 
 def fade(optimiser: torch.optim.Optimizer, lr: float, epoch: int, epochs: int) -> None:
-    """Contrastive gradients are noisy: only small last steps average the noise out."""
+    """Lower the rate to zero over the epochs: contrastive gradients are noisy, and small last steps average the noise out."""
     for group in optimiser.param_groups:
         group["lr"] = lr * (1 - epoch / epochs)
 
@@ -78,10 +77,11 @@ def _seen(model: VoxelDBN, voxels: Tensor, number: int) -> Tensor:
 
 @torch.no_grad()
 def start(machine: ConvRBM | DenseRBM, seen: list[Tensor], sparsity: float) -> None:
-    """Visible units begin at their mean, log(p / (1 - p)): the machine has to learn only what departs from it.
+    """Set where a machine begins, from what its visible units have seen.
 
-    Weights begin so large that shapes tell hidden units apart, however faint they are. Those of a convolution begin on
-    for the share that is asked for: one that is never on would not learn.
+    Visible biases begin at log(p / (1 - p)), p the mean of each unit: only what departs from it is left to learn.
+    Weights begin so large that shapes tell hidden units apart, however faint the shapes are. Hidden units of a convolution
+    begin on at the share `sparsity` of places: one that is never on would not learn.
     """
     mean = sum(v.sum(0) for v in seen) / sum(len(v) for v in seen)
     machine.mean.copy_(mean)

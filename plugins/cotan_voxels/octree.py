@@ -1,7 +1,5 @@
 """The cells of an octree that hold triangles, beside the blocks of voxels that they are seen from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -17,11 +15,14 @@ FAR = 1 << (BITS - 1)
 
 
 class Cells(NamedTuple):
-    """One level. ``first``, ``size``: the cells of the level below, of the lowest the triangles, that are in each cell.
+    """The cells of one level.
 
-    - centre, radius: a ball that holds all triangles; the middle of one lies ``closest`` to its centre.
-    - moment: the sum of the normals of the triangles, each as long as the area.
-    - normal, height: its direction, and how far the triangles rise from the plane through the centre.
+    Attributes:
+        first, size: a cell holds `size` cells of the level below, from number `first`; on the lowest level, triangles.
+        centre, radius: of a ball that holds all triangles in a cell. closest: the least distance of the middle of one of
+            them from the centre.
+        moment: the sum of their normals, each as long as the area.
+        normal, height: the direction of the moment, and how far triangles rise from the plane through the centre.
     """
 
     first: Tensor
@@ -67,9 +68,10 @@ class Octree:
     def walk(
         self, closer: Callable[[int, Tensor, Cells, Tensor], Tensor], meet: Callable[[Tensor, Tensor], None]
     ) -> None:
-        """Show ``closer`` pairs of blocks and cells (level, block; cells, cell), those of a block together.
+        """Call `closer(level, block, cells, cell)` on pairs of a block and a cell, all those of a block together.
 
-        Those that it marks are taken apart, the block and the cell in turns, down to voxels and triangles to ``meet``.
+        Pairs that it marks are taken apart, by turns the block and the cell, down to pairs of a voxel and a triangle, on
+        which `meet(voxel, triangle)` is called.
         """
 
         def visit(level: int, depth: int, block: Tensor, cell: Tensor) -> None:
@@ -81,7 +83,7 @@ class Octree:
             _, size = torch.unique_consecutive(block, return_counts=True)
             end = size.cumsum(0)
             total = torch.nn.functional.pad(fan.cumsum(0)[end - 1], (1, 0)).diff()
-            for part in chunks(total) if len(total) else ():
+            for part in chunks(total):
                 run = slice(int(end[part.start] - size[part.start]), int(end[part.stop - 1]))
                 if split:
                     own = 8 * block[run] + torch.arange(8, device=block.device)[:, None]

@@ -1,7 +1,5 @@
 """Voxels as pictures: slices, and the solid seen from a corner."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,20 +49,9 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
 
 def solids(rows: Sequence[Tensor], names: Sequence[str] = (), *, up: str = "z") -> Any:
     """A matplotlib figure with a row for each batch of grids (B, R, R, R), where they are above a half, and its name."""
-    from matplotlib.figure import Figure
-
     if not len(rows) or any(not isinstance(row, Tensor) or row.dim() != 4 or not row.numel() for row in rows):
         raise cotan.CotanError(f"solids draws batches of grids (B, R, R, R); got {[said(row) for row in rows]}")
-    across = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.4 * across, 1.4 * len(rows)), layout="constrained")
-    for number, row in enumerate(rows):
-        for column, grid in enumerate(row):
-            axis = figure.add_subplot(len(rows), across, number * across + column + 1)
-            axis.imshow(shaded(_upright(grid, up) > 0.5))
-            axis.set_axis_off()
-            if column == 0 and number < len(names):
-                axis.set_title(names[number], fontsize=8, loc="left", parse_math=False)
-    return figure
+    return _sheet([[_upright(grid, up) > 0.5 for grid in row] for row in rows], names)
 
 
 def _upright(grid: Tensor, up: str) -> Tensor:
@@ -80,8 +67,6 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
     A unit is drawn as the mean of the `best` windows of the shapes (N, R, R, R) that excite it most, each from
     another shape, where it is above half of its maximum. The last row sees whole shapes.
     """
-    from matplotlib.figure import Figure
-
     if not isinstance(model, VoxelDBN):
         raise cotan.CotanError(f"primitives are those of a voxel-dbn; got {type(model).__name__}")
     at_least(1, "primitives", count=count, best=best)
@@ -110,14 +95,23 @@ def primitives(model: VoxelDBN, voxels: Tensor, *, count: int = 8, best: int = 1
                 windows.append(voxels[shape, i : i + field, j : j + field, k : k + field])
             drawn.append(torch.stack(windows).mean(0))
         rows.append(drawn)
-    figure = Figure(figsize=(1.6 * count, 1.8 * len(rows)), layout="constrained")
-    for row, drawn in enumerate(rows):
-        for column, mean in enumerate(drawn):
-            axis = figure.add_subplot(len(rows), count, row * count + column + 1)
-            axis.imshow(shaded(mean > 0.5 * mean.max()))
+    titles = [f"layer {number}: {len(drawn[0])}^3" for number, drawn in enumerate(rows, start=1)]
+    return _sheet([[mean > 0.5 * mean.max() for mean in drawn] for drawn in rows], titles)
+
+
+def _sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str]) -> Any:
+    """A matplotlib figure with a row of solids for each row of boolean grids (R, R, R), and the title of as many as have one."""
+    from matplotlib.figure import Figure
+
+    across = max(map(len, rows))
+    figure = Figure(figsize=(1.5 * across, 1.6 * len(rows)), layout="constrained")
+    for number, row in enumerate(rows):
+        for column, solid in enumerate(row):
+            axis = figure.add_subplot(len(rows), across, number * across + column + 1)
+            axis.imshow(shaded(solid))
             axis.set_axis_off()
-            if column == 0:
-                axis.set_title(f"layer {row + 1}: {len(mean)}^3", fontsize=8, loc="left")
+            if column == 0 and number < len(titles):
+                axis.set_title(titles[number], fontsize=8, loc="left", parse_math=False)
     return figure
 
 

@@ -1,7 +1,5 @@
 """Training a deep belief network layer by layer, before it is trained for its classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

@@ -2,12 +2,10 @@
 
     p(v, h) = exp(-E(v, h)) / Z
 
-A machine says its energy E and the two conditionals; learning needs no more (`contrastive_loss`).
-In the energy v stands less its mean m, which `pretrain` sets: it only shifts the biases of h, but units that are rarely
-on would else tell the weights little but that they are off (Montavon and Müller 2012).
+A machine gives its energy E and the two conditionals; learning needs no more (`contrastive_loss`).
+The energy takes v less its mean m, which `pretrain` sets. That only shifts the biases of h, but without it units that are
+rarely on teach the weights little more than that they are off (Montavon and Müller 2012).
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
@@ -96,33 +94,22 @@ class DenseRBM(nn.Module):
         return functional.softplus(rest[:, None] + label).sum(2) + bias[-self.classes :]
 
 
-def draw(p: Tensor, classes: int = 0) -> Tensor:
-    """Units that are 1 with probability p; the last `classes` of a row are one choice."""
-    if not classes:
-        return torch.bernoulli(p)
-    label = torch.multinomial(p[:, -classes:], 1)
-    chosen = torch.zeros_like(p[:, -classes:]).scatter_(1, label, 1.0)
-    return torch.cat([torch.bernoulli(p[:, :-classes]), chosen], 1)
-
-
-def contrastive_loss(
-    machine: ConvRBM | DenseRBM, v: Tensor, chain: Tensor, *, steps: int = 1, held: bool = False
-) -> tuple[Tensor, Tensor]:
+def contrastive_loss(machine: ConvRBM | DenseRBM, v: Tensor, chain: Tensor, *, steps: int = 1) -> tuple[Tensor, Tensor]:
     """Contrastive divergence (Hinton 2002): the energy of data less that of what the machine makes of `chain`.
 
     Its gradient is that of the log-likelihood, with the model's expectation taken after `steps` of Gibbs sampling. A
-    chain that starts at the data each time is CD; one that goes on from call to call is PCD (Tieleman 2008). With
-    `held` chains keep their label: the likelihood is that of the other units given it. Gives the loss and where the
-    chain has come.
+    chain that starts at the data each time is CD; one that goes on from call to call is PCD (Tieleman 2008). A chain
+    keeps its label, if it has one: the likelihood is that of the other units given it.
+
+    Returns: the loss, and where the chain has come.
     """
     classes = getattr(machine, "classes", 0)
     with torch.no_grad():
         positive = machine.up(v)
         for _ in range(steps):
             label = chain[:, len(chain[0]) - classes :]
-            chain = draw(machine.down(torch.bernoulli(machine.up(chain))), classes)
-            if held:
-                chain[:, len(chain[0]) - classes :] = label
+            chain = torch.bernoulli(machine.down(torch.bernoulli(machine.up(chain))))
+            chain[:, len(chain[0]) - classes :] = label
         negative = machine.up(chain)
     units = positive[0].numel() / positive.shape[1]  # positions that share weights
     loss = (machine.energy(v, positive).mean() - machine.energy(chain, negative).mean()) / units

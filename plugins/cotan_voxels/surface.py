@@ -1,7 +1,5 @@
 """The voxels that a triangle touches (Schwarz and Seidel 2010: a box and a triangle by separating axes)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """All layers of a deep belief network together, trained to bring voxels back."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional
 
@@ -10,12 +8,13 @@ from .layerwise import Batches, fade
 
 
 def all_layers(model: VoxelDBN, batches: Batches, epochs: int, lr: float, noise: float) -> list[float]:
-    """Voxels are brought back from a draw of the units of the last layer (Hinton and Salakhutdinov 2006).
+    """Train all layers to bring voxels back from a draw of the last layer's units (Hinton and Salakhutdinov 2006).
 
-    Weights stay the same up and down, and the gradient passes the draw as if it were its probability. Layers trained
-    one by one lose a little each; 3D ShapeNets mends that by the wake-sleep algorithm, this is its plainer relative. A share
-    `noise` of the units drawn is turned over, so that shapes come back whole from what the top machine only nearly
-    learns.
+    Layers trained one by one lose a little each. 3D ShapeNets mends that by the wake-sleep algorithm; this is simpler: the
+    weights stay the same up and down, and the gradient passes through the draw as if it were the probability. A share
+    `noise` of the drawn units is flipped, so that shapes come back whole from units that the top machine gets nearly right.
+
+    Returns: the error of each epoch.
     """
     optimiser = torch.optim.Adam(model.layers.parameters(), lr)
     history = []

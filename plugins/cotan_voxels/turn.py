@@ -1,7 +1,5 @@
 """Small random turns of voxels, for training."""
 
-from __future__ import annotations
-
 import math
 
 import torch

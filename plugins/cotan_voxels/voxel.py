@@ -1,7 +1,5 @@
 """Three-dimensional convolution on voxels."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 import cotan

@@ -1,7 +1,5 @@
 """The voxels of a mesh: the solid, its surface, or the distance to it."""
 
-from __future__ import annotations
-
 from typing import Any, BinaryIO
 
 import torch
@@ -42,26 +40,30 @@ def voxels(
     samples: int = 1,
     truncation: float = TRUNCATION,
 ) -> Tensor:
-    r"""A grid of voxels, (R, R, R), with axes x, y, z of the shape.
+    """A grid of voxels, (R, R, R), with axes x, y, z of the shape.
 
-    - fill: ``solid``, 1 where the centre of a voxel is inside, which gives the right volume, and in touched voxels that
-      no such voxel is next to, so that legs and sheets thinner than a voxel stay; ``surface``, 1 in each voxel that a
-      face touches; ``union`` of the two; ``tsdf``, the signed distance from the centre over ``truncation`` voxels,
-      from -1 inside to 1 outside; faces within the solid, as of bodies that overlap or touch, are surface to it.
-    - method: how inside is told. ``winding`` is the generalised winding number beyond 1/2: of closed pieces that overlap
-      it is the union, a piece that faces inwards within another is a cavity, and holes are closed. Faces that disagree
-      with their neighbours are turned before, and where pieces face both ways, closed ones outwards, each with what lies in
-      its box. ``parity`` counts the faces above a centre, for closed meshes whose faces cannot agree (pieces that overlap
-      are hollow there); ``flood`` is what the outside cannot reach, for soups. ``auto`` takes the first that fits, and
-      ``voxel_report`` and ``cotan inspect`` say which. A face that lies on another counts once, for all of them.
-    - normalize: ``box`` centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
-      fill 24 of 32 voxels: ``padding=4``); ``sphere`` centres the centroid and fits the farthest point, so that the
-      size does not change with a rotation (as the views of MVCNN); ``none`` fits [-1, 1]^3 into the grid. The pitch is the
-      side of what is fitted over ``resolution - 2 padding``: with ``none`` and ``padding=0``, x is in voxel (x + 1) R / 2.
-    - truncation: in voxels.
-    - padding: free voxels on each side; less than none cuts off what lies that far out. Where touched voxels count
-      (``surface``, ``union``, ``flood``) one less is free: what is fitted ends where voxels meet, and touches both.
-    - samples: along each side of a voxel; its value is the mean over finer voxels, as many as that cubed.
+    Arguments:
+        resolution: R.
+        fill: "solid": 1 where the centre of a voxel is inside, which gives the right volume, and in voxels that a face
+            touches where no such voxel is next to them, so that legs and sheets thinner than a voxel stay. "surface": 1 in
+            each voxel that a face touches. "union": of the two. "tsdf": the signed distance of the centre from the surface
+            over `truncation` voxels, from -1 inside to 1 outside; faces inside the solid, as of bodies that overlap or
+            touch, count as surface.
+        method: how inside is told. "winding": the generalised winding number is beyond 1/2. Of closed pieces that overlap
+            this is the union, a piece that faces inwards within another is a cavity, and holes are closed. Faces that
+            disagree with their neighbours are turned before; where pieces face both ways, closed ones are turned outwards,
+            each with what lies in its box. "parity": an odd number of faces lies above the centre, for closed meshes
+            whose faces cannot agree; where pieces overlap they are hollow. "flood": the outside cannot reach the voxel,
+            for soups. "auto": the first of these that fits; `voxel_report` and `cotan inspect` say which. Of faces that lie
+            on each other one counts.
+        normalize: "box" centres the bounding box and fits its longest side into the grid (as for VoxNet, whose shapes
+            fill 24 of 32 voxels: `padding=4`). "sphere" centres the centroid and fits the farthest point, so that the
+            size does not change with a rotation (as in the views of MVCNN). "none" fits [-1, 1]^3 into the grid. The pitch
+            is the side of what is fitted over R - 2 padding: with "none" and `padding=0`, x is in voxel (x + 1) R / 2.
+        padding: free voxels on each side; a negative one cuts off what lies that far out. Where touched voxels count
+            ("surface", "union", "flood") one less is free: what is fitted ends where voxels meet, and touches both.
+        samples: a voxel is the mean over samples^3 finer ones.
+        truncation: of "tsdf", in voxels.
 
     `cotan_voxels.slices` draws them.
     """
@@ -130,11 +132,11 @@ def voxel_report(
     normalize: str = "box",
     padding: float = 1.0,
 ) -> dict[str, Any]:
-    """How ``voxels`` with the same options tells inside, and where its grid lies.
+    """How `voxels` with the same options tells inside, and where its grid lies.
 
-    - method: ``winding``, ``parity`` or ``flood``; watertight: each edge has two faces; oriented: as they are, no two faces
-      run the same way along an edge, and none has more than two.
-    - origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a voxel, in the units of the shape.
+    method: "winding", "parity" or "flood"; watertight: each edge has two faces; oriented: as they are, no two faces run the
+    same way along an edge, and none has more than two; origin, pitch: the outer corner of voxel (0, 0, 0) and the side of a
+    voxel, in the units of the shape.
     """
     _check_method(method)
     grid = place(pos, face, resolution, normalize, padding)
@@ -156,7 +158,7 @@ def _check_method(method: str) -> None:
 
 
 def told(method: str, face: Tensor, triangles: Tensor) -> tuple[str, Edges, Tensor]:
-    """The method, or what ``auto`` stands for on this mesh; what its edges say; its triangles, turned to agree for winding."""
+    """The method, or what "auto" stands for on this mesh; what its edges say; its triangles, turned to agree for winding."""
     found = edges(face, triangles)
     if not found.oriented and method in ("auto", "winding"):
         turned = agreeing(found, triangles)

@@ -14,8 +14,6 @@ seen from afar as dipoles (Barill et al. 2018),
     w(p) = sum_cells m . (c - p) / (4 pi |c - p|^3)         m the sum of area normals in a cell, c its centre
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -36,7 +34,7 @@ PIECES = 1 << 17
 
 
 def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> Tensor:
-    """w at each voxel centre, (R, R, R), of snapped triangles (F, 3, 3). ``closed``: they are known to have no boundary."""
+    """w at each voxel centre, (R, R, R), of snapped triangles (F, 3, 3). `closed`: they are known to have no boundary."""
     r = resolution
     if closed:
         return counts_above(triangles, r, signed=True)

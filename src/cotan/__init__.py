@@ -24,6 +24,7 @@ _HOME = {
     "network": ("Network", "create_layer", "create_model", "needs", "on_domain"),
     "application": ("inputs", "apply", "forward"),
     "batching": ("prepare",),
+    "sampling": ("NeighbourSampler",),
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
     "stack": ("Readout", "pool"),
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from .plan import Plan as Plan
     from .plan import make_plan as make_plan
     from .registry import names as names
+    from .sampling import NeighbourSampler as NeighbourSampler
     from .sparse import Sparse as Sparse
     from .spectrum import BlockDiagonal as BlockDiagonal
     from .spectrum import Spectrum as Spectrum

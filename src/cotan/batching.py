@@ -140,6 +140,7 @@ def prepare(
     on: Request | Iterable[Request] = (),
     refuse: bool = False,
     progress: Callable[[int, int], object] | None = None,
+    keep: Packing | None = None,
 ) -> Any:
     """Shapes evaluated for a loop of one's own, once: `Prepared` for a model, or one for each of several, which share what
     they both need.
@@ -149,6 +150,7 @@ def prepare(
         on: augmentations before the plan.
         refuse: leave the shapes that an operator of a model refuses out of its `Prepared`, listed, instead of raising.
         progress: called with the numbers of shapes done and in all.
+        keep: what calls for lists of shapes share, so that those with one graph have one matrix.
 
     >>> prepared = cotan.prepare(model, shapes)
     >>> for batch in prepared.batches(16):
@@ -169,7 +171,7 @@ def prepare(
     whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
-    with Packing() as packing:
+    with keep or Packing() as packing:
         for number, evaluation in enumerate(evaluated(whole, shapes, dtype, packing, alone=TIMED)):
             shape = evaluation.data
             evaluation.costs.update(elsewhere.get(number, {}))

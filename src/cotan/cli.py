@@ -267,6 +267,9 @@ def fit(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda")] = None,
     label_smoothing: Number = None,
     class_balance: Annotated[bool | None, typer.Option(help="Weigh classes by the inverse of their share.")] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Draw so many neighbours at each hop: 15,10; then --batch-size counts vertices.")
+    ] = None,
     augment: Annotated[list[str] | None, typer.Option(help="random_rotation, random_scale, random_jitter")] = None,
     patience: Whole = None,
     option: Options = None,
@@ -285,6 +288,8 @@ def fit(
     from .training.loop import checked_fabric
     from .training.progress import Progress
 
+    if sample is not None:
+        given["sample"] = [int(size) if size.strip("- ").isdigit() else size for size in sample.split(",")]
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
     own = _options(option)
     checked_fabric(model, chosen, own)

@@ -7,6 +7,7 @@ torch, does not: on an EPYC of 2024 (Zen 5) it takes half the time.
 from __future__ import annotations
 
 import platform
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .sums import ReverseMode, composed_gradients, reverse_mode_only
 FEW, STEP, MANY = 512, 64, 2**14  # rows
 WORTH = 2**22  # multiplications from which oneDNN is quicker, also in parts; twice as many of a sum over rows
 NARROW, WIDE = 16, 128  # columns, and those of both, below which MKL sums over rows more quickly
+WIDE_IN_HALVES = 320
 AT_ONCE = 8 * 2039  # rows that `by_convolution` takes, so that they stay in the cache; eight times a prime, as ROWS
 KNOWN = 32  # numbers of rows
 _known = set(ROWS)
@@ -113,8 +115,9 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
     """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B)."""
     if a.shape[1] > b.shape[1]:
         return cross(b, a).T  # the narrower one first: quicker by MKL too
-    convolved = len(a) >= MANY or len(a) in ROWS
-    narrow = a.shape[1] < NARROW if convolved else a.shape[1] + b.shape[1] < WIDE
+    convolved = len(a) >= MANY or (len(a) in ROWS and not in_halves())
+    both = a.shape[1] + b.shape[1]
+    narrow = a.shape[1] < NARROW if convolved else both < (WIDE_IN_HALVES if in_halves() else WIDE)
     if narrow or not pays(a, b, b.shape[1] / 2):
         return a.T @ b
     if convolved:
@@ -163,7 +166,18 @@ def wider() -> bool:
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or SCHEMA not in str(torch.ops.mkldnn._linear_pointwise.default._schema):
         return False
-    info = Path("/proc/cpuinfo")
-    vendor = info.read_text() if info.exists() else platform.processor()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return wide and torch.backends.mkl.is_available() and "AuthenticAMD" in vendor
+    return wide and torch.backends.mkl.is_available() and "AuthenticAMD" in processor()
+
+
+@cache
+def in_halves() -> bool:
+    """Whether 512 bits are two times 256, as in AMD's family 25 (Zen 4): what is copied for oneDNN then seldom pays."""
+    return re.search(r"family\s*:? *25\b", processor(), re.IGNORECASE) is not None
+
+
+@cache
+def processor() -> str:
+    """Its vendor and family are in this text, on Linux and Windows."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text() if info.exists() else platform.processor()

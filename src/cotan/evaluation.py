@@ -56,7 +56,8 @@ def _count(name: str, more: Count) -> None:
 class Evaluation:
     """The values of a plan's steps on one shape: each is computed, or taken from the store, once.
 
-    Operators see float64 and int64; `value(step, dtype)` casts what they give.
+    Operators see float64 and int64; `value(step, dtype)` casts what they give. Of a sample of a graph, which has `n_id` as
+    PyG's loaders set it, nothing is stored: it does not come again.
     """
 
     def __init__(self, data: Any, *, keep: Store | Packing | None = None, wider: Mapping[str, Step] | None = None):
@@ -179,7 +180,7 @@ class Evaluation:
 
     def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
-        if step.transient or step.reaches & self.live:
+        if step.transient or step.reaches & self.live or "n_id" in self.data:
             return None
         if step.identity not in self.addresses:
             self.addresses[step.identity] = digest_of([step.identity, self._reached(step)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from .store import store
 from .stored import Facts, Kept
@@ -20,13 +22,14 @@ class Packing:
     """A context, at whose end all is written. Shapes that have one graph get one matrix, the same object.
 
     Attributes:
-        told: keys of the values whose seconds have been counted.
+        alive: what was met and is held elsewhere, however large. told: keys of the values whose seconds have been counted.
     """
 
     def __init__(self) -> None:
         self.store = store()
         self.recent: OrderedDict[str, tuple[Any, int]] = OrderedDict()
         self.held = 0
+        self.alive: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self.told: set[str] = set()
         self.waiting: dict[str, _Pack] = {}
 
@@ -37,6 +40,8 @@ class Packing:
         for pack in self.waiting.values():
             if key in pack.values:
                 return pack.values[key].value
+        if (value := self.alive.get(key)) is not None:
+            return value
         value = self.store.get(key, node)
         if value is not None:
             self._met(key, value, size_of(value))
@@ -89,6 +94,8 @@ class Packing:
     def _met(self, key: str, value: Any, size: int) -> None:
         self.held += size - self.recent.pop(key, (None, 0))[1]
         self.recent[key] = value, size
+        with suppress(TypeError):  # a tuple or a dict
+            self.alive[key] = value
         while len(self.recent) > RECENT or self.held > HELD:
             self.held -= self.recent.popitem(last=False)[1][1]
 

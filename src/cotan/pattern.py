@@ -207,9 +207,17 @@ class Pairs(Rows):
 
 def sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
     """Entries sorted by row, then column, those of one place in the order given; and the order that sorts them."""
-    order = torch.argsort(row * shape[1] + col, stable=True)
+    order = sorted_order(row, col, shape)
     row, col = row.index_select(0, order), col.index_select(0, order)
     return Pattern(pointer(row, shape[0]), col, shape[1], row), order
+
+
+def sorted_order(row: Tensor, col: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The order of entries by row, then column, those of one place as given. On the CPU what is sorted is not sorted again."""
+    key = row * shape[1] + col
+    if not is_compiling() and key.device.type == "cpu" and bool((key[1:] >= key[:-1]).all()):
+        return torch.arange(len(key))
+    return torch.argsort(key, stable=True)
 
 
 def pointer(sorted_or_not: Tensor, size: int) -> Tensor:

@@ -1,7 +1,5 @@
 """Cutting a sphere open from one cone point through a second to a third."""
 
-from __future__ import annotations
-
 import itertools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The edges of a closed, oriented triangulation: which runs back along which, and what is joined across them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -12,8 +12,6 @@ the weighted mean of its neighbours across the banks: one sparse Hermitian syste
 bijection (Gortler, Gotsman and Thurston 2006).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

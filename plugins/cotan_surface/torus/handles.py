@@ -1,7 +1,5 @@
 """Cutting a handle: along the shortest loop that leaves the surface in one piece, both its rims closed by caps."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

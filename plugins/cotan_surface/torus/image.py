@@ -1,7 +1,5 @@
 """Drawing the four copies of a flattened sphere as an image with periodic boundary."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Maps of a shape to a flat torus."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, BinaryIO, NamedTuple
 
@@ -69,7 +67,7 @@ def charts(
     at_least(1, "torus", maps=maps)
     at_least(0, "torus", balance=balance, handles=handles)
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
-    unit = 2.0 ** min(max(math.frexp(float(pos[face].abs().max()))[1], -1000), 1000) if face.numel() else 1.0
+    unit = 2.0 ** (math.frexp(float(pos[face].abs().max()))[1] - 1) if face.numel() else 1.0
     ball = sphere(pos.detach().double() / unit, face, handles=handles)
     shape = ball._replace(pos=ball.pos * unit)
     graph = edge_graph(ball.pos, ball.face)
@@ -132,14 +130,13 @@ def torus(
         seed: the order in which cone points are taken among the extremities of the shape; 0 takes the farthest first.
         weights: `cotan` keeps angles where the mesh allows, `uniform` sees the connectivity alone.
         balance: rounds of evening out areas, which a map that only keeps angles shrinks exponentially along limbs.
-        handles: how many are cut, where a body touches itself say, to make a sphere of it (the genus in `mesh_report`
-            is how many there are): each along the shortest loop that leaves the surface in one piece, its two rims
-            closed by caps. 0 takes spheres alone. A surface of genus 1 is cut too, though it is a torus: translations
-            of the images are not its own.
+        handles: how many handles, as where a body touches itself, may be cut to make a sphere of the shape; `mesh_report`
+            gives their number as genus. Each is cut along the shortest loop that leaves the surface in one piece, and the
+            two rims are closed by caps. 0 takes spheres alone. A shape of genus 1 is cut like any other.
 
-    Every map is a bijection of that sphere, where there are as many that rounding leaves one: on limbs many times as long
-    as wide a map may shrink below that, and is taken only where there are too few others. `turned` of
-    the value, a `cotan_surface.torus.Torus`, says where one is not. A mesh that is none is refused, with the reason.
+    A map is a bijection wherever rounding allows: on limbs many times as long as wide it may shrink faces below the digits
+    of a float, and some turn over. Such a map is taken only where there are too few others; `turned` of the value, a
+    `cotan_surface.torus.Torus`, counts those faces. A mesh that is no closed surface, or has more handles, is refused.
 
     `cotan_surface.torus.chart_figure` draws the maps.
     """

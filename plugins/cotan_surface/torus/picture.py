@@ -1,7 +1,5 @@
 """A shape, its flat torus, and what the map does to areas, side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ def chart_figure(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = 
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
     if up not in AXES:
         raise cotan.CotanError(f"up is one of 'x', 'y', 'z'; got {up!r}")
@@ -47,7 +46,8 @@ def chart_figure(pos: Tensor, face: Tensor, *, resolution: int = 256, up: str = 
 
         _surface(axes[0], corner, triangle, colour[triangle].mean(0))
         start, side = _rim(chart.disc.corner)
-        axes[0].add_collection3d(_lines3d(corner[triangle[start, side]], corner[triangle[(start + 1) % 3, side]]))
+        ends = np.stack([corner[triangle[start, side]], corner[triangle[(start + 1) % 3, side]]], 1)
+        axes[0].add_collection3d(Line3DCollection(ends, colors="black", linewidths=1.5))
         axes[0].scatter(*corner[list(chart.disc.cones)].T, depthshade=False, **MARKS)
         axes[0].set_title("shape, cone points, cut")
 
@@ -89,12 +89,6 @@ def _rim(corner) -> tuple[Any, Any]:
     key = np.minimum(start, end) * (int(corner.max()) + 1) + np.maximum(start, end)
     _, number, uses = np.unique(key, return_inverse=True, return_counts=True)
     return np.divmod(np.flatnonzero(uses[number] == 1), corner.shape[1])
-
-
-def _lines3d(start, end):
-    from mpl_toolkits.mplot3d.art3d import Line3DCollection
-
-    return Line3DCollection(np.stack([start, end], 1), colors="black", linewidths=1.5)
 
 
 def _surface(axis, corner, triangle, colour) -> None:

@@ -1,7 +1,5 @@
 """A mesh as a triangulated sphere: pinched vertices split, handles cut."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

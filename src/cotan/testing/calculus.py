@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import autodiff
 from ..values import move
 from .cases import Case, is_signal, run
-from .compare import Report, central, failing, near, off
+from .compare import Report, central, failing, off, same
 from .elsewhere import another_device
 from .shapes import normal
 
@@ -38,14 +38,14 @@ def check_calculus(make: Callable[[], nn.Module], case: Case, report: Report) ->
         _, gradient = autodiff.reverse(scalar, x)
         _slope((gradient * v).sum(), lambda h: scalar(x + h * v).detach(), "gradient of the signal", report)
         _, change = autodiff.forward(scalar, x, v)
-        near(change, (gradient * v).sum(), 1e-8, "jvp against vjp", report)
+        same([change], [(gradient * v).sum()], 1e-8, "jvp against vjp", report)
         with another_device() as device, failing(f"{report.name}: jvp, another device"):
             there, moved = copy.deepcopy(module).to(device), {n: move(value, device) for n, value in values.items()}
             _, away = autodiff.forward(
                 lambda at: (run(there, {**moved, name: at}) * u.to(device)).sum(), moved[name], v.to(device)
             )
             away = away.cpu()
-        near(away, change, 1e-6, "jvp, another device", report)
+        same([away], [change], 1e-6, "jvp, another device", report)
     if parameters:
         gradients = torch.autograd.grad(scalar(), list(parameters.values()), allow_unused=True)
         for (label, parameter), gradient in zip(parameters.items(), gradients):
@@ -71,4 +71,4 @@ def _slope(got: Tensor, along: Callable[[float], Tensor], what: str, report: Rep
         differences.append(central(along, h))
         if off(got, differences[-1]) <= SLOPE:
             break
-    near(got, min(differences, key=lambda d: off(got, d)), SLOPE, what, report)
+    same([got], [min(differences, key=lambda d: off(got, d))], SLOPE, what, report)

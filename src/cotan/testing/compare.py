@@ -43,13 +43,8 @@ def check_finite(value: Any, what: str, report: Report) -> None:
 
 
 def off(got: Tensor, expected: Tensor) -> float:
-    """How far a number is from another, as a share of that where it is above one."""
-    return float((got - expected).abs()) / max(1.0, float(expected.abs()))
-
-
-def near(got: Tensor, expected: Tensor, tolerance: float, what: str, report: Report) -> None:
-    scale = max(1.0, float(expected.abs()))
-    same([got / scale], [expected / scale], tolerance, what, report)
+    """The largest difference, as a share of the largest number expected where that is above one."""
+    return float((got - expected).abs().max()) / max(1.0, float(expected.abs().max()))
 
 
 _MEANING = {  # of what failed, by its first word, for the author
@@ -74,10 +69,8 @@ def same(got: list[Tensor], expected: list[Tensor], tolerance: float, what: str,
             if not bool((a == b).all()):
                 raise AssertionError(f"{report.name}: {what}: integer values differ")
             continue
-        scale = max(1.0, float(b.abs().max()))
-        error = float((a.double() - b.double()).abs().max()) / scale
-        if not error <= tolerance:
-            meaning = _MEANING.get(what.split()[0])
+        if not (error := off(a.double(), b.double())) <= tolerance:
+            scale, meaning = max(1.0, float(b.abs().max())), _MEANING.get(what.split()[0])
             raise AssertionError(
                 f"{report.name}: {what}: off by {error:.3g} of {scale:.3g}, allowed {tolerance:.3g}"
                 + (f": {meaning}" if meaning else "")

@@ -105,6 +105,7 @@ def motions(invariant_to: tuple[str, ...]) -> list[tuple[str, Any, Any]]:
 
 
 def any_basis(shape: str, plan: Plan, report: Report) -> bool:
+    """Whether values depend on a choice of eigenvectors that no order of the vertices repeats."""
     found = shape == "edgeless" and any(step.name == "spectrum" for step in plan.steps)
     if found:
         report.skipped["permutation of an edgeless"] = "every basis is an eigenbasis there"

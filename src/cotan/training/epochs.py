@@ -17,6 +17,7 @@ from ..batching import Augmented, Batch, Prepared
 from ..datasets import Splits
 from ..errors import CotanError
 from ..network import made
+from ..sampling import Sampled
 from ..targets import check_output
 from . import checkpoint, folder
 from .device import keep_pages
@@ -62,10 +63,12 @@ class Fit:
             self.options["weight"] = self._class_weights()
         if self.recipe.label_smoothing:
             self.options["smoothing"] = self.recipe.label_smoothing
-        self.augmented = None
+        self.augmented = self.sampled = None
+        answered = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
         if self.recipe.augment:
-            moved = [shape for i, shape in enumerate(splits.train) if i not in prepared["train"].refused]
-            self.augmented = Augmented(run.model, moved, self.recipe.augment, self.task.per)
+            self.augmented = Augmented(run.model, answered, self.recipe.augment, self.task.per)
+        if self.recipe.sample:
+            self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
         self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
@@ -106,7 +109,10 @@ class Fit:
             else self.augmented.epoch(self._seed()).to(self.fabric.device)
         )
         start = time.perf_counter()
-        loss = self._train(self._shuffled(train))
+        if self.sampled is None:
+            loss = self._train(self._shuffled(train))
+        else:
+            loss = self._train(self.sampled.batches(self.recipe.batch_size, self._seed()))
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         self.run.model.eval()

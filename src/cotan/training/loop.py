@@ -19,6 +19,8 @@ from ..batching import Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import made
+from ..packing import Packing
+from ..sampling import check_sampled, too_deep
 from ..targets import check, missing, untrained
 from . import folder
 from .device import make_fabric, own_randomness
@@ -80,6 +82,8 @@ def fit(
         if not made(model):
             registry.unwrapped(model).task = task
         check(splits, task, made(model).get("out_dim"))
+        if chosen.sample:
+            check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
         for option in ("label_smoothing", "class_balance"):
             if getattr(chosen, option) and not categorical:
@@ -91,10 +95,7 @@ def fit(
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
-            prepared = {
-                n: prepare(model, s, per=per_of(model), refuse=True, progress=show.counter(f"prepare {n}"))
-                for n, s in lists.items()
-            }
+            prepared = _prepare(model, lists, show)
         for name, split in prepared.items():
             if split.refused:
                 if not split.answered and name in ("train", "val"):
@@ -110,6 +111,7 @@ def fit(
             missing(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
+            too_deep(model, chosen.sample),
         )
         for text in filter(None, said):
             show.say(text)
@@ -120,6 +122,15 @@ def fit(
         with own_randomness():
             Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
+
+
+def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict[str, Prepared]:
+    """Of all lists: those of one graph, which differ in what counts, have one matrix."""
+    keep, per = Packing(), per_of(model)
+    return {
+        name: prepare(model, shapes, per=per, refuse=True, progress=show.counter(f"prepare {name}"), keep=keep)
+        for name, shapes in lists.items()
+    }
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import CotanError, one_of, unknown
 from ..nodes import Node, node
+from ..sampling import check_sizes
 
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
@@ -30,7 +31,7 @@ class Recipe:
     """How a model is trained.
 
     Attributes:
-        epochs, batch_size: passes over the training shapes, and shapes a step.
+        epochs, batch_size: passes over the training shapes, and shapes a step (with `sample` training vertices).
         lr, weight_decay, optimizer: "adam", "adamw", or "sgd" with `momentum`.
         schedule: of the learning rate: "none", "cosine" (to zero), "step" (times `gamma` every `step_size` epochs).
         seed: of weights, order, dropout, augmentation, and of the val that is cut where a dataset has none.
@@ -39,6 +40,8 @@ class Recipe:
         label_smoothing: share of each training target that is spread over all classes.
         class_balance: weigh each class by the inverse of its share of the training targets, and choose the epoch by the
             mean over classes of what is found of each.
+        sample: how many neighbours each hop draws about the vertices of a step, such as (15, 10), for targets at vertices of
+            graphs that are too large to take whole (`NeighbourSampler`); val and test are taken whole.
         augment: requests for augmentations of the training shapes, drawn anew each epoch: "random_rotation".
         patience: epochs without a better val after which it stops; 0 for never.
 
@@ -60,6 +63,7 @@ class Recipe:
     device: str = "auto"
     label_smoothing: float = 0.0
     class_balance: bool = False
+    sample: tuple[int, ...] = ()
     augment: tuple[Any, ...] = ()
     patience: int = 0
 
@@ -70,6 +74,7 @@ class Recipe:
             object.__setattr__(self, name, str(getattr(self, name)))
         given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]
         object.__setattr__(self, "augment", tuple(node_of(a) for a in given))
+        object.__setattr__(self, "sample", check_sizes("recipe: sample", self.sample) if self.sample else ())
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
@@ -116,8 +121,9 @@ class Recipe:
         return replace(recipe or cls(), **overrides)
 
     def record(self) -> dict[str, Any]:
-        """As JSON can say it."""
-        return {**asdict(replace(self, augment=())), "augment": [record_of(a) for a in self.augment]}
+        """As JSON can say it; a `sample` only where it is one, as records were before there was any."""
+        record = {**asdict(replace(self, augment=())), "augment": [record_of(a) for a in self.augment]}
+        return {name: value for name, value in record.items() if name != "sample" or value}
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""

@@ -52,7 +52,7 @@ def test_wider_is_closer_to_a_continuous_function():
         model.hidden.affine.bias.data.uniform_(-6, 6)
         h = model.hidden(x).detach()
         solution = torch.linalg.lstsq(h, y, driver="gelsd").solution
-        model.head.readout.linear.weight.data, model.head.readout.linear.bias.data = solution.T, torch.zeros(1).double()
+        model.readout.linear.weight.data, model.readout.linear.bias.data = solution.T, torch.zeros(1).double()
         with torch.no_grad():
             errors.append(float((cotan.apply(model, Data(x=x, num_nodes=400)) - y).abs().max()))
     assert errors == sorted(errors, reverse=True)
@@ -86,13 +86,13 @@ def test_mlp_shortcuts():
         for layer in model.layers:
             layer.weight.data.zero_(), layer.bias.data.zero_()
         h = x @ model.shortcuts[0].weight.T if residual == "projection" else torch.zeros(5, 4)
-        assert torch.allclose(cotan.apply(model, data), model.head.readout.linear(h), atol=1e-6)
+        assert torch.allclose(cotan.apply(model, data), model.readout.linear(h), atol=1e-6)
 
 
 def test_mlp_dense_layers_see_all_outputs_before():
     model = cotan.create_model("mlp", 3, 2, width=4, depth=3, dense=True)
     assert [layer.in_features for layer in model.layers] == [3, 7, 11]
-    assert model.head.readout.linear.in_features == 15
+    assert model.readout.linear.in_features == 15
 
 
 @pytest.mark.parametrize(

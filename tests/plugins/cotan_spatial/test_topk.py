@@ -32,6 +32,12 @@ def test_as_pyg(sizes, ratio, seed):
     assert torch.allclose(matrix.to_dense(), cotan.sparse.adjacency(edges, len(kept2), weight2)[0].to_dense())
 
 
+@pytest.mark.parametrize(("ratio", "size", "stay"), [(0.55, 100, 55), (0.07, 100, 7), (0.28, 25, 7)])
+def test_products_that_round_to_above_a_whole_number_keep_no_more(ratio, size, stay):
+    assert ratio * size > stay
+    assert len(largest(torch.rand(size), torch.zeros(size, dtype=torch.long), ratio)) == stay
+
+
 def test_part_is_a_slice():
     A = cotan.Sparse.from_coo(torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0]), torch.arange(4.0) + 1, (3, 3))
     kept = torch.tensor([2, 0])
