@@ -8,8 +8,8 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan.application import forward
 from cotan.batching import Augmented, prepare
-from cotan.network import forward
 from cotan.packing import Packing
 from cotan.stored import Facts
 

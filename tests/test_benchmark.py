@@ -480,7 +480,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
     import cotan.training.loop as loop
 
     whole = bench(suite, out=tmp_path / "whole", progress="none")
-    real, seen = loop._Fit._one_epoch, []
+    real, seen = loop.Fit._one_epoch, []
 
     def stop(self):
         seen.append(0)
@@ -488,7 +488,7 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_call_goes_on(suite, tmp_path
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(loop._Fit, "_one_epoch", stop)
+    monkeypatch.setattr(loop.Fit, "_one_epoch", stop)
     table = bench(suite, out=tmp_path / "out", progress="none")
     assert table.stopped
     assert len(table.rows) == 1

@@ -408,14 +408,14 @@ def test_an_interrupted_command_says_so(cotan, mesh, monkeypatch):
 def test_a_training_that_is_stopped_keeps_its_run_and_says_so_to_scripts(cotan, tmp_path, monkeypatch):
     from cotan.training import loop
 
-    epoch = loop._Fit._one_epoch
+    epoch = loop.Fit._one_epoch
 
     def one_epoch(self):
         if self.epoch == 1:
             raise KeyboardInterrupt
         epoch(self)
 
-    monkeypatch.setattr(loop._Fit, "_one_epoch", one_epoch)
+    monkeypatch.setattr(loop.Fit, "_one_epoch", one_epoch)
     out = cotan(*FIT, "--epochs", "3", "--out", str(tmp_path / "run"))
     assert (out.returncode, out.stderr.splitlines()[-1].split(";")[0]) == (130, "stopped")
     assert (tmp_path / "run/best.safetensors").exists()

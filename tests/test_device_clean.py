@@ -13,9 +13,10 @@ from torch_geometric.data import Data
 
 import cotan
 from cotan.batching import prepare
+from cotan.data import sources_of
 from cotan.datasets import Splits
 from cotan.evaluation import Evaluation
-from cotan.nodes import node, sources_of
+from cotan.nodes import node
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan

@@ -9,13 +9,14 @@ import trimesh
 from torch_geometric.data import Data
 
 import cotan
+from cotan.application import evaluate_all
 from cotan.batching import Augmented, prepare
-from cotan.evaluation import Evaluation, evaluate_together, groups
-from cotan.network import evaluate_all
-from cotan.nodes import sources_of
+from cotan.data import sources_of
+from cotan.evaluation import Evaluation
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
 from cotan.plan import make_plan
 from cotan.testing import Nothing
+from cotan.together import evaluate_together, groups
 from cotan.values import take_apart
 
 
@@ -89,7 +90,7 @@ def test_a_function_of_lists_is_asked_for_few_shapes_where_their_values_are_larg
     monkeypatch.setitem(step.definition.__dict__, "many", of_many)
     size = 12 * 4 * 16 * 16 * 8
     for bound, expected in ((10 * size, [2, 4]), (3 * size, [2, 2, 2]), (1, [2, 1, 1, 1, 1])):
-        monkeypatch.setattr("cotan.evaluation.LARGE", bound)
+        monkeypatch.setattr("cotan.together.LARGE", bound)
         together = [Evaluation(shape, keep=Nothing()) for shape in every]
         asked.clear()
         evaluate_together(plan, together, torch.float32)

@@ -183,7 +183,10 @@ def test_triangle_strips_are_unrolled(kind, tmp_path):
 CUT = {
     "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 4 faces"),
     "quads.off": (b"OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", "ends after 1 of its 2 faces"),
-    "line.off": (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n3 0 1\n", "states 2 faces and has 1 of three corners"),
+    "line.off": (
+        b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n3 0 1\n",
+        "states 2 faces and has 1 with all their corners",
+    ),
     "long.ply": (  # of which a parser would look for each
         b"ply\nformat ascii 1.0\nelement vertex 9999999999\nproperty float x\nproperty float y\nproperty float z\n"
         b"element face 9999999999\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n",
@@ -194,6 +197,12 @@ CUT = {
         b"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n" + bytes(40),
         "cannot be read as a mesh; is it a whole .ply file",
     ),
+    "none.off": (b"OFF\n0 0 0\n", "has no vertices"),
+    "words.off": (
+        b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 one 0\n3 0 1 2\n",
+        "cannot be read as a mesh; is it a whole .off file?",
+    ),
+    "binary.off": (b"OFF BINARY\n" + bytes(60), "does not begin with OFF and the numbers of vertices and faces"),
     "four.off": (b"# 4-space\n4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", "of four or more dimensions"),
     "flat.obj": (b"v 1 2\nv 2 3\n", "has vertices of 2 coordinates, expected three"),
     "lines.gltf": (b'{"asset": {"version": "2.0"}}', "no vertices of triangles or points; is it a whole .gltf file"),

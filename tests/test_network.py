@@ -16,8 +16,8 @@ from torch_geometric.nn import GAT, GCN, GIN, GraphSAGE
 
 import cotan
 from cotan import network
-from cotan.network import join_features, signal_of, takes_signal
-from cotan.nodes import sources_of
+from cotan.application import join_features, signal_of, takes_signal
+from cotan.data import sources_of
 from cotan.testing import another_device
 
 

@@ -5,8 +5,8 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.network import collate_samples, evaluate_all
-from cotan.nodes import sources_of
+from cotan.application import collate_samples, evaluate_all
+from cotan.data import sources_of
 from cotan.plan import make_plan
 
 

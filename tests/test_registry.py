@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import cotan
-from cotan import CotanError, registry
+from cotan import CotanError, decorators, registry
 
 
 def test_unknown_names_suggest_the_nearest_and_list_what_there_is():
@@ -239,18 +239,18 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
     def times(factor):
         return lambda pos: pos * factor
 
-    before = registry._code(minus)
+    before = decorators._code(minus)
 
     def minus(b, a):
         return b - a
 
-    assert registry._code(minus) != before
-    assert registry._code(times(2)) == registry._code(times(2)) != registry._code(times(3))
+    assert decorators._code(minus) != before
+    assert decorators._code(times(2)) == decorators._code(times(2)) != decorators._code(times(3))
 
     def again(pos):
         return later(again, pos)
 
-    registry._code(again)
+    decorators._code(again)
     later = max
 
 

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 import cotan
 from cotan import NeighbourSampler
+from cotan.application import forward
 from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
-from cotan.network import forward
 from cotan.pattern import sorted_order
 from cotan.sampling import Sampled
 from cotan.training import Recipe, fit, model_for

@@ -529,7 +529,7 @@ def test_autocast_promotes() -> None:
         (lambda: segment_sum(torch.ones(16, device="meta"), A.pattern), "values are on meta, the pattern on cpu"),
         (lambda: spread(A.pattern, torch.ones(5)), "expected 6 rows on cpu, got 5"),
         (lambda: adjacency(torch.tensor([[0, 1], [1, 7]]), 5), "0 to 7, expected 0 to 4"),
-        (lambda: adjacency(torch.tensor([0, 1]), 5), r"expected edge_index \(2, E\)"),
+        (lambda: adjacency(torch.tensor([0, 1]), 5), r"edge_index: expected shape \(2, E\)"),
         (lambda: adjacency(torch.zeros(2, 3).long(), 5, torch.ones(2)), "each of 3 edges, got 2"),
         (
             lambda: Sparse.from_coo(torch.tensor([-1]), torch.tensor([0]), torch.ones(1), (2, 2)),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
-from cotan.values import collate, digest, is_live, map_tensors, move, put_together, uncollate
+from cotan.collation import collate, uncollate
+from cotan.values import digest, is_live, map_tensors, move, put_together
 
 
 class Pair(NamedTuple):

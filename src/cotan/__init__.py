@@ -15,12 +15,14 @@ __version__ = "0.1.0"
 
 # Names come on first use, so that `import cotan` and `cotan --help` do not wait for torch.
 _HOME = {
-    "registry": ("operator", "layer", "model", "dataset", "task", "names"),
+    "decorators": ("operator", "layer", "model", "dataset", "task"),
+    "registry": ("names",),
     "errors": ("CotanError", "MeshWarning"),
     "nodes": ("node", "source", "Node"),
     "evaluation": ("compute", "counts"),
     "plan": ("make_plan", "Plan"),
-    "network": ("Network", "create_layer", "create_model", "inputs", "apply", "forward", "needs", "on_domain"),
+    "network": ("Network", "create_layer", "create_model", "needs", "on_domain"),
+    "application": ("inputs", "apply", "forward"),
     "batching": ("prepare",),
     "sampling": ("NeighbourSampler",),
     "dense": ("Linear", "linear"),
@@ -48,12 +50,20 @@ if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import operators as operators
     from . import testing as testing
+    from .application import apply as apply
+    from .application import forward as forward
+    from .application import inputs as inputs
     from .batching import prepare as prepare
     from .benchmark import Suite as Suite
     from .benchmark import Table as Table
     from .benchmark import bench as bench
     from .datasets import Splits as Splits
     from .datasets import load_dataset as load_dataset
+    from .decorators import dataset as dataset
+    from .decorators import layer as layer
+    from .decorators import model as model
+    from .decorators import operator as operator
+    from .decorators import task as task
     from .dense import Linear as Linear
     from .dense import linear as linear
     from .dropout import Dropout as Dropout
@@ -69,11 +79,8 @@ if TYPE_CHECKING:
     from .map_error import share_within as share_within
     from .matching import match as match
     from .network import Network as Network
-    from .network import apply as apply
     from .network import create_layer as create_layer
     from .network import create_model as create_model
-    from .network import forward as forward
-    from .network import inputs as inputs
     from .network import needs as needs
     from .network import on_domain as on_domain
     from .nodes import Node as Node
@@ -84,12 +91,7 @@ if TYPE_CHECKING:
     from .operators.threads import threads as threads
     from .plan import Plan as Plan
     from .plan import make_plan as make_plan
-    from .registry import dataset as dataset
-    from .registry import layer as layer
-    from .registry import model as model
     from .registry import names as names
-    from .registry import operator as operator
-    from .registry import task as task
     from .sampling import NeighbourSampler as NeighbourSampler
     from .sparse import Sparse as Sparse
     from .spectrum import BlockDiagonal as BlockDiagonal

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from .errors import CotanError
 
-BESIDE = ".writing-"  # how the names begin of files that are not whole yet
+BESIDE = ".writing-"  # the beginning of the names of files that are not whole yet
 
 
 def write(path: Path, *content: bytes) -> None:
-    """Beside its place, then renamed. Where that fails (OSError), what was there before stays."""
+    """Write a file beside its place, then rename it. Where that fails (OSError), what was there before stays."""
     temporary = path.with_name(f"{BESIDE}{uuid4().hex}")
     try:
         if not path.parent.exists():

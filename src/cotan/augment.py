@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import unknown
+from .decorators import operator
+from .errors import one_of
 from .nodes import Request, as_node
-from .registry import all_definitions, operator
+from .registry import all_definitions
 
 
 @operator(augments="rigid", gives=("pos", "normal"))
@@ -56,8 +57,7 @@ def check_augment(requests: Iterable[Request]) -> None:
     """Raise for what is no augmentation."""
     there = sorted({d.name for d in all_definitions() if d.kind == "operator" and d.augments})
     for request in map(as_node, requests):
-        if request.name not in there:
-            raise unknown("augmentation", request.name, there)
+        one_of("augmentation", request.name, there)
 
 
 def _generator(pos: Tensor, seed: int) -> torch.Generator:

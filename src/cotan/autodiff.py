@@ -83,8 +83,8 @@ def along(what: Request | nn.Module, data: Any, *, wrt: str = "pos", **options: 
         raise CotanError(f"the data has no {wrt!r}; it has: {', '.join(data.keys())}")
 
     def function(value: Tensor) -> Any:
+        from .application import apply
         from .evaluation import compute
-        from .network import apply
 
         moved = data.clone() if value is data[wrt] else type(data)(**{**dict(data), wrt: value})
         if isinstance(what, nn.Module):

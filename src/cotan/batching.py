@@ -15,15 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .application import Sample, check_signal, collate_samples, common_sources, evaluate_plan, model_plan, place_of
+from .collation import collate
 from .errors import CotanError, at_least
-from .evaluation import Evaluation, evaluate_together, evaluated, groups
-from .network import Sample, check_signal, collate_samples, common_sources, evaluate_plan, made, model_plan, place_of
+from .evaluation import Evaluation
+from .network import made
 from .nodes import Request, node
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
 from .targets import counted, mask_of, target
-from .values import collate, move
+from .together import evaluate_together, evaluated, groups
+from .values import move
 from .warming import warm
 
 TIMED = 3  # shapes after which it is known whether other processes pay
@@ -53,17 +56,17 @@ class Batch:
 
 @dataclass
 class Prepared:
-    """Shapes evaluated for a model: samples of its plan, with targets and masks, on a device."""
+    """Shapes evaluated for a model: the values of its plan for each, with targets and masks, on a device."""
 
     plan: Plan
     samples: list[Sample]
     targets: list[Tensor]
     masks: list[Tensor] | None
-    seconds: float = 0.0  # that the operators of this plan took, now or when their values were stored
+    seconds: float = 0.0  # that the operators took, now or when the values were stored
     hits: int = 0  # values that the store had
     nodes: dict[str, float] = field(default_factory=dict)  # seconds by node
     refused: dict[int, str] = field(default_factory=dict)  # why, by place, of shapes that no sample could be made of
-    lost: int = 0  # targets of those
+    lost: int = 0  # how many targets the refused shapes have
     indices: list[Tensor] | None = None  # the vertices of each target, where it is not one a vertex
     device: torch.device | None = None  # where batches are; None for wherever the shapes are
 
@@ -121,7 +124,7 @@ class Prepared:
         return (batch for batch in map(self.collate, self.places(size, order)) if batch.count)
 
     def places(self, size: int, order: Sequence[int] | None = None) -> list[list[int]]:
-        """Of the samples of each batch."""
+        """The places of the samples of each batch."""
         at_least(1, "batches", batch_size=size)
         places = list(range(len(self))) if order is None else list(order)
         number = -(-len(places) // size)
@@ -164,10 +167,7 @@ def prepare(
         which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
         raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
     plans = {name: model_plan(model, have, on) for name, model in several.items()}
-    out = {
-        name: Prepared(plan, [], [], [] if _any_mask(shapes) and per == "vertex" else None)
-        for name, plan in plans.items()
-    }
+    out = {name: _empty(plan, shapes, per) for name, plan in plans.items()}
     whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}
     spent = 0.0  # by the operators on those tried, but the first: what they share, it computed
@@ -180,7 +180,8 @@ def prepare(
                     sample = evaluate_plan(prepared.plan, shape, dtype, evaluation)
                     check_signal(several[name], prepared.plan, sample)
                 except CotanError as reason:
-                    text = f"shape {number} of {len(shapes)}{_file_of(shape)}: {reason}"
+                    file = f" ({shape.path})" if shape.get("path") else ""
+                    text = f"shape {number} of {len(shapes)}{file}: {reason}"
                     if not refuse:
                         raise CotanError(text) from reason
                     prepared.refused[number] = text
@@ -194,6 +195,11 @@ def prepare(
             if number + 1 == TIMED < len(shapes) and not any(step.transient for step in whole.steps):
                 elsewhere = warm(several, shapes, TIMED, dtype, spent / (TIMED - 1), progress)
     return out if isinstance(models, Mapping) else out[""]
+
+
+def _empty(plan: Plan, shapes: Sequence[Any], per: str | None) -> Prepared:
+    masked = per == "vertex" and any(shape.get("mask") is not None for shape in shapes)
+    return Prepared(plan, [], [], [] if masked else None)
 
 
 def _add(prepared: Prepared, sample: Sample, shape: Any, per: str | None, evaluation: Evaluation) -> None:
@@ -229,17 +235,8 @@ def _once(evaluation: Evaluation, step: Step) -> float | None:
     return None
 
 
-def _any_mask(shapes: Sequence[Any]) -> bool:
-    return any(shape.get("mask") is not None for shape in shapes)
-
-
-def _file_of(shape: Any) -> str:
-    path = shape.get("path")
-    return f" ({path})" if path else ""
-
-
 class Augmented:
-    """Training shapes that move anew each epoch: what the motion does not change is kept, the rest evaluated again."""
+    """Training shapes that are augmented anew each epoch: what the motion does not change is kept, the rest evaluated again."""
 
     def __init__(self, model: nn.Module, shapes: Sequence[Any], augment: Sequence[Request], per: str):
         self.model, self.augment, self.per = model, augment, per
@@ -257,7 +254,7 @@ class Augmented:
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""
         plan = self.plan(seed)
-        prepared = Prepared(plan, [], [], [] if _any_mask(self.shapes) and self.per == "vertex" else None)
+        prepared = _empty(plan, self.shapes, self.per)
         for group in groups(self.shapes):
             evaluations = [self.evaluations[number] for number in group]
             with one_thread() if len(group) > 1 else nullcontext():
@@ -277,5 +274,4 @@ def task_of(model: nn.Module, default: str = "classify") -> str:
 
 def per_of(model: nn.Module) -> str:
     """Whether a model's task wants a target per shape or per vertex."""
-    per: str = registry.lookup("task", task_of(model)).target.per
-    return per
+    return registry.lookup("task", task_of(model)).target.per

@@ -1,7 +1,8 @@
-"""Passes over signals, some rows at a time: what is made of these stays in the cache, and no signal is mapped for it.
+"""Passes over signals, some rows at a time, so that what is computed on the way stays in the cache.
 
-On a CPU each of torch's threads takes whole blocks, all steps of one by itself, and waits once a pass. Inside of torch the
-threads would meet at each step, and oneDNN's wait in a loop: where they share a processor 4 ms each, until the clock ends it.
+On a CPU each of torch's threads takes whole blocks through all steps and waits for the others once a pass. If each step were
+given to torch as a whole, the threads would wait for each other at every step; oneDNN's do so in a busy loop, which costs 4 ms
+a step where two of them share a processor.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Of up to 2 MB. Eight times a prime: oneDNN sums over rows in blocks of the largest divisor from 7 to 16, and those of
-# 8 take it half as long as those of 16.
+# Blocks of up to 2 MB. Eight times a prime: oneDNN sums over rows in blocks of the largest divisor from 7 to 16, and blocks of
+# 8 take half the time of blocks of 16.
 ROWS, NUMBERS = tuple(8 * prime for prime in (1021, 509, 251, 127)), 2**19
 Result = TypeVar("Result")
 
 
 def by_blocks(work: Callable[[slice], Result], x: Tensor, times: int = 1) -> list[Result]:
-    """work(rows) for all rows of x, in order, for a Function: no derivatives. On a GPU they are one block.
+    """work(rows) for all rows of x, in order; no derivatives are recorded. On a GPU all rows are one block.
 
-    times: how many rows it makes of each.
+    times: how many rows `work` makes of each.
     """
     count, each = len(x), max(1, x[:1].numel() * times)
     rows = next((rows for rows in ROWS if rows * each <= NUMBERS), max(1, NUMBERS // each))
@@ -60,7 +61,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for a signal. numpy asks the system for large pages, which saves the thousands of faults of small ones."""
+    """Uninitialised memory for a signal. numpy asks for large pages, which saves thousands of page faults."""
     if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
         return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
     return like.new_empty(shape)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .errors import CotanError, MeshWarning, unknown
+from .errors import CotanError, MeshWarning, one_of
 
 app = typer.Typer(
     name="cotan",
@@ -93,8 +93,9 @@ def list_names(
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
     if kinds[0] not in all_kinds:
-        known = {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
-        raise unknown("kind or name", kind, known)
+        one_of(
+            "kind or name", kind, {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
+        )
     for each in kinds:
         if each == "suite":
             found = {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in suites.items()}
@@ -207,15 +208,16 @@ def compute(
     """Compute a node on a shape, and print what came out."""
     import torch
 
+    from . import output
+    from .data import sources_of
     from .evaluation import Evaluation, counts
     from .files import COLORED, read
     from .nodes import node as make_node
-    from .nodes import sources_of
     from .plan import make_plan
     from .show import shape_of
 
     if out and out.suffix not in (".npz", ".json", ".png", *COLORED):
-        raise _another_ending(out)
+        raise output.another_ending(out)
     data = read(file)
     if node in data:
         raise CotanError(f"{node!r} is in the file itself; nodes to compute: cotan list operator")
@@ -225,100 +227,13 @@ def compute(
     count = counts().get(node)
     how = "from the store" if count and count.hits else f"computed in {count.seconds:.3g} s" if count else "computed"
     print(f"{node}: {shape_of(value)} ({how})")
-    _print_value(value)
+    output.print_value(value)
     if out:
-        _write_numbers(value, out) if out.suffix in (".npz", ".json") else _write_picture(evaluation, step, value, out)
+        if out.suffix in (".npz", ".json"):
+            output.write_numbers(value, out)
+        else:
+            output.write_picture(evaluation, step, value, out)
         print(f"written: {out}")
-
-
-def _print_value(value: Any) -> None:
-    import json
-
-    import torch
-
-    from .values import map_tensors
-
-    if isinstance(value, dict):
-        print(json.dumps(value, indent=2))
-        return
-
-    def line(t: Any) -> Any:
-        if t.is_floating_point() and t.numel():
-            numbers = ", ".join(f"{v:.6g}" for v in t.reshape(-1)[:8].tolist())
-            print(f"  {' x '.join(map(str, t.shape))}  in [{t.min():.6g}, {t.max():.6g}]  starts {numbers}")
-        return t
-
-    with torch.no_grad():
-        map_tensors(line, value)
-
-
-def _write_picture(evaluation: Any, step: Any, value: Any, path: Path) -> None:
-    """A .png as the operator draws its value. Else the shape in the colours of a value per vertex: a mesh; or a picture, of
-    up to nine columns."""
-    import torch
-
-    from . import atomic
-    from .files import write
-    from .inspect import draw
-    from .show import shape_of
-
-    data = evaluation.data
-    if path.suffix == ".png" and (drawn := evaluation.picture(step, value)):
-        return atomic.write(path, drawn)
-    if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
-        raise CotanError(
-            f"--out {path}: a {path.suffix} shows a value for each of {data.num_nodes} vertices, not "
-            f"{step.name} ({shape_of(value)}); expected a file ending in .npz "
-            + ("or .png, in which it is drawn" if step.definition and step.definition.picture else "(a record: .json)")
-        )
-    if path.suffix == ".png" and value.ndim == 2:
-        value = {f"{step.name} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
-    draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
-
-
-def _another_ending(path: Path) -> CotanError:
-    from .files import COLORED
-
-    also = f"a value per vertex also {', '.join(COLORED)} or .png; a record .json"
-    return CotanError(f"--out {path}: expected a file ending in .npz; {also}")
-
-
-def _write_numbers(value: Any, path: Path) -> None:
-    import json
-
-    import numpy
-    import scipy.sparse
-
-    from . import atomic
-    from .sparse import Sparse
-    from .spectrum import Spectrum
-
-    if isinstance(value, dict):
-        if path.suffix != ".json":
-            raise CotanError(f"--out {path}: the value is a record, expected .json")
-        return atomic.write(path, json.dumps(value, indent=2).encode())
-    if path.suffix == ".json":
-        raise CotanError(f"{_another_ending(path)}; the value is no record")
-    content = io.BytesIO()
-    if isinstance(value, Sparse):
-        scipy.sparse.save_npz(content, value.to_scipy())
-        return atomic.write(path, content.getvalue())
-    if isinstance(value, Spectrum):
-        arrays = {"values": value.values, "vectors": value.vectors}
-    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
-        arrays = value._asdict()
-    else:
-        arrays = {"value": value}
-    for name, part in list(arrays.items()):
-        if isinstance(part, Sparse):
-            del arrays[name]
-            arrays |= {f"{name}_row": part.row, f"{name}_col": part.col, f"{name}_values": part.values}
-        elif not hasattr(part, "numpy"):
-            raise CotanError(
-                f"--out {path}: a {type(part).__name__} cannot be written; .npz takes tensors, matrices and tuples of them"
-            )
-    numpy.savez(content, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
-    atomic.write(path, content.getvalue())
 
 
 Whole = Annotated[int | None, typer.Option()]
@@ -431,43 +346,61 @@ def predict(
     ] = None,
 ) -> None:
     """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
-    from . import atomic
     from .batching import per_of
-    from .export import csv_text
-    from .files import read, write
     from .training import Run
-    from .training import predict as ask
 
     trained = Run.load(run)
-    per = per_of(trained.model)
-    table_wanted = out is not None and out.suffix.lower() == ".csv" and not out.is_dir()
-    if out is not None and per == "shape" and not table_wanted:
+    answer = _answers_of_shapes if per_of(trained.model) == "shape" else _answers_at_vertices
+    answer(trained, files, out)
+
+
+def _answers_of_shapes(run: Any, files: list[Path], out: Path | None) -> None:
+    """One answer a shape: printed, and a row of a .csv."""
+    from . import atomic
+    from .export import csv_text
+    from .files import read
+    from .training import predict as ask
+
+    if out is not None and (out.suffix.lower() != ".csv" or out.is_dir()):
         raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed and can go to a .csv")
-    if per != "shape" and table_wanted:
-        raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
-    if per != "shape" and len({file.stem for file in files}) < len(files):
-        raise CotanError("two of the files have one name, and so would their labels")
-    if out is not None and per != "shape" and len(files) > 1:
-        out.mkdir(parents=True, exist_ok=True)
     rows: list[list[Any]] = []
     for file in files:
-        data = read(file, weld=per != "vertex")
-        found = ask(trained, data)
-        numbers = found.probabilities is None
-        if per == "shape":
-            values = (found.label if numbers else found.probabilities).reshape(-1).tolist()
-            said = ", ".join(f"{number:.6g}" for number in values) if numbers else found.name
-            print(f"{file}: {said}" + ("" if numbers else f"  {found.probability:.1%}"))
-            if not rows:
-                rows = [["file", *range(len(values))] if numbers else ["file", "class", *found.classes]]
-            rows.append([file, *([] if numbers else [found.name]), *(f"{value:.6g}" for value in values)])
-            continue
-        if numbers:
-            each = found.label.reshape(len(found.label), -1).tolist()
+        found = ask(run, read(file))
+        if found.probabilities is None:
+            values = found.label.reshape(-1).tolist()
+            head, named, said = [*range(len(values))], [], ", ".join(f"{number:.6g}" for number in values)
+        else:
+            values = found.probabilities.tolist()
+            head, named, said = ["class", *found.classes], [found.name], f"{found.name}  {found.probability:.1%}"
+        print(f"{file}: {said}")
+        rows = rows or [["file", *head]]
+        rows.append([file, *named, *(f"{value:.6g}" for value in values)])
+    if out is not None:
+        atomic.write(out, csv_text(rows).encode())
+        print(f"table: {out}")
+
+
+def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
+    """A label or numbers a vertex: a coloured mesh, or a line each of a .txt."""
+    from . import atomic
+    from .files import read, write
+    from .training import predict as ask
+
+    if out is not None and out.suffix.lower() == ".csv" and not out.is_dir():
+        raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
+    if len({file.stem for file in files}) < len(files):
+        raise CotanError("two of the files have one name, and so would their labels")
+    if out is not None and len(files) > 1:
+        out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        data = read(file, weld=False)  # labels are of the vertices of the file
+        found = ask(run, data)
+        if found.probabilities is None:
+            what, each = "numbers", found.label.reshape(len(found.label), -1).tolist()
             lines = [" ".join(f"{number:.6g}" for number in row) for row in each]
             said = f"{found.label.min():.6g} to {found.label.max():.6g}"
         else:
-            lines = [found.classes[label] for label in found.label.tolist()]
+            what, lines = "labels", [found.classes[label] for label in found.label.tolist()]
             count = found.label.bincount(minlength=len(found.classes)).tolist()
             said = ", ".join(f"{name} at {n} vertices" for name, n in zip(found.classes, count) if n)
         default = Path(f"{file.stem}.labels.{'ply' if found.label.ndim == 1 else 'txt'}")
@@ -479,10 +412,7 @@ def predict(
         else:
             write(data, target, colors=found.label)
         print(f"{file}: {said}")
-        print(f"  {'numbers' if numbers else 'labels'}: {target}")
-    if out is not None and rows:
-        atomic.write(out, csv_text(rows).encode())
-        print(f"table: {out}")
+        print(f"  {what}: {target}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")
@@ -540,8 +470,8 @@ def cache(
         raise CotanError("--node and --keep say what --prune removes; without it, nothing is")
     if not 0 <= keep < math.inf:
         raise CotanError(f"--keep {keep:g}: expected gigabytes, zero or more")
-    if node and node not in kept.summary():
-        raise unknown("node in the store", node, kept.summary())
+    if node:
+        one_of("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
         print(f"removed {count} files, {_size(size)}")

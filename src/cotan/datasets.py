@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import registry
-from .errors import CotanError, expect, unknown
-from .nodes import check_data
+from . import dataset_store, registry
+from .data import check_data
+from .errors import CotanError, expect, one_of
 from .targets import mask_of, target
-from .values import digest, map_tensors
+from .values import digest
 
 SPLITS = ("train", "val", "test")
 SPREAD = ("workers", "progress")  # options of a dataset that say how it is made, not what it is
@@ -85,8 +84,7 @@ class Splits:
         """One list, by `train`, `val`, `test` or the name of a stress variant."""
         if name in SPLITS:
             return list(getattr(self, name))
-        if name not in [*self.stress]:
-            raise unknown(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
+        one_of(f"split of {self.name!r}", name, [*SPLITS, *self.stress])
         return self.stress[name]
 
     def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:
@@ -165,12 +163,13 @@ def load_dataset(
         if version is not None:
             settings = {k: v for k, v in sorted({**definition.options, **options}.items()) if k not in SPREAD}
             key = digest([name, version(**settings) if callable(version) else version, settings])
-            found = _stored(key)
+            if (there := dataset_store.get(key)) is not None:
+                found = Splits(**there)
         if found is None:
             extra = {"progress": progress} if progress is not None and "progress" in definition.options else {}
             found = as_splits(definition.target(**options, **extra), name)
             if key is not None:
-                _keep(key, found)
+                dataset_store.put(key, found)
     except CotanError:
         raise
     except (TypeError, ValueError, OSError) as reason:
@@ -190,8 +189,7 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
     if isinstance(dataset, Splits):
         return dataset
     if isinstance(dataset, str):
-        found: Splits = load_dataset(dataset)
-        return found
+        return load_dataset(dataset)
 
     listed: Any = dataset if isinstance(dataset, torch.utils.data.Dataset | list) else ()
     one = listed[0] if len(listed) == 1 else dataset
@@ -307,84 +305,3 @@ def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
         count = min(max(1, round(share * len(places))), len(places) - 1)
         picked.append(places[torch.randperm(len(places), generator=generator)[:count]])
     return torch.cat(picked).sort().values
-
-
-# --- generated datasets, kept in the store ----------------------------------------------------------------------------
-
-
-def _keep(key: str, splits: Splits) -> None:
-    """One entry for the whole: each list packed, and a record."""
-    from torch_geometric.data import Data
-
-    from .store import store
-    from .stored import Facts
-
-    record = {"classes": list(splits.classes), "task": splits.task, "lists": list(splits.lists())}
-    content = {name: _packed(shapes) for name, shapes in splits.lists().items()}
-    content["template"] = _packed([] if splits.template is None else [splits.template])
-    store().put(f"{key}-packed", Data(record=json.dumps(record), **content), Facts("dataset", splits.name, {}, "", 0.0))
-
-
-def _stored(key: str) -> Splits | None:
-    import torch_geometric.data  # noqa: F401  (stored shapes are its Data)
-
-    from .store import store
-
-    found = store().get(f"{key}-packed", "dataset")
-    if found is None:
-        return None
-    record = json.loads(found["record"])
-    lists: dict[str, Any] = {name: _unpacked(found[name]) for name in record["lists"]}
-    plain: dict[str, Any] = {name: lists.pop(name) for name in SPLITS}
-    stress = {name.removeprefix("stress_"): shapes for name, shapes in lists.items()}
-    template = next(iter(_unpacked(found["template"]) if "template" in found else []), None)
-    return Splits(**plain, stress=stress, classes=tuple(record["classes"]), task=record["task"], template=template)
-
-
-def _packed(shapes: Sequence[Any]) -> Any:
-    """A `Data` of few tensors: those of an attribute follow each other, whole numbers in as few bytes as hold them."""
-    from torch_geometric.data import Data
-
-    groups: dict[tuple[str, torch.dtype, int], tuple[list[int], list[Tensor]]] = {}
-    out = Data(count=len(shapes))
-    for place, shape in enumerate(shapes):
-        for name in shape.keys():
-            value = shape[name]
-            if isinstance(value, Tensor):
-                places, tensors = groups.setdefault((name, value.dtype, value.ndim), ([], []))
-                places.append(place)
-                tensors.append(value)
-            else:
-                out[f"{place}.{name}"] = map_tensors(Tensor.clone, value)  # a file shares no tensor with another
-    for number, ((name, _, dimensions), (places, tensors)) in enumerate(groups.items()):
-        values = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        sizes = torch.tensor([tensor.shape for tensor in tensors], dtype=torch.long).reshape(len(tensors), dimensions)
-        long = values.dtype == torch.int64
-        part = Data(name=name, places=torch.tensor(places), sizes=sizes, values=_narrow(values) if long else values)
-        part["long"] = long
-        out[f"part {number}"] = part
-    return out
-
-
-def _unpacked(packed: Any) -> list[Any]:
-    from torch_geometric.data import Data
-
-    shapes = [Data() for _ in range(packed["count"])]
-    for key, value in packed.to_dict().items():
-        if key.startswith("part "):
-            values = value["values"].long() if value["long"] else value["values"]
-            sizes = value["sizes"]
-            pieces = values.split(sizes.prod(1).tolist())
-            for place, size, piece in zip(value["places"].tolist(), sizes.tolist(), pieces):
-                shapes[place][value["name"]] = piece.clone().reshape(size)  # a view would be pickled with the whole
-        elif key != "count":
-            place, _, name = key.partition(".")
-            shapes[int(place)][name] = value
-    return shapes
-
-
-def _narrow(values: Tensor) -> Tensor:
-    """int64 in the smallest type that holds the values."""
-    low, high = (int(values.min()), int(values.max())) if values.numel() else (0, 0)
-    kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
-    return values.to(next(k for k in kinds if torch.iinfo(k).min <= low and high <= torch.iinfo(k).max))

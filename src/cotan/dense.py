@@ -10,7 +10,7 @@ import platform
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
 from .blocks import ROWS
-from .errors import unknown
+from .errors import one_of
 from .sums import ReverseMode, composed_gradients, reverse_mode_only
 
 FEW, STEP, MANY = 512, 64, 2**14  # rows
@@ -52,8 +52,7 @@ ACTIVATIONS = {
 
 def activation(name: str, channels: int = -1) -> nn.Module:
     """The function between affine maps: none, relu, gelu, elu, tanh, sigmoid, softmax (over the axis `channels`) or step."""
-    if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
+    one_of("activation", name, ACTIVATIONS)
     return nn.Softmax(channels) if name == "softmax" else ACTIVATIONS[name]()
 
 
@@ -69,13 +68,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.ndim == 2 and x.shape[1] == weight.shape[1] and pays(x, weight, len(weight)):  # else torch says what is wrong
         if not torch.is_grad_enabled():
             return rows_times(x, weight, bias)
-        function: Any = _Linear
-        return cast(Tensor, function.apply(x, weight, bias))
+        return _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return by_torch(x, weight, bias)
 
 
 def pays(x: Tensor, y: Tensor, each: float) -> bool:
-    """Whether oneDNN is to multiply them: plain float32 on a CPU, many rows, and enough to do: `each` for a number of x."""
+    """Whether oneDNN is to multiply them: plain float32 on a CPU, many rows, and enough work.
+
+    each: how many multiplications a number of x takes part in.
+    """
     here = x.dtype == torch.float32 and x.device.type == y.device.type == "cpu"
     plain = here and reverse_mode_only(x, y)  # compiled code asks for no size
     return plain and len(x) >= FEW and x.numel() * each >= WORTH and wider()
@@ -127,9 +128,10 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def by_convolution(a: Tensor, b: Tensor) -> Tensor:
-    """a^T b as the gradient of the weights of a convolution whose pixels are the rows, which oneDNN does not transpose: of
-    many rows, or few that are in the cache, the quickest. A dilation means nothing to one pixel, but without it one
-    thread gets a loop of torch's own.
+    """a^T b as the gradient of the weights of a convolution whose pixels are the rows.
+
+    oneDNN need not transpose them then: the quickest way for many rows, or for few that are in the cache. The dilation changes
+    nothing for filters of one pixel, but without it torch takes a loop of its own on one thread.
     """
     size = (a.shape[1], b.shape[1], 1, 1)
     each = zip(a.split(AT_ONCE), b.split(AT_ONCE), strict=True)
@@ -142,8 +144,10 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def known(rows: int) -> bool:
-    """Whether oneDNN may get them in one piece. It compiles for each new number of rows, 0.5 ms: worth it for the first
-    few, which come again where shapes are alike, and for many rows.
+    """Whether oneDNN may get so many rows in one piece.
+
+    It compiles a kernel for each new number of rows, which takes 0.5 ms. That is worth it for many rows, and for the first
+    few numbers met, which come again where shapes are alike.
     """
     if rows < MANY and rows % STEP and len(_known) < KNOWN:
         _known.add(rows)
@@ -153,12 +157,12 @@ def known(rows: int) -> bool:
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not (weight.is_contiguous() or weight.T.is_contiguous()):  # with other strides it takes a thousand times as long
         weight = weight.contiguous()
-    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @cache
 def wider() -> bool:
-    """Whether oneDNN is there, called as it is here, and has 512 bits where MKL has not."""
+    """Whether oneDNN is there, takes the call made here, and uses 512 bits where MKL does not."""
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or SCHEMA not in str(torch.ops.mkldnn._linear_pointwise.default._schema):
         return False

@@ -17,13 +17,13 @@ class MeshWarning(UserWarning):
 
 
 def expect(what: str, given: object, kinds: Any, words: str) -> None:
-    """Raise where an argument is of another kind than those that `words` say."""
+    """Raise unless `given` is an instance of `kinds`, which `words` name for people."""
     if not isinstance(given, kinds):
         raise CotanError(f"{what}: expected {words}, got {type(given).__name__}")
 
 
 def at_least(least: int, what: str, /, **numbers: Any) -> None:
-    """Raise for the first of `numbers` that is less, or no whole number."""
+    """Raise for the first of `numbers` that is not a whole number, or is below `least`."""
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, SupportsIndex) or int(number) < least:
             raise CotanError(f"{what}: {name}={number!r}, expected a whole number of at least {least}")
@@ -34,78 +34,62 @@ def said(value: Any) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__
 
 
-# The field's other names, of methods and of options.
+# Our names of methods and options, and what else the field calls them, in small letters without dashes.
 ALSO_KNOWN = {
-    "monet": "gaussian",
-    "gmm": "gaussian",
-    "gmmconv": "gaussian",
-    "chebnet": "chebyshev",
-    "cheb": "chebyshev",
-    "chebconv": "chebyshev",
-    "cayleynet": "cayley",
-    "graclus": "coarsen",
-    "graph-unet": "topk",
-    "topkpooling": "topk",
-    "gcnconv": "gcn",
-    "graphsage": "sage",
-    "sageconv": "sage",
-    "gatconv": "gat",
-    "gatv2conv": "gatv2",
-    "ginconv": "gin",
-    "sgconv": "sgc",
-    "transformerconv": "transformer",
-    "graphconv": "aggregate",
-    "dynamicedgeconv": "edgeconv",
-    "dgcnn": "edgeconv",
-    "diffusionnet": "diffusion",
-    "diffusion-net": "diffusion",
-    "mvcnn": "multiview",
-    "voxnet": "voxel",
-    "3d-shapenets": "voxel-dbn",
-    "shapenets": "voxel-dbn",
-    "belief-network": "voxel-dbn",
-    "message-passing": "aggregate",
-    "graph-convolution": "gcn",
-    "scnn": "spectral",
-    "spectral-cnn": "spectral",
-    "laplace": "laplacian",
-    "lbo": "laplacian",
-    "eigenbasis": "spectrum",
-    "eigenvectors": "spectrum",
-    "eigenfunctions": "spectrum",
-    "fourier-transform": "fourier",
-    "eigs": "spectrum",
-    "hks": "heat_kernel_signature",
-    "wks": "wave_kernel_signature",
-    "gps": "global_point_signature",
-    "classification": "classify",
-    "segmentation": "label",
-    "segment": "label",
-    "correspondence": "match",
-    "regression": "regress",
-    "gaussian-curvature": "gauss_curvature",
-    "linear": "none",
-    "identity": "none",
-    "hidden-channels": "width",
-    "hidden-dim": "width",
-    "num-layers": "depth",
-    "n-layers": "depth",
-    "pooling": "readout",
-    "learning-rate": "lr",
-    "early-stopping": "patience",
-    "class-weight": "class_balance",
-    "class-weights": "class_balance",
-    "adj": "adjacency",
-    "adj-t": "edge_index",
-    "num-graphs": "ptr",
-    "batch-size": "ptr",
+    "gaussian": "monet gmm gmmconv",
+    "chebyshev": "chebnet cheb chebconv",
+    "cayley": "cayleynet",
+    "coarsen": "graclus",
+    "topk": "graphunet topkpooling",
+    "gcn": "gcnconv graphconvolution",
+    "sage": "graphsage sageconv",
+    "gat": "gatconv",
+    "gatv2": "gatv2conv",
+    "gin": "ginconv",
+    "sgc": "sgconv",
+    "transformer": "transformerconv",
+    "aggregate": "graphconv messagepassing",
+    "edgeconv": "dynamicedgeconv dgcnn",
+    "diffusion": "diffusionnet",
+    "multiview": "mvcnn",
+    "voxel": "voxnet",
+    "voxel-dbn": "3dshapenets shapenets beliefnetwork",
+    "spectral": "scnn spectralcnn",
+    "laplacian": "laplace lbo",
+    "spectrum": "eigenbasis eigenvectors eigenfunctions eigs",
+    "fourier": "fouriertransform",
+    "heat_kernel_signature": "hks",
+    "wave_kernel_signature": "wks",
+    "global_point_signature": "gps",
+    "classify": "classification",
+    "label": "segmentation segment",
+    "match": "correspondence",
+    "regress": "regression",
+    "gauss_curvature": "gaussiancurvature",
+    "none": "linear identity",
+    "width": "hiddenchannels hiddendim",
+    "depth": "numlayers nlayers",
+    "readout": "pooling",
+    "lr": "learningrate",
+    "patience": "earlystopping",
+    "class_balance": "classweight classweights",
+    "adjacency": "adj",
+    "edge_index": "adjt",
+    "ptr": "numgraphs batchsize",
 }
+
+
+def one_of(what: str, name: object, available: Iterable[str]) -> None:
+    """Raise unless a name is one of those available."""
+    if name not in (names := list(available)):
+        raise unknown(what, name, names)
 
 
 def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
     """`unknown layer 'heet'. Did you mean 'heat'? There is: ...`."""
     names = sorted(available)
-    alias = next((own for other, own in ALSO_KNOWN.items() if _bare(other) == _bare(str(name))), None)
+    bare = re.sub(r"[\s_-]", "", str(name)).lower()
+    alias = next((own for own, others in ALSO_KNOWN.items() if bare in others.split()), None)
     lower = {own.lower(): own for own in names}
     if alias in names:
         hint = f" Did you mean {alias!r} ({name})?"
@@ -115,10 +99,6 @@ def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
     if alias not in names and str(name).endswith("Conv"):
         hint = " If it is PyG's, a module of yours may have it as it is (docs/your_data.md)."
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
 
 
 _MATRIX = "the matrix is a node: layer.needs = {'normalized_adjacency': 'adjacency'} gives it another (see cotan.needs)"

@@ -1,4 +1,4 @@
-"""Evaluation of plans: the values of steps on a shape, or on several at once, computed or taken from the store."""
+"""Evaluation of plans: the values of steps on a shape, each computed, or taken from the store, once."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from operator import add
 from typing import Any, NamedTuple
 
 import torch
 
+from .data import PLURAL, check_data, check_source, device_of, number_of_vertices, sources_of
 from .errors import CotanError
-from .nodes import COUNTED, SOURCES, TENSORS, as_node, check_data, node, sources_of
-from .operators.threads import one_thread
+from .nodes import COUNTED, as_node, node
 from .packing import Packing
-from .plan import Plan, Step, digest_of, make_plan
-from .sparse import check_range
+from .plan import Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Facts
-from .values import check_storable, collate, digest, is_live, map_tensors, move, size_of, uncollate
+from .values import check_storable, digest, is_live, map_tensors, move
 
-TOGETHER = 20_000  # vertices evaluated at once: what is made of them stays in the cache
-NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # says nothing against the shape
-LARGE = 2**25  # bytes of values made at once by a function of lists: what is freed is used again for the next
+NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
 
 class Count(NamedTuple):
@@ -44,7 +40,7 @@ _lock = threading.Lock()
 
 
 def counts(*, reset: bool = False) -> dict[str, Count]:
-    """Evaluations, store hits and seconds of evaluation by node, since `counts(reset=True)` (which gives them a last time)."""
+    """Evaluations, store hits and seconds of evaluation by node, since the last `counts(reset=True)`, which gives them too."""
     with _lock:
         now = dict(_counts)
         if reset:
@@ -109,7 +105,7 @@ class Evaluation:
         return None
 
     def take(self, step: Step, value: Any, dtype: torch.dtype, seconds: float) -> Any:
-        """Keeps a value that was computed in some seconds, and gives it in a dtype."""
+        """Keeps a value that took some seconds to compute, here and in the store, and gives it in a dtype."""
         self.costs[step.identity] = seconds
         _count(step.name, Count(1, 0, seconds))
         self.values[step.identity, None] = value
@@ -130,7 +126,7 @@ class Evaluation:
         return file.getvalue()
 
     def forget(self, steps: Iterable[Step]) -> None:
-        """Lets go of the values of steps, in every dtype."""
+        """Drops the values of steps, in every dtype."""
         gone = {step.identity for step in steps}
         self.values = {key: value for key, value in self.values.items() if key[0] not in gone}
 
@@ -248,157 +244,6 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
     return value, time.perf_counter() - start
 
 
-def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
-    """Places of shapes that are evaluated together, some `TOGETHER` vertices at a time; the first few each alone."""
-    start = size = 0
-    for place, shape in enumerate(shapes):
-        own = number_of_vertices(shape)
-        if place > start and (place <= alone or size + own > TOGETHER):
-            yield range(start, place)
-            start, size = place, 0
-        size += own
-    if start < len(shapes):
-        yield range(start, len(shapes))
-
-
-def evaluated(
-    plan: Plan, shapes: Sequence[Any], dtype: torch.dtype, keep: Packing, *, alone: int = 0
-) -> Iterator[Evaluation]:
-    """Of each shape, in order, its evaluation of a plan: small ones are evaluated together, on one thread (`one_thread`)."""
-    for group in groups(shapes, alone):
-        waiting = [Evaluation(shapes[number], keep=keep, wider=plan.wider) for number in group]
-        with one_thread() if len(group) > 1 else nullcontext():
-            evaluate_together(plan, waiting, dtype)
-            while waiting:  # what was made of a shape goes before the next is looked at
-                yield waiting.pop(0)
-
-
-def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torch.dtype) -> None:
-    """Computes what several shapes lack for a plan's roots, for all of them at once where an operator can (`many`).
-
-    Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
-    """
-    evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
-    if len({device_of(e.data) for e in evaluations}) > 1:
-        return
-    if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
-        return
-    inner = {parent.identity for step in plan.steps for parent in step.parents}
-    unions: dict[tuple[int, ...], _Union] = {}
-    with suppress(CotanError, *NO_MEMORY), torch.no_grad():
-        lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
-        for step in plan.steps:
-            many = step.definition is not None and step.definition.many
-            if not many or (many is True and step.vertices_of is not None):
-                continue
-            alike = {e.address(step) or i: i for i, e in enumerate(evaluations) if step.identity in lacking[i]}
-            which = tuple(alike.values())  # of shapes that share the value one
-            if len(which) < 2:
-                continue
-            some = [evaluations[i] for i in which]
-            union = unions.setdefault(which, _Union(some)) if many is True else None
-            found = union.evaluate(step) if union is not None else _by_few(step, many, some)
-            for i, (value, seconds) in zip(which, found, strict=True):
-                evaluations[i].take(step, value, lacking[i][step.identity], seconds)
-                if step.identity not in inner:
-                    del evaluations[i].values[step.identity, None]  # it has been cast
-
-
-def _by_few(step: Step, many: Callable[..., Any], evaluations: Sequence[Evaluation]) -> Iterator[tuple[Any, float]]:
-    """The value on each shape and its seconds, from a function of lists; of so many at once that they are not `LARGE`."""
-    start, few = 0, 2
-    while start < len(evaluations):
-        some = evaluations[start : start + few]
-        values, seconds = run(step, {name: [e.value(p) for e in some] for name, p in step.inputs.items()}, many)
-        start, few = start + few, max(1, LARGE // (1 + size_of(values[0])))
-        yield from ((value, seconds / len(some)) for value in values)
-
-
-class _Union:
-    """The values of several shapes as those of one, their disjoint union."""
-
-    def __init__(self, evaluations: Sequence[Evaluation]):
-        self.evaluations = evaluations
-        self.vertices = [number_of_vertices(evaluation.data) for evaluation in evaluations]
-        self.values: dict[str, Any] = {}
-
-    def of(self, step: Step) -> Any:
-        if step.identity not in self.values:
-            values = [evaluation.value(step) for evaluation in self.evaluations]
-            if any(isinstance(value, torch.Tensor) and not value.numel() for value in values):
-                raise CotanError(f"{step.name}: nothing there, which an operator may want to refuse")
-            self.values[step.identity] = collate(
-                values, per=step.per, index=step.index, vertices=self.vertices, name=step.name
-            )
-        return self.values[step.identity]
-
-    def evaluate(self, step: Step) -> Iterator[tuple[Any, float]]:
-        """The step's value on each shape, and its share of the seconds."""
-        start = time.perf_counter()
-        value, _ = run(step, {name: self.of(parent) for name, parent in step.inputs.items()})
-        self.values[step.identity] = value
-        alike = [parent for parent in step.inputs.values() if parent.per == step.per and step.per in ("edge", "face")]
-        sizes = None
-        if step.index is None and alike:
-            dim = -1 if alike[0].index == "vertex" else 0
-            sizes = [evaluation.value(alike[0]).shape[dim] for evaluation in self.evaluations]
-        cut = uncollate(value, self.vertices, per=step.per, index=step.index, elements=sizes)
-        seconds = time.perf_counter() - start
-        yield from ((part, seconds / len(cut)) for part in cut)
-
-
-PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
-
-
-def number_of_vertices(data: Any) -> int:
-    """V, from what the data holds per vertex; from the largest index where it holds nothing."""
-    given = data._store.get("num_nodes") if hasattr(data, "_store") else None
-    if given is not None:
-        return int(given)
-    for name in ("pos", "x"):
-        if data.get(name) is not None:
-            return len(data[name])
-    for name in ("face", "edge_index"):
-        if data.get(name) is not None and data[name].numel():
-            return int(data[name].max()) + 1
-    return 0
-
-
-def check_source(name: str, value: Any, data: Any) -> None:
-    """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
-    if name not in SOURCES or name in COUNTED or not (name in TENSORS or isinstance(value, torch.Tensor)):
-        return
-    if not isinstance(value, torch.Tensor):
-        raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
-    if value.layout != torch.strided:
-        raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
-    declared = SOURCES[name]
-    if declared.index == "vertex":
-        check_numbers(name, value, number_of_vertices(data))
-    if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
-        raise CotanError(
-            f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
-        )
-    if name == "pos" and value.ndim != 2:
-        raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
-    if not value.is_floating_point() or math.isfinite(float(value.detach().sum())):  # the cheapest look at all of them
-        return
-    if not bool(torch.isfinite(value.detach()).all()):
-        at = ""
-        if declared.per in PLURAL:
-            bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
-            at = f" at {int(bad.sum())} of {len(value)} {PLURAL[declared.per]}"
-        raise CotanError(f"{name} has NaN or infinite values{at}")
-
-
-def check_numbers(name: str, value: torch.Tensor, size: int) -> None:
-    """Raise for what is no table of numbers of `size` vertices, a column an edge or face."""
-    rows = {"face": 3, "edge_index": 2}.get(name)
-    if value.ndim != 2 or value.shape[0] != (rows or value.shape[0]):
-        raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows or 'n'}, {name[0].upper()})")
-    check_range(name, value, size)
-
-
 def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     """The value of a node on one shape, from the store where it is there.
 
@@ -432,8 +277,3 @@ def check_dtype(dtype: Any) -> None:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def device_of(data: Any) -> torch.device:
-    tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
-    return next((t.device for t in tensors), torch.device("cpu"))

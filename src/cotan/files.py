@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from . import atomic
-from .errors import CotanError, MeshWarning, expect, unknown
+from .data import check_points
+from .errors import CotanError, MeshWarning, expect, one_of, unknown
 from .mesh_file import load
-from .nodes import check_points
 from .points_file import POINTS, load_points
-from .sparse import check_range, firsts, numbered
+from .sparse import check_range, first_alike
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
@@ -103,7 +103,8 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
         raise CotanError(f"{path} has vertices of {pos.shape[1]} coordinates, expected three")
     kept = torch.arange(len(pos))
     if weld or path.suffix.lower() == ".stl":
-        kept, face = _weld(pos, face)
+        kept, number = torch.unique(first_alike(pos), return_inverse=True)
+        face = number[face]
     if not face.numel():
         kept = kept[torch.isfinite(pos[kept]).all(1)]
     data = Data(pos=pos[kept])
@@ -158,18 +159,6 @@ def _cast(
             stacklevel=4,
         )
     return cast
-
-
-def _weld(pos: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first vertex at each place, in their order, and the faces between these."""
-    inverse = numbered(pos)
-    first = firsts(inverse)
-    if len(first) == len(pos):
-        return torch.arange(len(pos)), face
-    order = torch.argsort(first)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order))
-    return first[order], rank[inverse][face]
 
 
 def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
@@ -268,8 +257,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     expect("write", path, str | os.PathLike, "a file")
     path = Path(path)
     kind = path.suffix.lower()
-    if kind not in WRITES:
-        raise unknown(f"kind of file ({path})", kind, WRITES)
+    one_of(f"kind of file ({path})", kind, WRITES)
     if colors is not None and kind not in COLORED:
         raise CotanError(f"{path}: a {kind} file holds no colours, expected {', '.join(COLORED)}")
     if kind in (".stl", ".glb") and data.get("face") is None:
@@ -309,5 +297,4 @@ def _binary(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: to
     pos = _cast(path, pos.double(), torch.float32, "write .obj or .off")
     faces, colors = None if face is None else face.T.numpy(), None if shades is None else shades.numpy()
     mesh: Any = trimesh.Trimesh(pos.numpy(), faces, vertex_colors=colors, process=False)
-    content: bytes = mesh.export(file_type=path.suffix.lower()[1:])
-    return content
+    return mesh.export(file_type=path.suffix.lower()[1:])

@@ -14,18 +14,19 @@ import math
 import os
 from inspect import signature
 from pathlib import Path
-from typing import Any, SupportsIndex, cast
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
+from .application import inputs, place_of
 from .colors import diverging, draw_bar
+from .data import check_data, number_of_vertices
 from .errors import CotanError, at_least, expect
-from .evaluation import compute, number_of_vertices
-from .network import inputs, instead_of, needs, place_of
-from .nodes import Node, check_data
+from .evaluation import compute
+from .network import instead_of, needs
+from .nodes import Node
 from .plan import beside
-from .spectrum import Spectrum
 
 
 def draw_filters(
@@ -139,7 +140,7 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
 def _asked(layer: nn.Module, method: Any, u: Tensor, **nodes: Any) -> Tensor:
     dtype, device = place_of(layer)
     with torch.no_grad():
-        return cast(Tensor, method(u.to(device, dtype), **nodes)).detach().cpu().float()
+        return method(u.to(device, dtype), **nodes).detach().cpu().float()
 
 
 def at_vertex(
@@ -147,8 +148,7 @@ def at_vertex(
 ) -> Tensor:
     """(V,) the filter from one input channel to one output channel, applied to a unit impulse at a vertex.
 
-    in_dim: how many channels go in, where that is known: it is told by the multipliers, for which an eigenvalue may have to
-    be found.
+    in_dim: the number of input channels; where it is not given, the multipliers are asked for it, which takes longer.
     """
     dtype, device = place_of(layer)
     nodes = inputs(layer, data)
@@ -156,7 +156,7 @@ def at_vertex(
     with torch.no_grad():
         x = torch.zeros(number_of_vertices(_domain(layer, data)), in_dim, dtype=dtype, device=device)
         x[vertex, channel[0]] = 1
-        return cast(Tensor, layer(x, **nodes) - layer(torch.zeros_like(x), **nodes))[:, channel[1]].cpu()
+        return (layer(x, **nodes) - layer(torch.zeros_like(x), **nodes))[:, channel[1]].cpu()
 
 
 def _request(layer: nn.Module) -> Node | None:
@@ -182,8 +182,7 @@ def _where(layer: nn.Module, data: Any, vertex: int) -> tuple[Any, int]:
     shape = _domain(layer, data)
     if shape.get("pos") is None:
         shape = shape.clone()
-        spectrum: Spectrum = compute(shape, "spectrum", k=4)
-        shape.pos = torch.nn.functional.pad(cast(Tensor, spectrum.vectors), (0, 3))[:, 1:4]
+        shape.pos = torch.nn.functional.pad(compute(shape, "spectrum", k=4).vectors, (0, 3))[:, 1:4]
     return shape, vertex
 
 

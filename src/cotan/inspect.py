@@ -15,9 +15,10 @@ from torch import Tensor
 
 from . import atomic, registry
 from .colors import GREY, colors_of, diverging, draw_bar, usual_size
+from .data import check_points
 from .errors import CotanError, expect
 from .evaluation import compute
-from .nodes import check_points, node
+from .nodes import node
 from .operators.topology import connected
 from .operators.undirected import undirected
 from .pattern import numbered
@@ -98,8 +99,8 @@ def draw(
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
         up: the axis that points up.
-        limit: from which size on the colour of functions is full, the same in all pictures; by default each has its own,
-            than which 98% of its values are smaller.
+        limit: the size from which on a function's colour is full, the same in all pictures; by default each picture has its
+            own, which 98% of its values stay below.
 
     >>> cotan.draw(shape, "curved.png", cotan.compute(shape, "mean_curvature"))
     """
@@ -141,12 +142,11 @@ def _views(shape: Any, **look: Any) -> Tensor:
     if not registry.has("operator", "views"):
         why = registry.failures().get("views", "COTAN_PLUGINS=off leaves it out")
         raise CotanError(f"pictures are drawn by the plugin cotan_views, which is not loaded: {why}")
-    seen: Tensor = compute(shape, node("views", **look))
-    return seen
+    return compute(shape, node("views", **look))
 
 
 def _close(seen: Tensor) -> Tensor:
-    """The least square of a picture (C, H, H) with all that channel 0 covers."""
+    """The smallest square part of a picture (C, H, H) that has all that channel 0 covers."""
     size, (row, column) = seen.shape[-1], (seen[0] > 0).nonzero().unbind(1)
     if not len(row):
         return seen

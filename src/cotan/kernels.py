@@ -12,16 +12,14 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from .blocks import by_blocks
-
-if TYPE_CHECKING:
-    from .pattern import Pattern, Rows
+from .pattern import Pattern, Rows
 
 aten = torch.ops.aten
 AT_ONCE = 2**20  # entries of all matrices on one pattern
@@ -30,7 +28,7 @@ VECTOR = 8  # channels from which torch's maxima by a sparse product are quicker
 
 @cache
 def _accept_beta() -> None:
-    """torch says once per process that CSR tensors are in beta; a caller who makes none should not read it."""
+    """Take torch's warning that CSR tensors are in beta, given once a process: the caller made none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = torch.zeros(1, dtype=torch.int32)
@@ -55,7 +53,7 @@ def _triton(x: Tensor) -> Any:
 
 @cache
 def triton_runs() -> Any:
-    """The module, once a kernel of it has run. Triton compiles a launcher in C, and not each machine has a compiler."""
+    """The module if a kernel of it runs here: Triton compiles a launcher in C, and not every machine has a compiler."""
     if not (torch.cuda.is_available() or INTERPRETED):
         return None
     from . import triton_kernels
@@ -72,16 +70,15 @@ def triton_runs() -> Any:
 def total(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
     """(R, C): y_r = sum over i in pointer[r]:pointer[r + 1] of weights_i x_{index i}, x of shape (N, C)."""
     if ours := _triton(x):
-        return cast(Tensor, ours.total(pointer, index, weights, x))
+        return ours.total(pointer, index, weights, x)
     if x.dtype == torch.float64 and x.device.type == "cpu" and not is_compiling():
         # The bag runs on one thread in float64.
         weights = x.new_ones(len(index)) if weights is None else weights
-        return cast(Tensor, torch.sparse.mm(_csr(pointer, index, weights, len(x)), x.contiguous(), "sum"))
+        return torch.sparse.mm(_csr(pointer, index, weights, len(x)), x.contiguous(), "sum")
     if not x.shape[1]:  # on some processors the bag refuses it
         return x.new_zeros(len(pointer) - 1, 0)
     weights = None if weights is None else weights.contiguous()
-    out: Tensor = aten._embedding_bag_forward_only(x.contiguous(), index, pointer, False, 0, False, weights, True)[0]
-    return out
+    return aten._embedding_bag_forward_only(x.contiguous(), index, pointer, False, 0, False, weights, True)[0]
 
 
 def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
@@ -91,7 +88,7 @@ def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
         return total(pointer, col, values, x)
     kernels = values.shape[1]
     if (ours := _triton(x)) and not (each and x.ndim == 3):
-        return cast(Tensor, (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x))
+        return (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x)
     if each and x.ndim == 3 and _at_once(pattern, kernels):
         pairs = pattern.pairs(kernels)
         weights = values.flatten().index_select(0, pairs.order)
@@ -112,13 +109,13 @@ def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
 
 
 def _at_once(pattern: Rows, count: int) -> bool:
-    """Whether `count` matrices are to be one of pairs: fewer steps, but many would no longer be in the cache."""
+    """Whether `count` matrices are multiplied as one of `pairs`: fewer calls, but too many would leave the cache."""
     return count > 1 and len(pattern.col) * count <= AT_ONCE and not is_compiling()
 
 
 def sampled(pattern: Rows, a: Tensor, b: Tensor) -> Tensor:
     if ours := _triton(a):
-        return cast(Tensor, ours.sampled(pattern.index("row"), pattern.index("col"), a, b))
+        return ours.sampled(pattern.index("row"), pattern.index("col"), a, b)
     if a.ndim == b.ndim == 3 and _at_once(pattern, a.shape[1]):
         pairs = pattern.pairs(a.shape[1])
         return sampled(pairs, a.flatten(0, 1), b.flatten(0, 1)).index_select(0, pairs.place).view(-1, a.shape[1])
@@ -136,10 +133,9 @@ def sampled(pattern: Rows, a: Tensor, b: Tensor) -> Tensor:
     fits = len(col) <= pattern.shape[0] * pattern.shape[1]  # torch refuses more entries than places: duplicates
     if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and fits and not is_compiling():
         here = _csr(pointer, col, a.new_zeros(len(col)), pattern.shape[1])
-        return cast(Tensor, torch.sparse.sampled_addmm(here, a.contiguous(), b.contiguous().T, beta=0.0).values())
+        return torch.sparse.sampled_addmm(here, a.contiguous(), b.contiguous().T, beta=0.0).values()
     backward = aten._embedding_bag_per_sample_weights_backward
-    out: Tensor = backward(a.contiguous(), b.contiguous(), col, pointer, pattern.index("row"), 0)
-    return out
+    return backward(a.contiguous(), b.contiguous(), col, pointer, pattern.index("row"), 0)
 
 
 def collected(pattern: Pattern, s: Tensor, columns: bool) -> Tensor:
@@ -157,7 +153,7 @@ def largest(pattern: Pattern, s: Tensor) -> Tensor:
 
 
 def _tops(pattern: Pattern, s: Tensor) -> Tensor:
-    """(R, H) the largest of each row; where it is empty, nothing that counts."""
+    """(R, H) the largest of each row; anything where it is empty."""
     if s.device.type == "cpu" and s.shape[1] >= VECTOR:
         return row_maxima(pattern, pattern.index("entries"), s)
     return torch.segment_reduce(s.contiguous(), "max", offsets=pattern.rowptr, unsafe=True)
@@ -166,7 +162,7 @@ def _tops(pattern: Pattern, s: Tensor) -> Tensor:
 def row_maxima(pattern: Rows, index: Tensor, x: Tensor) -> Tensor:
     """(R, H) the largest over each row of what its entries find in x (N, H) by `index`, 0 where it is empty; on a CPU."""
     ones = x.new_ones(len(index))
-    return cast(Tensor, torch.sparse.mm(_csr(pattern.index("rowptr"), index, ones, len(x)), x.contiguous(), "amax"))
+    return torch.sparse.mm(_csr(pattern.index("rowptr"), index, ones, len(x)), x.contiguous(), "amax")
 
 
 def between(
@@ -174,7 +170,7 @@ def between(
 ) -> Tensor:
     """(R, H): y_r = sum over the entries e of row r of w_{col e} f(there_{col e}, here_r), some rows at a time; on a CPU.
 
-    f works in place on its first argument.
+    f may write into its first argument.
     """
 
     def work(rows: slice) -> Tensor:
@@ -191,7 +187,7 @@ def between(
 def softmax(pattern: Pattern, s: Tensor) -> Tensor:
     """(E, H) softmax over the entries of each row."""
     if ours := _triton(s):
-        return cast(Tensor, ours.softmax(pattern.index("rowptr"), s))
+        return ours.softmax(pattern.index("rowptr"), s)
     row = pattern.index("row")
     top = largest(pattern, s) if is_compiling() else _tops(pattern, s)
     s = top.index_select(0, row).neg_().add_(s).exp_()

@@ -57,43 +57,50 @@ def match(
     expect("match: commute", commute, SupportsFloat, "a number")
     if not 1 <= start <= k:
         raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
-    names = {"spectrum": node("spectrum", k=k), "mass": node("mass")}
-    for name in ("heat_kernel_signature", "wave_kernel_signature"):
-        names[name] = node(name, spectrum=names["spectrum"])
-    a, b = (
-        {name: compute(shape, wanted, dtype=torch.float64) for name, wanted in names.items()}
-        for shape in (source, target)
-    )
-    area = [x["mass"].sum() for x in (a, b)]
-    for x, size in zip((a, b), area, strict=True):  # of area one: eigenvalues and signatures in one unit
-        x["spectrum"] = Spectrum(x["spectrum"].values * size, x["spectrum"].vectors * size.sqrt())
-        x["mass"] = x["mass"] / size
-    signatures = "heat_kernel_signature", "wave_kernel_signature"
-    values = [torch.cat([x[name] * size for name in signatures], 1) for x, size in zip((a, b), area, strict=True)]
     if landmarks is not None:
         landmarks = numbers("match: landmarks", landmarks)
         if landmarks.ndim != 2 or len(landmarks) != 2:
             raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
-        for at, x in zip(landmarks, (a, b), strict=True):
-            check_range("match: landmarks", at, len(x["mass"]))
-        known = [landmark_values(x["spectrum"], at) for x, at in zip((a, b), landmarks, strict=True)]
-        values = [torch.cat(pair, 1) for pair in zip(values, known, strict=True)]
-    few = [x["spectrum"].first(start) for x in (a, b)]
-    C = functional_map(few[0], few[1], a["mass"], b["mass"], values[0], values[1], commute=commute)
+    known = (None, None) if landmarks is None else landmarks
+    a, b = (_described(shape, k, at) for shape, at in zip((source, target), known, strict=True))
+    few = a.spectrum.first(start), b.spectrum.first(start)
+    C = functional_map(*few, a.mass, b.mass, a.values, b.values, commute=commute)
     if landmarks is None and all(getattr(shape, "face", None) is not None for shape in (source, target)):
         signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=C.dtype, device=C.device)] * SIGNS)
         starts = [C, *(torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
-        tried = [zoom_out(start, few[0], few[1], b["mass"]) for start in starts]
+        tried = [zoom_out(start, *few, b.mass) for start in starts]
         normals = compute(source, node("vertex_normals", kind="mesh"), dtype=torch.float64)
         if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
             normals = normals * outwards(source) * outwards(target)
-        C = max(tried, key=lambda C: kept_round(point_map(C, few[0], few[1]), source, target, normals))
-    C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
-    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C * (area[1] / area[0]).sqrt())
+        C = max(tried, key=lambda C: kept_round(point_map(C, *few), source, target, normals))
+    C = zoom_out(C, a.spectrum, b.spectrum, b.mass)
+    return Matched(point_map(C, a.spectrum, b.spectrum), C * (b.area / a.area).sqrt())
+
+
+class _Described(NamedTuple):
+    """A shape at area one, so that both shapes have one unit: its spectrum, mass and descriptors; and the area it had."""
+
+    spectrum: Spectrum
+    mass: Tensor
+    values: Tensor
+    area: Tensor
+
+
+def _described(shape: Any, k: int, landmarks: Tensor | None) -> _Described:
+    wanted = node("spectrum", k=k)
+    found, mass = (compute(shape, request, dtype=torch.float64) for request in (wanted, "mass"))
+    area = mass.sum()
+    spectrum = Spectrum(found.values * area, found.vectors * area.sqrt())
+    names = ("heat_kernel_signature", "wave_kernel_signature")
+    values = [compute(shape, node(name, spectrum=wanted), dtype=torch.float64) * area for name in names]
+    if landmarks is not None:
+        check_range("match: landmarks", landmarks, len(mass))
+        values.append(landmark_values(spectrum, landmarks))
+    return _Described(spectrum, mass / area, torch.cat(values, 1), area)
 
 
 def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:
-    """Of the target's area, the share in faces that map to triangles facing as the normals, less that facing against them."""
+    """Of the target's area, the share in faces that map to triangles facing along the normals, less that facing against them."""
     at = points[target.face]  # (3, F)
     facing = (triangles(source.pos.double(), at).normal * normals[at].sum(0)).sum(1).sign()
     area = triangles(target.pos.double(), target.face).area

@@ -1,4 +1,4 @@
-"""A mesh file to vertices and faces: by trimesh, and the polygons of many corners that trimesh leaves out."""
+"""A mesh file to vertices and faces: by trimesh, and what trimesh leaves out of an OBJ or PLY file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CotanError, MeshWarning
+from .errors import CotanError
+from .off_file import load_off
 
 HEADER = 2**16  # bytes of a file within which its header ends
-STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
 
 
 def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
@@ -28,23 +28,21 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     import trimesh
 
     kind = path.suffix.lower()
+    if kind == ".off":
+        return *load_off(path), None
     if kind[1:] not in trimesh.available_formats():
         raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
     with path.open("rb") as file:
         header = file.read(HEADER).removeprefix(BOM_UTF8)
-    if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
-        raise CotanError(f"{path} holds points of four or more dimensions, expected three")
-    text = _text(path) if kind == ".off" or b"format ascii" in header else ""
-    _check_whole(path, text)
+    if kind == ".ply" and b"format ascii" in header:
+        _check_whole(path)
     strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh: Any = _plain_off(text)
-            if mesh is None:
-                mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
+            mesh: Any = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
             if strips:
@@ -54,7 +52,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     except Exception as reason:  # parsers of broken files raise anything
         if kind == ".obj" and isinstance(reason, IndexError):
             _plain_obj(path, path.read_bytes())  # says so where a face's vertex is not there
-        mesh = _polygons(path, header) if kind in (".off", ".ply") and not strips else None
+        mesh = _polygons(path, header) if kind == ".ply" and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
             raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
@@ -68,17 +66,13 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             "(lines, curves, triangle fans and skinned meshes are not read)"
         )
     face = torch.tensor(np.asarray(getattr(mesh, "faces", [])), dtype=torch.long).reshape(-1, 3).T.contiguous()
-    stated = re.search(STATED[kind], header) if kind in STATED else None
-    small = _small_faces(path) if stated and kind == ".off" and 0 < face.shape[1] < int(stated[1]) else 0
-    if small:
-        text = f"{path}: {small} faces of fewer than three corners are left out"
-        warnings.warn(text, MeshWarning, stacklevel=4)
-    if stated and face.shape[1] + small < int(stated[1]):
+    stated = re.search(rb"\nelement face (\d+)", header) if kind == ".ply" else None
+    if stated and face.shape[1] < int(stated[1]):
         raise CotanError(
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
     pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
-    return pos, face, _colors(path, mesh, header), None if face.numel() else _normals(mesh)
+    return pos, face, _colors(mesh), None if face.numel() else _normals(mesh)
 
 
 def _source(path: Path) -> Path | BytesIO:
@@ -120,27 +114,7 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _plain_off(text: str) -> Any:
-    """A mesh of an OFF file that has vertices and triangles and no more, its numbers read in one step; None of another."""
-    import trimesh
-
-    head = re.match(r"\s*OFF\s+(\d+)\s+(\d+)\s+\d+\s", text)
-    if head is None:
-        return None
-    vertices, faces = map(int, head.groups())
-    try:
-        numbers = np.fromstring(text[head.end() :], sep=" ")
-    except (DeprecationWarning, ValueError):  # by numpy's version, of what is no number
-        return None
-    corners = numbers[3 * vertices :].reshape(-1, 4) if len(numbers) == 3 * vertices + 4 * faces else numbers[:0, None]
-    if not len(corners) or (corners[:, 0] != 3).any() or (corners[:, 1:] % 1).any():
-        return None
-    return trimesh.Trimesh(numbers[: 3 * vertices].reshape(-1, 3), corners[:, 1:].astype(np.int64), process=False)
-
-
-def _colors(path: Path, mesh: Any, header: bytes) -> Tensor | None:
-    if path.suffix.lower() == ".off":  # trimesh leaves them out
-        return _coff(path, header)
+def _colors(mesh: Any) -> Tensor | None:
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
     return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
@@ -156,37 +130,15 @@ def _normals(cloud: Any) -> Tensor | None:
     return torch.from_numpy(np.stack(columns, 1))
 
 
-def _coff(path: Path, header: bytes) -> Tensor | None:
-    """Colours in an OFF file: Geomview's from 0 to 1, others' from 0 to 255, with opacity or without."""
-    head = re.match(rb"\s*(?:ST)?C(N?)OFF", re.sub(rb"#.*", b"", header))
-    if head is None:
-        return None
-    first = 6 if head[1] else 3
-    try:
-        shades = torch.tensor([[float(x) for x in row[first : first + 4]] for row in _off(path)[2]])
-    except (ValueError, LookupError):
-        return None
-    if shades.ndim != 2 or shades.shape[1] < 3:
-        return None
-    return (shades[:, :3] / (255 if shades.max() > 1 else 1)).clamp(0, 1)
-
-
-def _check_whole(path: Path, text: str) -> None:
-    """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
-    # Some of ModelNet have no line break after OFF; the word may be left out.
-    head = re.match(r"\s*(?:(?:ST)?C?N?OFF)?\s*(\d+)\s+(\d+).*\n", text) or re.match(
-        r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
-    )
+def _check_whole(path: Path) -> None:
+    """Of a PLY file in text that was cut short, trimesh takes the faces that are left."""
+    text = path.read_text("utf-8-sig", errors="replace")
+    head = re.match(r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL)
     if head is not None:
         vertices, faces = map(int, head.groups())
         there = sum(map(bool, map(str.strip, text[head.end() :].splitlines()))) - vertices
         if there < faces:
             raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
-
-
-def _text(path: Path) -> str:
-    """Without comments."""
-    return re.sub("#.*", "", path.read_text("utf-8-sig", errors="replace"))
 
 
 class _Heard(logging.Handler):
@@ -227,37 +179,14 @@ def _unrolled(cloud: Any) -> Any:
 
 
 def _polygons(path: Path, header: bytes) -> Any:
-    """OFF and PLY with polygons of several kinds, as fans of triangles; None where this is no such file."""
+    """A PLY file with polygons of several kinds, as fans of triangles; None where this is no such file."""
     import trimesh
     from potpourri3d import read_polygon_mesh
 
     try:
-        if path.suffix.lower() == ".off":
-            vertices, polygons, _ = _off(path)
-        elif max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
+        if max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
             return None  # potpourri3d would look for all of them, for hours
-        else:
-            vertices, polygons = read_polygon_mesh(str(path))
+        vertices, polygons = read_polygon_mesh(str(path))
         return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(polygons), process=False)
     except (RuntimeError, ValueError, LookupError, MemoryError):
         return None
-
-
-def _small_faces(path: Path) -> int:
-    """How many faces of an OFF file are points or sides, which some exporters write."""
-    try:
-        return sum(len(face) < 3 for face in _off(path)[1])
-    except (ValueError, LookupError):
-        return 0
-
-
-def _off(path: Path) -> tuple[Any, list[list[int]], list[list[str]]]:
-    """Vertices and faces of an OFF file, each on a line of its own, and the words of the lines of vertices."""
-    lines = [line.split() for line in _text(path).split("OFF", 1)[-1].splitlines() if line.strip()]
-    count, polygons = int(lines[0][0]), int(lines[0][1])
-    faces = lines[1 + count : 1 + count + polygons]
-    rows = lines[1 : 1 + count]
-    vertices = np.array([line[:3] for line in rows], dtype=np.float64)
-    if len(vertices) != count or any(len(face) <= int(face[0]) for face in faces):
-        raise ValueError
-    return vertices, [[int(i) for i in face[1 : 1 + int(face[0])]] for face in faces], rows

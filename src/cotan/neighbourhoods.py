@@ -1,19 +1,17 @@
-"""Maxima and variances over neighbours without a message (E, C): the numbers of some rows' entries at a time."""
+"""Maxima and variances over neighbours, some rows at a time, so that no tensor (E, C) of messages is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import kernels
+from .pattern import Pattern
 from .segments import segment_max, segment_variance
 from .sums import ReverseMode, composed_gradients, reverse_mode_only, spread
-
-if TYPE_CHECKING:
-    from .pattern import Pattern
 
 
 def neighbour_max(x: Tensor, pattern: Pattern) -> Tensor:
@@ -31,7 +29,7 @@ def _either(
 ) -> Tensor:
     here = x.ndim == 2 and x.device.type == pattern.col.device.type == "cpu"
     if here and reverse_mode_only(x, x) and len(x) == pattern.shape[1] and x.shape[1] >= kernels.VECTOR:
-        return cast(Tensor, some_at_a_time.apply(x, pattern))
+        return some_at_a_time.apply(x, pattern)
     return by_messages(x, pattern)
 
 

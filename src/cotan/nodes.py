@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,55 +130,3 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
     if SOURCES.get(name, declared) != declared:
         raise CotanError(f"source {name!r} is declared already: {SOURCES[name]}")
     SOURCES[name] = declared
-
-
-def check_data(data: Any) -> None:
-    """Raise for what is no `Data`, with what makes one of it, and for one without numbers."""
-    if not hasattr(data, "_store"):
-        hints = {
-            "HeteroData": "its to_homogeneous() gives one",
-            "Trimesh": "torch_geometric.utils.from_trimesh gives one",
-            "Graph": "torch_geometric.utils.from_networkx gives one",
-            "DiGraph": "torch_geometric.utils.from_networkx gives one",
-        }
-        kind = type(data).__name__
-        raise CotanError(
-            f"expected a torch_geometric Data, got {kind}; {hints.get(kind, 'cotan.read(path) gives one')}"
-        )
-    for name in data.keys():
-        if getattr(data[name], "is_meta", False):
-            raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")
-
-
-def check_points(use: str, data: Any) -> None:
-    """Raise for what has no vertices in space, with what it is wanted for."""
-    check_data(data)
-    pos = data.get("pos")
-    if pos is None:
-        raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
-    if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
-        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
-    if not bool(pos.isfinite().all()):
-        raise CotanError(f"{use}: {int((~pos.isfinite()).any(1).sum())} of {len(pos)} vertices are not finite")
-
-
-def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
-    """The names that a `Data` can answer by itself."""
-    given = {name for name in data.keys() if data[name] is not None}
-    count = number_of_shapes(data)
-    if count > 1:
-        each = (
-            "batch.to_data_list() gives each"
-            if hasattr(data, "to_data_list")
-            else "cotan.apply, inputs and predict take it"
-        )
-        raise CotanError(f"a batch of {count} shapes where one is expected: {each}")
-    return frozenset(given | COUNTED)
-
-
-def number_of_shapes(data: Mapping[str, Any] | Any) -> int:
-    """What the vectors `batch` and `ptr` of a batch say; 1 without them."""
-    batch: Any = data.get("batch")
-    ptr = data.get("ptr")
-    last = int(batch.max()) if getattr(batch, "ndim", 0) == 1 and len(batch) else 0
-    return max(1 + last, 0 if ptr is None else len(ptr) - 1)

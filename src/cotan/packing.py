@@ -12,10 +12,10 @@ from .store import store
 from .stored import Facts, Kept
 from .values import size_of
 
-RECENT, HELD = 64, 2**30  # values at hand, and their bytes: of large shapes, 64 may be more than there is memory
+RECENT, HELD = 64, 2**30  # values kept in memory, and their bytes: 64 of large shapes may be more than there is
 SMALL = 2**20  # bytes up to which a value is packed
 FULL = 4 * 2**20  # bytes of a pack
-DEAR = 5.0  # seconds of computing in a pack: so much is lost where the process is killed
+DEAR = 5.0  # seconds of computing in a pack, the most that is lost if the process is killed
 
 
 class Packing:
@@ -69,7 +69,7 @@ class Packing:
         yield from self.store.family(family, node)
 
     def seconds(self, key: str, node: str) -> float | None:
-        """What computing a stored value took, told for the first that asks; then nothing."""
+        """What computing a stored value took, for the first who asks; then 0, so that it is counted once."""
         if key in self.told:
             return 0.0
         seconds = self.store.seconds(key, node)

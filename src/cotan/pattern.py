@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,9 +46,9 @@ class Rows:
         return torch.arange(len(self.col), device=self.col.device)
 
     def index(self, name: str) -> Tensor:
-        """One of the index tensors as the kernels read it: in 32 bits where they suffice, converted once."""
+        """One of the index tensors as the kernels read it: in 32 bits where these suffice, converted once and kept."""
         if is_compiling():
-            return cast(Tensor, getattr(self, name))
+            return getattr(self, name)
         return self._once(name, lambda: self._short(getattr(self, name)))
 
     def _short(self, index: Tensor) -> Tensor:
@@ -59,11 +59,11 @@ class Rows:
         return self._once(f"pairs {count}", lambda: Pairs(self, count))
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
-        """What is kept by this key, made when it is asked for first."""
+        """What is kept under a key, made when first asked for."""
         if key not in self._kept:
             with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
                 self._kept[key] = make()
-        return cast(Made, self._kept[key])
+        return self._kept[key]
 
 
 class Pattern(Rows):
@@ -103,7 +103,7 @@ class Pattern(Rows):
         return self._once("transposed", lambda: _Transposed(self))
 
     def part(self, rows: slice) -> tuple[Rows, slice]:
-        """Some rows alone, kept; and which entries they have."""
+        """The rows alone, made once and kept; and which entries of this pattern they have."""
         if (rows.start, rows.stop) == (0, self.shape[0]):
             return self, slice(0, len(self.col))
         part = self._once(f"rows {rows.start} {rows.stop}", lambda: Part(self, rows))
@@ -135,7 +135,7 @@ class Pattern(Rows):
 
 
 class _Transposed(Pattern):
-    """The transpose of a pattern on the same tensors. What only second derivatives ask for is found when asked for."""
+    """The transpose of a pattern, on the same tensors. What only second derivatives need is computed when asked for."""
 
     def __init__(self, base: Pattern):
         self.rowptr, self.col, self.t_rowptr, self.t_col = base.t_rowptr, base.t_col, base.rowptr, base.col
@@ -274,12 +274,18 @@ def numbered(rows: Tensor) -> Tensor:
 
 
 def _numbered(values: Tensor) -> tuple[int, Tensor]:
-    """How many different values there are, and the number of each. On the CPU by numpy, which sorts floats more quickly."""
-    if values.device.type == "cpu":
+    """How many different values there are, and the number of each. Floats on the CPU by numpy, which sorts them more quickly."""
+    if values.device.type == "cpu" and values.is_floating_point():
         different, number = np.unique(values.detach().numpy(), return_inverse=True, equal_nan=False)
         return len(different), torch.from_numpy(number)
     different, number = torch.unique(values, return_inverse=True)
     return len(different), number
+
+
+def first_alike(rows: Tensor) -> Tensor:
+    """(N,) for each row (N, D) the first that equals it."""
+    number = numbered(rows)
+    return firsts(number)[number] if len(rows) else number
 
 
 def firsts(number: Tensor) -> Tensor:

@@ -53,17 +53,16 @@ class Step:
 
     @cached_property
     def kin(self) -> str:
-        """What steps that differ in options have in common."""
+        """A digest that is the same for steps which differ in options alone."""
         assert self.definition is not None
         inputs = {name: parent.identity for name, parent in self.inputs.items()}
         return digest_of([self.name, dict(self.definition.variant), self.definition.version, inputs])
 
     def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
-        """What cuts the value out of that of another of its kin; None if it is no part of it."""
+        """The function that cuts this value out of that of another of its kin; None if it is no part of it."""
         assert self.definition is not None
         assert self.definition.covers is not None
-        cut: Callable[[Any], Any] | None = self.definition.covers(other.options, self.options)
-        return cut
+        return self.definition.covers(other.options, self.options)
 
     @cached_property
     def label(self) -> str:
@@ -89,7 +88,7 @@ class _Domain:
 
     @property
     def owner(self) -> Step | None:
-        """The domain that the vertices belong to: an augmentation moves those of another."""
+        """The domain that the vertices belong to: an augmentation has none of its own, but moves those of another."""
         return self.outer.owner if self.moves and self.outer else self.step
 
 
@@ -124,7 +123,7 @@ class Plan:
 
     @cached_property
     def wider(self) -> dict[str, Step]:
-        """Of each step (its identity) whose value is a part of another's of this plan (`covers`): that other."""
+        """For each step (by identity) whose value is a part of that of another step of this plan (`covers`): that step."""
         kin: dict[str, list[Step]] = {}
         for step in self.steps:
             if step.definition is not None and step.definition.covers is not None:
@@ -147,8 +146,8 @@ def make_plan(
 ) -> Plan:
     """The plan of some requests for data that has the sources `have`, all of it below the domains `on`.
 
-    `instead` are nodes that stand for sources, whether the data has these or not; with other edges the data's weights and
-    features of edges are none of its sources. Optional requests (`Node.optional`) that the data cannot answer are left out.
+    `instead` are nodes that stand for sources, whether the data has these or not; where one stands for edge_index, edge_weight
+    and edge_attr of the data no longer count. Optional requests (`Node.optional`) that the data cannot answer are left out.
     """
     expect("make_plan", requests, Mapping, "requests by name")
     registry.load()
@@ -178,7 +177,7 @@ def make_plan(
 
 
 def beside(have: Iterable[str], instead: Mapping[str, Request]) -> frozenset[str]:
-    """The sources that are left where nodes stand for some: with other edges, none of weights or features of edges."""
+    """The sources that are left where nodes stand for some: where one stands for edge_index, none of those per edge."""
     edges = "edge_index" in instead
     return frozenset(name for name in have if not (edges and name in SOURCES and SOURCES[name].per == "edge"))
 
@@ -310,8 +309,11 @@ class _Resolver:
                 if name not in replaced or registry.has("operator", request.name) or not any(d.variant for d in others):
                     raise
                 raise CotanError(f"{reason}\n{name!r} there is of {_kinds(others)}") from None
-        step = _step(definition, options, inputs, domain)
-        return self.steps.setdefault(step.identity, step)
+        identities = {name: step.identity for name, step in inputs.items()}
+        identity = digest_of([definition.name, dict(definition.variant), definition.version, options, identities])
+        transient = bool(definition.augments) or any(step.transient for step in inputs.values())
+        step = Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
+        return self.steps.setdefault(identity, step)
 
     def _source(self, name: str, domain: _Domain) -> Step:
         identity = digest_of(["source", name, domain.step.identity if domain.step else None])
@@ -324,7 +326,7 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
     """The error for what is neither an operator nor a source of the data; `path` are the nodes that ask for it, itself last."""
     trail = " -> ".join(path)
     known = name in SOURCES or name in sources
-    if not known and name not in _all_inputs():
+    if not known and all(name == "x" or name not in d.inputs for d in registry.all_definitions()):
         error = unknown("node", name, {*registry.names("operator"), *sources})
         return CotanError(f"{error}{registry.failures_text()}" + f"\n(asked for by {trail})" * (len(path) > 1))
     ways = dict.fromkeys([*(n for n in path[1:] if n in SOURCES), name])
@@ -345,26 +347,6 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
 
 def _kinds(variants: Iterable[registry.Definition]) -> str:
     return "; ".join(", ".join(f"{k}={v!r}" for k, v in d.variant.items()) for d in variants)
-
-
-def _step(
-    definition: registry.Definition, options: Mapping[str, Any], inputs: Mapping[str, Step], domain: _Domain
-) -> Step:
-    identity = digest_of(
-        [
-            definition.name,
-            dict(definition.variant),
-            definition.version,
-            dict(options),
-            {name: step.identity for name, step in inputs.items()},
-        ]
-    )
-    transient = bool(definition.augments) or any(step.transient for step in inputs.values())
-    return Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
-
-
-def _all_inputs() -> set[str]:
-    return {name for d in registry.all_definitions() for name in d.inputs if name != "x"}
 
 
 def digest_of(content: Any) -> str:

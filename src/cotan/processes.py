@@ -62,7 +62,7 @@ def _absolute(folder: str) -> Path:
 
 
 def _start(cache: str) -> None:
-    """The parent's cache; and a watch, without which a worker would wait for ever where the parent is killed."""
+    """In a worker: the parent's cache folder, and a thread that ends the worker with its parent, however that ends."""
     os.environ["COTAN_CACHE"] = cache
 
     def watch() -> None:

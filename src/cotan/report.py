@@ -50,9 +50,7 @@ def write_report(table: Table) -> Path:
         parts.append(_shapes(table, dataset))
     if table.failures:
         parts.append("<h2>What failed</h2><ul>")
-        for dataset, model, seed, reason in table.failures:
-            where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
-            parts.append(f"<li>{escape(where)}: {escape(reason)}</li>")
+        parts += [f"<li>{escape(line)}</li>" for line in table.failed()]
         parts.append("</ul>")
     parts += _nodes(table) + _again(table)
     page = "\n".join(

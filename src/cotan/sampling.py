@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
+from .application import collate_samples, common_sources, evaluate_plan, model_plan, place_of
 from .batching import Batch, Prepared
+from .data import check_data, check_source, number_of_vertices, sources_of
 from .errors import CotanError, at_least
-from .evaluation import check_source, number_of_vertices
-from .network import collate_samples, common_sources, evaluate_plan, model_plan, place_of
-from .nodes import COUNTED, SOURCES, check_data, sources_of
+from .nodes import COUNTED, SOURCES
 from .operators.factor import Array
 from .pattern import grouped, sorted_order
 from .plan import Plan

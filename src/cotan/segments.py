@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,8 @@ from torch.autograd import Function
 
 from . import kernels
 from .errors import CotanError
+from .pattern import Pattern
 from .sums import apply, collect, flat, forward_too, spread
-
-if TYPE_CHECKING:
-    from .pattern import Pattern
 
 
 class _TracedMax(Function):

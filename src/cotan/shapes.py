@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .data import check_numbers, number_of_shapes
 from .errors import CotanError
-from .evaluation import check_numbers
-from .nodes import COUNTED, SOURCES, number_of_shapes
+from .nodes import COUNTED, SOURCES
 
 CARRIERS = {"edge": "edge_index", "face": "face"}
 
@@ -111,12 +111,11 @@ def _batch(data: Any) -> Tensor:
             f"batch has shape {tuple(batch.shape)} of {batch.dtype}, expected the shape of each vertex, (V,) of int64, in "
             "ascending order"
         )
-    numbers: Tensor = batch.long()
-    return numbers
+    return batch.long()
 
 
 def _places(name: str, numbers: Tensor, batch: Tensor) -> Tensor:
-    """(E,) the shape in which the vertices of each edge or face lie."""
+    """(E,) the number of the shape that the vertices of each edge or face belong to."""
     check_numbers(name, numbers, len(batch))
     places = batch[numbers.long()]
     across = places[1:] != places[0]
@@ -133,8 +132,7 @@ def _split(value: Tensor, places: Tensor, count: int, dim: int = 0) -> Sequence[
     """What each shape has of values of vertices, edges or faces, in their order."""
     if bool((places.diff() < 0).any()):
         value = value.index_select(dim, places.argsort(stable=True))
-    parts: Sequence[Tensor] = torch.split(value, torch.bincount(places, minlength=count).tolist(), dim)
-    return parts
+    return torch.split(value, torch.bincount(places, minlength=count).tolist(), dim)
 
 
 def _plain(value: Any) -> Any:

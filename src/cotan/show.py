@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from . import registry
+from .application import is_feature, model_plan
+from .data import sources_of
 from .errors import CotanError
 from .evaluation import Evaluation
-from .network import create_model, is_feature, members, model_plan, needs
-from .nodes import sources_of
+from .network import create_model, members, needs
 from .sparse import Sparse
 from .spectrum import Spectrum
 

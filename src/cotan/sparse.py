@@ -16,6 +16,7 @@ from .errors import CotanError
 from .neighbourhoods import neighbour_max as neighbour_max
 from .neighbourhoods import neighbour_variance as neighbour_variance
 from .pattern import Pattern as Pattern
+from .pattern import first_alike as first_alike
 from .pattern import firsts as firsts
 from .pattern import grouped as grouped
 from .pattern import numbered as numbered
@@ -29,7 +30,7 @@ from .segments import segment_variance as segment_variance
 from .sums import ReverseMode as ReverseMode
 from .sums import collect as collect
 from .sums import composed_gradients as composed_gradients
-from .sums import product
+from .sums import flat, product
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
@@ -97,7 +98,7 @@ class Sparse(Traceable):
         return cls._along_diagonal(blocks, pattern)
 
     def _repeated(self, copies: int) -> Sparse:
-        """Kept for the last two numbers of copies: the batches of an epoch have at most two sizes."""
+        """The matrix of so many copies of this one, kept for the last two numbers: an epoch's batches have at most two sizes."""
         if copies not in self._copies:
             with torch.inference_mode(False):
                 out = self._along_diagonal([self] * copies)
@@ -174,16 +175,15 @@ class Sparse(Traceable):
     @property
     def T(self) -> Sparse:
         values = self._transposed_values()
-        out = Sparse(
-            self.pattern.transposed,
-            self.values.index_select(0, self.pattern.t_perm) if values is None else values,
-        )
+        if values is None:
+            values = self.values.index_select(0, self.pattern.t_perm)
+        out = Sparse(self.pattern.transposed, values)
         if not is_compiling() and not self.values.requires_grad:
             out._t_values = self.values
         return out
 
     def _transposed_values(self) -> Tensor | None:
-        """The values in the order of the transpose, found once; of values that learn, by each backward that asks."""
+        """The values in the order of the transpose, computed once; None for values that learn, where each backward does it."""
         if is_compiling() or self.values.requires_grad or not torch.is_grad_enabled():
             return self._t_values
         if self._t_values is None:
@@ -206,11 +206,11 @@ class Sparse(Traceable):
         No message of size E x channels is made, forward or backward.
         """
         values, x = _agreeing(self, x)
-        flat = x[:, None] if x.ndim == 1 else x.flatten(1)
-        if values.ndim == 1 and flat.shape[1] <= NARROW and values is self.values and self._block is not None:
-            return _beside(self._block, flat).reshape(self.shape[0], *x.shape[1:])
+        columns = flat(x)
+        if values.ndim == 1 and columns.shape[1] <= NARROW and values is self.values and self._block is not None:
+            return _beside(self._block, columns).reshape(self.shape[0], *x.shape[1:])
         t_values = self._transposed_values() if x.requires_grad and values is self.values else None
-        out = product(self.pattern, values, flat, t_values)
+        out = product(self.pattern, values, columns, t_values)
         return out.reshape(self.shape[0], *values.shape[1:], *x.shape[1:])
 
     def scaled(self, factor: Tensor | float) -> Sparse:
@@ -247,7 +247,7 @@ class Sparse(Traceable):
 
 
 def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
-    """Some rows of A x, x of shape (C, channels), for a Function: no derivatives."""
+    """Some rows of A x, x of shape (C, channels), for use in a Function: no derivatives."""
     part, entries = matrix.pattern.part(rows)
     return kernels.product(part, matrix.values[entries], x, False)
 
@@ -292,12 +292,9 @@ def adjacency(edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) 
     Row = target = `edge_index[1]`, column = source = `edge_index[0]`: `A @ x` sums over the edges that come in.
     Entry i is edge order[i], so `edge_attr[order]` goes with the entries. Without weights (E,) or (E, J) they are 1.
     """
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
-        raise CotanError(f"expected edge_index (2, E), got {tuple(edge_index.shape)}")
-    if weight is not None and len(weight) != edge_index.shape[1]:
-        raise CotanError(f"expected a weight for each of {edge_index.shape[1]} edges, got {len(weight)}")
-    check_range("edge_index", edge_index, num_nodes)
-    source, target = edge_index.long()
+    source, target = check_edges(edge_index, num_nodes)
+    if weight is not None and len(weight) != len(source):
+        raise CotanError(f"expected a weight for each of {len(source)} edges, got {len(weight)}")
     pattern, order = sorted_pattern(target, source, (num_nodes, num_nodes))
     values = torch.ones(len(order), device=order.device) if weight is None else weight[order]
     return Sparse(pattern, values), order
@@ -317,7 +314,7 @@ def edge_weights(edge_index: Tensor, weight: Tensor | None, *, signed: bool = Fa
 
 
 def _agreeing(matrix: Sparse, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The values and x, of one floating dtype on one device, or an error that says what is not."""
+    """The values and x, of one floating dtype on one device, or an error that says which differ."""
     if not (isinstance(matrix, Sparse) and isinstance(x, Tensor)):
         raise CotanError(f"expected a Sparse times a Tensor, got a {type(matrix).__name__} and a {type(x).__name__}")
     values = matrix.values
@@ -351,6 +348,14 @@ def check_range(name: str, index: Tensor, size: int | None, what: str = "vertex 
         raise CotanError(f"{name} out of range: {what} {low} to {high}, expected {expected}")
 
 
+def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """edge_index (2, E) in int64, with vertex numbers from 0 to num_nodes - 1. E may be 0."""
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
+        raise CotanError(f"edge_index: expected shape (2, E), got {tuple(edge_index.shape)}")
+    check_range("edge_index", edge_index, num_nodes)
+    return edge_index.long()
+
+
 def symmetric_lu(matrix: Any) -> Any:
     """scipy's factors of a symmetric or Hermitian matrix of scipy's, whose pivots stay on the diagonal where they can.
 
@@ -363,13 +368,9 @@ def symmetric_lu(matrix: Any) -> Any:
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, options=symmetric)
 
 
-def _flatten(matrix: Sparse) -> tuple[list[Any], None]:
-    return [matrix.values, *matrix.pattern.parts], None
-
-
 def _unflatten(parts: Any, context: None) -> Sparse:
     values, *pattern = parts
     return Sparse(Pattern.of(pattern), values)
 
 
-register(Sparse, _flatten, _unflatten, parts=[Pattern])
+register(Sparse, lambda matrix: ([matrix.values, *matrix.pattern.parts], None), _unflatten, parts=[Pattern])

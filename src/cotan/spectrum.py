@@ -111,13 +111,9 @@ def _equal(sizes: tuple[int, ...]) -> bool:
     return max(sizes) * len(sizes) == sum(sizes)  # one question: each comparison may be compiled both ways
 
 
-def _flatten_blocks(b: BlockDiagonal) -> tuple[list[Any], Any]:
-    return [b.rows], (b.heights, b.widths, b.transposed)
-
-
-def _flatten(s: Spectrum) -> tuple[list[Any], Any]:
-    return [s.values, s.vectors], s.sizes
-
-
-register(BlockDiagonal, _flatten_blocks, lambda parts, context: BlockDiagonal(next(iter(parts)), *context))
-register(Spectrum, _flatten, lambda parts, sizes: Spectrum(*[*parts, sizes]))
+register(
+    BlockDiagonal,
+    lambda b: ([b.rows], (b.heights, b.widths, b.transposed)),
+    lambda parts, context: BlockDiagonal(next(iter(parts)), *context),
+)
+register(Spectrum, lambda s: ([s.values, s.vectors], s.sizes), lambda parts, sizes: Spectrum(*[*parts, sizes]))

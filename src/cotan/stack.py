@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import registry
+from .decorators import model
 from .dense import Linear
 from .dense import activation as activation_named
 from .dropout import Dropout
-from .errors import CotanError, at_least, unknown
+from .errors import CotanError, at_least, one_of
 from .network import Network, create_layer
 from .nodes import node
-from .registry import model
 
 READOUTS = ("mean", "sum", "max", "attention")
 
@@ -64,8 +64,7 @@ class Stack(Network):
         at_least(1, "stack", width=width, depth=depth)
         definition = registry.lookup("layer", layer)
         sigma = activation_named(activation, -1 if definition.signal == "vertex" else 1)
-        if norm not in ("layer", "batch", "none"):
-            raise unknown("norm", norm, ("layer", "batch", "none"))
+        one_of("norm", norm, ("layer", "batch", "none"))
         self.signal = definition.signal
         if neighbours is not None:
             at_least(1, "stack", neighbours=neighbours)
@@ -104,8 +103,7 @@ class Stack(Network):
             x = y
             if self.signal != "vertex" and i + 1 < len(self.layers):
                 x = _halve(x, self.signal)
-        out: Tensor = self.readout(x, batch, ptr)
-        return out
+        return self.readout(x, batch, ptr)
 
 
 class Readout(Network):
@@ -120,7 +118,7 @@ class Readout(Network):
         self, in_dim: int, out_dim: int, *, task: str = "classify", kind: str = "mean", signal: str = "vertex"
     ):
         super().__init__()
-        _check_readout(kind)
+        one_of("readout", kind, READOUTS)
         if kind == "attention" and signal != "vertex":
             raise CotanError(f"readout 'attention' is over vertices; of an image or volume: {', '.join(READOUTS[:3])}")
         per = registry.lookup("task", task).target.per
@@ -134,13 +132,12 @@ class Readout(Network):
             x = x.amax(2) if self.kind == "max" else x.sum(2) if self.kind == "sum" else x.mean(2)
         elif self.per == "shape":
             x = pool(x, batch, len(ptr) - 1, self.kind, self.score(x) if self.score is not None else None)
-        out: Tensor = self.linear(x)
-        return out
+        return self.linear(x)
 
 
 def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tensor | None = None) -> Tensor:
     """(V, C) to (shapes, C): each shape's mean, sum, max, or ("attention") mean weighted by the softmax of a score (V, 1)."""
-    _check_readout(kind)
+    one_of("readout", kind, READOUTS)
     if x.dtype in (torch.bfloat16, torch.float16):  # sums over vertices need more digits: in bfloat16, 256 + 1 is 256
         return pool(x.float(), batch, shapes, kind, None if score is None else score.float()).to(x.dtype)
     score = None if score is None else score.to(x.dtype)
@@ -160,11 +157,6 @@ def pool(x: Tensor, batch: Tensor, shapes: int, kind: str = "mean", score: Tenso
         return total
     count = x.new_zeros(shapes).index_add(0, batch, x.new_ones(len(x)))
     return total / count[:, None].clamp(min=1)
-
-
-def _check_readout(kind: str) -> None:
-    if kind not in READOUTS:
-        raise unknown("readout", kind, READOUTS)
 
 
 _CONV = {"sequence": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}

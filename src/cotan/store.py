@@ -30,8 +30,8 @@ from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_
 
 FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
-LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only disk, a full one; what else fails may pass
-ATTEMPTS = 3  # that fail in a row, after which nothing more is written
+LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only or full disk; other errors may pass
+ATTEMPTS = 3  # failures in a row after which nothing more is written
 OPEN = 16  # packs kept in memory after a look into them
 
 

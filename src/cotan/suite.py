@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .errors import CotanError, expect, unknown
+from .errors import CotanError, expect, one_of
 from .training import Recipe
 from .training.make import check_model
 from .training.recipe import read_toml
@@ -81,8 +81,7 @@ class Suite:
         )
         file = Path(path)
         if not file.suffix and not os.path.isfile(file):
-            if str(path) not in (known := shipped()):
-                raise unknown("suite", str(path), known)
+            one_of("suite", str(path), known := shipped())
             file = known[str(path)]
         return cls.of({"name": file.stem, **read_toml(file, "suite")}, str(file))
 
@@ -92,13 +91,15 @@ class Suite:
         expect(where, content, Mapping, "a mapping")
         known = ("name", "seeds", "task", "recipe", "models", "datasets")
         for key in content:
-            if key not in known:
-                raise unknown(f"key of {where}", key, known)
+            one_of(f"key of {where}", key, known)
+        seeds = content.get("seeds", (0,))
+        if not isinstance(seeds, list | tuple):
+            raise CotanError(f"{where}: seeds={seeds!r}, expected a list of whole numbers, such as [0, 1, 2]")
         suite = cls(
             models=_entries(content.get("models"), "models", where),
             datasets=_entries(content.get("datasets"), "datasets", where),
             name=str(content.get("name", "suite")),
-            seeds=_seeds(content.get("seeds", (0,)), where),
+            seeds=tuple(seeds),
             recipe=Recipe.of(content.get("recipe")),
             task=content.get("task"),
         )
@@ -122,8 +123,7 @@ class Suite:
         for entry in self.models:
             check_model(entry.name, entry.options)
             for label in entry.datasets:
-                if label not in (known := list(dict.fromkeys(dataset.group for dataset in self.datasets))):
-                    raise unknown(f"dataset of {entry.label!r} in {where}", label, known)
+                one_of(f"dataset of {entry.label!r} in {where}", label, {dataset.group for dataset in self.datasets})
             if "val_share" in entry.recipe:
                 raise CotanError(f"{where}: val_share is one for all models, in [recipe]; {entry.label!r} has its own")
             if "seed" in entry.recipe or self.recipe.seed:
@@ -140,8 +140,7 @@ class Suite:
         expect("seeds", seeds, list | tuple, "a list of whole numbers")
         known = [entry.label for entry in self.models]
         for label in models:
-            if label not in known:
-                raise unknown(f"model of suite {self.name!r}", label, known)
+            one_of(f"model of suite {self.name!r}", label, known)
         for seed in seeds:
             if seed not in self.seeds:
                 raise CotanError(f"suite {self.name!r} has no seed {seed}; it has {', '.join(map(str, self.seeds))}")
@@ -170,12 +169,6 @@ class Suite:
         return digest([dataset.name, dict(dataset.options), self.recipe.val_share, seed])[:16]
 
 
-def _seeds(given: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(given, list | tuple):
-        raise CotanError(f"{where}: seeds={given!r}, expected a list of whole numbers, such as [0, 1, 2]")
-    return tuple(given)
-
-
 _KINDS = {
     "label": (str, "text"),
     "options": (Mapping, "a table { name = value }"),
@@ -196,8 +189,7 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
             raise CotanError(f"{where}: {what} is a list of names or of tables [[{what}]]; one is {given!r}")
         table: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
         for key, value in table.items():
-            if key not in known:
-                raise unknown(f"key of [[{what}]] in {where}", key, known)
+            one_of(f"key of [[{what}]] in {where}", key, known)
             kind, words = _KINDS.get(key, (object, ""))
             if not isinstance(value, kind):
                 raise CotanError(f"{where}: {key}={value!r} in [[{what}]], expected {words}")

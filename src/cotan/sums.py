@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +24,7 @@ from torch.compiler import is_compiling
 
 from . import kernels
 from .errors import CotanError
-
-if TYPE_CHECKING:
-    from .pattern import Pattern
+from .pattern import Pattern
 
 
 def watched() -> bool:
@@ -44,9 +42,10 @@ def reverse_mode_only(x: Tensor, weight: Tensor) -> bool:
 
 
 class ReverseMode(Function):
-    """A Function whose backward gets one cotangent at a time, also where torch hands it many: by `is_grads_batched`, as in
-    `torch.autograd.functional.jacobian` with vectorize=True, or `torch.vmap`. These know no sparse products and no writing
-    in place.
+    """A Function whose backward gets one cotangent at a time, also where torch hands it a batch of them.
+
+    `torch.vmap` does so, and `is_grads_batched`, as in `torch.autograd.functional.jacobian` with vectorize=True; neither
+    knows sparse products or writing in place.
     """
 
     def __init_subclass__(cls) -> None:
@@ -75,7 +74,7 @@ def _one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def composed_gradients(y: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor) -> list[Tensor | None]:
-    """The gradients of y for those inputs that need one, to be differentiated again: for a Function that sums in place."""
+    """The gradients of y for those inputs that need one, themselves differentiable: for a Function that sums in place."""
     wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
     found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     return [next(found) if need else None for need in needed]
@@ -89,8 +88,8 @@ def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
     elif torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
         function = _plain(traced)
     else:
-        return cast(Tensor, traced.forward(*args))
-    return cast(Tensor, function.apply(*args))
+        return traced.forward(*args)
+    return function.apply(*args)
 
 
 def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) -> Any:
@@ -110,7 +109,7 @@ def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) 
 
 @cache
 def _plain(traced: Any) -> Any:
-    """For reverse mode alone: torch looks at the signature at each call of a Function that has a `setup_context`."""
+    """The class for reverse mode alone, which is quicker: torch inspects a Function with `setup_context` at each call."""
 
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         output: Tensor = traced.forward(*inputs)
@@ -126,7 +125,7 @@ def _sum_of(*terms: Tensor | None) -> Tensor | None:
 
 
 def looped(function: Callable[..., Tensor], size: int, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
-    """The rule of vmap for everything: one call each."""
+    """What vmap does where there is no better rule: one call for each."""
 
     def pick(i: int) -> list[Any]:
         return [arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, in_dims, strict=True)]

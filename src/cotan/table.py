@@ -138,6 +138,13 @@ class Table:
                     out.append(f"{where}, {counted if rest else 'left out'}")
         return out
 
+    def failed(self) -> list[str]:
+        """What failed, and why."""
+        return [
+            f"{model} on {dataset}{'' if seed is None else f', seed {seed}'}: {reason}"
+            for dataset, model, seed, reason in self.failures
+        ]
+
     def show(self) -> None:
         """On the terminal."""
         from rich.console import Console
@@ -173,9 +180,8 @@ class Table:
             console.print(line, highlight=False)
         if state := self.state():
             console.print(state, highlight=False)
-        for dataset, model, seed, reason in self.failures:
-            where = f"{model} on {dataset}" + (f", seed {seed}" if seed is not None else "")
-            console.print(f"failed: {where}: {reason}", highlight=False)
+        for line in self.failed():
+            console.print(f"failed: {line}", highlight=False)
 
 
 def _grid(title: str, columns: Sequence[Sequence[str]]) -> Any:

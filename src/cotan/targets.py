@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from . import registry
+from .data import number_of_vertices
 from .errors import CotanError
-from .evaluation import number_of_vertices
 from .sparse import check_range
 from .values import numbers
 
 if TYPE_CHECKING:
     from .datasets import Splits
 
-MOST = 100_000  # classes: a larger number is no class
+MOST = 100_000  # classes: a label beyond is no class number
 
 
 def target(shape: Any, per: str) -> Tensor:
@@ -145,7 +145,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
 
 
 def untrained(splits: Splits, task: str) -> str:
-    """The classes that test has and train has not, in a line."""
+    """A line on the classes that test has and train has not; empty if there are none."""
     definition = registry.lookup("task", task).target
     if not definition.categorical or task == "match" or not splits.test:  # not every vertex of a template is in train
         return ""
@@ -159,7 +159,7 @@ def untrained(splits: Splits, task: str) -> str:
 
 
 def missing(splits: Splits, task: str) -> str:
-    """How many numbers of y are NaN, in a line."""
+    """A line on how many numbers of y are NaN; empty if none is."""
     definition = registry.lookup("task", task).target
     counts = []
     for name, shapes in splits.lists().items():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .registry import task
+from .decorators import task
 
 
 @task("classify")

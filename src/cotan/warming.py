@@ -32,8 +32,9 @@ def warm(
     workers = how_many(count)
     if workers < 2 or each * count < PAYS or not store().writable:
         return {}
-    from .evaluation import device_of
-    from .network import common_sources, instead_of, model_requests
+    from .application import common_sources, model_requests
+    from .data import device_of
+    from .network import instead_of
 
     if device_of(shapes[first]).type != "cpu":  # each process would need a context of its own on the GPU
         return {}
@@ -63,11 +64,11 @@ def _work(
     shapes: Sequence[Any],
     dtype: torch.dtype,
 ) -> list[dict[str, float]]:
+    from .application import evaluate_plan
     from .errors import CotanError
-    from .evaluation import evaluated
-    from .network import evaluate_plan
     from .packing import Packing
     from .plan import Plan, make_plan
+    from .together import evaluated
 
     torch.set_num_threads(1)
     plans = [make_plan(requests, have, instead=instead) for requests, instead in jobs]

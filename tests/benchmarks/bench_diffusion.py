@@ -29,7 +29,7 @@ import cotan
 from cotan.batching import prepare
 from cotan.training import Recipe, Run, model_for
 from cotan.training.device import make_fabric
-from cotan.training.loop import _Fit
+from cotan.training.epochs import Fit
 from cotan.training.progress import Progress
 
 WIDTH, DEPTH, K, TIMES, SMOOTHING = 64, 4, 64, 16, 0.2
@@ -120,7 +120,7 @@ def our_epoch(data: cotan.Splits, batch: int) -> Callable[[], None]:
     model = model_for("diffusion", data, seed=0, features=features, width=WIDTH, depth=DEPTH, k=K)
     train = prepare(model, data.train)
     recipe = Recipe(batch_size=batch, device="cpu", val_share=0, label_smoothing=SMOOTHING)
-    fit = _Fit(
+    fit = Fit(
         Run(model, recipe, classes=data.classes),
         "classify",
         data,

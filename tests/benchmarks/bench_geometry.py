@@ -24,12 +24,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import cotan
-from cotan.evaluation import Evaluation, evaluate_together
+from cotan.evaluation import Evaluation
 from cotan.operators.edge_index import edge_index
 from cotan.operators.gradient import gradient
 from cotan.operators.normals import vertex_normals
 from cotan.operators.tangent_frames import tangent_frames
 from cotan.testing import Nothing
+from cotan.together import evaluate_together
 
 Mesh = tuple[Tensor, Tensor]
 GROUP = 60  # small meshes in turn

@@ -25,8 +25,8 @@ from torch.nn.functional import cross_entropy
 from torch_geometric.data import Data
 
 import cotan
+from cotan.application import forward
 from cotan.batching import prepare
-from cotan.network import forward
 from cotan.sampling import Sampled
 from cotan.training.device import keep_pages
 

@@ -10,11 +10,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import cotan
+from cotan.application import forward
 from cotan.batching import prepare
-from cotan.network import forward
 from cotan.training import Recipe, Run, model_for
 from cotan.training.device import make_fabric
-from cotan.training.loop import _Fit
+from cotan.training.epochs import Fit
 from cotan.training.progress import Progress
 
 MODELS = {
@@ -32,7 +32,7 @@ def ratio(name: str, data: cotan.Splits, options: dict, rounds: int = 9) -> tupl
     model = model_for(name, data, seed=0, **options)
     train, val = prepare(model, data.train), prepare(model, data.val)
     run = Run(model, Recipe(batch_size=12, device="cpu"), classes=data.classes)
-    ours = _Fit(run, "classify", data, {"train": train, "val": val}, Progress("none"), make_fabric(run.recipe))
+    ours = Fit(run, "classify", data, {"train": train, "val": val}, Progress("none"), make_fabric(run.recipe))
     batches = list(train.batches(12))
     optimizer = torch.optim.Adam(model.parameters())
 

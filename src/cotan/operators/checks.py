@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
+from ..sparse import check_edges as check_edges
 from ..sparse import check_range
 
 LARGEST = 1e70  # squared areas of what is larger are no float64
@@ -48,11 +49,3 @@ def check_face(face: Tensor, num_nodes: int | None = None) -> Tensor:
         raise CotanError("a mesh without faces: face has shape (3, 0); a point cloud has no attribute face")
     check_range("face", face, num_nodes)
     return face.long()
-
-
-def check_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
-    """edge_index (2, E) with vertex numbers from 0 to num_nodes - 1. E may be 0."""
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
-        raise CotanError(f"edge_index: expected shape (2, E), got {tuple(edge_index.shape)}")
-    check_range("edge_index", edge_index, num_nodes)
-    return edge_index.long()

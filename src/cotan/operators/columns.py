@@ -42,7 +42,7 @@ class Columns:
 
     def dot(self, x: Array, y: Array) -> Array:
         """x y^T, in the precision of y."""
-        return sum(self.each(lambda r: (y[:, r] @ x[:, r].astype(y.dtype, copy=False).T).T))  # type: ignore[no-any-return]
+        return sum(self.each(lambda r: (y[:, r] @ x[:, r].astype(y.dtype, copy=False).T).T))
 
     def subtract(self, x: Array, c: Array, y: Array) -> None:
         """x -= c y, the product in the precision of y."""

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..nodes import node
-from ..registry import operator
 from ..sparse import Sparse
 from .checks import check_mesh
 from .edge_index import is_triangle, on_rim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from .checks import check_face
 from .undirected import symmetric_pattern, undirected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from .checks import check_edges, check_pos
 
 
@@ -14,5 +14,4 @@ def edge_lengths(pos: Tensor, edge_index: Tensor) -> Tensor:
     """|x_i - x_j| of edge i -> j. (E,)"""
     pos = check_pos(pos)
     source, target = check_edges(edge_index, len(pos))
-    length: Tensor = torch.linalg.vector_norm(pos[source] - pos[target], dim=1)
-    return length
+    return torch.linalg.vector_norm(pos[source] - pos[target], dim=1)

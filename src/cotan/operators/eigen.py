@@ -95,7 +95,7 @@ def joined(L: Any, m: Array, found: list[Any], k: int, tolerance: float) -> tupl
 
 
 def components(L: Any, m: Array, k: int) -> Iterator[tuple[Array, Any]]:
-    """The vertices of each connected component and its matrix; of those of one vertex, the k that can matter."""
+    """The vertices of each connected component and its matrix; of components of one vertex, only the k lowest."""
     from scipy.sparse.csgraph import connected_components
 
     count, label = connected_components(L, directed=False)
@@ -154,7 +154,7 @@ def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> No
 
 
 def check(matrix: Sparse, mass: Tensor, k: int, tolerance: float) -> float:
-    """Refuse what is no symmetric eigenproblem, saying why. Gives the largest |L - L^T|, rounding at most."""
+    """Refuse what is no symmetric eigenproblem, saying why. Gives the largest |L - L^T|, which is rounding at most."""
     size = matrix.shape[0]
     if matrix.shape != (size, size) or mass.shape != (size,):
         raise CotanError(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_dense import polished, scaled
-from .eigen_refine import Found
+from .eigen_dense import polished
+from .eigen_refine import Found, scaled
 from .factor import Array
 
 STEP = 32  # sizes are filled up to a multiple of this, so that a matrix is solved alike in whatever company

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .eigen_refine import Found, Shifted, has_constants, polish, residual, residuals, rounded_zero
+from .eigen_refine import Found, Shifted, has_constants, polish, residual, residuals, rounded_zero, scaled
 from .factor import Array
 from .lapack import lapack
 
@@ -26,14 +26,6 @@ def dense_pairs(L: Any, m: Array, k: int, tolerance: float) -> Found:
     A = scaled(L, m)
     dense = A.toarray()
     return polished(L, m, A, *(some_pairs(dense, k) or all_pairs(dense, k)), tolerance)
-
-
-def scaled(L: Any, m: Array) -> Any:
-    """M^-1/2 L M^-1/2, CSR."""
-    scale = m**-0.5
-    A = L.copy()
-    A.data *= scale[A.indices] * np.repeat(scale, np.diff(A.indptr))
-    return A
 
 
 def polished(L: Any, m: Array, A: Any, values: Array, U: Array, tolerance: float) -> Found:
@@ -73,7 +65,7 @@ def smallest_by_inverse(shifted: Shifted, k: int) -> Array:
 
 
 def beside(A: Any, found: Found, rest: Array) -> Found:
-    """The pairs found and the good ones of the rows `rest`, which only what they share with those found is taken out of."""
+    """The pairs found, and those of the rows `rest`, which were good: only their part along the ones found is taken out."""
     values, U, errors = found
     for _ in range(2):
         rest = np.linalg.qr((rest - (rest @ U.T) @ U).T)[0].T

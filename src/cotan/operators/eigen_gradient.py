@@ -31,8 +31,7 @@ def attach(matrix: Sparse, mass: Tensor, values: Tensor, vectors: Tensor) -> tup
     r = L @ vectors - m[:, None] * vectors * values  # (V, K), zero but for its derivative
     norm = (m[:, None] * vectors**2).sum(0)  # (K,) one but for its derivative
     fixed = Sparse(L.pattern, _plain(L.values)), _plain(m)
-    found: tuple[Tensor, Tensor] = _Pairs.apply(r, norm, values, vectors, *fixed)  # type: ignore[no-untyped-call]
-    return found
+    return _Pairs.apply(r, norm, values, vectors, *fixed)  # type: ignore[no-untyped-call]
 
 
 class _Pairs(ReverseMode):
@@ -105,4 +104,4 @@ def _off(L: Sparse, mass: Tensor, values: Tensor, phi: Tensor, b: Tensor) -> Ten
 
 
 def _plain(x: Tensor) -> Tensor:
-    return torch.autograd.forward_ad.unpack_dual(x).primal.detach()  # type: ignore[no-any-return, no-untyped-call]
+    return torch.autograd.forward_ad.unpack_dual(x).primal.detach()

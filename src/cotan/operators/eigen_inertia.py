@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..sparse import symmetric_lu
+from .eigen_refine import scaled
 from .factor import Array
 
 
@@ -17,12 +18,10 @@ def count_below(L: Any, m: Array, shift: float) -> int | None:
 
     Arguments: L (V, V) symmetric, of scipy. m (V,).
     """
-    from scipy.sparse import diags_array
+    from scipy.sparse import eye_array
 
-    scale = diags_array(m**-0.5)
-    A = (scale @ L @ scale - shift * diags_array(np.ones(len(m)))).tocsc()
     try:
-        factor = symmetric_lu(A)
+        factor = symmetric_lu(scaled(L, m) - shift * eye_array(len(m)))
     except RuntimeError:  # exactly singular
         return None
     if not np.array_equal(factor.perm_r, factor.perm_c):

@@ -45,7 +45,7 @@ def lanczos(
     T = np.zeros((most + 2 * BLOCK, most + 2 * BLOCK))
     previous, R = np.zeros((BLOCK, size)), np.zeros((BLOCK, BLOCK))
     q = _fill(np.empty((0, size)), BLOCK, basis[:start], random, columns)
-    done, check = 0, _first_check(k, most)
+    done, check = 0, min(-(-int(2.75 * k) // BLOCK) * BLOCK, most // BLOCK * BLOCK)
     errors: list[tuple[int, float]] = []
     while True:
         basis[start + done : start + done + BLOCK] = q
@@ -69,10 +69,6 @@ def lanczos(
                 return None
             errors.append((done, error))
             check = min(_next_check(errors, tolerance), most // BLOCK * BLOCK)
-
-
-def _first_check(k: int, most: int) -> int:
-    return min(-(-int(2.75 * k) // BLOCK) * BLOCK, most // BLOCK * BLOCK)
 
 
 def _next_check(errors: list[tuple[int, float]], tolerance: float) -> int:

@@ -25,11 +25,7 @@ class Shifted:
     """
 
     def __init__(self, L: Any, m: Array, inexact: float | None = None):
-        from scipy.sparse import csr_array, diags_array
-
-        scale = diags_array(m**-0.5)
-        A = csr_array(scale @ L @ scale)
-        self.A = (A + A.T) / 2
+        self.A = scaled(L, m)
         self.L, self.m, self.size, self.inexact = L, m, len(m), inexact
         self.columns = Columns(self.size)
         diagonal = self.A.diagonal()
@@ -51,30 +47,38 @@ class Shifted:
         In the inverse a kernel outweighs all else by far; taken out, it costs no digits.
         """
         if self.constant:
-            return np.asarray((self.m / self.m.sum())[None] ** 0.5)
+            return (self.m / self.m.sum())[None] ** 0.5
         z = np.random.default_rng(1).standard_normal((1, self.size))
         for _ in range(6):
             z /= np.linalg.norm(z)
             y = self.solve(z)
             theta = float((z @ y.T)[0, 0])
             if np.linalg.norm(y - theta * z) <= 1e-12 * abs(theta):
-                return np.asarray(y / np.linalg.norm(y))
+                return y / np.linalg.norm(y)
             z = y
         return np.empty((0, self.size))
 
     def without(self, U: Array, known: Array) -> Array:
-        """U, out of whose rows their part along orthonormal rows has been taken."""
+        """U, in place, less the part of its rows along orthonormal rows `known`."""
         self.columns.subtract(U, self.columns.dot(U, known), known)
         return U
 
     def product(self, U: Array) -> Array:
         """A times each row of U."""
-        return np.asarray((self.A @ np.ascontiguousarray(U.T)).T)
+        return (self.A @ np.ascontiguousarray(U.T)).T
 
     def errors(self, values: Array, U: Array) -> Array:
         """(k,) ||A u - lambda u||, which is ||M^-1/2 (L phi - lambda M phi)||."""
         each = [np.linalg.norm(self.product(U[r]) - values[r, None] * U[r], axis=1) for r in blocks(len(U))]
-        return np.asarray(np.nan_to_num(np.concatenate([*each, []]), nan=np.inf))
+        return np.nan_to_num(np.concatenate([*each, []]), nan=np.inf)
+
+
+def scaled(L: Any, m: Array) -> Any:
+    """M^-1/2 L M^-1/2, CSR."""
+    scale = m**-0.5
+    A = L.copy()
+    A.data *= scale[A.indices] * np.repeat(scale, np.diff(A.indptr))
+    return A
 
 
 def rounded_zero(diagonal: Array) -> float:
@@ -103,7 +107,7 @@ def residuals(values: Array, errors: Array, tiny: float) -> Array:
     """Of each pair (k,)."""
     above = values[values > tiny]
     least = float(above[0]) if len(above) else 1e4 * tiny
-    return np.asarray(errors / np.maximum(values[: len(errors)], least))
+    return errors / np.maximum(values[: len(errors)], least)
 
 
 def polish(shifted: Shifted, U: Array, tolerance: float, known: Array | None = None) -> Found:

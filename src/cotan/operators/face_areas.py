@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from .checks import check_mesh
 from .triangles import triangles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from ..sparse import Sparse
 from .checks import check_mesh
 from .normals import unit
@@ -42,8 +42,7 @@ def divergence(pos: Tensor, face: Tensor) -> Sparse:
 
 def _hats(t: Triangles) -> Tensor:
     """n x e_i: (3, F, 3)."""
-    hats: Tensor = torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
-    return hats
+    return torch.linalg.cross(_normals(t).expand_as(t.sides), t.sides, dim=-1)
 
 
 def _normals(t: Triangles) -> Tensor:

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..registry import operator
 from .checks import check_pos
 from .threads import one_thread
 

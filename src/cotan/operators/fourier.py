@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from ..spectrum import Spectrum
 
 

@@ -96,7 +96,7 @@ def _unfoldings(size: int, face: Tensor, length: Tensor, key: Tensor, fixed: Ten
 
 
 def _advance(s: _Unfoldings, radius: Tensor, angle: Tensor, origin: Tensor) -> Tensor:
-    """The shortest radius that any face gives, with the angle and the origin that go with it, put in place. Gives where."""
+    """Puts in place the shortest radius that any face gives, with its angle and origin; gives the pairs that it changed."""
     ra, rb, ta, tb = (known.index_select(0, at) for known in (radius, angle) for at in (s.a, s.b))
     oa, ob = origin.index_select(0, s.a), origin.index_select(0, s.b)
 

@@ -91,8 +91,7 @@ def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
 
 def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:
     """C = Phi_2^T M_2 Phi_1[p]: the functional map of a map p (V2,) from the target's vertices to the source's."""
-    coefficients: Tensor = fourier(plain_vectors(source)[point], target, target_mass)
-    return coefficients
+    return fourier(plain_vectors(source)[point], target, target_mass)
 
 
 def zoom_out(functional: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor, *, step: int = 4) -> Tensor:

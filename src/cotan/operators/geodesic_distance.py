@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from ..values import numbers
 from .checks import check_mesh
 from .edge_index import edge_index
@@ -56,7 +56,7 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
 def _march(
     size: int, face: Tensor, length: Tensor, key: Tensor, radius: Tensor, origin: Tensor, fixed: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`march` to its end, without angles."""
+    """`march` without angles, until nothing changes."""
     width = WIDTH * float(length.mean())
     return march(size, face, length, key, radius, torch.zeros_like(radius), origin, fixed, len(key), width)
 

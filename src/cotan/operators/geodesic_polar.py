@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
-from ..registry import operator
+from ..decorators import operator
 from .checks import check_edges, check_mesh
 from .front import TIE, march
 from .intrinsic_delaunay import delaunay_headings, side_lengths

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import at_least
-from ..registry import operator
 from ..spectrum import Spectrum
 from .fourier import plain_vectors
 from .heat_kernel_signature import is_zero

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
 from ..nodes import node
-from ..registry import operator
 from ..sparse import Pattern, Sparse, grouped
 from .checks import check_edges, check_pos
 from .threads import one_thread

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import CotanError, unknown
-from ..registry import operator
+from ..decorators import operator
+from ..errors import CotanError, one_of
 from ..sparse import Sparse, edge_weights
 from .checks import check_edges, check_pos
 from .laplacian import weighted_laplacian
-
-NORMALIZATIONS = ("none", "symmetric", "random-walk")
 
 
 @operator("laplacian", kind="graph", invariant_to=("isometry", "scale"), many=True)
@@ -54,8 +52,7 @@ def heat_laplacian(
 
 def normalized(laplacian: Sparse, normalization: str) -> Sparse:
     """D - W scaled by its diagonal D; a zero in D leaves its row and column zero."""
-    if normalization not in NORMALIZATIONS:
-        raise unknown("normalization", normalization, NORMALIZATIONS)
+    one_of("normalization", normalization, ("none", "symmetric", "random-walk"))
     if normalization == "none":
         return laplacian
     degree = laplacian.diagonal()

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..registry import operator
 from ..sparse import Sparse
 from ..spectrum import Spectrum
 from .fourier import fourier, inverse_fourier

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..registry import operator
 from ..spectrum import Spectrum
 from .fourier import plain_vectors
 

@@ -21,8 +21,7 @@ SLACK = 1e-6  # of four vertices on a circle the given diagonal stays, whichever
 def side_lengths(pos: Tensor, face: Tensor) -> Tensor:
     """Length of the side that faces each corner. (3, F)"""
     a, b, c = pos[face]
-    lengths: Tensor = torch.linalg.vector_norm(torch.stack([c - b, a - c, b - a]), dim=2)
-    return lengths
+    return torch.linalg.vector_norm(torch.stack([c - b, a - c, b - a]), dim=2)
 
 
 def intrinsic_delaunay(face: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from ..sparse import Sparse
 from .checks import check_mesh
 from .edge_index import half_edges

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from .geodesic_distance import chosen, reached
 from .mesh_report import faults, mesh_report
 from .triangle_soup import triangle_soup

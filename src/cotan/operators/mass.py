@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
-from ..registry import operator
 from ..sparse import edge_weights
 from .checks import check_edges, check_mesh
 from .triangles import Triangles, inner, triangles
@@ -79,7 +79,7 @@ def raised(mass: Tensor, batch: Tensor | None = None) -> Tensor:
 
 
 def measurable(t: Triangles, face: Tensor, batch: Tensor | None = None) -> Triangles:
-    """The triangles, refused if all of a shape's are flat."""
+    """The triangles themselves; an error if all of a shape's are flat."""
     thick = face[0, ~t.flat]
     owner = torch.zeros_like(thick) if batch is None else batch.index_select(0, thick)
     if not torch.bincount(owner, minlength=1 if batch is None else int(batch[-1]) + 1).all():

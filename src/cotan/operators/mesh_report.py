@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..registry import operator
-from ..sparse import numbered
+from ..decorators import operator
+from ..sparse import first_alike, numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .topology import Orientation, Topology, connected, fans, orientation, topology
@@ -159,10 +159,4 @@ def count_used(face: Tensor, size: int) -> int:
 
 def repeats(face: Tensor) -> Tensor:
     """Whether a face has the three vertices of an earlier one. (F,)"""
-    low, middle, high = face.sort(0).values
-    stride = int(face.max()) + 1 if face.numel() else 1
-    which = torch.unique(low * stride + middle, return_inverse=True)[1] * stride + high
-    which, order = torch.sort(which, stable=True)
-    again = torch.zeros(len(which), dtype=torch.bool)
-    again[order[1:]] = which[1:] == which[:-1]
-    return again
+    return first_alike(face.sort(0).values.T) < torch.arange(face.shape[1])

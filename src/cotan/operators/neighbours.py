@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..registry import operator
 from ..values import is_live
 from .checks import check_pos
 
@@ -74,7 +74,7 @@ def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor
         found, index = cKDTree(fixed.numpy()).query(asked.numpy(), k=range(1, k + 1))
         distance, index = torch.from_numpy(found).to(points.dtype), torch.from_numpy(index).long()
     else:
-        parts = [_distances(part, fixed).topk(k, largest=False) for part in _chunks(asked, len(points))]
+        parts = [_distances(part, fixed).topk(k, largest=False) for part in asked.split(max(1, CHUNK // len(points)))]
         distance, index = torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
     if is_live(points) or is_live(queries):
         distance = torch.linalg.vector_norm(queries[:, None] - points[index], dim=2)
@@ -89,18 +89,13 @@ def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         pairs = torch.from_numpy(cKDTree(pos.numpy()).query_pairs(radius, output_type="ndarray")).long()
         return torch.cat([pairs[:, 0], pairs[:, 1]]), torch.cat([pairs[:, 1], pairs[:, 0]])
     found, start = [], 0
-    for part in _chunks(pos, len(pos)):
+    for part in pos.split(max(1, CHUNK // len(pos))):
         centre, other = (_distances(part, pos) <= radius).nonzero(as_tuple=True)
         found.append(torch.stack([centre + start, other]))
         start += len(part)
     both = torch.cat(found, 1)
     centre, other = both[:, both[0] != both[1]]
     return centre, other
-
-
-def _chunks(queries: Tensor, points: int) -> tuple[Tensor, ...]:
-    parts: tuple[Tensor, ...] = torch.split(queries, max(1, CHUNK // points))
-    return parts
 
 
 def _distances(queries: Tensor, points: Tensor) -> Tensor:

@@ -7,13 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import unknown
-from ..registry import operator
+from ..decorators import operator
+from ..errors import one_of
 from .checks import check_mesh, check_pos
 from .triangles import triangles
-
-SCALES = ("radius", "area")
-CENTRES = ("surface", "vertices")
 
 
 @operator(per="vertex", invariant_to=("scale",))
@@ -29,10 +26,8 @@ def normalized_pos(
         scale: "radius" (the farthest vertex at distance 1) or "area" (surface of area 1; without faces, radius).
         centre: of the "surface" (mean by area), or of its "vertices", as published weights of other projects have it.
     """
-    if scale not in SCALES:
-        raise unknown("scale", scale, SCALES)
-    if centre not in CENTRES:
-        raise unknown("centre", centre, CENTRES)
+    one_of("scale", scale, ("radius", "area"))
+    one_of("centre", centre, ("surface", "vertices"))
     if face is None or face.numel() == 0:
         pos = _near_one(check_pos(pos))
         centred = pos - pos.mean(0)

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
-from ..errors import CotanError, unknown
-from ..registry import operator
+from ..decorators import operator
+from ..errors import CotanError, one_of
 from .checks import check_edges, check_mesh, check_pos
 from .triangles import Triangles, triangles
-
-WEIGHTS = ("area", "angle")
 
 
 @operator(per="face", many=True)
@@ -29,8 +27,7 @@ def vertex_normals(pos: Tensor, face: Tensor, *, weight: str = "area") -> Tensor
         weight: w, the "area" of the face, or its "angle" at the vertex (Thuermer and Wuethrich 1998), with which the
             normal does not depend on how a flat part is triangulated.
     """
-    if weight not in WEIGHTS:
-        raise unknown("weight of vertex_normals", weight, WEIGHTS)
+    one_of("weight of vertex_normals", weight, ("area", "angle"))
     pos, face = check_mesh(pos, face)
     t = triangles(pos, face)
     n, corners = normals(t), face.reshape(-1)

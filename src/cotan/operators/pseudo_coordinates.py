@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError
 from ..nodes import node
-from ..registry import operator
 from .checks import check_edges, check_pos
 
 FRAMES = {"tangent_frames": node("tangent_frames", kind="mesh")}

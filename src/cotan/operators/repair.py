@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CotanError
-from ..sparse import firsts, numbered
+from ..sparse import first_alike
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
 from .mesh_report import inside_out, repeats
@@ -55,7 +55,7 @@ def repair(data: Any) -> Repaired:
         done.append(f"dropped {int((~finite).sum())} vertices that are not finite")
         keep(finite[face].all(0), "faces at vertices that are not finite")
     place = vertex.clone()
-    place[finite] = vertex[finite][same_place(pos[finite])]
+    place[finite] = vertex[finite][first_alike(pos[finite])]
     if (merged := int((place[finite] != vertex[finite]).sum())) > 0:
         done.append(f"merged {merged} vertices at the place of another")
         face = place[face]
@@ -79,12 +79,6 @@ def repair(data: Any) -> Repaired:
     return Repaired(_carry(data, vertex.to(device), tag.to(device), face.to(device)), done)
 
 
-def same_place(pos: Tensor) -> Tensor:
-    """For each vertex, the first at exactly its place. (V,)"""
-    group = numbered(pos)
-    return firsts(group)[group] if len(pos) else group
-
-
 def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
     """Flip the longest side of each flat face where one other face is there and both new ones have area. In place.
 
@@ -98,9 +92,8 @@ def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
             return flipped, flat
         top = topology(face)
         faces = face.shape[1]
-        pairs = top.pairs[:, top.faces_at[top.edge[top.pairs[0]]] == 2]
         other = torch.full((3 * faces,), -1)
-        other[pairs[0]], other[pairs[1]] = pairs[1], pairs[0]
+        other[top.across] = top.across.flip(0)
         longest = t.sides.square().sum(-1).argmax(0)
         todo = flat.nonzero()[:, 0]
         side = longest[todo] * faces + todo

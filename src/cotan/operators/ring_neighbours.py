@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import at_least
 from ..pattern import grouped, runs
-from ..registry import operator
 from .checks import check_edges
 
 

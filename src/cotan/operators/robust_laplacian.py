@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ..autodiff import refuse_derivatives
+from ..decorators import operator
 from ..errors import CotanError, MeshWarning
-from ..registry import operator
-from ..sparse import Sparse
+from ..sparse import Sparse, first_alike
 from .checks import check_pos
 from .factor import Array
 from .mass import measurable, raised
 from .neighbours import nearest
-from .repair import same_place
 from .triangle_soup import triangle_soup
 from .triangles import triangles
 
@@ -93,7 +92,7 @@ def cloud_matrices(pos: Tensor, *, neighbours: int | None = None, mollify: float
     check_mollify(mollify)
     if len(points) >= 4 and bool((points == points[0]).all()):
         raise CotanError("laplacian, kind='cloud': a cloud without area: all points are at one place")
-    first, place = torch.unique(same_place(points), return_inverse=True)
+    first, place = torch.unique(first_alike(points), return_inverse=True)
     points = points[first]
     size = len(points)
     if size < 4:

@@ -59,8 +59,7 @@ class _TracedSolve(Function):
     def forward(values: Tensor, mass: Tensor, time: Tensor, right: Tensor, pattern: Pattern, solver: Solver) -> Tensor:
         if not is_compiling():
             return solver(Sparse(pattern, values), mass, time, right)
-        solution: Tensor = _opaque(pattern.parts, values, mass, time, right)
-        return solution
+        return _opaque(pattern.parts, values, mass, time, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:

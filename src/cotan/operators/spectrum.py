@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..registry import operator
+from ..decorators import operator
 from ..sparse import Sparse
 from ..spectrum import Spectrum
 from .eigen import eigenpairs, eigenpairs_of_many

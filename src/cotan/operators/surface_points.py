@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..registry import operator
 from .checks import check_mesh
 from .normals import normals, unit
 from .triangles import triangles

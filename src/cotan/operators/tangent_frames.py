@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..decorators import operator
 from ..nodes import node
-from ..registry import operator
 from .checks import check_edges, check_pos
 from .normals import unit
 from .triangles import inner

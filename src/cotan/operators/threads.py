@@ -20,7 +20,7 @@ ALONE = 100_000  # vertices up to which pieces count as small
 
 @contextmanager
 def one_thread(size: int = 0) -> Iterator[None]:
-    """BLAS and torch on one thread inside, for shapes of up to `ALONE` vertices."""
+    """BLAS and torch on one thread inside, for shapes of up to 100,000 vertices; larger ones keep all threads."""
     if size > ALONE or _outside.get():
         yield
         return
@@ -43,7 +43,7 @@ def one_thread(size: int = 0) -> Iterator[None]:
 
 
 def threads() -> int:
-    """How many torch has, outside of `one_thread`: for pieces that do not wait for each other."""
+    """How many threads torch has outside of `one_thread`, for work in pieces that do not wait for each other."""
     return _outside.get() or torch.get_num_threads()
 
 

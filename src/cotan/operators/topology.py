@@ -29,6 +29,11 @@ class Topology(NamedTuple):
     forward: Tensor
     pairs: Tensor
 
+    @property
+    def across(self) -> Tensor:
+        """(2, P) the pairs at edges of exactly two faces."""
+        return self.pairs[:, self.faces_at[self.edge[self.pairs[0]]] == 2]
+
 
 def topology(face: Tensor) -> Topology:
     """What is joined to what: edges, faces_at, edge, forward and pairs, as `Topology` says. On the CPU.
@@ -88,7 +93,7 @@ def orientation(t: Topology) -> Orientation:
     """Which faces of a `topology` to turn so that all agree: flip, patch, patches and orientable, as `Orientation` says."""
     # Each face, and a turned copy of it, is joined to those that agree: orientable patches keep the two apart.
     faces = len(t.edge) // 3
-    pairs = t.pairs[:, t.faces_at[t.edge[t.pairs[0]]] == 2]
+    pairs = t.across
     first, second = (pairs % faces).unbind(0)
     agree = t.forward[pairs[0]] != t.forward[pairs[1]]
     patches, patch = connected(faces, first, second)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..application import Sample, collate_samples, evaluate_plan, forward, is_feature, model_plan, takes_signal
+from ..data import sources_of
 from ..errors import CotanError
-from ..network import Sample, collate_samples, evaluate_plan, forward, is_feature, model_plan, needs, takes_signal
-from ..nodes import sources_of
+from ..network import needs
 from ..plan import Plan, make_plan
 from ..values import move
 from .compare import Report, check_unchanged, copies, first_line

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..network import create_layer, create_model, signal_of
+from ..application import signal_of
+from ..network import create_layer, create_model
 from ..sparse import Sparse
 from ..values import map_tensors, move
 from .calculus import check_calculus

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from .. import autodiff, registry
+from ..collation import collate, uncollate
+from ..data import sources_of
 from ..errors import CotanError
-from ..evaluation import evaluate_together
-from ..nodes import Node, Request, node, sources_of
+from ..nodes import Node, Request, node
 from ..plan import Plan, Step, make_plan
 from ..sparse import Sparse
 from ..spectrum import Spectrum
-from ..values import collate, move, put_together, take_apart, uncollate
+from ..together import evaluate_together
+from ..values import move, put_together, take_apart
 from .compare import (
     Report,
     central,

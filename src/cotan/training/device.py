@@ -29,7 +29,7 @@ def make_fabric(recipe: Recipe) -> Any:
 
 
 def keep_pages() -> None:
-    """Freed memory stays with the process, where glibc has it: to map and clear pages anew at each step takes up to a tenth."""
+    """Keep freed memory in the process (with glibc): mapping and clearing pages anew takes up to a tenth of a step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
         if mallopt is not None:
@@ -38,7 +38,7 @@ def keep_pages() -> None:
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """The caller's generators are left as they were; on CUDA, sums are taken in one order, so that numbers repeat."""
+    """Leave the caller's random generators as they were. On CUDA use deterministic algorithms, so that results repeat."""
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
@@ -49,7 +49,7 @@ def own_randomness() -> Iterator[None]:
                 # cuBLAS repeats its numbers in a workspace of this size, and is asked once, at its first product.
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
                 torch.use_deterministic_algorithms(True, warn_only=True)
-                memory.fill_uninitialized_memory = False  # nothing reads it: only time would go
+                memory.fill_uninitialized_memory = False  # it only takes time: nothing here reads such memory
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
+from ..application import forward, place_of
 from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import forward, made, place_of
+from ..network import made
 from ..shapes import listed
 from ..targets import check
 from .run import trained
@@ -74,13 +75,13 @@ def score(
 
 
 def units(model: nn.Module) -> dict[str, Tensor]:
-    """What the loss of a scaled task is told of a model that `create_model` made."""
+    """The deviation of targets that the loss of a scaled task takes, of a model that `create_model` made for one."""
     deviation = getattr(registry.unwrapped(model), "target_deviation", None)
     return {} if deviation is None else {"deviation": deviation}
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
-    """The metrics with what was refused counted as wrong; `accuracy_answered` is that of the rest, and so are the others."""
+    """The metrics with refused shapes counted as wrong in `accuracy`; all others, and `accuracy_answered`, are of the rest."""
     if not prepared.refused:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}

@@ -23,7 +23,7 @@ AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """One line more of a .jsonl file, on the disk before this returns; a line that a kill cut short is ended first."""
+    """One line more of a .jsonl file, on the disk before this returns. A line that a kill cut short is removed first."""
     text = json.dumps(line) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def rewrite(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 @contextmanager
 def alone(path: Path, timeout: float = 0) -> Iterator[None]:
-    """No other process, or thread, is in here meanwhile; within it may be another. However a process ends, so does its lock."""
+    """A lock on a folder: no other process or thread is inside meanwhile. It can be nested, and ends with its process."""
     from filelock import FileLock, Timeout
 
     lock, made = FileLock(path / ".lock", timeout=timeout, is_singleton=True), not os.path.exists(path)
@@ -66,7 +66,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            # Refused before anything was written. Within another, the lock is that one's, and goes with it.
+            # Nothing was written: no trace is left. A nested lock belongs to the outer one, which removes it.
             if lock.lock_counter < 2 and os.listdir(path) == [".lock"]:
                 (path / ".lock").unlink()
             if made:

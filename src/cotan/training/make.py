@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from .. import registry
+from ..application import Sample, check_features, evaluate_plan, first_signal, join_features
+from ..data import sources_of
 from ..datasets import as_splits
 from ..errors import CotanError, expect
-from ..network import Sample, check_features, create_model, evaluate_plan, first_signal, join_features, made
-from ..nodes import Node, as_nodes, sources_of
+from ..network import create_model, made
+from ..nodes import Node, as_nodes
 from ..plan import Plan, make_plan
 from ..targets import check_form, width
 from .recipe import node_of, record_of

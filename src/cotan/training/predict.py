@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from .. import registry
+from ..application import forward, place_of
 from ..batching import prepare, task_of
+from ..collation import uncollate
 from ..files import read
-from ..network import forward, place_of
 from ..shapes import listed
-from ..values import uncollate
 from .run import trained
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Self
 
-from ..errors import unknown
+from ..errors import one_of
 
 STYLES = ("auto", "bar", "lines", "none")
 
@@ -18,8 +18,7 @@ class Progress:
     """
 
     def __init__(self, style: str = "auto"):
-        if style not in STYLES:
-            raise unknown("progress", style, STYLES)
+        one_of("progress", style, STYLES)
         if style == "auto" and sys.stderr is None:  # as under pythonw
             style = "none"
         elif style == "auto":

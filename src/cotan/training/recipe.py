@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..errors import CotanError, unknown
+from ..errors import CotanError, one_of, unknown
 from ..nodes import Node, node
 from ..sampling import check_sizes
 
@@ -69,8 +69,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            if str(getattr(self, name)) not in choices:
-                raise unknown(f"{name} of a recipe", getattr(self, name), choices)
+            one_of(f"{name} of a recipe", str(getattr(self, name)), choices)
         for name in ("precision", "device"):
             object.__setattr__(self, name, str(getattr(self, name)))
         given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]

@@ -1,0 +1,121 @@
+"""What a `Data` has: its sources, vertices and device; and what of it is refused, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .errors import CotanError
+from .nodes import COUNTED, SOURCES, TENSORS
+from .sparse import check_range
+
+PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
+
+
+def check_data(data: Any) -> None:
+    """Raise for what is no `Data`, saying what makes one of it, and for tensors on the device meta."""
+    if not hasattr(data, "_store"):
+        hints = {
+            "HeteroData": "its to_homogeneous() gives one",
+            "Trimesh": "torch_geometric.utils.from_trimesh gives one",
+            "Graph": "torch_geometric.utils.from_networkx gives one",
+            "DiGraph": "torch_geometric.utils.from_networkx gives one",
+        }
+        kind = type(data).__name__
+        raise CotanError(
+            f"expected a torch_geometric Data, got {kind}; {hints.get(kind, 'cotan.read(path) gives one')}"
+        )
+    for name in data.keys():
+        if getattr(data[name], "is_meta", False):
+            raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")
+
+
+def check_points(use: str, data: Any) -> None:
+    """Raise for what has no finite vertices in space. `use` says what these are wanted for."""
+    check_data(data)
+    pos = data.get("pos")
+    if pos is None:
+        raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
+    if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
+        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
+    if not bool(pos.isfinite().all()):
+        raise CotanError(f"{use}: {int((~pos.isfinite()).any(1).sum())} of {len(pos)} vertices are not finite")
+
+
+def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
+    """The names that a `Data` can answer by itself."""
+    given = {name for name in data.keys() if data[name] is not None}
+    count = number_of_shapes(data)
+    if count > 1:
+        each = (
+            "batch.to_data_list() gives each"
+            if hasattr(data, "to_data_list")
+            else "cotan.apply, inputs and predict take it"
+        )
+        raise CotanError(f"a batch of {count} shapes where one is expected: {each}")
+    return frozenset(given | COUNTED)
+
+
+def number_of_shapes(data: Mapping[str, Any] | Any) -> int:
+    """What the vectors `batch` and `ptr` of a batch say; 1 without them."""
+    batch: Any = data.get("batch")
+    ptr = data.get("ptr")
+    last = int(batch.max()) if getattr(batch, "ndim", 0) == 1 and len(batch) else 0
+    return max(1 + last, 0 if ptr is None else len(ptr) - 1)
+
+
+def number_of_vertices(data: Any) -> int:
+    """V, from what the data holds per vertex; from the largest index where it holds nothing."""
+    given = data._store.get("num_nodes") if hasattr(data, "_store") else None
+    if given is not None:
+        return int(given)
+    for name in ("pos", "x"):
+        if data.get(name) is not None:
+            return len(data[name])
+    for name in ("face", "edge_index"):
+        if data.get(name) is not None and data[name].numel():
+            return int(data[name].max()) + 1
+    return 0
+
+
+def check_source(name: str, value: Any, data: Any) -> None:
+    """Raise for what is no dense tensor, vertex numbers out of range, and numbers that are missing or not finite."""
+    if name not in SOURCES or name in COUNTED or not (name in TENSORS or isinstance(value, torch.Tensor)):
+        return
+    if not isinstance(value, torch.Tensor):
+        raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
+    if value.layout != torch.strided:
+        raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
+    declared = SOURCES[name]
+    if declared.index == "vertex":
+        check_numbers(name, value, number_of_vertices(data))
+    if declared.per == "vertex" and value.shape[:1] != (number_of_vertices(data),):
+        raise CotanError(
+            f"{name} has shape {tuple(value.shape)}, expected a row for each of {number_of_vertices(data)} vertices"
+        )
+    if name == "pos" and value.ndim != 2:
+        raise CotanError(f"pos has shape {tuple(value.shape)}, expected (V, 3)")
+    if not value.is_floating_point() or math.isfinite(float(value.detach().sum())):  # the cheapest look at all of them
+        return
+    if not bool(torch.isfinite(value.detach()).all()):
+        at = ""
+        if declared.per in PLURAL:
+            bad = (~torch.isfinite(value.detach())).reshape(len(value), -1).any(1)
+            at = f" at {int(bad.sum())} of {len(value)} {PLURAL[declared.per]}"
+        raise CotanError(f"{name} has NaN or infinite values{at}")
+
+
+def check_numbers(name: str, value: torch.Tensor, size: int) -> None:
+    """Raise for what is no table of numbers of `size` vertices, a column an edge or face."""
+    rows = {"face": 3, "edge_index": 2}.get(name)
+    if value.ndim != 2 or value.shape[0] != (rows or value.shape[0]):
+        raise CotanError(f"{name} has shape {tuple(value.shape)}, expected ({rows or 'n'}, {name[0].upper()})")
+    check_range(name, value, size)
+
+
+def device_of(data: Any) -> torch.device:
+    tensors = (data[name] for name in data.keys() if isinstance(data[name], torch.Tensor))
+    return next((t.device for t in tensors), torch.device("cpu"))
