@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -14,6 +15,8 @@ from torch import Tensor
 from . import dataset_store, registry
 from .data import check_data
 from .errors import CotanError, expect, one_of
+from .store import store
+from .stored import Facts
 from .targets import mask_of, target
 from .values import digest
 
@@ -58,7 +61,7 @@ class Splits:
 
     @property
     def distances(self) -> Tensor | None:
-        """(T, T) along the template's surface, by which the task `match` measures errors; None without a template."""
+        """(T, T) along the template's surface, by which the task `match` measures errors; None without a template. Stored."""
         return None if self.template is None else _distances(self.template.pos, self.template.face)
 
     @cached_property
@@ -221,9 +224,17 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
 
 @lru_cache(maxsize=1)  # `Splits` with a val cut for each seed have one template
 def _distances(pos: Tensor, face: Tensor) -> Tensor:
+    """All distances of a mesh, in float32: from the store, since they take minutes where it is large."""
     from .operators.geodesic_distance import all_distances
 
-    return all_distances(pos, face)
+    front = next(iter(registry.variants("operator", "geodesic_distance")))
+    key = digest([front.version, pos, face])
+    distances: Tensor | None = store().get(key, front.name)
+    if distances is None:
+        start = time.perf_counter()
+        distances = all_distances(pos, face).float()
+        store().put(key, distances, Facts(front.name, front.name, {}, "", time.perf_counter() - start))
+    return distances
 
 
 def _digests(shape: Any, known: dict[int, tuple[Tensor, str]]) -> dict[str, str]:

@@ -174,7 +174,9 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
             matrix = scipy.sparse.load_npz(path)
         elif suffix == ".mtx":
             text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-            matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text)))
+            with warnings.catch_warnings():  # scipy 1.18 warns of what it will give; either is made an array here
+                warnings.simplefilter("ignore", DeprecationWarning)
+                matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text)))
         else:
             if suffix == ".edgelist":
                 graph = _read_edgelist(path, directed)

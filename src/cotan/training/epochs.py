@@ -44,7 +44,7 @@ class Fit:
         self.task: Any = registry.lookup("task", task).target
         if task == "match" and splits.template is not None and (size := splits.template.num_nodes) > 1000:
             show.say(
-                f"distances between all {size:,} vertices of the template: about {6e-6 * size**2:.0f} s, once a process"
+                f"distances between all {size:,} vertices of the template: about {6e-6 * size**2:.0f} s, unless stored"
             )
         self.distances = splits.distances if task == "match" else None
         self.fabric = fabric
