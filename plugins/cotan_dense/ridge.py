@@ -7,8 +7,9 @@ from .linear import Linear
 
 @cotan.layer("ridge", invariant_to=("isometry", "scale"))
 class Ridge(Linear):
-    """y_j = sigma(<w_j, x> + b_j): a neuron, which varies only along w_j. Linear combinations of them are dense in the
-    continuous functions on a compact set (Cybenko 1989); `shallow` is such a combination.
+    """y_j = sigma(<w_j, x> + b_j): a neuron, which varies only along w_j.
+
+    Linear combinations of them are dense in the continuous functions on a compact set (Cybenko 1989); `shallow` is one.
 
     Arguments:
         nonlinearity: sigma, an activation as in `stack`.

@@ -10,10 +10,10 @@ from .ridge import Ridge
 
 @cotan.model("shallow")
 class Shallow(nn.Module):
-    """y = V sigma(W x + b) + c: a linear combination of `width` ridge functions. Enough for any continuous function,
-    if it is wide enough (Cybenko 1989).
+    """y = V sigma(W x + b) + c: a linear combination of `width` ridge functions.
 
-    x is a signal on vertices (V, in_dim), or images (B, ...) of in_dim numbers each (with `features="image"`).
+    Enough for any continuous function, if it is wide enough (Cybenko 1989). x is a signal on vertices (V, in_dim), or
+    images (B, ...) of in_dim numbers each (with `features="image"`).
 
     Arguments:
         width: hidden units. activation: sigma.

@@ -23,8 +23,9 @@ def together(value: Any) -> cotan.Sparse:
 def coarsen_embedded(
     pos: Tensor, edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None, *, level: int = 1, seed: int = 0
 ) -> Any:
-    """As for kind "graph", with pos, the mean of each cluster's. Edges without weights have exp(-|x_i - x_j|^2 / t), t
-    the mean of the squared lengths.
+    """A coarser graph as by kind="graph", with pos, the mean of each cluster's.
+
+    Edges without weights have exp(-|x_i - x_j|^2 / t), t the mean of the squared lengths.
 
     Arguments:
         pos: (V, 3). edge_index, edge_weight, level, seed: as there.
@@ -50,11 +51,11 @@ def coarsen_embedded(
 def coarsen_graph(
     edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None, *, level: int = 1, seed: int = 0
 ) -> Any:
-    """A graph of about V / 2^level vertices, each a cluster of the given ones: `level` times, all pairs of a matching are
-    joined (as Graclus does: Dhillon, Guan and Kulis 2007). A vertex without a free neighbour stays alone.
+    """A graph of about V / 2^level vertices, each a cluster of the given ones.
 
-    The weight between two clusters is the sum of those between their vertices; inside it is dropped.
-    Of the value, a `Data`, `cluster` (V,) says which cluster a vertex is in.
+    `level` times, all pairs of a matching are joined (as Graclus does: Dhillon, Guan and Kulis 2007); a vertex without
+    a free neighbour stays alone. The weight between two clusters is the sum of those between their vertices; inside it
+    is dropped. Of the value, a `Data`, `cluster` (V,) says which cluster a vertex is in.
 
     Arguments:
         edge_index: (2, E); directions do not matter. edge_weight: (E,) not negative, ones by default.

@@ -60,9 +60,10 @@ def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
 
 @cotan.model("topk")
 class TopKNetwork(nn.Module):
-    """Graph convolution (as gcn), relu and `TopK` pooling, `depth` times; after each, what is left is read out, and the
-    sum of these is the output (Cangea et al. 2018). For tasks per vertex the way back follows, each signal added to
-    what was there before the pooling (Gao and Ji 2019).
+    """Graph convolution (as gcn), relu and `TopK` pooling, `depth` times (Cangea et al. 2018; Gao and Ji 2019).
+
+    After each, what is left is read out, and the sum of these is the output. For tasks per vertex the way back follows,
+    each signal added to what was there before the pooling.
 
     Arguments:
         width: channels. depth: number of poolings. ratio: of the vertices that each leaves; 1 is all, in PyG one vertex.

@@ -100,9 +100,10 @@ def list_names(
         if each == "suite":
             found = {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in suites.items()}
         else:
-            found = {name: _line(each, name) for name in registry.names(each)}
+            own = (name for name in registry.names(each) if registry.has(each, name))
+            found = {name: registry.lookup(each, name).line for name in own}
         width = max(map(len, found), default=0)
-        print(f"{each}s")
+        print(f"{each}s" + (", and each layer: the stack of it (cotan list stack)" if each == "model" else ""))
         for name, line in found.items():
             print(f"  {name:<{width}}  {line}".rstrip())
     for name, reason in registry.failures().items():
@@ -126,14 +127,6 @@ def _describe(definition: Any) -> None:
     if definition.kind == "layer" and not registry.has("model", definition.name):
         print("as a model, also those of the stack of it: cotan list stack")
     print()
-
-
-def _line(kind: str, name: str) -> str:
-    """What a name is, in a line."""
-    from . import registry
-
-    definition = registry.model_or_layer(name) if kind == "model" else registry.lookup(kind, name)
-    return str(definition.line) if definition.kind == kind else "a stack of the layer"
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")
