@@ -383,6 +383,14 @@ def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):
         cotan.inputs(Heavy(3, 2), sphere)
 
 
+@pytest.mark.parametrize(
+    ("name", "function"), [("functional_map", "functional_map"), ("zoomout", "zoom_out"), ("repair", "repair")]
+)
+def test_functions_of_tensors_are_no_nodes_and_are_named(name, function, sphere):
+    with pytest.raises(cotan.CotanError, match=rf"^'{name}' is no node; cotan\.operators\.{function} is a function"):
+        cotan.compute(sphere, name)
+
+
 def test_optional_parameters_that_are_no_nodes_are_said_all_at_once_with_how_to_leave_them_out(sphere):
     class Own(cotan.Network):
         def forward(self, x, spectrm=None, batch_size=None):

@@ -209,6 +209,11 @@ def test_options_are_known_by_pygs_names(options, hint):
         ("layer", "Diffusion Net", "diffusion"),
         ("operator", "fourier-transform", "fourier"),
         ("operator", "eigenfunctions", "spectrum"),
+        ("operator", "eigenvalues", "spectrum"),
+        ("operator", "Fiedler vector", "spectrum"),
+        ("operator", "GFT", "fourier"),
+        ("operator", "normalized Laplacian", "laplacian"),
+        ("operator", "log_map", "logarithmic_map"),
     ],
 )
 def test_the_usual_names_of_systems_are_known_in_any_spelling(kind, name, hint):

@@ -325,7 +325,12 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
     trail = " -> ".join(path)
     known = name in SOURCES or name in sources
     if not known and name not in _all_inputs():
+        from . import operators
+
         error = unknown("node", name, {*registry.names("operator"), *sources})
+        functions = {*operators.__all__} - {*registry.names("operator")}
+        if function := next(iter(get_close_matches(name, functions, n=1, cutoff=0.9)), None):
+            error = CotanError(f"{name!r} is no node; cotan.operators.{function} is a function of tensors\n{error}")
         return CotanError(f"{error}{registry.failures_text()}" + f"\n(asked for by {trail})" * (len(path) > 1))
     ways = dict.fromkeys([*(n for n in path[1:] if n in SOURCES), name])
     near = [] if known else get_close_matches(name, {*registry.names("operator"), *SOURCES}, n=1)
