@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -143,6 +145,27 @@ def test_refusals(pair):
         functional_map(source, target, mass, target_mass, mass[:, None], target_mass[:, None].repeat(1, 2))
     with pytest.raises(CotanError, match="expected a square map of at most 30 pairs"):
         align_spectra(torch.eye(30, dtype=torch.float64)[:20], source, target)
+
+
+def test_what_would_be_a_wrong_map_is_refused(pair):
+    source, mass, target, target_mass, order = pair
+    values = landmark_values(source, [3, 40])
+    for wrong in (values * 0, values * math.nan):
+        with pytest.raises(CotanError, match="functional_map: descriptors that are zero or not finite"):
+            functional_map(source, target, mass, target_mass, wrong, values[order])
+    with pytest.raises(CotanError, match="not finite"):
+        functional_map(source, target, mass, target_mass, values, values[order] * math.nan)
+    with pytest.raises(CotanError, match="commute=-1, expected a number of at least 0"):
+        functional_map(source, target, mass, target_mass, values, values[order], commute=-1)
+    for size in ((31, 30), (30, 31), (30,)):
+        with pytest.raises(CotanError, match=r"expected a map \(K2, K1\) of at most \(30, 30\) pairs"):
+            point_map(torch.ones(size).double(), source, target)
+    with pytest.raises(CotanError, match="expected a map of finite numbers"):
+        zoom_out(torch.full((5, 5), math.nan).double(), source, target, target_mass)
+    with pytest.raises(CotanError, match="landmark_values: vertices out of range: vertex numbers -1 to 3"):
+        landmark_values(source, torch.tensor([3, -1]))  # the last vertex, were it an index
+    with pytest.raises(CotanError, match="from_point_map: point out of range: vertex numbers -1 to"):
+        from_point_map(order - 1, source, target, target_mass)
 
 
 def test_products_find_what_a_tree_finds():

@@ -6,11 +6,15 @@ A functional map C (K2, K1) takes the coefficients of a function on the source t
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..errors import CotanError, at_least
+from ..sparse import check_range
 from ..spectrum import Spectrum
+from ..values import numbers
 from .fourier import fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
 from .neighbours import nearest
@@ -43,6 +47,8 @@ def functional_map(
             "functional_map: expected descriptors (V1, D) and (V2, D), got "
             f"{tuple(source_values.shape)} and {tuple(target_values.shape)}"
         )
+    if not 0 <= commute < math.inf:
+        raise CotanError(f"functional_map: commute={commute}, expected a number of at least 0")
     a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
     dtype, a, b = a.dtype, a.double(), b.double()  # the products below square what rounding does
     size = (a.square().sum(0) + b.square().sum(0)).sqrt().clamp_min(torch.finfo(a.dtype).tiny)
@@ -51,8 +57,11 @@ def functional_map(
     top = torch.maximum(mu.amax(), lam.amax()).clamp_min(torch.finfo(a.dtype).tiny)
     gap = ((mu[:, None] - lam) / top).square()  # (K2, K1)
     gram = a @ a.T
-    weight = commute * gram.diagonal().sum()
-    ridge = 1e-12 * gram.diagonal().sum() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    power = gram.diagonal().sum()
+    if not 0 < float(power.detach() + 0 * b.detach().sum()) < math.inf:
+        raise CotanError("functional_map: descriptors that are zero or not finite, expected finite numbers")
+    weight = commute * power
+    ridge = 1e-12 * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     systems = gram + ridge + torch.diag_embed(weight * gap)  # one for each row of C
     found: Tensor = torch.linalg.solve(systems, b @ a.T)
     return found.to(dtype)
@@ -65,6 +74,8 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
         spectrum: K pairs. vertices (P,): the landmarks. size: number of times t, evenly in log t.
     """
     vectors, values = plain_vectors(spectrum), spectrum.values.clamp_min(0)
+    vertices = numbers("landmark_values: vertices", vertices)
+    check_range("landmark_values: vertices", vertices, len(vectors))
     low, high = bounds(values)
     t = torch.exp(spaced(-high.log(), -low.log(), size))
     at = vectors[vertices][:, None, :] * torch.exp(-t[:, None] * values)  # (P, size, K)
@@ -73,6 +84,11 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
 
 def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
+    most = len(target.values), len(source.values)
+    if functional.ndim != 2 or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
+        raise CotanError(f"point_map: expected a map (K2, K1) of at most {most} pairs, got {tuple(functional.shape)}")
+    if not bool(torch.isfinite(functional).all()):
+        raise CotanError("point_map: expected a map of finite numbers")
     k2, k1 = functional.shape
     points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
     return nearest(points, queries, 1)[1][:, 0] if k1 <= TREE else nearest_by_products(points, queries)
@@ -91,6 +107,7 @@ def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
 
 def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:
     """C = Phi_2^T M_2 Phi_1[p]: the functional map of a map p (V2,) from the target's vertices to the source's."""
+    check_range("from_point_map: point", point, len(plain_vectors(source)))
     coefficients: Tensor = fourier(plain_vectors(source)[point], target, target_mass)
     return coefficients
 
