@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .errors import CotanError, expect, unknown
 from .evaluation import Evaluation, device_of, evaluated, number_of_vertices
-from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, sources_of
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, check_data, of_one_basis, sources_of
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .shapes import listed
@@ -72,8 +72,8 @@ def needs(module: nn.Module) -> dict[str, Node]:
     """
     expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.unwrapped(module)
-    given = dict(getattr(module, "needs", {}))
     names, optional = _parameters(module)
+    given = of_one_basis(getattr(module, "needs", {}), names)
     out = {}
     for name in names:
         request = given.pop(name, name)

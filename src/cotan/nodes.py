@@ -65,6 +65,15 @@ def as_nodes(requests: Request | Iterable[Request] | None) -> list[Node]:
     return [as_node(request) for request in several]
 
 
+def of_one_basis(requests: Mapping[str, Any], parameters: Iterable[str]) -> dict[str, Any]:
+    """Requests by parameter: `mass` beside a `spectrum` that is asked for with a mass is that one, unless it is asked for."""
+    basis = requests.get("spectrum")
+    if not isinstance(basis, Node) or "mass" not in parameters or "mass" not in dict(basis.settings):
+        return {**requests}
+    mass = as_node(dict(basis.settings)["mass"])
+    return {"mass": Node(mass.name, mass.settings, mass.on or basis.on), **requests}
+
+
 def _freeze(name: str, key: str, value: Any) -> Any:
     """An option as a hashable value that JSON can say."""
     if value is None or isinstance(value, bool | int | float | str | Node):

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import registry
 from .errors import CotanError, expect, unknown
-from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, of_one_basis
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,6 +290,7 @@ class _Resolver:
             else:
                 what = f"option or input of node {definition.name!r}"
                 raise unknown(what, name, [*definition.options, *definition.inputs])
+        asked = of_one_basis({**definition.needs, **replaced}, definition.inputs)
         outer = domain.outer
         if outer is not None and domain.moves in definition.invariant_to:
             # What stands in for a source, such as pos, moves as that does; another input has to stay as it is.
@@ -299,7 +300,7 @@ class _Resolver:
                 return self.resolve(wanted, outer, path)
         inputs = {}
         for name in definition.inputs:
-            request = as_node(replaced.get(name, definition.needs.get(name, name)))
+            request = as_node(asked.get(name, name))
             try:
                 inputs[name] = self.resolve(request, domain, path)
             except MissingSource:
