@@ -96,6 +96,7 @@ ALSO_KNOWN = {
     "correspondence": "match",
     "regression": "regress",
     "gaussian-curvature": "gauss_curvature",
+    "principal-curvatures": "mean_curvature",
     "linear": "none",
     "identity": "none",
     "hidden-channels": "width",
