@@ -23,10 +23,10 @@ from .triangles import triangles
 def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source: int = 0) -> Tensor:
     """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
 
-    The length is that of `geodesic_distance`, by the same front, which carries along in what direction each way begins: on
-    planes of even triangles exact, on scanned and modelled meshes off by 0.5 to 4 degrees in the median. Of an edge at s it is
-    the direction of its projection, as in `geodesic_polar`. Where several geodesics are shortest, it is that of one of them.
-    Zero at the source; other components are not on the map and are refused. No derivative with respect to pos.
+    By the front of `geodesic_distance`, whose lengths they are, which carries along in what direction each way begins. Exact on
+    planes of even triangles; on scanned and modelled meshes directions are off by 0.5 to 4 degrees in the median. That of an
+    edge at s is its projection, as in `geodesic_polar`. Where several geodesics are shortest, it is one of them. Zero at the
+    source; other components are not on the map and are refused. No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3). source: s.
