@@ -14,7 +14,6 @@ from .nodes import node
 from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
 from .operators.triangles import triangles
 from .sparse import check_range
-from .spectrum import Spectrum
 from .values import numbers
 
 SIGNS = 4  # eigenfunctions after the first: with six, four times the work, maps are little better
@@ -38,7 +37,7 @@ def match(
 ) -> Matched:
     """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
 
-    Both are taken at area one. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
+    Units play no part. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
     `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
     them apart. Between two meshes without landmarks, maps that keep the first eigenfunctions up to their signs are tried
     as well, and of all that one is refined which keeps most faces the way round they are: faces of a mesh should agree with
@@ -64,12 +63,8 @@ def match(
         {name: compute(shape, wanted, dtype=torch.float64) for name, wanted in names.items()}
         for shape in (source, target)
     )
-    area = [x["mass"].sum() for x in (a, b)]
-    for x, size in zip((a, b), area, strict=True):  # of area one: eigenvalues and signatures in one unit
-        x["spectrum"] = Spectrum(x["spectrum"].values * size, x["spectrum"].vectors * size.sqrt())
-        x["mass"] = x["mass"] / size
     signatures = "heat_kernel_signature", "wave_kernel_signature"
-    values = [torch.cat([x[name] * size for name in signatures], 1) for x, size in zip((a, b), area, strict=True)]
+    values = [torch.cat([x[name] for name in signatures], 1) for x in (a, b)]
     if landmarks is not None:
         landmarks = numbers("match: landmarks", landmarks)
         if landmarks.ndim != 2 or len(landmarks) != 2:
@@ -82,14 +77,15 @@ def match(
     C = functional_map(few[0], few[1], a["mass"], b["mass"], values[0], values[1], commute=commute)
     if landmarks is None and all(getattr(shape, "face", None) is not None for shape in (source, target)):
         signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=C.dtype, device=C.device)] * SIGNS)
-        starts = [C, *(torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
+        larger = (b["mass"].sum() / a["mass"].sum()).sqrt()
+        starts = [C, *(larger * torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
         tried = [zoom_out(start, few[0], few[1], b["mass"]) for start in starts]
         normals = compute(source, node("vertex_normals", kind="mesh"), dtype=torch.float64)
         if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
             normals = normals * outwards(source) * outwards(target)
         C = max(tried, key=lambda C: kept_round(point_map(C, few[0], few[1]), source, target, normals))
     C = zoom_out(C, a["spectrum"], b["spectrum"], b["mass"])
-    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C * (area[1] / area[0]).sqrt())
+    return Matched(point_map(C, a["spectrum"], b["spectrum"]), C)
 
 
 def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:

@@ -74,9 +74,8 @@ def test_no_map_has_less_energy(pair, commute):
     there[:, 3] *= 1e3  # the size of a descriptor plays no part
     C = functional_map(source, target, mass, target_mass, here, there, commute=commute)
     a, b = fourier(here, source, mass), fourier(there, target, target_mass)
-    size = torch.linalg.vector_norm(torch.cat([a, b]), dim=0)
-    a, b = a / size, b / size
-    gap = (target.values[:, None] - source.values) / max(source.values[-1], target.values[-1])
+    a, b = (c / torch.linalg.vector_norm(c, dim=0) for c in (a, b))
+    gap = (target.values[:, None] - source.values) / max(source.values[-1], target.values[-1])  # areas are equal
 
     def energy(C):
         return (C @ a - b).square().sum() + commute * a.square().sum() * (C * gap).square().sum()
@@ -84,6 +83,21 @@ def test_no_map_has_less_energy(pair, commute):
     slope = torch.func.grad(energy)(C)
     assert slope.abs().max() < 1e-9
     assert energy(1.01 * C) > energy(C) < energy(0.99 * C)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 100.0])
+def test_units_play_no_part(unit, pair):
+    """To a shape that is r times as large the map is r C, and leads to the same vertices."""
+    source, mass, target, target_mass, order = pair
+    places = torch.tensor([3, 40, 77])
+    here, there = landmark_values(source, places), torch.argsort(order)[places]
+    large, large_mass = Spectrum(target.values / unit**2, target.vectors / unit), target_mass * unit**2
+    C = functional_map(source, target, mass, target_mass, here, landmark_values(target, there))
+    other = functional_map(source, large, mass, large_mass, here, landmark_values(large, there))
+    torch.testing.assert_close(other, unit * C)
+    assert torch.equal(point_map(other, source, large), order)
+    full = zoom_out(other[:12, :12], source, large, large_mass)
+    torch.testing.assert_close(full, from_point_map(order, source, large, large_mass))
 
 
 @pytest.mark.parametrize("commute", [1e-5, 1e-3])

@@ -33,13 +33,15 @@ def functional_map(
     *,
     commute: float = 1e-3,
 ) -> Tensor:
-    """C = argmin |C A - B|^2 + w sum_ij C_ij^2 (mu_i - lambda_j)^2, A and B the coefficients of values that correspond.
+    """C = r argmin_X |X A - B|^2 + w sum_ij X_ij^2 (mu_i - lambda_j)^2, A and B the coefficients of values that correspond.
 
-    The second term asks C to commute with the Laplacians; eigenvalues in it are divided by the largest. (K2, K1)
+    The columns of A and of B have length one, eigenvalues are those at area one over the largest, and r is the root of the
+    ratio of areas: units of shapes and of descriptors play no part. The second term asks C to commute with the Laplacians.
+    (K2, K1)
 
     Arguments:
         source, target: spectra. source_mass (V1,), target_mass (V2,).
-        source_values (V1, D), target_values (V2, D): descriptors, or `landmark_values`; columns are scaled to one size.
+        source_values (V1, D), target_values (V2, D): descriptors, or `landmark_values`.
         commute: w, relative to |A|^2.
     """
     if source_values.shape[1:] != target_values.shape[1:] or source_values.ndim != 2:
@@ -51,19 +53,19 @@ def functional_map(
         raise CotanError(f"functional_map: commute={commute}, expected a number of at least 0")
     a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
     dtype, a, b = a.dtype, a.double(), b.double()  # the products below square what rounding does
-    size = (a.square().sum(0) + b.square().sum(0)).sqrt().clamp_min(torch.finfo(a.dtype).tiny)
-    a, b = a / size, b / size
-    mu, lam = target.values.double(), source.values.double()
-    top = torch.maximum(mu.amax(), lam.amax()).clamp_min(torch.finfo(a.dtype).tiny)
-    gap = ((mu[:, None] - lam) / top).square()  # (K2, K1)
-    gram = a @ a.T
-    power = gram.diagonal().sum()
-    if not 0 < float(power.detach() + 0 * b.detach().sum()) < math.inf:
+    if not all(0 < float(c.detach().square().sum()) < math.inf for c in (a, b)):
         raise CotanError("functional_map: descriptors that are zero or not finite, expected finite numbers")
+    tiny = torch.finfo(a.dtype).tiny
+    a, b = (c / torch.linalg.vector_norm(c, dim=0).clamp_min(tiny) for c in (a, b))
+    area1, area2 = source_mass.double().sum(), target_mass.double().sum()
+    mu, lam = target.values.double() * area2, source.values.double() * area1
+    top = torch.maximum(mu.amax(), lam.amax()).clamp_min(tiny)
+    gap = ((mu[:, None] - lam) / top).square()  # (K2, K1)
+    gram, power = a @ a.T, a.square().sum()
     weight = commute * power
     ridge = 1e-12 * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     systems = gram + ridge + torch.diag_embed(weight * gap)  # one for each row of C
-    found: Tensor = torch.linalg.solve(systems, b @ a.T)
+    found: Tensor = torch.linalg.solve(systems, b @ a.T) * (area2 / area1).sqrt()
     return found.to(dtype)
 
 
