@@ -371,6 +371,10 @@ def test_list_says_all_of_a_name(cotan):
     out = cotan("list", "spectral").stdout
     assert "needs: spectrum, mass\noptions: k=64\n" in out
     assert "cotan list stack" in out
+    out = cotan("list", "zoom_out").stdout
+    assert out.startswith(
+        "function cotan.operators.zoom_out(functional, source, target, target_mass, *, step=4)\n\nA map of"
+    )
 
 
 def test_what_cotan_did_not_expect_is_one_line_too(cotan, mesh, monkeypatch):

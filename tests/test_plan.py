@@ -383,6 +383,33 @@ def test_a_typo_in_a_parameter_is_met_with_the_nearest_name(scratch, sphere):
         cotan.inputs(Heavy(3, 2), sphere)
 
 
+def test_mass_beside_a_spectrum_is_its_own(sphere):
+    """A constant is one in a basis that is orthonormal in another mass than the usual, and with the usual mass it is not."""
+    shape = sphere.clone()
+    shape.x = torch.ones(len(sphere.pos), 1)
+    ones = cotan.node("mass", kind="ones")
+    basis = cotan.node("spectrum", k=12, mass=ones)
+    torch.testing.assert_close(cotan.compute(shape, "heat_diffusion", spectrum=basis), shape.x)
+    areas = cotan.compute(shape, "heat_diffusion", spectrum=basis, mass="mass")  # asked for, so be it
+    assert (areas - 1).abs().min() > 0.1
+
+    layer = cotan.create_layer("smooth-spectral", 1, 1)
+    layer.needs = {"spectrum": basis}
+    assert cotan.needs(layer)["mass"] == ones
+    below = cotan.on_domain(layer, cotan.node("coarsen"))
+    assert cotan.needs(below)["mass"] == cotan.node("mass", kind="ones", on="coarsen")
+    layer.needs = {"spectrum": basis, "mass": cotan.node("mass", kind="voronoi")}
+    assert cotan.needs(layer)["mass"] == cotan.node("mass", kind="voronoi")
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [("functional_map", "functional_map"), ("zoomout", "zoom_out"), ("repair", "repair")]
+)
+def test_functions_of_tensors_are_no_nodes_and_are_named(name, function, sphere):
+    with pytest.raises(cotan.CotanError, match=rf"^'{name}' is no node; cotan\.operators\.{function} is a function"):
+        cotan.compute(sphere, name)
+
+
 def test_optional_parameters_that_are_no_nodes_are_said_all_at_once_with_how_to_leave_them_out(sphere):
     class Own(cotan.Network):
         def forward(self, x, spectrm=None, batch_size=None):

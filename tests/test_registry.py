@@ -150,6 +150,13 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
     with pytest.raises(CotanError, match="option k=None of operator 'spectrum': expected a number; the default is 128"):
         cotan.compute(tetrahedron, "spectrum", k=None)
     assert cotan.compute(tetrahedron, "some", limit=None) == 4
+    for time in ("1", (1.0, 2.0), True):
+        with pytest.raises(CotanError, match=r"option time=.* of operator 'heat_diffusion': expected a number$"):
+            cotan.compute(tetrahedron, "heat_diffusion", x="pos", time=time)
+    with pytest.raises(
+        CotanError, match=r"option limit=2\.5 of operator 'radius_neighbours': expected a whole number$"
+    ):
+        cotan.compute(tetrahedron, "radius_neighbours", limit=2.5)
     with pytest.raises(CotanError, match="option residual='no' of model 'stack': expected true or false"):
         cotan.create_model("gcn", 3, 4, residual="no")
     with pytest.raises(CotanError, match="option per_class='x' of dataset 'poses'"):
@@ -202,6 +209,11 @@ def test_options_are_known_by_pygs_names(options, hint):
         ("layer", "Diffusion Net", "diffusion"),
         ("operator", "fourier-transform", "fourier"),
         ("operator", "eigenfunctions", "spectrum"),
+        ("operator", "eigenvalues", "spectrum"),
+        ("operator", "Fiedler vector", "spectrum"),
+        ("operator", "GFT", "fourier"),
+        ("operator", "normalized Laplacian", "laplacian"),
+        ("operator", "log_map", "logarithmic_map"),
     ],
 )
 def test_the_usual_names_of_systems_are_known_in_any_spelling(kind, name, hint):

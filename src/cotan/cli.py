@@ -93,6 +93,8 @@ def list_names(
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
     if kinds[0] not in all_kinds:
+        if _function(kind):
+            return
         one_of(
             "kind or name", kind, {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
         )
@@ -127,6 +129,21 @@ def _describe(definition: Any) -> None:
     if definition.kind == "layer" and not registry.has("model", definition.name):
         print("as a model, also those of the stack of it: cotan list stack")
     print()
+
+
+def _function(name: str) -> bool:
+    """Say all of a function of tensors, which is no node; whether there is one of the name."""
+    import inspect as python
+
+    from . import operators
+
+    if name not in operators.__all__:
+        return False
+    signature = python.signature(getattr(operators, name))
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    called = signature.replace(parameters=bare, return_annotation=signature.empty)
+    print(f"function cotan.operators.{name}{called}\n\n{python.getdoc(getattr(operators, name))}")
+    return True
 
 
 @app.command(epilog="Example: cotan show spectral mlp --out plan.svg, or cotan show --filters runs/spectral")

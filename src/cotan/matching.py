@@ -38,7 +38,7 @@ def match(
 ) -> Matched:
     """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric.
 
-    Both are taken at area one. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
+    Units play no part. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
     `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
     them apart. Between two meshes without landmarks, maps that keep the first eigenfunctions up to their signs are tried
     as well, and of all that one is refined which keeps most faces the way round they are: faces of a mesh should agree with
@@ -67,36 +67,34 @@ def match(
     C = functional_map(*few, a.mass, b.mass, a.values, b.values, commute=commute)
     if landmarks is None and all(getattr(shape, "face", None) is not None for shape in (source, target)):
         signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=C.dtype, device=C.device)] * SIGNS)
-        starts = [C, *(torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
+        larger = (b.mass.sum() / a.mass.sum()).sqrt()
+        starts = [C, *(larger * torch.diag(torch.cat([sign.new_ones(1), sign])[: min(C.shape)]) for sign in signs)]
         tried = [zoom_out(start, *few, b.mass) for start in starts]
         normals = compute(source, node("vertex_normals", kind="mesh"), dtype=torch.float64)
         if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
             normals = normals * outwards(source) * outwards(target)
         C = max(tried, key=lambda C: kept_round(point_map(C, *few), source, target, normals))
     C = zoom_out(C, a.spectrum, b.spectrum, b.mass)
-    return Matched(point_map(C, a.spectrum, b.spectrum), C * (b.area / a.area).sqrt())
+    return Matched(point_map(C, a.spectrum, b.spectrum), C)
 
 
 class _Described(NamedTuple):
-    """A shape at area one, so that both shapes have one unit: its spectrum, mass and descriptors; and the area it had."""
+    """A shape's spectrum, mass and descriptors."""
 
     spectrum: Spectrum
     mass: Tensor
     values: Tensor
-    area: Tensor
 
 
 def _described(shape: Any, k: int, landmarks: Tensor | None) -> _Described:
     wanted = node("spectrum", k=k)
-    found, mass = (compute(shape, request, dtype=torch.float64) for request in (wanted, "mass"))
-    area = mass.sum()
-    spectrum = Spectrum(found.values * area, found.vectors * area.sqrt())
+    spectrum, mass = (compute(shape, request, dtype=torch.float64) for request in (wanted, "mass"))
     names = ("heat_kernel_signature", "wave_kernel_signature")
-    values = [compute(shape, node(name, spectrum=wanted), dtype=torch.float64) * area for name in names]
+    values = [compute(shape, node(name, spectrum=wanted), dtype=torch.float64) for name in names]
     if landmarks is not None:
         check_range("match: landmarks", landmarks, len(mass))
         values.append(landmark_values(spectrum, landmarks))
-    return _Described(spectrum, mass / area, torch.cat(values, 1), area)
+    return _Described(spectrum, mass, torch.cat(values, 1))
 
 
 def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:

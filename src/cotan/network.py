@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import registry
 from .decorators import nodes_of, not_named
 from .errors import CotanError, expect, unknown
-from .nodes import SOURCES, Node, Request, as_node, as_nodes
+from .nodes import SOURCES, Node, Request, as_node, as_nodes, of_one_basis
 
 
 class Network(nn.Module):
@@ -56,8 +56,8 @@ def needs(module: nn.Module) -> dict[str, Node]:
     """
     expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.unwrapped(module)
-    given = dict(getattr(module, "needs", {}))
     names, optional = parameters_of(module)
+    given = of_one_basis(getattr(module, "needs", {}), names)
     out = {}
     for name in names:
         request = given.pop(name, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,15 @@ def as_nodes(requests: Request | Iterable[Request] | None) -> list[Node]:
     """A request, several, or None for none, as a list."""
     several: Any = requests if isinstance(requests, list | tuple) else [] if requests is None else [requests]
     return [as_node(request) for request in several]
+
+
+def of_one_basis(requests: Mapping[str, Any], parameters: Iterable[str]) -> dict[str, Any]:
+    """Requests by parameter: `mass` beside a `spectrum` that is asked for with a mass is that one, unless it is asked for."""
+    basis = requests.get("spectrum")
+    if not isinstance(basis, Node) or "mass" not in parameters or "mass" not in dict(basis.settings):
+        return {**requests}
+    mass = as_node(dict(basis.settings)["mass"])
+    return {"mass": Node(mass.name, mass.settings, mass.on or basis.on), **requests}
 
 
 def _freeze(name: str, key: str, value: Any) -> Any:

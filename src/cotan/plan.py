@@ -16,7 +16,7 @@ from typing import Any
 
 from . import registry
 from .errors import CotanError, expect, unknown
-from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes
+from .nodes import COUNTED, SOURCES, Node, Request, as_node, as_nodes, of_one_basis
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +289,7 @@ class _Resolver:
             else:
                 what = f"option or input of node {definition.name!r}"
                 raise unknown(what, name, [*definition.options, *definition.inputs])
+        asked = of_one_basis({**definition.needs, **replaced}, definition.inputs)
         outer = domain.outer
         if outer is not None and domain.moves in definition.invariant_to:
             # What stands in for a source, such as pos, moves as that does; another input has to stay as it is.
@@ -298,7 +299,7 @@ class _Resolver:
                 return self.resolve(wanted, outer, path)
         inputs = {}
         for name in definition.inputs:
-            request = as_node(replaced.get(name, definition.needs.get(name, name)))
+            request = as_node(asked.get(name, name))
             try:
                 inputs[name] = self.resolve(request, domain, path)
             except MissingSource:
@@ -327,7 +328,12 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
     trail = " -> ".join(path)
     known = name in SOURCES or name in sources
     if not known and all(name == "x" or name not in d.inputs for d in registry.all_definitions()):
+        from . import operators
+
         error = unknown("node", name, {*registry.names("operator"), *sources})
+        functions = {*operators.__all__} - {*registry.names("operator")}
+        if function := next(iter(get_close_matches(name, functions, n=1, cutoff=0.9)), None):
+            error = CotanError(f"{name!r} is no node; cotan.operators.{function} is a function of tensors\n{error}")
         return CotanError(f"{error}{registry.failures_text()}" + f"\n(asked for by {trail})" * (len(path) > 1))
     ways = dict.fromkeys([*(n for n in path[1:] if n in SOURCES), name])
     near = [] if known else get_close_matches(name, {*registry.names("operator"), *SOURCES}, n=1)

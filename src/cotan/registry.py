@@ -264,16 +264,18 @@ def check_value(definition: Definition, name: str, value: Any) -> None:
         return
     where = f"option {name}={value!r} of {definition.kind} {definition.name!r}"
     declared = inspect.formatannotation(inspect.signature(definition.target).parameters[name].annotation).strip("'")
-    none = declared in ("bool", "int", "float") and isinstance(value, list | tuple | None)
+    kind = declared.removesuffix(" | None")
+    number = kind in ("bool", "int", "float")
+    none = number and (isinstance(value, list | tuple) or (value is None and kind == declared))
     other = str if isinstance(default, bool) else str | bool
+    usual = "" if default is None else f"; the default is {default}"
     lists = isinstance(default, list | tuple) or re.match(r"(collections\.abc\.)?(list|tuple|Sequence)\[", declared)
     if lists and not isinstance(value, list | tuple) and not (value is None and "None" in declared):
-        raise CotanError(f"{where}: expected a list" + (f"; the default is {default}" if default else ""))
-    if isinstance(default, bool | int | float) and (none or isinstance(value, other)):
-        kind = "true or false" if isinstance(default, bool) else f"a number; the default is {default}"
-        raise CotanError(f"{where}: expected {kind}")
-    if isinstance(default, int) and isinstance(value, float):
-        raise CotanError(f"{where}: expected a whole number; the default is {default}")
+        raise CotanError(f"{where}: expected a list" + (usual if default else ""))
+    if (number or isinstance(default, bool | int | float)) and (none or isinstance(value, other)):
+        raise CotanError(f"{where}: expected {'true or false' if isinstance(default, bool) else 'a number' + usual}")
+    if (isinstance(default, int) or kind == "int") and isinstance(value, float):
+        raise CotanError(f"{where}: expected a whole number{usual}")
 
 
 def shown_options(definition: Definition) -> dict[str, Any]:

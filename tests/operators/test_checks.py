@@ -19,7 +19,7 @@ FACE = torch.tensor([[0], [1], [2]])
         (POS, FACE[:, :0], "a mesh without faces"),
         (POS, FACE.T, r"face: expected shape \(3, F\), got \(1, 3\)"),
         (POS, FACE.double(), "face holds torch.float64, expected vertex numbers"),
-        (POS[:, :2], FACE, r"pos: expected shape \(V, 3\), got \(3, 2\)"),
+        (POS[:, :2], FACE, r"pos: expected shape \(V, 3\), got \(3, 2\): .*pad\(pos, \(0, 1\)\)"),
         (POS[:0], FACE, "without vertices"),
         (
             torch.tensor([[0.0, 0, 0], [0, float("nan"), 0], [0, 0, float("inf")]]),

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import trimesh
 from torch_geometric.data import Data
 
 import cotan
@@ -61,6 +62,16 @@ def test_plane_and_cylinder(square):
     torch.testing.assert_close(h[inside].abs(), torch.full_like(h[inside], 0.5), rtol=0.01, atol=0)
     assert (h[~inside] == 0).all()
     assert gauss_curvature(rolled, face, voronoi_mass(rolled, face))[inside].abs().max() < 1e-2
+
+
+def test_principal_curvatures_of_a_torus():
+    mesh = trimesh.creation.torus(2, 1, major_sections=96, minor_sections=48)
+    pos, face = torch.tensor(mesh.vertices), torch.tensor(mesh.faces).long().T
+    h, k = mean(pos, face), gauss_curvature(pos, face, voronoi_mass(pos, face))
+    bend = (h.square() - k).sqrt()
+    around = pos[:, :2].norm(dim=1)  # from 1 to 3
+    torch.testing.assert_close(h + bend, torch.ones_like(h), rtol=0, atol=0.02)
+    torch.testing.assert_close(h - bend, (around - 2) / around, rtol=0, atol=0.02)
 
 
 def test_gauss_bonnet(bumpy, square):

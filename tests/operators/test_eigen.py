@@ -438,6 +438,8 @@ def test_refusals():
         eigenpairs(L.with_values(L.values * torch.arange(len(L.values))), mass)
     with pytest.raises(CotanError, match="k=0"):
         eigenpairs(L, mass, 0)
+    with pytest.raises(CotanError, match=r"expected a Sparse \(cotan\.Sparse\.from_scipy makes one\), got csr_array"):
+        eigenpairs(L.to_scipy(), mass)
     with pytest.raises(CotanError, match=r"got \(6, 6\) and \(5,\)"):
         eigenpairs(L, ones(5))
     with pytest.raises(CotanError, match="got none"):

@@ -43,3 +43,13 @@ def test_whole_numbers_and_a_signal_of_another_shape(bumpy):
     assert torch.equal(fourier(label, spectrum, mass), fourier(label.double(), spectrum, mass))
     with pytest.raises(CotanError, match="a signal of 41 vertices on a shape of 42"):
         fourier(label[1:], spectrum, mass)
+
+
+def test_signals_of_another_dtype_are_refused(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    with pytest.raises(CotanError, match=r"^fourier: expected real numbers, got torch\.complex128"):
+        fourier(1j * mass, spectrum, mass)
+    with pytest.raises(CotanError, match=r"float32 and a spectrum of torch\.float64, expected one dtype: x\.to\(torch"):
+        fourier(mass.float(), spectrum, mass)
+    with pytest.raises(CotanError, match="take the real and the imaginary part apart"):
+        inverse_fourier(torch.exp(1j * spectrum.values), spectrum)

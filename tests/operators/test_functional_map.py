@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -72,9 +74,8 @@ def test_no_map_has_less_energy(pair, commute):
     there[:, 3] *= 1e3  # the size of a descriptor plays no part
     C = functional_map(source, target, mass, target_mass, here, there, commute=commute)
     a, b = fourier(here, source, mass), fourier(there, target, target_mass)
-    size = torch.linalg.vector_norm(torch.cat([a, b]), dim=0)
-    a, b = a / size, b / size
-    gap = (target.values[:, None] - source.values) / max(source.values[-1], target.values[-1])
+    a, b = (c / torch.linalg.vector_norm(c, dim=0) for c in (a, b))
+    gap = (target.values[:, None] - source.values) / max(source.values[-1], target.values[-1])  # areas are equal
 
     def energy(C):
         return (C @ a - b).square().sum() + commute * a.square().sum() * (C * gap).square().sum()
@@ -82,6 +83,21 @@ def test_no_map_has_less_energy(pair, commute):
     slope = torch.func.grad(energy)(C)
     assert slope.abs().max() < 1e-9
     assert energy(1.01 * C) > energy(C) < energy(0.99 * C)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 100.0])
+def test_units_play_no_part(unit, pair):
+    """To a shape that is r times as large the map is r C, and leads to the same vertices."""
+    source, mass, target, target_mass, order = pair
+    places = torch.tensor([3, 40, 77])
+    here, there = landmark_values(source, places), torch.argsort(order)[places]
+    large, large_mass = Spectrum(target.values / unit**2, target.vectors / unit), target_mass * unit**2
+    C = functional_map(source, target, mass, target_mass, here, landmark_values(target, there))
+    other = functional_map(source, large, mass, large_mass, here, landmark_values(large, there))
+    torch.testing.assert_close(other, unit * C)
+    assert torch.equal(point_map(other, source, large), order)
+    full = zoom_out(other[:12, :12], source, large, large_mass)
+    torch.testing.assert_close(full, from_point_map(order, source, large, large_mass))
 
 
 @pytest.mark.parametrize("commute", [1e-5, 1e-3])
@@ -143,6 +159,27 @@ def test_refusals(pair):
         functional_map(source, target, mass, target_mass, mass[:, None], target_mass[:, None].repeat(1, 2))
     with pytest.raises(CotanError, match="expected a square map of at most 30 pairs"):
         align_spectra(torch.eye(30, dtype=torch.float64)[:20], source, target)
+
+
+def test_what_would_be_a_wrong_map_is_refused(pair):
+    source, mass, target, target_mass, order = pair
+    values = landmark_values(source, [3, 40])
+    for wrong in (values * 0, values * math.nan):
+        with pytest.raises(CotanError, match="functional_map: descriptors that are zero or not finite"):
+            functional_map(source, target, mass, target_mass, wrong, values[order])
+    with pytest.raises(CotanError, match="not finite"):
+        functional_map(source, target, mass, target_mass, values, values[order] * math.nan)
+    with pytest.raises(CotanError, match="commute=-1, expected a number of at least 0"):
+        functional_map(source, target, mass, target_mass, values, values[order], commute=-1)
+    for size in ((31, 30), (30, 31), (30,)):
+        with pytest.raises(CotanError, match=r"expected a map \(K2, K1\) of at most \(30, 30\) pairs"):
+            point_map(torch.ones(size).double(), source, target)
+    with pytest.raises(CotanError, match="expected a map of finite numbers"):
+        zoom_out(torch.full((5, 5), math.nan).double(), source, target, target_mass)
+    with pytest.raises(CotanError, match="landmark_values: vertices out of range: vertex numbers -1 to 3"):
+        landmark_values(source, torch.tensor([3, -1]))  # the last vertex, were it an index
+    with pytest.raises(CotanError, match="from_point_map: point out of range: vertex numbers -1 to"):
+        from_point_map(order - 1, source, target, target_mass)
 
 
 def test_products_find_what_a_tree_finds():

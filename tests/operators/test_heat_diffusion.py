@@ -89,5 +89,7 @@ def test_refusals(bumpy):
         spectral_heat(signal(len(m)), full_spectrum(L, m), m, time=0)
     with pytest.raises(CotanError, match="time=inf, expected a positive number"):
         implicit_heat(signal(len(m)), L, m, time=math.inf)
+    with pytest.raises(CotanError, match=r"heat_diffusion: expected real numbers, got torch\.complex128"):
+        implicit_heat(signal(len(m)) * 1j, L, m)
     with pytest.raises(CotanError, match="steps=0"):
         implicit_heat(signal(len(m)), L, m, steps=0)

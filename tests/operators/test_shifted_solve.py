@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,9 @@ def test_shapes_are_checked(bumpy):
         cotan.shifted_solve(L, m, 0.5, torch.ones(12, 2, dtype=torch.long))  # t would be 0
     with pytest.raises(cotan.CotanError, match=r"right \(12, 4\), .* for a mass \(11,\)"):
         cotan.shifted_solve(L, m[1:], 0.5, signal(12))
+    for time in (-1.0, math.nan, math.inf):
+        with pytest.raises(cotan.CotanError, match=f"time={time}, expected a number of at least 0"):
+            cotan.shifted_solve(L, m, time, signal(12))
 
 
 @pytest.mark.cuda

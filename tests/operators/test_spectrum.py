@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from cotan.operators.edge_index import on_rim
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
 from cotan.operators.spectrum import first_pairs, spectrum
+from cotan.operators.topology import connected
+from cotan.sparse import Sparse
 from cotan.spectrum import Spectrum
 
 
@@ -48,6 +51,53 @@ def test_square_with_boundary_converges_at_second_order():
     exact = (math.pi**2 * (whole[:, None] + whole)).flatten().sort().values[:12]
     errors = [(of_mesh(*square(n), k=12).values - exact).abs().max() for n in (8, 16, 32)]
     assert all(p > 1.8 for p in order(errors))
+
+
+# Which of seven triangles meet across each side, in two ways (Buser, Conway, Doyle and Semmler 1994).
+DRUMS = (
+    (((0, 1), (2, 5)), ((0, 2), (4, 3)), ((0, 4), (1, 6))),
+    (((0, 4), (2, 3)), ((0, 1), (4, 6)), ((0, 2), (1, 5))),
+)
+
+
+def drum(glued, n=6):
+    """Seven triangles of n * n faces each, every one the mirror image of that across its side."""
+    i, j = torch.tensor([(i, j) for i in range(n + 1) for j in range(n + 1 - i)]).T
+    lattice = torch.stack([i, j, n - i - j], 1)
+    number = torch.full((n + 2, n + 2), -1).index_put((i, j), torch.arange(len(i)))
+    right, above = number[1:, :-1].flatten(), number[:-1, 1:].flatten()
+    face = torch.cat([torch.stack([k.flatten(), right, above]) for k in (number[:-1, :-1], number[1:, 1:])], 1)
+    face = face[:, (face >= 0).all(0)]
+    sides = [(side, a, b) for side, pairs in enumerate(glued) for pair in pairs for a, b in (pair, pair[::-1])]
+    corners = {0: torch.tensor([[0.0, 0, 0], [1, 0, 0], [0.3, 0.9, 0]]).double()}
+    while len(corners) < 7:
+        for side, a, b in sides:
+            if a in corners and b not in corners:
+                start, along = corners[a][side], corners[a][(side + 1) % 3] - corners[a][side]
+                offset = corners[a] - start
+                corners[b] = start + 2 * (offset @ along / along.square().sum())[:, None] * along - offset
+    at = [(lattice[:, side - 1] == 0).nonzero()[:, 0] for side in range(3)]
+    ends = torch.cat([torch.stack([a * len(i) + at[side], b * len(i) + at[side]]) for side, a, b in sides], 1)
+    count, label = connected(7 * len(i), *ends)
+    pos = torch.zeros(count, 3).double()
+    pos[label] = torch.cat([lattice.double() / n @ corners[t] for t in range(7)])
+    return pos, label[torch.cat([face + t * len(i) for t in range(7)], 1)]
+
+
+def test_isospectral_drums():
+    """Domains of one spectrum that are not congruent, to rounding also as meshes, with a free rim and with a fixed one."""
+    free, fixed, inertia = [], [], []
+    for pos, face in map(drum, DRUMS):
+        L, mass = cotan_laplacian(pos, face), barycentric_mass(pos, face)
+        inner = ~on_rim(face, len(pos)).numpy()
+        free.append(spectrum(L, mass, k=40).values)
+        held = Sparse.from_scipy(L.to_scipy()[inner][:, inner])
+        fixed.append(spectrum(held, mass[inner], k=40).values)
+        inertia.append((mass[:, None] * (pos - mass @ pos / mass.sum()).square()).sum())
+    assert not torch.isclose(*inertia, rtol=1e-3)
+    torch.testing.assert_close(*free, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(*fixed, rtol=1e-9, atol=0)
+    assert fixed[0][0] > 1
 
 
 def test_scale_acts_by_its_known_power():

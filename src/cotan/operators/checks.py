@@ -32,7 +32,16 @@ def check_pos(pos: Tensor, dim: int | None = 3) -> Tensor:
 def check_shape(pos: Tensor, dim: int | None = 3) -> None:
     """pos (V, 3) or, where `dim` says so, (V, D)."""
     if pos.ndim != 2 or pos.shape[1] != (dim or pos.shape[1]):
-        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}")
+        plane = ": torch.nn.functional.pad(pos, (0, 1)) lays a plane in space" * (pos.shape[1:] == (2,))
+        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}{plane}")
+
+
+def check_real(what: str, signal: Tensor) -> None:
+    """Refuse complex numbers, of which a cast would drop the imaginary part."""
+    if signal.is_complex():
+        raise CotanError(
+            f"{what}: expected real numbers, got {signal.dtype}: take the real and the imaginary part apart"
+        )
 
 
 def check_mesh(pos: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:

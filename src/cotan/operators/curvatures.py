@@ -21,7 +21,8 @@ MASS = {"mass": node("mass", kind="voronoi")}  # barycentric ones are off by a s
 def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, vertex_normals: Tensor) -> Tensor:
     """H = <M^-1 L x, n> / 2: 1 / r on a sphere with normals outwards. (V,)
 
-    M is mixed Voronoi. 0 on a rim, where L x is the pull of the missing side, and at vertices without faces.
+    H +- sqrt(H^2 - K) are the principal curvatures, K that of Gauss. M is mixed Voronoi. 0 on a rim, where L x is the pull
+    of the missing side, and at vertices without faces.
 
     Arguments:
         pos: (V, 3). face: (3, F). laplacian: (V, V). mass: (V,). vertex_normals: (V, 3).

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CotanError
+from ..errors import CotanError, expect
 from ..sparse import Sparse
 from .eigen_batch import batched_pairs
 from .eigen_chebyshev import chebyshev_pairs
@@ -31,6 +31,7 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
 
     Arguments: matrix (V, V) symmetric positive semi-definite, mass (V,) positive.
     """
+    expect("spectrum: laplacian", matrix, Sparse, "a Sparse (cotan.Sparse.from_scipy makes one)")
     with one_thread(len(mass)):
         return _eigenpairs([matrix], [mass], k, tolerance)[0]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from ..decorators import operator
 from ..errors import CotanError
 from ..spectrum import Spectrum
+from .checks import check_real
 
 
 @operator(per="shape", observable=Tensor.abs)
@@ -18,7 +19,9 @@ def fourier(x: Tensor, spectrum: Spectrum, mass: Tensor) -> Tensor:
     """
     if len(x) != len(mass):
         raise CotanError(f"fourier: a signal of {len(x)} vertices on a shape of {len(mass)}")
+    check_real("fourier", x)
     x = x if x.is_floating_point() else x.to(mass.dtype)
+    check_dtype("fourier", x, spectrum)
     weighted = x * mass.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
     return spectrum.vectors.T @ weighted
 
@@ -32,4 +35,14 @@ def plain_vectors(spectrum: Spectrum) -> Tensor:
 
 def inverse_fourier(coefficients: Tensor, spectrum: Spectrum) -> Tensor:
     """Phi c: the signal (V, C) with coefficients (K, C). Inverts `fourier` on signals within the K pairs."""
+    check_real("inverse_fourier", coefficients)
+    check_dtype("inverse_fourier", coefficients, spectrum)
     return spectrum.vectors @ coefficients
+
+
+def check_dtype(what: str, signal: Tensor, spectrum: Spectrum) -> None:
+    """Refuse a signal of more or fewer digits than the spectrum has."""
+    if signal.dtype != (own := spectrum.values.dtype):
+        raise CotanError(
+            f"{what}: a signal of {signal.dtype} and a spectrum of {own}, expected one dtype: x.to({own}), say"
+        )

@@ -6,11 +6,15 @@ A functional map C (K2, K1) takes the coefficients of a function on the source t
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..errors import CotanError, at_least
+from ..sparse import check_range
 from ..spectrum import Spectrum
+from ..values import numbers
 from .fourier import fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
 from .neighbours import nearest
@@ -29,13 +33,15 @@ def functional_map(
     *,
     commute: float = 1e-3,
 ) -> Tensor:
-    """C = argmin |C A - B|^2 + w sum_ij C_ij^2 (mu_i - lambda_j)^2, A and B the coefficients of values that correspond.
+    """C = r argmin_X |X A - B|^2 + w sum_ij X_ij^2 (mu_i - lambda_j)^2, A and B the coefficients of values that correspond.
 
-    The second term asks C to commute with the Laplacians; eigenvalues in it are divided by the largest. (K2, K1)
+    The columns of A and of B have length one, eigenvalues are those at area one over the largest, and r is the root of the
+    ratio of areas: units of shapes and of descriptors play no part. The second term asks C to commute with the Laplacians.
+    (K2, K1)
 
     Arguments:
         source, target: spectra. source_mass (V1,), target_mass (V2,).
-        source_values (V1, D), target_values (V2, D): descriptors, or `landmark_values`; columns are scaled to one size.
+        source_values (V1, D), target_values (V2, D): descriptors, or `landmark_values`.
         commute: w, relative to |A|^2.
     """
     if source_values.shape[1:] != target_values.shape[1:] or source_values.ndim != 2:
@@ -43,18 +49,23 @@ def functional_map(
             "functional_map: expected descriptors (V1, D) and (V2, D), got "
             f"{tuple(source_values.shape)} and {tuple(target_values.shape)}"
         )
+    if not 0 <= commute < math.inf:
+        raise CotanError(f"functional_map: commute={commute}, expected a number of at least 0")
     a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
     dtype, a, b = a.dtype, a.double(), b.double()  # the products below square what rounding does
-    size = (a.square().sum(0) + b.square().sum(0)).sqrt().clamp_min(torch.finfo(a.dtype).tiny)
-    a, b = a / size, b / size
-    mu, lam = target.values.double(), source.values.double()
-    top = torch.maximum(mu.amax(), lam.amax()).clamp_min(torch.finfo(a.dtype).tiny)
+    if not all(0 < float(c.detach().square().sum()) < math.inf for c in (a, b)):
+        raise CotanError("functional_map: descriptors that are zero or not finite, expected finite numbers")
+    tiny = torch.finfo(a.dtype).tiny
+    a, b = (c / torch.linalg.vector_norm(c, dim=0).clamp_min(tiny) for c in (a, b))
+    area1, area2 = source_mass.double().sum(), target_mass.double().sum()
+    mu, lam = target.values.double() * area2, source.values.double() * area1
+    top = torch.maximum(mu.amax(), lam.amax()).clamp_min(tiny)
     gap = ((mu[:, None] - lam) / top).square()  # (K2, K1)
-    gram = a @ a.T
-    weight = commute * gram.diagonal().sum()
-    ridge = 1e-12 * gram.diagonal().sum() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    gram, power = a @ a.T, a.square().sum()
+    weight = commute * power
+    ridge = 1e-12 * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     systems = gram + ridge + torch.diag_embed(weight * gap)  # one for each row of C
-    found: Tensor = torch.linalg.solve(systems, b @ a.T)
+    found: Tensor = torch.linalg.solve(systems, b @ a.T) * (area2 / area1).sqrt()
     return found.to(dtype)
 
 
@@ -65,6 +76,8 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
         spectrum: K pairs. vertices (P,): the landmarks. size: number of times t, evenly in log t.
     """
     vectors, values = plain_vectors(spectrum), spectrum.values.clamp_min(0)
+    vertices = numbers("landmark_values: vertices", vertices)
+    check_range("landmark_values: vertices", vertices, len(vectors))
     low, high = bounds(values)
     t = torch.exp(spaced(-high.log(), -low.log(), size))
     at = vectors[vertices][:, None, :] * torch.exp(-t[:, None] * values)  # (P, size, K)
@@ -73,6 +86,11 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
 
 def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
+    most = len(target.values), len(source.values)
+    if functional.ndim != 2 or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
+        raise CotanError(f"point_map: expected a map (K2, K1) of at most {most} pairs, got {tuple(functional.shape)}")
+    if not bool(torch.isfinite(functional).all()):
+        raise CotanError("point_map: expected a map of finite numbers")
     k2, k1 = functional.shape
     points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
     return nearest(points, queries, 1)[1][:, 0] if k1 <= TREE else nearest_by_products(points, queries)
@@ -91,6 +109,7 @@ def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
 
 def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:
     """C = Phi_2^T M_2 Phi_1[p]: the functional map of a map p (V2,) from the target's vertices to the source's."""
+    check_range("from_point_map: point", point, len(plain_vectors(source)))
     return fourier(plain_vectors(source)[point], target, target_mass)
 
 

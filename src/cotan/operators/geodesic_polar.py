@@ -39,36 +39,50 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     other, centre = check_edges(ring_neighbours, size)
     wanted, here = centre * size + other, torch.arange(size, device=pos.device) * (size + 1)
 
-    offset = pos[_ends(face)] - pos[face]  # (2, 3, F, 3), to the next corner and to the one before
-    flat = (tangent_frames.to(pos.dtype)[face, :2] @ offset[..., None])[..., 0]
-    heading = angle_of(flat.view(-1, 2), offset.view(-1, 3)).view(offset.shape[:3])
-    given = face, side_lengths(pos, face), heading
+    given = face, side_lengths(pos, face), headings(pos, face, tangent_frames)
     flipped = delaunay_headings(*given)  # beside the given ones, by which all pairs are reached
     changed = (flipped[0] != face).any(0)
     face, length, heading = (torch.cat([a, b[..., changed]], -1) for a, b in zip(given, flipped, strict=True))
-    side = (face * size + _ends(face)).view(-1)
-    reach, heading = torch.stack([length.roll(1, 0), length.roll(-1, 0)]).view(-1), heading.view(-1)
+    side, reach = (face * size + ends(face)).view(-1), sides(length).view(-1)
 
     key = torch.cat([wanted, here]).unique()
     new = side[key[torch.searchsorted(key, side).clamp_max(len(key) - 1)] != side].unique()
     if len(new):
         key = widened(key, torch.stack([new // size, new % size]), size, 1)
 
-    place = torch.searchsorted(key, side)
-    radius = pos.new_full((len(key),), math.inf)
+    radius, angle = along_edges(len(key), torch.searchsorted(key, side), reach, heading.view(-1))
     radius[torch.searchsorted(key, here)] = 0
-    radius = radius.scatter_reduce(0, place, reach, "amin")
-    along = (reach <= TIE * radius[place]).nonzero()[:, 0]
-    first = place.new_zeros(len(key)).scatter_reduce(0, place[along], along, "amin", include_self=False)
-    radius, angle, _ = march(
-        size, face, length, key, radius, heading[first], key // size, torch.isfinite(radius), SWEEPS
-    )
+    radius, angle, _ = march(size, face, length, key, radius, angle, key // size, torch.isfinite(radius), SWEEPS)
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     at = torch.searchsorted(key, wanted)
     chord = torch.linalg.vector_norm(pos[other] - pos[centre], dim=1)
     return torch.stack([torch.maximum(radius[at], chord), angle[at]], 1)
 
 
-def _ends(face: Tensor) -> Tensor:
+def along_edges(size: int, place: Tensor, reach: Tensor, heading: Tensor) -> tuple[Tensor, Tensor]:
+    """Radius and angle (N,) of N pairs by the edges alone: of each the shortest, of equals the first; infinite without one.
+
+    Arguments:
+        size: N. place (S,): which pair each side joins. reach, heading (S,): its length, and the angle in which it begins.
+    """
+    radius = reach.new_full((size,), math.inf).scatter_reduce(0, place, reach, "amin")
+    along = (reach <= TIE * radius[place]).nonzero()[:, 0]
+    first = place.new_zeros(size).scatter_reduce(0, place[along], along, "amin", include_self=False)
+    return radius, heading[first]
+
+
+def headings(pos: Tensor, face: Tensor, tangent_frames: Tensor) -> Tensor:
+    """The angle in the tangent plane of each corner in which its two sides begin. (2, 3, F), as `ends`."""
+    offset = pos[ends(face)] - pos[face]
+    flat = (tangent_frames.to(pos.dtype)[face, :2] @ offset[..., None])[..., 0]
+    return angle_of(flat.view(-1, 2), offset.view(-1, 3)).view(offset.shape[:3])
+
+
+def ends(face: Tensor) -> Tensor:
     """Where the two sides at each corner lead: to the next, and to the one before. (2, 3, F)"""
     return torch.stack([face.roll(-1, 0), face.roll(1, 0)])
+
+
+def sides(length: Tensor) -> Tensor:
+    """Lengths of the two sides at each corner, from those (3, F) of the sides that face the corners. (2, 3, F), as `ends`."""
+    return torch.stack([length.roll(1, 0), length.roll(-1, 0)])

@@ -20,7 +20,8 @@ def graph_laplacian(
 
     W = (A + A^T) / 2 with A_ij the sum of the weights of the edges i -> j, so an edge listed in both directions counts
     once and one listed in a single direction counts half. Self-loops are left out. Rows of isolated vertices are zero.
-    "random-walk" is not symmetric; its eigenpairs are those of L with `mass` of kind "degree".
+    "random-walk" is not symmetric; its eigenpairs are those of L with `mass` of kind "degree". On a mesh `mass` is areas in
+    any case: the eigenpairs of its edges alone are those with `mass` of kind "ones".
 
     Arguments:
         edge_index: (2, E). edge_weight: (E,) not negative, ones by default. normalization: as above.

@@ -11,6 +11,7 @@ from ..decorators import operator
 from ..errors import CotanError, at_least
 from ..sparse import Sparse
 from ..spectrum import Spectrum
+from .checks import check_real
 from .fourier import fourier, inverse_fourier
 from .shifted_solve import shifted_solve
 
@@ -36,6 +37,7 @@ def implicit_heat(x: Tensor, laplacian: Sparse, mass: Tensor, *, time: float | N
         x: (V,) or (V, C). laplacian: (V, V). mass: (V,). time: t; the mean mass by default. steps: at least 1.
     """
     at_least(1, "heat_diffusion", steps=steps)
+    check_real("heat_diffusion", x)
     h = duration(time, mass) / steps
     mass = mass.to(laplacian.dtype)
     signal = x.to(laplacian.dtype).reshape(len(x), -1)

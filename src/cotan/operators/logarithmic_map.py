@@ -5,52 +5,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..autodiff import refuse_derivatives
 from ..decorators import operator
 from ..errors import CotanError
-from .geodesic_distance import chosen, reached
-from .mesh_report import faults, mesh_report
-from .triangle_soup import triangle_soup
+from .checks import check_mesh
+from .front import march
+from .geodesic_distance import WIDTH, chosen
+from .geodesic_polar import along_edges, ends, headings, sides
+from .intrinsic_delaunay import delaunay_headings, side_lengths
+from .mass import measurable
+from .triangles import triangles
 
 
-@operator(per="vertex", invariant_to=("rigid",), numbers=("source",), observable=lambda flat: flat.norm(dim=-1))
+@operator(
+    per="vertex", invariant_to=("rigid",), numbers=("source",), observable=lambda flat: flat.norm(dim=-1), version=2
+)
 def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source: int = 0) -> Tensor:
     """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
 
-    By the vector heat method (Sharp, Soliman and Crane 2019; potpourri3d), which needs a manifold mesh. Zero at the
-    source; other components are not on the map and are refused. Beside a rim radii are off,
-    by up to 0.23 on a unit square. No derivative with respect to pos.
+    By the front of `geodesic_distance`, whose lengths they are, which carries along in what direction each way begins. Exact on
+    planes of even triangles; on scanned and modelled meshes directions are off by 0.5 to 4 degrees in the median. That of an
+    edge at s is its projection, as in `geodesic_polar`. Where several geodesics are shortest, it is one of them. Zero at the
+    source; other components are not on the map and are refused. No derivative with respect to pos.
 
     Arguments:
         pos: (V, 3). face: (3, F). tangent_frames: (V, 3, 3). source: s.
     """
-    from potpourri3d import MeshVectorHeatSolver
-
-    soup = triangle_soup(pos, face, "logarithmic_map")
-    sources = chosen(source, len(pos), "logarithmic_map")
-    if len(sources) > 1:
+    refuse_derivatives(pos, "logarithmic_map")
+    pos, face = check_mesh(pos, face)
+    measurable(triangles(pos, face), face)
+    centre, size = chosen(source, len(pos), "logarithmic_map").to(pos.device), len(pos)
+    if len(centre) > 1:
         raise CotanError(f"logarithmic_map: source={source}, expected one vertex")
-    (centre,) = sources.tolist()
-    joined = list(reached(soup, sources))
-    away = len(pos) - sum(len(part.used) for part, _ in joined)
-    if away:
-        raise CotanError(f"logarithmic_map: {away} of {len(pos)} vertices are not joined to vertex {centre}")
-    ((part, start),) = joined
-    s = int(start[0])
-    try:
-        solver = MeshVectorHeatSolver(part.vertices, part.faces)
-        x, y, _ = (torch.from_numpy(axis[s]) for axis in solver.get_tangent_frames())
-        flat = torch.from_numpy(solver.compute_log_map(s))
-    except RuntimeError as reason:
-        report = mesh_report(pos, face)
-        wrong = faults(report) or (reason if report["orientable"] else "faces that cannot agree")
-        text = f"logarithmic_map: expected a manifold mesh whose faces agree, got one with {wrong}"
-        raise CotanError(text) from reason
-    if not torch.isfinite(torch.cat([flat.reshape(-1), x, y])).all():
-        raise CotanError("logarithmic_map: the vector heat method fails on this mesh; `repair` it first")
-    frame = tangent_frames[centre, :2].detach().double().cpu()
-    turn = frame @ torch.stack([x, y], 1)  # from their tangents to ours; their planes differ a little
-    u, _, v = torch.linalg.svd(turn)
-    found = pos.new_zeros(len(pos), 2, dtype=torch.float64)
-    found[part.used] = (flat @ (u @ v).T).to(pos.device)
-    found[centre] = 0
-    return found
+    heading = headings(pos, face, tangent_frames)
+    face, length, heading = delaunay_headings(face, side_lengths(pos, face), heading)
+    at = (face == centre).expand(2, -1, -1)
+    place, reach, begin = (
+        torch.cat([own, beside[at]])  # the centre is nowhere but at itself
+        for own, beside in ((centre, ends(face)), (pos.new_zeros(1), sides(length)), (pos.new_zeros(1), heading))
+    )
+    radius, angle = along_edges(size, place, reach, begin)
+    key, width = torch.arange(size, device=pos.device), WIDTH * float(length.mean())
+    radius, angle, _ = march(size, face, length, key, radius, angle, torch.zeros_like(key), key == centre, size, width)
+    if away := int(torch.isinf(radius).sum()):
+        raise CotanError(f"logarithmic_map: {away} of {size} vertices are not joined to vertex {int(centre)}")
+    return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ def shifted_solve(laplacian: Sparse, mass: Tensor, time: float | Tensor, right: 
     """
     for what, given, kind in (("laplacian", laplacian, Sparse), ("mass", mass, Tensor), ("right", right, Tensor)):
         expect(f"shifted_solve: {what}", given, kind, f"a {kind.__name__}")
+    if not isinstance(time, Tensor) and not 0 <= time < math.inf:  # of a tensor on a GPU it would wait for the device
+        raise CotanError(f"shifted_solve: time={time}, expected a number of at least 0")
     if right.dtype in (torch.bfloat16, torch.float16):  # too few digits to tell how far the solution is
         wide = shifted_solve(laplacian.to(dtype=torch.float32), mass.float(), time, right.float())
         return wide.to(right.dtype)
