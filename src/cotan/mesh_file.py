@@ -17,7 +17,8 @@ from torch import Tensor
 from .errors import CotanError, MeshWarning
 
 HEADER = 2**16  # bytes of a file within which its header ends
-STATED = {".off": rb"OFF\s*(?:#.*\s+)*\d+\s+(\d+)", ".ply": rb"\nelement face (\d+)"}  # faces
+# Faces. What is once matched is kept (++), here and below: to try it anew takes hours in a file that is made for that.
+STATED = {".off": rb"OFF\s*+(?:#.*+\n\s*+)*+\d++\s++(\d++)", ".ply": rb"\nelement face (\d+)"}
 
 
 def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
@@ -32,7 +33,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         raise CotanError(f"{path}: files of this kind need lxml and pycollada: pip install 'cotan[formats]'")
     with path.open("rb") as file:
         header = file.read(HEADER).removeprefix(BOM_UTF8)
-    if kind == ".off" and re.search(rb"(?m)^\s*(ST)?C?N?(4n?|n)OFF", header):
+    if kind == ".off" and re.search(rb"(?m)^[ \t]*+(ST)?C?N?(4n?|n)OFF", header):
         raise CotanError(f"{path} holds points of four or more dimensions, expected three")
     text = _text(path) if kind == ".off" or b"format ascii" in header else ""
     _check_whole(path, text)
@@ -44,7 +45,9 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             warnings.simplefilter("ignore")
             mesh: Any = _plain_off(text)
             if mesh is None:
-                mesh = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
+                source: Any = _source(path)
+                options = {"process": False, "maintain_order": True, "skip_materials": True}
+                mesh = trimesh.load(source, kind[1:], resolver=_Beside(path) if kind == ".gltf" else None, **options)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
             if strips:
@@ -81,13 +84,27 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     return pos, face, _colors(path, mesh, header), None if face.numel() else _normals(mesh)
 
 
-def _source(path: Path) -> Path | BytesIO:
-    """The file; of an OBJ file its lines as trimesh takes them.
+class _Beside:
+    """The files that a .gltf names: in its folder or below it, no pipes and no devices."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __getitem__(self, name: str) -> bytes:
+        folder = self.path.parent.resolve()
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise CotanError(f"{self.path} names {name!r}, expected a file in its folder")
+        return file.read_bytes()
+
+
+def _source(path: Path) -> BytesIO:
+    """The file's content, without its path, by which trimesh would look for others; of an OBJ file its lines as trimesh takes them.
 
     Without materials, by which it would sort the faces, and without texture, for which it would leave out colours.
     """
     if path.suffix.lower() != ".obj":
-        return path
+        return BytesIO(path.read_bytes())
     text = path.read_bytes().removeprefix(BOM_UTF8)
     lines = b"\n" + text
     unusual = (
@@ -173,13 +190,15 @@ def _coff(path: Path, header: bytes) -> Tensor | None:
 
 def _check_whole(path: Path, text: str) -> None:
     """Of an OFF or PLY file in text that was cut short, trimesh takes the faces that are left."""
-    # Some of ModelNet have no line break after OFF; the word may be left out.
-    head = re.match(r"\s*(?:(?:ST)?C?N?OFF)?\s*(\d+)\s+(\d+).*\n", text) or re.match(
-        r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL
-    )
-    if head is not None:
-        vertices, faces = map(int, head.groups())
-        there = sum(map(bool, map(str.strip, text[head.end() :].splitlines()))) - vertices
+    if path.suffix.lower() == ".ply":
+        head, _, rows = text.partition("end_header")
+        sizes = re.findall(r"element (?:vertex|face) (\d++)", head)
+    else:  # some of ModelNet have no line break after OFF; the word may be left out
+        line = re.match(r"\s*+(?:(?:ST)?C?N?OFF\s*+)?(\d++)\s++(\d++).*+\n", text)
+        sizes, rows = (list(line.groups()), text[line.end() :]) if line else ([], "")
+    if len(sizes) == 2:
+        vertices, faces = map(int, sizes)
+        there = sum(map(bool, map(str.strip, rows.splitlines()))) - vertices
         if there < faces:
             raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
 
