@@ -888,7 +888,10 @@ def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(part, wrong, said, tm
         ("a.obj", f"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 {'9' * 5000}\n"),
         ("a.xyz", f"{'9' * 5000}\n0 0 0\n"),
         ("a.edgelist", f"{'9' * 5000} 1\n"),
-        ("a.graphml", f'<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph><node id="{"9" * 5000}"/></graph></graphml>'),
+        (
+            "a.graphml",
+            f'<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph><node id="{"9" * 5000}"/></graph></graphml>',
+        ),
         ("a.gml", f"graph [ node [ id {'9' * 5000} ] ]"),
         ("a.npy", npy((10**17, 3))),
         ("a.mtx", f"%%MatrixMarket matrix coordinate real general\n{10**17} {10**17} {10**17}\n1 1 1\n"),

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, SupportsIndex
 
-
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

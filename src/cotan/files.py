@@ -102,7 +102,9 @@ def _check_unpacked(path: Path) -> None:
     with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
         whole = sum(file.file_size for file in archive.infolist())  # no more than that is read of each
     if whole > max(UNPACKED[0], UNPACKED[1] * size):
-        raise CotanError(f"{path} has {size} bytes and unpacks to {whole}, expected at most {UNPACKED[1]} times as many")
+        raise CotanError(
+            f"{path} has {size} bytes and unpacks to {whole}, expected at most {UNPACKED[1]} times as many"
+        )
 
 
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:

@@ -45,9 +45,9 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             warnings.simplefilter("ignore")
             mesh: Any = _plain_off(text)
             if mesh is None:
-                source: Any = _source(path)
-                options = {"process": False, "maintain_order": True, "skip_materials": True}
-                mesh = trimesh.load(source, kind[1:], resolver=_Beside(path) if kind == ".gltf" else None, **options)
+                options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
+                options["resolver"] = _Beside(path) if kind == ".gltf" else None
+                mesh = trimesh.load(_source(path), kind[1:], **options)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
             if strips:
@@ -99,7 +99,7 @@ class _Beside:
 
 
 def _source(path: Path) -> BytesIO:
-    """The file's content, without its path, by which trimesh would look for others; of an OBJ file its lines as trimesh takes them.
+    """The file's content, not its path, by which trimesh would find others; of an OBJ file its lines as trimesh takes them.
 
     Without materials, by which it would sort the faces, and without texture, for which it would leave out colours.
     """
