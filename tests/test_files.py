@@ -6,7 +6,7 @@ import struct
 import sys
 import time
 import zipfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -902,6 +902,44 @@ def test_sizes_and_numbers_beyond_all_measure_are_one_clear_error(name, content,
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(cotan.CotanError, match=f"{name} cannot be read"):
         cotan.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", [b"1 2 1 7", b"1 2 1\xd3", b"1 2 1\0\0 1\n", b"1 2 1\r2 2 1"])
+def test_a_matrix_with_more_than_numbers_in_its_last_line_ends_no_process(end, tmp_path):
+    (tmp_path / "a.mtx").write_bytes(b"%%MatrixMarket matrix coordinate real general\n3 3 1\n" + end)
+    with suppress(cotan.CotanError):  # scipy passes over what stands behind a number
+        assert cotan.read(tmp_path / "a.mtx").edge_index.tolist() == [[0], [1]]
+
+
+def ply(kind: str, *rows, count="uchar", lengths=None) -> bytes:
+    """Five vertices, and faces in rows; of lengths, what the file says of these."""
+    head = f"ply\nformat {kind} 1.0\nelement vertex 5\nproperty float x\nproperty double y\nproperty float z\n"
+    head += f"element face {len(rows)}\nproperty uchar flag\nproperty list {count} int vertex_indices\nend_header\n"
+    pos, lengths = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (2, 2, 0)], lengths or [len(row) for row in rows]
+    if kind == "ascii":
+        lines = [*pos, *((9, size, *row) for size, row in zip(lengths, rows))]
+        return (head + "".join(" ".join(map(str, line)) + "\n" for line in lines)).encode()
+    order = "<" if "little" in kind else ">"
+    body = b"".join(struct.pack(f"{order}fdf", *p) for p in pos)
+    for size, row in zip(lengths, rows):
+        body += struct.pack(f"{order}B{'B' if count == 'uchar' else 'I'}{len(row)}i", 9, size, *row)
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("count", ["uchar", "uint"])
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_polygons_of_a_ply_and_their_numbers_beyond_its_end(kind, count, tmp_path):
+    rows = [0, 1, 2, 3], [1, 4, 2]
+    (tmp_path / "a.ply").write_bytes(ply(kind, *rows, count=count))
+    found = cotan.read(tmp_path / "a.ply")
+    assert found.pos[4].tolist() == [2, 2, 0]
+    assert sorted(map(sorted, found.face.T.tolist())) == [[0, 1, 2], [0, 2, 3], [1, 2, 4]]
+    whole, beyond = ply(kind, *rows, count=count), ply(kind, *rows, count=count, lengths=[4, 250])
+    wrong = [whole[:-6], whole.replace(b"face 2", b"face 4000000000")]
+    for content in wrong if kind == "ascii" else [*wrong, beyond]:  # of a text trimesh takes what is in the line
+        (tmp_path / "a.ply").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match=r"a.ply"):
+            cotan.read(tmp_path / "a.ply")
 
 
 @pytest.mark.parametrize(

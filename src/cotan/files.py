@@ -92,7 +92,7 @@ def read(
         return _read_mesh(path, weld, repair, dtype)
     except CotanError:
         raise
-    except (MemoryError, RecursionError, ValueError) as reason:  # sizes and numbers beyond all measure
+    except (MemoryError, OverflowError, RecursionError, ValueError) as reason:  # sizes and numbers beyond all measure
         raise CotanError(f"{path} cannot be read: {type(reason).__name__}: {reason}") from reason
 
 
@@ -208,7 +208,9 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
                 matrix.check_format(full_check=True)
         elif suffix == ".mtx":
             text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-            matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text)))
+            if b"\0" in text:  # scipy's reader looks for the end of a line behind it, as behind the last
+                raise ValueError("it holds null characters, and is no text")
+            matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text + b"\n")))
         else:
             if suffix == ".edgelist":
                 graph = _read_edgelist(path, directed)

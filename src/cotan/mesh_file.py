@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import warnings
 from codecs import BOM_UTF8
 from io import BytesIO
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError, MeshWarning
+from .ply_file import polygons
 
 HEADER = 2**16  # bytes of a file within which its header ends
 # Faces. What is once matched is kept (++), here and below: to try it anew takes hours in a file that is made for that.
@@ -57,7 +59,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     except Exception as reason:  # parsers of broken files raise anything
         if kind == ".obj" and isinstance(reason, IndexError):
             _plain_obj(path, path.read_bytes())  # says so where a face's vertex is not there
-        mesh = _polygons(path, header) if kind in (".off", ".ply") and not strips else None
+        mesh = _polygons(path) if kind in (".off", ".ply") and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
             raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
@@ -245,20 +247,14 @@ def _unrolled(cloud: Any) -> Any:
     return trimesh.Trimesh(cloud.vertices, face[~repeats], vertex_colors=colors, process=False)
 
 
-def _polygons(path: Path, header: bytes) -> Any:
+def _polygons(path: Path) -> Any:
     """OFF and PLY with polygons of several kinds, as fans of triangles; None where this is no such file."""
     import trimesh
-    from potpourri3d import read_polygon_mesh
 
     try:
-        if path.suffix.lower() == ".off":
-            vertices, polygons, _ = _off(path)
-        elif max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
-            return None  # potpourri3d would look for all of them, for hours
-        else:
-            vertices, polygons = read_polygon_mesh(str(path))
-        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(polygons), process=False)
-    except (RuntimeError, ValueError, LookupError, MemoryError):
+        vertices, faces = _off(path)[:2] if path.suffix.lower() == ".off" else polygons(path.read_bytes())
+        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(faces), process=False)
+    except (ValueError, LookupError, MemoryError, OverflowError, struct.error):
         return None
 
 
