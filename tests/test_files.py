@@ -935,7 +935,7 @@ def test_polygons_of_a_ply_and_their_numbers_beyond_its_end(kind, count, tmp_pat
     assert found.pos[4].tolist() == [2, 2, 0]
     assert sorted(map(sorted, found.face.T.tolist())) == [[0, 1, 2], [0, 2, 3], [1, 2, 4]]
     whole, beyond = ply(kind, *rows, count=count), ply(kind, *rows, count=count, lengths=[4, 250])
-    wrong = [whole[:-6], whole.replace(b"face 2", b"face 4000000000")]
+    wrong = [whole[:-12], whole.replace(b"face 2", b"face 4000000000")]
     for content in wrong if kind == "ascii" else [*wrong, beyond]:  # of a text trimesh takes what is in the line
         (tmp_path / "a.ply").write_bytes(content)
         with pytest.raises(cotan.CotanError, match=r"a.ply"):

@@ -25,8 +25,8 @@ def polygons(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
         match line:
             case ["format", kind, *_]:
                 order = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}[kind]
-            case ["element", name, count]:
-                elements.append((name, int(count), []))
+            case ["element", name, number]:
+                elements.append((name, int(number), []))
             case ["property", "list", counted, kind, name]:
                 elements[-1][2].append((name, CODES[kind], CODES[counted]))
             case ["property", kind, name]:
