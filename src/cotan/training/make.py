@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 from .. import registry
 from ..datasets import as_splits
@@ -115,7 +116,9 @@ def at_most(count: int, where: str) -> Iterator[None]:
     def register(_module: nn.Module, _name: str, parameter: nn.Parameter) -> None:
         nonlocal count
         if get_ident() == thread:
-            count -= parameter.numel() + 1000  # a module is worth as many numbers, in bytes
+            count -= (
+                0 if is_lazy(parameter) else parameter.numel()
+            ) + 1000  # a module is worth as many numbers, in bytes
             if count < 0:
                 raise CotanError(f"{where} does not fit the model of its record, which is far larger")
 
