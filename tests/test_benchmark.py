@@ -4,6 +4,7 @@ import csv
 import hashlib
 import html
 import json
+import os
 import re
 
 import pytest
@@ -269,6 +270,22 @@ def test_its_folder_is_the_one_that_was_meant_at_first(suite, tmp_path, monkeypa
     monkeypatch.setattr(benchmark, "fit", fit)
     assert len(bench(suite, out="out", seeds=[0], progress="none").rows) == 2
     assert not any((tmp_path / "there").iterdir())
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "..\\x"])
+def test_a_suite_writes_in_no_folder_but_its_own(name, suite):
+    if "\\" in name and os.sep == "/":
+        pytest.skip("a name like another here")
+    content = {"name": name, "models": ["linear"], "datasets": ["two-solids"]}
+    with pytest.raises(cotan.CotanError, match="expected one word: it names the folder of the results"):
+        bench(content)
+
+
+@pytest.mark.parametrize("label", ["a\x1b[31m", "a\n\\input{/etc/passwd}", "\u202ea"])
+def test_a_label_that_steers_a_terminal_or_ends_a_line_is_refused(label, suite):
+    models = [{"name": "linear", "label": label}]
+    with pytest.raises(cotan.CotanError, match="has control characters, and stands in tables"):
+        bench({"models": models, "datasets": ["two-solids"]})
 
 
 def test_a_new_label_keeps_the_result(suite, tmp_path):

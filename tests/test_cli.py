@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from cotan.cli import main
 from cotan.datasets import Splits
 from cotan.errors import CotanError
 from cotan.evaluation import compute
+from cotan.export import csv_text
 from cotan.files import read
 from cotan.training import Run, fit, predict
 
@@ -357,7 +359,7 @@ def test_list_says_a_line_of_each(cotan):
     names = [line.split()[0] for line in out[start[models] + 1 : start["datasets"]]]
     assert "stack" in names
     assert not {"gcn", "spectral"} & set(names)
-    cut = [line for line in out if line.startswith("  ") and line[-1] not in ".?):"]
+    cut = [line for line in out if len(line.split()) > 1 and line.startswith("  ") and line[-1] not in ".?):"]
     assert not cut, "first lines of docstrings that are no sentence"
     assert [line.split()[0] for line in out[start["suites"] + 1 :]][:2] == ["cora", "demo"]
     assert cotan("list", "suites").stdout.splitlines() == out[start["suites"] :]
@@ -523,3 +525,26 @@ def test_inspect_says_what_can_be_said_of_a_graph(cotan, tmp_path, monkeypatch):
         assert out.returncode == 2
         assert f"{file} has no {'face' if '--views' in options else 'pos'} to draw" in out.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["g.edgelist", "p.xyz"]
+
+
+def test_names_of_files_and_classes_steer_no_terminal_and_no_spreadsheet(cotan, mesh, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shapes = [read(mesh) for _ in range(4)]
+    for i, shape in enumerate(shapes):
+        shape.y = torch.tensor([i % 2])
+    classes = ("=HYPERLINK(0)", "\x1b]0;owned\x07")
+    fit("linear", Splits(shapes, [], [], classes=classes), epochs=1, val_share=0, progress="none", out="run")
+    Path("-1+1\x1b[2J.off").write_bytes(mesh.read_bytes())
+    out = cotan("predict", "run", "--out", "table.csv", "--", "-1+1\x1b[2J.off")
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.startswith("-1+1\\x1b[2J.off: ")
+    assert "\x1b" not in out.stdout + out.stderr
+    with Path("table.csv").open(newline="") as file:
+        head, row = csv.reader(file)
+    assert head[2] == "'=HYPERLINK(0)"
+    assert row[0].startswith("'-1+1")
+    assert sum(map(float, row[2:])) == pytest.approx(1, abs=1e-5)  # numbers stay numbers
+
+
+def test_csv_text_leaves_numbers_of_any_sign():
+    assert csv_text([["-1.5", "+2", -3, None, "a-b", "-nan", "@x"]]) == "-1.5,+2,-3,,a-b,-nan,'@x\n"

@@ -1,8 +1,12 @@
+import io
 import itertools
 import json
+import os
 import struct
 import sys
-from contextlib import nullcontext
+import time
+import zipfile
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -13,6 +17,13 @@ from torch_geometric.data import Data
 import cotan
 from cotan.colors import diverging
 from cotan.files import COLORED
+
+
+def npy(shape) -> bytes:
+    """A file of numpy's that states a shape and has no numbers."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return content.getvalue()
 
 
 @pytest.mark.parametrize("suffix", ["off", "obj", "ply", "stl"])
@@ -821,3 +832,150 @@ def test_attributes_of_a_graph_that_are_left_out_are_named(kind, tmp_path):
     write(g, path)
     with pytest.warns(cotan.MeshWarning, match="club, height of nodes and year of edges left out; .*from_networkx"):
         assert cotan.read(path).edge_weight.tolist() == [2.0] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+@pytest.mark.parametrize("suffix", [".off", ".obj", ".xyz", ".npz", ".gltf"])
+def test_pipes_and_devices_are_refused_rather_than_waited_for(suffix, tmp_path):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"endless{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(cotan.CotanError, match=f"{name}{suffix} is a pipe or a device"):
+            cotan.read(tmp_path / f"{name}{suffix}")
+
+
+@pytest.mark.parametrize("buffer", ["../secret.bin", "{}/secret.bin", "file://{}/secret.bin", "link.bin", "pipe.bin"])
+def test_a_gltf_reads_no_file_but_those_of_its_folder(buffer, tmp_path):
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    ball = trimesh.creation.icosphere(0).export(file_type="gltf")
+    for name, content in ball.items():
+        (folder / name).write_bytes(content)
+    assert cotan.read(folder / "model.gltf").num_nodes == 12
+    model = json.loads((folder / "model.gltf").read_text())
+    (tmp_path / "secret.bin").write_bytes((folder / model["buffers"][0]["uri"]).read_bytes())
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.bin")
+    model["buffers"][0]["uri"] = buffer.format(tmp_path)
+    (folder / "model.gltf").write_text(json.dumps(model))
+    with pytest.raises(cotan.CotanError, match=r"model.gltf names '.*', expected a file in its folder"):
+        cotan.read(folder / "model.gltf")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".3mf"])
+def test_a_zipped_file_that_unpacks_to_a_thousand_times_its_size_is_refused(suffix, tmp_path, monkeypatch):
+    pytest.importorskip("lxml")
+    monkeypatch.setattr("cotan.files.UNPACKED", (2**16, 100))
+    with zipfile.ZipFile(tmp_path / f"a{suffix}", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", bytes(2**20))
+    with pytest.raises(cotan.CotanError, match="bytes and unpacks to 1048576, expected at most 100 times as many"):
+        cotan.read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "said"),
+    [
+        ("indptr", [0, 10**6, 2, 2], "indptr must be a non-decreasing"),
+        ("indices", [0, 4 * 10**9], "indices must be < 3"),
+        ("indices", [0, -7], "indices must be >= 0"),
+    ],
+)
+def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(part, wrong, said, tmp_path):
+    parts = {"format": b"csr", "shape": [3, 3], "data": [1.0, 1.0], "indices": [1, 0], "indptr": [0, 1, 2, 2]}
+    np.savez(tmp_path / "a.npz", **parts)
+    assert cotan.read(tmp_path / "a.npz").edge_index.tolist() == [[0, 1], [1, 0]]
+    np.savez(tmp_path / "a.npz", **{**parts, part: wrong})
+    with pytest.raises(cotan.CotanError, match=said):
+        cotan.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.off", f"OFF\n{'9' * 5000} 4 0\n0 0 0\n"),
+        ("a.obj", f"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 {'9' * 5000}\n"),
+        ("a.xyz", f"{'9' * 5000}\n0 0 0\n"),
+        ("a.edgelist", f"{'9' * 5000} 1\n"),
+        (
+            "a.graphml",
+            f'<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph><node id="{"9" * 5000}"/></graph></graphml>',
+        ),
+        ("a.gml", f"graph [ node [ id {'9' * 5000} ] ]"),
+        ("a.npy", npy((10**17, 3))),
+        ("a.mtx", f"%%MatrixMarket matrix coordinate real general\n{10**17} {10**17} {10**17}\n1 1 1\n"),
+        ("a.gml", f"graph [ {'a [ ' * 2000}"),
+    ],
+)
+def test_sizes_and_numbers_beyond_all_measure_are_one_clear_error(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(cotan.CotanError, match=f"{name} cannot be read"):
+        cotan.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", [b"1 2 1 7", b"1 2 1\xd3", b"1 2 1\0\0 1\n", b"1 2 1\r2 2 1"])
+def test_a_matrix_with_more_than_numbers_in_its_last_line_ends_no_process(end, tmp_path):
+    (tmp_path / "a.mtx").write_bytes(b"%%MatrixMarket matrix coordinate real general\n3 3 1\n" + end)
+    with suppress(cotan.CotanError):  # scipy passes over what stands behind a number
+        assert cotan.read(tmp_path / "a.mtx").edge_index.tolist() == [[0], [1]]
+
+
+def ply(kind: str, *rows, count="uchar", lengths=None) -> bytes:
+    """Five vertices, and faces in rows; of lengths, what the file says of these."""
+    head = f"ply\nformat {kind} 1.0\nelement vertex 5\nproperty float x\nproperty double y\nproperty float z\n"
+    head += f"element face {len(rows)}\nproperty uchar flag\nproperty list {count} int vertex_indices\nend_header\n"
+    pos, lengths = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (2, 2, 0)], lengths or [len(row) for row in rows]
+    if kind == "ascii":
+        lines = [*pos, *((9, size, *row) for size, row in zip(lengths, rows))]
+        return (head + "".join(" ".join(map(str, line)) + "\n" for line in lines)).encode()
+    order = "<" if "little" in kind else ">"
+    body = b"".join(struct.pack(f"{order}fdf", *p) for p in pos)
+    for size, row in zip(lengths, rows):
+        body += struct.pack(f"{order}B{'B' if count == 'uchar' else 'I'}{len(row)}i", 9, size, *row)
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("count", ["uchar", "uint"])
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_polygons_of_a_ply_and_their_numbers_beyond_its_end(kind, count, tmp_path):
+    rows = [0, 1, 2, 3], [1, 4, 2]
+    (tmp_path / "a.ply").write_bytes(ply(kind, *rows, count=count))
+    found = cotan.read(tmp_path / "a.ply")
+    assert found.pos[4].tolist() == [2, 2, 0]
+    assert sorted(map(sorted, found.face.T.tolist())) == [[0, 1, 2], [0, 2, 3], [1, 2, 4]]
+    whole, beyond = ply(kind, *rows, count=count), ply(kind, *rows, count=count, lengths=[4, 250])
+    wrong = [whole[:-12], whole.replace(b"face 2", b"face 4000000000")]
+    for content in wrong if kind == "ascii" else [*wrong, beyond]:  # of a text trimesh takes what is in the line
+        (tmp_path / "a.ply").write_bytes(content)
+        with pytest.raises(cotan.CotanError, match=r"a.ply"):
+            cotan.read(tmp_path / "a.ply")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("comments.off", "OFF\n" + "# \n" * 30_000),
+        ("lines.off", "\n" * 300_000),
+        ("digits.off", "OFF\n4 " + "9" * 300_000),
+        ("spaces.off", " \n" * 30_000 + "x"),
+        ("elements.ply", "ply\nformat ascii 1.0\n" + "element vertex 1\n" * 10_000 + "element face 1\n" * 10_000),
+    ],
+)
+def test_no_text_makes_the_reader_look_again_and_again(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    begin = time.process_time()
+    with pytest.raises(cotan.CotanError):
+        cotan.read(tmp_path / name)
+    assert time.process_time() - begin < 2  # it was minutes, and more than a life for the first
+
+
+def test_names_and_words_of_files_steer_no_terminal(tmp_path):
+    path = tmp_path / "a\x1b]0;owned\x07\x9b31m.off"
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 \x1b[2J\n3 0 1 2\n")
+    with pytest.raises(cotan.CotanError, match=r"a\\x1b\]0;owned\\x07\\x9b31m.off cannot be read") as raised:
+        cotan.read(path)
+    assert str(raised.value).isprintable()
+    path.write_text("OFF\n3 1 0\n0 0 0\n0 0 0\n0 1 0\n3 0 1 2\n")
+    with pytest.warns(cotan.MeshWarning) as warned:
+        cotan.read(path)
+    assert str(warned[0].message).isprintable()

@@ -184,6 +184,29 @@ def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_stor
         assert torch.equal(cotan.compute(tetrahedron, "mass"), right)
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"tuple": "os:system", "parts": []},
+        {"tuple": f"{__name__}:Both", "parts": []},
+        {"tensor": 99},
+        {"tensor": "x"},
+        {"unknown": 1},
+        [],
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_value_that_another_wrote_with_the_right_checksum_is_computed_again(
+    description, count, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cotan.stored.take_apart", lambda value, own: own.append(value) or description)
+    store = packed(tmp_path, [(key, torch.ones(2)) for key in "ab"[:count]])
+    with pytest.warns(RuntimeWarning, match="is damaged .* computed again"):
+        assert store.get("a", "mass") is None
+    assert store.get("a", "mass") is None
+    assert not list(store.entries())
+
+
 def test_every_flipped_byte_is_found(tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("key", torch.arange(6.0), FACTS)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import cotan
 from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
+from cotan.errors import CotanError
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import own_randomness
@@ -70,6 +72,13 @@ def test_a_run_learns_and_leaves_its_files(tmp_path):
     final = json.loads((tmp_path / "run/run.json").read_text())
     assert final["metrics"] == run.metrics
     assert final["model"]["options"]["layer"] == "linear"
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    fit(model_for("mlp", clouds(), width=4, depth=1), clouds(), **{**QUICK, "epochs": 1}, out=folder)
+    return folder
 
 
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not():
@@ -1315,3 +1324,54 @@ def test_a_file_that_is_no_text_is_no_recipe(tmp_path):
     for reader, what in ((Recipe.of, "recipe"), (cotan.Suite.read, "suite")):
         with pytest.raises(cotan.CotanError, match=f"{what} .*recipe.toml is not TOML"):
             reader(tmp_path / "recipe.toml")
+
+
+def tampered(folder, record):
+    """A run with another record in the header of its checkpoint."""
+    tensors, known = checkpoint.load(folder, "best")
+    checkpoint.save(folder, "best", tensors, record(known))
+
+
+@pytest.mark.parametrize("key", ["model", "recipe", "classes", "dataset", "metrics", "versions"])
+@pytest.mark.parametrize("value", ["/etc/passwd", 3, ...])
+def test_a_record_of_another_kind_is_refused_and_no_file_that_it_names_is_read(key, value, tmp_path, one_run):
+    def record(known):
+        return {k: v for k, v in {**known, key: value}.items() if v is not ...}
+
+    shutil.copytree(one_run, tmp_path / "run")
+    tampered(tmp_path / "run", record)
+    with pytest.raises(CotanError, match=f"best.safetensors: its record has no '{key}', or none that is"):
+        Run.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("options", [{"width": 20_000, "depth": 3}, {"width": 1, "depth": 200_000}])
+def test_a_record_of_a_model_that_its_file_cannot_fill_asks_for_no_memory(options, tmp_path, one_run, monkeypatch):
+    def record(known):
+        return {**known, "model": {**known["model"], "options": {**known["model"]["options"], **options}}}
+
+    monkeypatch.setattr("cotan.training.run.SMALL", 10**5)
+    shutil.copytree(one_run, tmp_path / "run")
+    tampered(tmp_path / "run", record)
+    with pytest.raises(CotanError, match=r"best.safetensors does not fit the model of its record, which is far larger"):
+        Run.load(tmp_path / "run")
+    assert Run.load(one_run).status == "finished"  # and the bound is gone
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
+def test_records_that_are_nested_without_end_are_an_error(name, tmp_path, one_run):
+    shutil.copytree(one_run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text("[" * 10**5 + "\n{}\n")
+    with pytest.raises(CotanError, match=f"{name}.*nested too deep"):
+        Run.load(tmp_path / "run")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_pipes_in_a_run_are_not_waited_for(tmp_path, one_run):
+    shutil.copytree(one_run, tmp_path / "run")
+    for name in ("run.json", "metrics.jsonl", "best.safetensors"):
+        (tmp_path / "run" / name).unlink()
+        os.mkfifo(tmp_path / "run" / name)
+        if name != "best.safetensors":
+            assert Run.load(tmp_path / "run").best_epoch == 1
+    with pytest.raises(CotanError, match=r"has no best.safetensors"):
+        Run.load(tmp_path / "run")

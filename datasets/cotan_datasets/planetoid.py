@@ -1,8 +1,12 @@
 """Citation graphs with the splits of Yang et al. 2016: one graph, a class for each paper."""
 
+import pickle
+import re
 import warnings
 from pathlib import Path
+from typing import Any
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -14,6 +18,11 @@ from .raw import raw_folder
 NAMES = ("Cora", "CiteSeer", "PubMed")
 MASKS = ("public", "full", "random")
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
+# What the pickles of arrays, matrices and links are made of, by the names of old and new versions.
+PLAIN = re.compile(
+    r"numpy(\._?core\.(multiarray|numeric))? (ndarray|dtype|_reconstruct|_frombuffer)"
+    r"|scipy\.sparse(\._?csr)? csr_matrix|collections defaultdict|(__builtin__|builtins) list"
+)
 
 
 @cotan.dataset("planetoid")
@@ -25,7 +34,7 @@ def planetoid(
     Arguments:
         name: Cora, CiteSeer or PubMed.
         root: the folder of the raw files ind.cora.x, ...; by default they are downloaded to the cache. They are Python
-            pickles, which may run code when read: take them from their source.
+            pickles, which may run code when read: what names anything but arrays, sparse matrices and dicts is refused.
         masks: "public", 20 papers of each class to train, 500 val, 1000 test; "full", all others to train; "random", sizes
             as in public, drawn by `seed`. CiteSeer's 15 papers without words, links and class are in none.
         normalize: each row of x is divided by its sum, as in Kipf and Welling 2017.
@@ -69,6 +78,8 @@ def _check(folder: Path, name: str) -> None:
     for part in PARTS:
         path = folder / f"ind.{name.lower()}.{part}"
         try:
+            if part != "test.index":
+                _unpickle(path)
             values = read_file(str(folder), name, part)
         except Exception as reason:  # a damaged pickle raises anything
             raise cotan.CotanError(f"planetoid: {path} cannot be read: {type(reason).__name__}: {reason}") from reason
@@ -77,6 +88,21 @@ def _check(folder: Path, name: str) -> None:
         if part == "test.index" and len(values.unique()) != papers:
             found = f"{len(values.unique())} different numbers, each with a line end"
             raise cotan.CotanError(f"planetoid: {path} has {found}, expected {papers}, the papers in {name}'s tx")
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if not PLAIN.fullmatch(f"{module} {name}"):
+            raise pickle.UnpicklingError(f"it names {module}.{name}, expected arrays, sparse matrices and dicts")
+        return super().find_class(module, name)
+
+
+def _unpickle(path: Path) -> None:
+    """Raise for a pickle that names anything else, or a matrix whose pointers lead out of it: PyG would follow both."""
+    with path.open("rb") as file:
+        values = _Unpickler(file, encoding="latin1").load()
+    if scipy.sparse.issparse(values):
+        values.check_format(full_check=True)
 
 
 def _drawn(y: Tensor, labelled: Tensor, seed: int) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ def raw_folder(
             what is in neither is downloaded to the cache. Nothing is ever written into root or $COTAN_DATA.
         fetch: downloads to NAME/raw in a folder. source: from where, for messages.
     """
+    if Path(name).name != name:
+        raise cotan.CotanError(f"{kind}: name={name!r}, expected the name of a set, without folders")
     own, cache = os.environ.get("COTAN_DATA"), cache_folder() / "downloads" / kind
     bases = [Path(root).expanduser()] if root else [*([Path(own).expanduser() / kind] if own else []), cache]
     places = [p for base in bases for p in (base, base / "raw", base / name, base / name / "raw")]

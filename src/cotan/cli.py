@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .errors import CotanError, MeshWarning, one_of
+from .errors import CotanError, MeshWarning, one_of, shown
 
 app = typer.Typer(
     name="cotan",
@@ -39,9 +39,14 @@ Options = Annotated[
 STOPPED = 130  # the exit status after Ctrl-C
 
 
+def say(what: object = "", **where: Any) -> None:
+    """Print, where names of files and classes steer no terminal."""
+    print(shown(str(what)), **where)
+
+
 def main() -> None:
     """Run the command line: one clear message and exit status 2 for bad input."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)  # type: ignore[assignment]
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}", file=sys.stderr)  # type: ignore[assignment]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without accents still says the rest
@@ -50,21 +55,21 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         code = getattr(end, "code", STOPPED)
         if code == STOPPED:  # typer turns Ctrl-C into an exit without a word
-            print("stopped; what was computed is kept: bench goes on by itself, fit with --resume", file=sys.stderr)
+            say("stopped; what was computed is kept: bench goes on by itself, fit with --resume", file=sys.stderr)
         sys.exit(code)
     except OSError as reason:
         where = f"{reason.filename}: {reason.strerror}" if reason.filename else str(reason)
-        print(f"error: {where}", file=sys.stderr)
+        say(f"error: {where}", file=sys.stderr)
         sys.exit(2)
     except Exception as reason:
         if os.environ.get("COTAN_DEBUG"):
             raise
         if isinstance(reason, CotanError):
-            print(f"error: {reason}", file=sys.stderr)
+            say(f"error: {reason}", file=sys.stderr)
             sys.exit(2)
         *_, last = traceback.extract_tb(reason.__traceback__)
         first_line = (str(reason).splitlines() or [""])[0]
-        print(
+        say(
             f"error: {type(reason).__name__}: {first_line} ({last.filename}:{last.lineno}). cotan did not expect this: "
             "COTAN_DEBUG=1 before the command shows how it came to be",
             file=sys.stderr,
@@ -88,7 +93,7 @@ def list_names(
         return
     suites = shipped()
     if kind in suites:
-        print(suites[kind].read_text("utf-8"), end="")
+        say(suites[kind].read_text("utf-8"), end="")
         return
     all_kinds = (*registry.KINDS, "suite")
     kinds = all_kinds if kind == "all" else (kind.removesuffix("s"),)
@@ -105,11 +110,11 @@ def list_names(
             own = (name for name in registry.names(each) if registry.has(each, name))
             found = {name: registry.lookup(each, name).line for name in own}
         width = max(map(len, found), default=0)
-        print(f"{each}s" + (", and each layer: the stack of it (cotan list stack)" if each == "model" else ""))
+        say(f"{each}s" + (", and each layer: the stack of it (cotan list stack)" if each == "model" else ""))
         for name, line in found.items():
-            print(f"  {name:<{width}}  {line}".rstrip())
+            say(f"  {name:<{width}}  {line}".rstrip())
     for name, reason in registry.failures().items():
-        print(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
+        say(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
 
 
 def _describe(definition: Any) -> None:
@@ -119,16 +124,16 @@ def _describe(definition: Any) -> None:
     from . import registry
 
     variant = "".join(f" {key}={value}" for key, value in definition.variant.items())
-    print(f"{definition.kind} {definition.name}{variant}  ({definition.origin})\n")
-    print((python.getdoc(definition.target) or "").strip() + "\n")
+    say(f"{definition.kind} {definition.name}{variant}  ({definition.origin})\n")
+    say((python.getdoc(definition.target) or "").strip() + "\n")
     needs = [getattr(definition.needs.get(name), "key", name) for name in definition.inputs if name != "x"]
     if needs:
-        print(f"needs: {', '.join(needs)}")
+        say(f"needs: {', '.join(needs)}")
     options = registry.shown_options(definition)
-    print("options: " + (", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"))
+    say("options: " + (", ".join(f"{name}={value!r}" for name, value in options.items()) or "none"))
     if definition.kind == "layer" and not registry.has("model", definition.name):
-        print("as a model, also those of the stack of it: cotan list stack")
-    print()
+        say("as a model, also those of the stack of it: cotan list stack")
+    say()
 
 
 def _function(name: str) -> bool:
@@ -142,7 +147,7 @@ def _function(name: str) -> bool:
     signature = python.signature(getattr(operators, name))
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     called = signature.replace(parameters=bare, return_annotation=signature.empty)
-    print(f"function cotan.operators.{name}{called}\n\n{python.getdoc(getattr(operators, name))}")
+    say(f"function cotan.operators.{name}{called}\n\n{python.getdoc(getattr(operators, name))}")
     return True
 
 
@@ -176,8 +181,8 @@ def show(
         options = _options(option)
         for model in models or []:
             check_model(model, options)
-        print(draw(models or [], str(out), shape, task=task, options=options))
-        print(f"\npicture: {out}")
+        say(draw(models or [], str(out), shape, task=task, options=options))
+        say(f"\npicture: {out}")
         return
     if models or option:
         raise CotanError("--filters RUN draws what the run holds: no MODEL and no option with it")
@@ -187,7 +192,7 @@ def show(
     run = Run.load(filters)
     out = out or filters / "filters.png"
     draw_filters(run.model, _first_shape(run) if shape is None else shape, vertex=vertex, file=out)
-    print(f"picture: {out}")
+    say(f"picture: {out}")
 
 
 def _first_shape(run: Any) -> Any:
@@ -236,14 +241,14 @@ def compute(
     value = evaluation.value(step, torch.float64 if double else torch.float32)
     count = counts().get(node)
     how = "from the store" if count and count.hits else f"computed in {count.seconds:.3g} s" if count else "computed"
-    print(f"{node}: {shape_of(value)} ({how})")
+    say(f"{node}: {shape_of(value)} ({how})")
     output.print_value(value)
     if out:
         if out.suffix in (".npz", ".json"):
             output.write_numbers(value, out)
         else:
             output.write_picture(evaluation, step, value, out)
-        print(f"written: {out}")
+        say(f"written: {out}")
 
 
 Whole = Annotated[int | None, typer.Option()]
@@ -306,14 +311,14 @@ def fit(
     options = _options(dataset_option) | ({"root": str(root)} if root else {})
     with Progress() as show:
         splits = load_dataset(dataset, progress=show.counter(f"make {dataset}"), **options)
-    print(splits)
+    say(splits)
     for path, reason in splits.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+        say(f"skipped {path}: {reason}", file=sys.stderr)
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
-    print("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    print(f"run: {out}")
+    say("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    say(f"run: {out}")
     if run.status == "stopped":
         sys.exit(STOPPED)
 
@@ -334,7 +339,7 @@ def bench(
 
     table = run(suite, out=out, models=model or (), seeds=seed or ())
     table.show()
-    print(f"report: {write_report(table)}")
+    say(f"report: {write_report(table)}")
     if table.stopped:
         sys.exit(STOPPED)
     done = {(dataset, model) for dataset, model, _ in table.done()}
@@ -382,12 +387,12 @@ def _answers_of_shapes(run: Any, files: list[Path], out: Path | None) -> None:
         else:
             values = found.probabilities.tolist()
             head, named, said = ["class", *found.classes], [found.name], f"{found.name}  {found.probability:.1%}"
-        print(f"{file}: {said}")
+        say(f"{file}: {said}")
         rows = rows or [["file", *head]]
         rows.append([file, *named, *(f"{value:.6g}" for value in values)])
     if out is not None:
         atomic.write(out, csv_text(rows).encode())
-        print(f"table: {out}")
+        say(f"table: {out}")
 
 
 def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
@@ -421,8 +426,8 @@ def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
             atomic.write(target, "".join(f"{line}\n" for line in lines).encode())
         else:
             write(data, target, colors=found.label)
-        print(f"{file}: {said}")
-        print(f"  {what}: {target}")
+        say(f"{file}: {said}")
+        say(f"  {what}: {target}")
 
 
 @app.command(epilog="Example: cotan inspect bunny.off --out bunny.png")
@@ -454,16 +459,16 @@ def inspect(
     drawn = "face" if views else "pos"
     if (views or out) and data.get(drawn) is None:
         raise CotanError(f"{file} has no {drawn} to draw; its report needs neither --views nor --out")
-    print(text(report(data)))
+    say(text(report(data)))
     values = evaluate(data, "spectrum", k=k, dtype=torch.float64).values
-    print("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
+    say("eigenvalues: " + ", ".join(f"{float(v):.4g}" for v in values))
     if data.get(drawn) is not None:
         target = out or Path(f"{file.stem}.png")
         if views:
             shaded_views(data, target, up=up or "z")
         else:
             picture(data, target, up=up or "y")
-        print(f"picture: {target}")
+        say(f"picture: {target}")
 
 
 @app.command(epilog="Example: cotan cache --prune --node spectrum")
@@ -484,13 +489,13 @@ def cache(
         one_of("node in the store", node, kept.summary())
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
-        print(f"removed {count} files, {_size(size)}")
+        say(f"removed {count} files, {_size(size)}")
     rows = kept.summary()
     total = sum(size for _, size in rows.values())
-    print(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")
+    say(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")
     width = max(map(len, rows), default=0)
     for name, (count, size) in rows.items():
-        print(f"  {name:<{width}}  {count:>7} entries  {_size(size):>10}")
+        say(f"  {name:<{width}}  {count:>7} entries  {_size(size):>10}")
 
 
 def _size(count: float) -> str:
@@ -513,7 +518,7 @@ def doctor() -> None:
     from .kernels import HAS_TRITON, triton_runs
     from .store import store
 
-    print(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    say(f"cotan {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     for name in (
         "torch",
         "torch-geometric",
@@ -526,23 +531,23 @@ def doctor() -> None:
         "triton",
     ):
         try:
-            print(f"  {name} {version(name)}")
+            say(f"  {name} {version(name)}")
         except PackageNotFoundError:
-            print(f"  {name} is not installed")
+            say(f"  {name} is not installed")
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; everything runs on the CPU"
-    print(f"CUDA device: {device}")
+    say(f"CUDA device: {device}")
     kernels = "Triton's" if HAS_TRITON else "torch's, for want of triton"
     if HAS_TRITON and torch.cuda.is_available() and triton_runs() is None:
         kernels = "torch's"  # why, the warning says
-    print(f"sparse kernels on CUDA: {kernels}")
+    say(f"sparse kernels on CUDA: {kernels}")
     kept = store()
-    print(f"store: {kept.folder}, at most {_size(kept.limit)}")
+    say(f"store: {kept.folder}, at most {_size(kept.limit)}")
     failures = registry.failures()
-    print("plugins:")
+    say("plugins:")
     for name, origin in registry.plugins().items():
-        print(f"  {name} ({origin}): " + (f"FAILED to import: {failures[name]}" if name in failures else "ok"))
+        say(f"  {name} ({origin}): " + (f"FAILED to import: {failures[name]}" if name in failures else "ok"))
     counted = ", ".join(f"{len(registry.names(kind))} {kind}s" for kind in registry.KINDS)
-    print(f"registered: {counted}")
+    say(f"registered: {counted}")
     if failures:
         sys.exit(1)
 

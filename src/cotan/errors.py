@@ -7,13 +7,26 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, SupportsIndex
 
+_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def shown(text: str) -> str:
+    """A text with what would steer a terminal made visible: names and words of files are anyone's."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class CotanError(ValueError):
     """Bad input: the text says what was expected, what it got and what there is."""
 
+    def __str__(self) -> str:
+        return shown(super().__str__())
+
 
 class MeshWarning(UserWarning):
     """What is wrong with a file that was read, is left out of it, or was repaired, in one line."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 def expect(what: str, given: object, kinds: Any, words: str) -> None:

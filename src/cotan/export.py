@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
@@ -29,9 +30,17 @@ def as_csv(table: Table) -> str:
 
 
 def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """Text that a spreadsheet would take for a formula stands after an apostrophe."""
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in line] for line in lines)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    with suppress(TypeError, ValueError):
+        float(value)
+        return value
+    return f"'{value}" if str(value).startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_latex(table: Table) -> str:

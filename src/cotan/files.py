@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import warnings
+import zipfile
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ COLORED = (".off", ".obj", ".ply", ".glb")
 WRITES = (*COLORED, ".stl")
 MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
+ZIPPED = (".3mf", ".3dxml", ".zae", ".npz")
+UNPACKED = 64 * 2**20, 100  # bytes, or times its own size, to which a zipped file may unpack
 
 
 def read(
@@ -65,6 +69,8 @@ def read(
     path = Path(path)
     if os.path.isdir(path):
         raise CotanError(f"{path} is a folder; expected a mesh or a graph file")
+    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe is to wait for who writes into it
+        raise CotanError(f"{path} is a pipe or a device; expected a mesh or a graph file")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -77,13 +83,29 @@ def read(
     suffix = path.suffix.lower()
     if directed and suffix != ".edgelist":
         raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
-    if suffix in (*MESHES, *POINTS):
-        data = _read_mesh(path, weld, repair, dtype)
-    elif suffix in GRAPHS:
-        data = _read_graph(path, suffix, directed)
-    else:
+    if suffix not in (*MESHES, *POINTS, *GRAPHS):
         raise unknown(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
-    return data
+    if suffix in ZIPPED:
+        _check_unpacked(path)
+    try:
+        if suffix in GRAPHS:
+            return _read_graph(path, suffix, directed)
+        return _read_mesh(path, weld, repair, dtype)
+    except CotanError:
+        raise
+    except (MemoryError, OverflowError, RecursionError, ValueError) as reason:  # sizes and numbers beyond all measure
+        raise CotanError(f"{path} cannot be read: {type(reason).__name__}: {reason}") from reason
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise for a zipped file of which little is stored and much would be unpacked."""
+    size, whole = path.stat().st_size, 0
+    with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
+        whole = sum(file.file_size for file in archive.infolist())  # no more than that is read of each
+    if whole > max(UNPACKED[0], UNPACKED[1] * size):
+        raise CotanError(
+            f"{path} has {size} bytes and unpacks to {whole}, expected at most {UNPACKED[1]} times as many"
+        )
 
 
 def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
@@ -172,11 +194,15 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
     try:
         if suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
+            if matrix.format in ("csr", "csc", "bsr"):  # scipy follows its pointers, wherever they point
+                matrix.check_format(full_check=True)
         elif suffix == ".mtx":
             text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+            if b"\0" in text:  # scipy's reader looks for the end of a line behind it, as behind the last
+                raise ValueError("it holds null characters, and is no text")
             with warnings.catch_warnings():  # scipy 1.18 warns of what it will give; either is made an array here
                 warnings.simplefilter("ignore", DeprecationWarning)
-                matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text)))
+                matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text + b"\n")))
         else:
             if suffix == ".edgelist":
                 graph = _read_edgelist(path, directed)
@@ -192,12 +218,12 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
             matrix = (
                 networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
             )
+        coo = matrix.tocoo()
     except Exception as reason:
         raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
     if left_out:
         instead = f"torch_geometric.utils.from_networkx(networkx.read_{suffix[1:]}(path))"
         warnings.warn(f"{path}: {left_out} left out; {instead} takes attributes", MeshWarning, stacklevel=3)
-    coo = matrix.tocoo()
     if coo.ndim != 2 or coo.shape[0] != coo.shape[1]:
         raise CotanError(f"{path} holds a {' x '.join(map(str, coo.shape))} matrix; a graph's is square")
     if not coo.shape[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import warnings
 from codecs import BOM_UTF8
 from io import BytesIO
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from .errors import CotanError
 from .off_file import load_off
+from .ply_file import polygons
 
 HEADER = 2**16  # bytes of a file within which its header ends
 
@@ -42,7 +44,9 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh: Any = trimesh.load(_source(path), kind[1:], process=False, maintain_order=True, skip_materials=True)
+            options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
+            options["resolver"] = _Beside(path) if kind == ".gltf" else None
+            mesh: Any = trimesh.load(_source(path), kind[1:], **options)
             if isinstance(mesh, trimesh.Scene):
                 mesh = _of_scene(mesh)
             if strips:
@@ -52,7 +56,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     except Exception as reason:  # parsers of broken files raise anything
         if kind == ".obj" and isinstance(reason, IndexError):
             _plain_obj(path, path.read_bytes())  # says so where a face's vertex is not there
-        mesh = _polygons(path, header) if kind == ".ply" and not strips else None
+        mesh = _polygons(path) if kind == ".ply" and not strips else None
         if mesh is None:
             why = " ".join(f"{type(reason).__name__}: {reason}".split()).removesuffix(":")[:200]
             raise CotanError(f"{path} cannot be read as a mesh; is it a whole {kind} file? ({why})") from reason
@@ -75,13 +79,27 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     return pos, face, _colors(mesh), None if face.numel() else _normals(mesh)
 
 
-def _source(path: Path) -> Path | BytesIO:
-    """The file; of an OBJ file its lines as trimesh takes them.
+class _Beside:
+    """The files that a .gltf names: in its folder or below it, no pipes and no devices."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __getitem__(self, name: str) -> bytes:
+        folder = self.path.parent.resolve()
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise CotanError(f"{self.path} names {name!r}, expected a file in its folder")
+        return file.read_bytes()
+
+
+def _source(path: Path) -> BytesIO:
+    """The file's content, not its path, by which trimesh would find others; of an OBJ file its lines as trimesh takes them.
 
     Without materials, by which it would sort the faces, and without texture, for which it would leave out colours.
     """
     if path.suffix.lower() != ".obj":
-        return path
+        return BytesIO(path.read_bytes())
     text = path.read_bytes().removeprefix(BOM_UTF8)
     lines = b"\n" + text
     unusual = (
@@ -132,11 +150,11 @@ def _normals(cloud: Any) -> Tensor | None:
 
 def _check_whole(path: Path) -> None:
     """Of a PLY file in text that was cut short, trimesh takes the faces that are left."""
-    text = path.read_text("utf-8-sig", errors="replace")
-    head = re.match(r"ply\s.*?element vertex (\d+)\s.*?element face (\d+)\s.*?end_header\s*?\n", text, re.DOTALL)
-    if head is not None:
-        vertices, faces = map(int, head.groups())
-        there = sum(map(bool, map(str.strip, text[head.end() :].splitlines()))) - vertices
+    head, _, rows = path.read_text("utf-8-sig", errors="replace").partition("end_header")
+    sizes = re.findall(r"element (?:vertex|face) (\d++)", head)
+    if len(sizes) == 2:
+        vertices, faces = map(int, sizes)
+        there = sum(map(bool, map(str.strip, rows.splitlines()))) - vertices
         if there < faces:
             raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
 
@@ -178,15 +196,12 @@ def _unrolled(cloud: Any) -> Any:
     return trimesh.Trimesh(cloud.vertices, face[~repeats], vertex_colors=colors, process=False)
 
 
-def _polygons(path: Path, header: bytes) -> Any:
+def _polygons(path: Path) -> Any:
     """A PLY file with polygons of several kinds, as fans of triangles; None where this is no such file."""
     import trimesh
-    from potpourri3d import read_polygon_mesh
 
     try:
-        if max(map(int, re.findall(rb"\nelement \w+ (\d+)", header)), default=0) > path.stat().st_size:
-            return None  # potpourri3d would look for all of them, for hours
-        vertices, polygons = read_polygon_mesh(str(path))
-        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(polygons), process=False)
-    except (RuntimeError, ValueError, LookupError, MemoryError):
+        vertices, faces = polygons(path.read_bytes())
+        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(faces), process=False)
+    except (ValueError, LookupError, MemoryError, OverflowError, struct.error):
         return None

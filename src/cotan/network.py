@@ -229,7 +229,7 @@ def _create(definition: registry.Definition, in_dim: int, out_dim: int, options:
     except CotanError:
         raise
     # An option of another type, or out of range.
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as reason:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, MemoryError) as reason:
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise CotanError(
             f"{definition.kind} {definition.name!r} with {given or 'no options'}: {type(reason).__name__}: {reason}"

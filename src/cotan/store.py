@@ -65,8 +65,15 @@ class Store:
         file = None if packed is None else self._open(packed[0])
         if packed is not None and file is None:  # another process removed it
             self._known.pop(node, None)
-        file = file or self._open(self.path(key, node))
-        return None if file is None or key not in file.header else file.value(key)
+        path = self.path(key, node) if packed is None or file is None else packed[0]
+        file = file or self._open(path)
+        if file is None or key not in file.header:
+            return None
+        try:
+            return file.value(key)
+        except Exception as reason:  # whole, but of another making
+            self._remove(path, reason)
+            return None
 
     def seconds(self, key: str, node: str) -> float | None:
         """What computing the value at an address took; None where there is none."""
@@ -128,9 +135,7 @@ class Store:
         try:
             file = decode(content)
         except Exception as reason:  # whatever a damaged file makes the parsers raise
-            self._warn(f"damaged {path}", f"stored value {path} is damaged ({reason}); it is computed again")
-            with contextlib.suppress(OSError):
-                path.unlink()
+            self._remove(path, reason)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -140,6 +145,12 @@ class Store:
                 while len(self._opened) > OPEN:
                     self._opened.popitem(last=False)
         return file
+
+    def _remove(self, path: Path, reason: Exception) -> None:
+        self._warn(f"damaged {path}", f"stored value {path} is damaged ({reason}); it is computed again")
+        self._opened.pop(path, None)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
     def _packed(self, key: str, node: str) -> tuple[Path, float] | None:
         """The pack that holds a value, and the seconds that computing it took."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .errors import CotanError, expect, one_of
+from .errors import CotanError, expect, one_of, shown
 from .training import Recipe
 from .training.make import check_model
 from .training.recipe import read_toml
@@ -108,6 +108,11 @@ class Suite:
 
     def check(self, where: str = "suite") -> None:
         """Raise for what is not there, before anything is computed."""
+        if Path(self.name).name != self.name:
+            raise CotanError(f"{where}: name={self.name!r}, expected one word: it names the folder of the results")
+        for label in (self.name, *(entry.label for entry in (*self.models, *self.datasets))):
+            if shown(label) != label or "\n" in label:
+                raise CotanError(f"{where}: {label!r} has control characters, and stands in tables")
         for kind, entries in (("models", self.models), ("datasets", self.datasets)):
             if not entries:
                 raise CotanError(f"{where} has no {kind}")

@@ -212,3 +212,10 @@ def test_the_true_digits(real_data):
     graph = cotan.load_dataset("mnist-superpixels", root=str(real_data / "mnist"), train=2, test=1).train[0]
     # The graph sees what the image shows: its brightness is about that of the pixels.
     assert abs(float(graph.x.mean() - data.train[0].image.mean())) < 0.05
+
+
+def test_of_a_file_that_unpacks_to_more_than_the_digits_no_more_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "MOST", 1000)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"\0\0\x08\x01" + (10**6).to_bytes(4, "big") + bytes(10**6)))
+    with pytest.raises(cotan.CotanError, match="is no IDX file of bytes, or not all of one"):
+        mnist.read_idx(tmp_path / "a")

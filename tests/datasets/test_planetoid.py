@@ -198,3 +198,21 @@ def test_cora_is_as_pyg_reads_it(real_data, tmp_path):
     assert torch.allclose(ours.train[0].x, theirs.x)
     assert torch.equal(ours.train[0].edge_index, theirs.edge_index)
     assert torch.equal(ours.train[0].y, theirs.y)
+
+
+@pytest.mark.parametrize("global_", [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\nload\n", b"ctorch\nload\n"])
+def test_a_pickle_that_would_run_code_is_refused_before_it_does(raw, tmp_path, global_):
+    folder = shutil.copytree(raw, tmp_path / "raw")
+    (folder / "ind.cora.ally").write_bytes(global_ + b"(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    with pytest.raises(cotan.CotanError, match=r"ind.cora.ally cannot be read: .* it names .*expected arrays"):
+        cotan.load_dataset("planetoid", root=str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(raw, tmp_path):
+    folder = shutil.copytree(raw, tmp_path / "raw")
+    matrix = scipy.sparse.csr_matrix(np.eye(LABELLED, WORDS, dtype=np.float32))
+    matrix.indptr[1] = 10**6
+    (folder / "ind.cora.x").write_bytes(pickle.dumps(matrix))
+    with pytest.raises(cotan.CotanError, match=r"ind.cora.x cannot be read: .*indptr must be a non-decreasing"):
+        cotan.load_dataset("planetoid", root=str(folder))

@@ -224,3 +224,8 @@ def test_two_protocols_for_a_suite_of_folds():
 
 def digest(graph) -> str:
     return str([graph[name].tolist() for name in ("x", "edge_index", "edge_attr", "y")])
+
+
+def test_a_name_with_folders_in_it_reads_and_writes_nowhere_else(tmp_path):
+    with pytest.raises(cotan.CotanError, match=r"tu: name='../x', expected the name of a set, without folders"):
+        cotan.load_dataset("tu", name="../x", root=str(tmp_path))

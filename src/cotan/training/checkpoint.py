@@ -32,14 +32,14 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     from safetensors import SafetensorError, safe_open
 
     path = folder / f"{name}.safetensors"
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
             record = json.loads(file.metadata()["cotan"])
             # Copies: a file that is still mapped cannot be replaced on Windows.
             return {key: file.get_tensor(key).clone() for key in list(file.keys())}, record
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as reason:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
         raise CotanError(f"checkpoint {path} cannot be read: {reason}") from reason
 
 

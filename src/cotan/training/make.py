@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 from .. import registry
 from ..application import Sample, check_features, evaluate_plan, first_signal, join_features
@@ -105,6 +108,27 @@ def rebuild(description: Mapping[str, Any]) -> nn.Module:
     rest = {key: description[key] for key in ("name", "in_dim", "out_dim", "task")}
     features = [node_of(f) for f in description["features"]] or None
     return create_model(**rest, features=features, **_meant(description["options"]))
+
+
+@contextmanager
+def at_most(count: int, where: str) -> Iterator[None]:
+    """Raise where a module that is made within has more parameters than that, before memory is filled with them."""
+    thread = get_ident()
+
+    def register(_module: nn.Module, _name: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        if get_ident() == thread:
+            count -= (
+                0 if is_lazy(parameter) else parameter.numel()
+            ) + 1000  # a module is worth as many numbers, in bytes
+            if count < 0:
+                raise CotanError(f"{where} does not fit the model of its record, which is far larger")
+
+    hook = register_module_parameter_registration_hook(register)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _said(option: Any) -> Any:

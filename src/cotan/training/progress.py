@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Self
 
-from ..errors import one_of
+from ..errors import one_of, shown
 
 STYLES = ("auto", "bar", "lines", "none")
 
@@ -38,9 +38,9 @@ class Progress:
         if self.style == "none":
             return
         if self.bar is not None:
-            self.bar.console.print(text, highlight=False, markup=False)
+            self.bar.console.print(shown(text), highlight=False, markup=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(shown(text), file=sys.stderr, flush=True)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         self.stop()  # what counted before may have failed

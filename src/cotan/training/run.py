@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import CotanError, expect
 from . import checkpoint
-from .make import rebuild
+from .make import at_most, rebuild
 from .recipe import Recipe
+
+SMALL = 2**27  # parameters that a model may have whatever its file holds: a part of it may have been left out
+RECORD = {"recipe": dict, "metrics": dict, "classes": list, "dataset": dict, "versions": dict, "model": dict | None}
+MODEL = {"name": str, "in_dim": int, "out_dim": int, "task": str, "features": list, "options": dict}
 
 
 @dataclass
@@ -57,23 +63,27 @@ class Run:
         if found is None:
             raise CotanError(f"{folder} has no best.safetensors: no epoch of a run was finished there")
         tensors, record = found
+        where = str(folder / "best.safetensors")
+        _check(record, RECORD, where)
         if model is None:
             if record["model"] is None:
                 raise CotanError(
                     f"the model of {folder} was not made by create_model, or not of what a file can say; give it: "
                     "Run.load(path, model=...)"
                 )
-            model = rebuild(record["model"])
-        checkpoint.load_model(model, tensors, str(folder / "best.safetensors"))
+            _check(record["model"], MODEL, f"{where}, model")
+            with at_most(max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values()))), where):
+                model = rebuild(record["model"])
+        checkpoint.load_model(model, tensors, where)
         final = read_json(folder / "run.json")
         status = final.get("status", "running")
         return cls(
             model=model.eval(),
             recipe=Recipe.of(record["recipe"]),
             history=read_lines(folder / "metrics.jsonl"),
-            metrics=record["metrics"] if status == "running" else final["metrics"],
+            metrics=record["metrics"] if status == "running" else final.get("metrics", {}),
             status=status,
-            best_epoch=record["epoch"],
+            best_epoch=record.get("epoch"),
             classes=tuple(record["classes"]),
             dataset=record["dataset"],
             costs=final.get("costs", {}),
@@ -84,6 +94,13 @@ class Run:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
         return f"Run({self.status}, {len(self.history)} epochs, best {self.best_epoch}: {shown})"
+
+
+def _check(record: Any, kinds: Mapping[str, Any], where: str) -> None:
+    """Raise where a record is of another kind than those that are written."""
+    for name, kind in kinds.items():
+        if not isinstance(record, dict) or name not in record or not isinstance(record[name], kind):
+            raise CotanError(f"{where}: its record has no {name!r}, or none that is {kind}")
 
 
 def trained(given: Any) -> tuple[nn.Module, tuple[str, ...]]:
@@ -107,16 +124,19 @@ def versions() -> dict[str, str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
         return _record(path.read_text())
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as reason:
         raise CotanError(f"{path} cannot be read: {reason}") from reason
 
 
 def _record(text: str) -> dict[str, Any]:
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except RecursionError as reason:
+        raise ValueError("nested too deep") from reason
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
     return content
@@ -124,10 +144,10 @@ def _record(text: str) -> dict[str, Any]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a .jsonl file; a last one that was cut short by a kill is left out."""
+    if not path.is_file():
+        return []
     try:
         lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        return []
     except (OSError, ValueError) as reason:
         raise CotanError(f"{path} cannot be read: {reason}") from reason
     out = []
