@@ -72,6 +72,23 @@ def main() -> None:
         sys.exit(1)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(f"cotan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cotan(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which cotan this is.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command("list", epilog="Example: cotan list layer, or cotan list folder")
 def list_names(
     kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task, suite or all; or a name")] = "all",
@@ -517,6 +534,7 @@ def doctor() -> None:
     for name in (
         "torch",
         "torch-geometric",
+        "numpy",
         "scipy",
         "trimesh",
         "robust-laplacian",
