@@ -47,6 +47,12 @@ def test_the_module_is_the_command():
     assert "Start with: cotan list" in out.stdout
 
 
+def test_version(cotan):
+    from importlib.metadata import version
+
+    assert cotan("--version").stdout == f"cotan {version('cotan')}\n"
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory) -> Path:
     import trimesh

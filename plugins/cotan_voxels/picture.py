@@ -35,7 +35,13 @@ def slices(grids: Sequence[Tensor], names: Sequence[str] = (), *, count: int = 6
         levels = np.unique(np.linspace(filled[0], filled[-1], count + 2).round().astype(int)[1:-1])
         for column, level in enumerate(levels):
             axis = figure.add_subplot(len(grids), count + 1, row * (count + 1) + column + 1)
-            axis.imshow(grid[:, :, level].T.cpu(), origin="lower", vmin=low, vmax=1, cmap="RdGy" if low else "gray_r")
+            axis.imshow(
+                grid[:, :, level].T.numpy(force=True),
+                origin="lower",
+                vmin=low,
+                vmax=1,
+                cmap="RdGy" if low else "gray_r",
+            )
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"{up} = {level}", fontsize=8)
             if column == 0 and row < len(names):

@@ -77,6 +77,23 @@ def main() -> None:
         sys.exit(1)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(f"cotan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cotan(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which cotan this is.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command("list", epilog="Example: cotan list layer, or cotan list folder")
 def list_names(
     kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task, suite or all; or a name")] = "all",
@@ -262,7 +279,8 @@ def fit(
     out: Annotated[Path, typer.Option(help="The run's folder: metrics.jsonl, run.json, last.*, best.*")],
     root: Annotated[Path | None, typer.Option(help="The folder of a dataset that is read from files.")] = None,
     features: Annotated[
-        list[str] | None, typer.Option(help="A node for the first signal; repeat to join several.")
+        list[str] | None,
+        typer.Option(metavar="NODE", help="What the model sees at each vertex: a node; repeat to join several."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="classify, label, ...; the dataset's own by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last epoch.")] = False,
@@ -285,7 +303,9 @@ def fit(
     sample: Annotated[
         str | None, typer.Option(help="Draw so many neighbours at each hop: 15,10; then --batch-size counts vertices.")
     ] = None,
-    augment: Annotated[list[str] | None, typer.Option(help="random_rotation, random_scale, random_jitter")] = None,
+    augment: Annotated[
+        list[str] | None, typer.Option(metavar="NODE", help="random_rotation, random_scale, random_jitter")
+    ] = None,
     patience: Whole = None,
     option: Options = None,
     dataset_option: Annotated[
@@ -330,8 +350,10 @@ def bench(
         typer.Argument(help="A TOML file of models, datasets, seeds and a recipe; or one of ours: cotan list suite."),
     ],
     out: Annotated[Path | None, typer.Option(help="The folder of results and report; runs/NAME by default.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Only this model; may be given again.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be given again.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this model; may be given again.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Only this seed; may be given again.")] = None,
 ) -> None:
     """Run what is missing of a suite; end with the table and the report, where table.csv and table.tex are too."""
     from .benchmark import bench as run
@@ -522,6 +544,7 @@ def doctor() -> None:
     for name in (
         "torch",
         "torch-geometric",
+        "numpy",
         "scipy",
         "trimesh",
         "robust-laplacian",

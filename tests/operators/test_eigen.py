@@ -307,6 +307,19 @@ def test_superlu_solves_as_cholesky_does():
     np.testing.assert_allclose(factor.superlu(B)(x) @ B, x, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_cholesky_leaves_its_matrix_as_it_is(kind):
+    pytest.importorskip("cholespy")
+    whole = torus(20).to_scipy() + 0.01 * eye_array(400)
+    B = whole.asformat(kind)
+    B.sort_indices()
+    backwards = np.concatenate([np.arange(*ends)[::-1] for ends in zip(B.indptr, B.indptr[1:])])
+    B.indices, B.data = B.indices[backwards], B.data[backwards]
+    x = np.random.default_rng(0).standard_normal((3, 400))
+    np.testing.assert_allclose(factor.cholesky(B)(x) @ whole, x, atol=1e-9)
+    np.testing.assert_array_equal(B.toarray(), whole.toarray())
+
+
 def test_superlu_fills_a_subdivided_mesh_with_few_zeros():
     sphere = trimesh.creation.icosphere(4)
     B = graph(np.array(sphere.edges_unique), len(sphere.vertices)).to_scipy() + 0.01 * eye_array(len(sphere.vertices))

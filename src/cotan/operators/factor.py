@@ -27,9 +27,9 @@ def cholesky(B: Any) -> Apply:
     """By CHOLMOD, through cholespy (the extra `cotan[fast]`)."""
     from cholespy import CholeskySolverD, MatrixType
 
-    B = B.tocsc()
-    rows, columns = B.indices.astype(np.int32), B.indptr.astype(np.int32)
-    factor = CholeskySolverD(B.shape[0], columns, rows, B.data, MatrixType.CSC)
+    # As CSC, cholespy would sort the arrays that it is given in place and reallocate them; of CSR it makes a copy.
+    B = B.tocsr()
+    factor = CholeskySolverD(B.shape[0], B.indptr.astype(np.int32), B.indices.astype(np.int32), B.data, MatrixType.CSR)
 
     def solve(x: Array) -> Array:
         y = np.ascontiguousarray(x.T, dtype=np.float64)
