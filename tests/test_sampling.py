@@ -215,6 +215,7 @@ def test_sizes_are_whole_numbers(sizes):
 @pytest.mark.parametrize("sizes", [np.array([3, 2]), torch.tensor([3, 2]), 0, None])
 def test_a_recipe_takes_a_tuple_or_a_list(sizes):
     assert Recipe(sample=[3, 2]).sample == (3, 2)
+    assert Recipe.of(Recipe(sample=[3, 2]), sample=[]).sample == ()
     with pytest.raises(cotan.CotanError, match=r"sample=.*expected how many neighbours each hop draws"):
         Recipe(sample=sizes)
 
