@@ -142,7 +142,9 @@ def test_shapes_without_targets_are_counted_and_told_how(model, per, fresh_store
     with pytest.raises(cotan.CotanError, match=r"2 of 3 shapes have no y, the first is number 1: .* per=None"):
         prepare(model, shapes, per=per)
     assert fresh_store.summary() == {}
-    assert len(prepare(model, shapes, per=None).samples) == 3
+    prepared = prepare(model, shapes, per=None)
+    assert len(prepared.samples) == 3
+    assert [(batch.count, batch.target.shape) for batch in prepared.batches(2)] == [(2, (2, 0)), (1, (1, 0))]
 
 
 def test_masks_of_moved_shapes_are_those_of_the_shapes():

@@ -513,6 +513,16 @@ def test_the_teapots_seams_are_welded(real_data):
 CORNER = "3 {faces} 0\n0 0 0\n1 0 0\n0 1 0\n"
 
 
+@pytest.mark.parametrize("between", ["\n", " "])
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_lines_of_an_off_file_mean_nothing(between, end, tmp_path):
+    text = "OFF 4 2 0 0 0 0 1 0 0 0 1 0 0 0 1 3 0 2 1 3 0 1 3"
+    (tmp_path / "a.off").write_text(between.join(text.split()) + end)
+    data = cotan.read(tmp_path / "a.off")
+    assert data.face.T.tolist() == [[0, 2, 1], [0, 1, 3]]
+    assert data.pos.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
 def test_an_off_file_without_its_word(tmp_path):
     (tmp_path / "a.off").write_text(CORNER.format(faces=1) + "3 0 1 2\n")
     assert cotan.read(tmp_path / "a.off").face.T.tolist() == [[0, 1, 2]]

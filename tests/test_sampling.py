@@ -153,6 +153,21 @@ def test_an_epoch_meets_each_seed_once_in_an_order_of_its_own():
     parts = [sampler.about([0, 1, 2], seed).e_id.tolist() for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
     assert len(list(sampler.batches(40))) == 1
+    assert list(sampler.batches(5, mask & ~mask)) == []
+
+
+def test_more_than_there_are_is_all():
+    data, seeds = graph(), [0, 1, 2]
+    every, many = (NeighbourSampler(data, sizes).about(seeds) for sizes in ([-1, -1], [10**12, 2**70]))
+    assert torch.equal(every.e_id, many.e_id)
+    assert torch.equal(every.n_id, many.n_id)
+
+
+def test_a_seed_is_not_negative():
+    with pytest.raises(cotan.CotanError, match="seed=-1"):
+        NeighbourSampler(graph(), [2]).about([0], seed=-1)
+    with pytest.raises(cotan.CotanError, match="seed=-1"):
+        NeighbourSampler(graph(), [2]).batches(5, seed=-1)
 
 
 def test_of_parts_nothing_is_stored(fresh_store, tmp_path):
@@ -195,6 +210,14 @@ def test_what_has_no_neighbours_to_draw(data, message):
 def test_sizes_are_whole_numbers(sizes):
     with pytest.raises(cotan.CotanError, match="expected how many neighbours each hop draws"):
         NeighbourSampler(graph(), sizes)
+
+
+@pytest.mark.parametrize("sizes", [np.array([3, 2]), torch.tensor([3, 2]), 0, None])
+def test_a_recipe_takes_a_tuple_or_a_list(sizes):
+    assert Recipe(sample=[3, 2]).sample == (3, 2)
+    assert Recipe.of(Recipe(sample=[3, 2]), sample=[]).sample == ()
+    with pytest.raises(cotan.CotanError, match=r"sample=.*expected how many neighbours each hop draws"):
+        Recipe(sample=sizes)
 
 
 @pytest.mark.parametrize("seeds", [[1, 1], [40], [-1], [[1, 2]], [0.5], torch.ones(3, dtype=torch.bool)])
@@ -357,8 +380,9 @@ def test_on_the_command_line(tmp_path):
     done = CliRunner().invoke(app, [*command.split(), "3,-1"])
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "run/run.json").read_text())["recipe"]["sample"] == [3, -1]
-    wrong = CliRunner().invoke(app, [*command.split(), "few"])
-    assert "sample=['few'], expected how many neighbours each hop draws" in str(wrong.exception) + wrong.output
+    for word in ("few", "3-", "²"):
+        wrong = CliRunner().invoke(app, [*command.split(), word])
+        assert f"sample=['{word}'], expected how many neighbours each hop draws" in str(wrong.exception) + wrong.output
 
 
 @given(

@@ -36,7 +36,8 @@ class Batch:
     """What a training step sees. A class of its own, which Fabric hands through without looking inside.
 
     Attributes:
-        values: the roots of the plan. target: (B,), (V,), or (N,) with the vertices `index` (n, N) of each.
+        values: the roots of the plan.
+        target: (B,), (V,), or (N,) with the vertices `index` (n, N) of each; (B, 0) of shapes prepared without.
         rows: (n,) the places of the target that count; None for all of them. count: how many these are.
     """
 
@@ -106,7 +107,7 @@ class Prepared:
 
     def collate(self, places: Sequence[int]) -> Batch:
         """One batch of the samples at some places."""
-        y = torch.cat([self.targets[i] for i in places])
+        y = torch.cat([self.targets[i] for i in places]) if self.targets else torch.zeros(len(places), 0)
         rows = None
         if self.masks is not None:
             rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0].to(y.device, non_blocking=True)

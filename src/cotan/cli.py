@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -324,7 +325,7 @@ def fit(
     from .training.progress import Progress
 
     if sample is not None:
-        given["sample"] = [int(size) if size.strip("- ").isdigit() else size for size in sample.split(",")]
+        given["sample"] = [int(size) if re.fullmatch(r"\s*-?[0-9]+\s*", size) else size for size in sample.split(",")]
     chosen = Recipe.of(recipe, **{name: given[name] for name in Recipe.__dataclass_fields__ if name in given})
     own = _options(option)
     checked_fabric(model, chosen, own)

@@ -15,7 +15,7 @@ from .errors import CotanError, MeshWarning
 
 # Some of ModelNet have no line break after OFF; the word may be left out.
 # What is once matched is kept (++): to try it anew takes hours in a file that is made for that.
-HEAD = re.compile(r"\s*+((?:ST)?C?N?OFF)?\s*+(\d++)\s++(\d++).*+\n")
+HEAD = re.compile(r"\s*+((?:ST)?C?N?OFF)?\s*+(\d++)\s++(\d++)")
 
 
 def load_off(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -34,7 +34,7 @@ def load_off(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
     word, vertices, faces, rest = head[1] or "OFF", int(head[2]), int(head[3]), text[head.end() :]
     if word == "OFF" and (plain := _triangles(rest, vertices, faces)) is not None:
         return *plain, None
-    lines = [line.split() for line in rest.splitlines() if line.strip()]
+    lines = [line.split() for line in rest.partition("\n")[2].splitlines() if line.strip()]
     rows, polygons = lines[:vertices], lines[vertices : vertices + faces]
     if len(polygons) < faces:
         raise CotanError(f"{path} ends after {len(polygons)} of its {faces} faces")
@@ -58,15 +58,19 @@ def load_off(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def _triangles(text: str, vertices: int, faces: int) -> tuple[Tensor, Tensor] | None:
-    """Vertices and faces where the file has triangles and no more, its numbers read in one step; else None."""
+    """Vertices and faces where the file has triangles and no more, its numbers read in one step; else None.
+
+    The number of edges comes first. Lines mean nothing: each number may be on one of its own, or all on one.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             numbers = np.fromstring(text, sep=" ")
     except (DeprecationWarning, ValueError):  # by numpy's version, of what is no number
         return None
-    if len(numbers) != 3 * vertices + 4 * faces:
+    if len(numbers) != 1 + 3 * vertices + 4 * faces:
         return None
+    numbers = numbers[1:]
     corners = torch.from_numpy(numbers[3 * vertices :]).view(-1, 4)
     if bool((corners[:, 0] != 3).any() or (corners % 1 != 0).any()):
         return None

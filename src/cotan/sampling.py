@@ -61,12 +61,14 @@ class NeighbourSampler:
         seeds: vertex numbers (N,) or a mask; all vertices by default.
         """
         at_least(1, "batches", size=size)
+        at_least(0, "batches", seed=seed)
         rng = np.random.default_rng(seed)
         chosen = self._numbers(seeds)
         return (self._cut(some, rng) for some in shuffled(chosen, size, rng))
 
     def about(self, seeds: Any, seed: int = 0) -> Any:
         """The part about some vertices, given as in `batches`."""
+        at_least(0, "about", seed=seed)
         return self._cut(self._numbers(seeds), np.random.default_rng(seed))
 
     def _numbers(self, seeds: Any = None) -> Array:
@@ -130,11 +132,13 @@ class NeighbourSampler:
 def drawn(begin: Array, end: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Of each run of numbers `size` (-1 for all), one run's after the other's; and how many these are of each."""
     total = end - begin
-    count = total if size < 0 else np.minimum(total, size)
+    most = int(total.max(initial=0))
+    size = most if size < 0 else min(size, most)
+    count = np.minimum(total, size)
     start = count.cumsum() - count
     out = np.arange(count.sum()) + np.repeat(begin - start, count)
-    if size >= 0:
-        more = np.flatnonzero(total > size)
+    more = np.flatnonzero(total > size)
+    if len(more):
         out[start[more] + np.arange(size)[:, None]] = begin[more] + subsets(total[more], size, rng)
     return out, count
 
@@ -151,7 +155,7 @@ def subsets(total: Array, size: int, rng: np.random.Generator) -> Array:
 
 def shuffled(seeds: Array, size: int, rng: np.random.Generator) -> list[Array]:
     """In an order drawn, and in ceil(N / size) parts."""
-    return np.array_split(rng.permutation(seeds), max(1, -(-len(seeds) // size)))
+    return np.array_split(rng.permutation(seeds), -(-len(seeds) // size)) if len(seeds) else []
 
 
 class Sampled:
@@ -170,7 +174,7 @@ class Sampled:
     def batches(self, size: int, seed: int) -> Iterator[Batch]:
         """One epoch's; each is of one graph."""
         rng = np.random.default_rng(seed)
-        cuts = [(i, some) for i, seeds in enumerate(self.seeds) for some in shuffled(seeds, size, rng) if len(some)]
+        cuts = [(i, some) for i, seeds in enumerate(self.seeds) for some in shuffled(seeds, size, rng)]
         return (self._batch(*cuts[number], rng) for number in rng.permutation(len(cuts)))  # type: ignore[call-arg]
 
     def _batch(self, place: int, seeds: Array, rng: np.random.Generator) -> Batch:

@@ -74,7 +74,8 @@ class Recipe:
             object.__setattr__(self, name, str(getattr(self, name)))
         given = self.augment if isinstance(self.augment, list | tuple) else [self.augment]
         object.__setattr__(self, "augment", tuple(node_of(a) for a in given))
-        object.__setattr__(self, "sample", check_sizes("recipe: sample", self.sample) if self.sample else ())
+        none = isinstance(self.sample, tuple | list) and not self.sample
+        object.__setattr__(self, "sample", () if none else check_sizes("recipe: sample", self.sample))
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
