@@ -53,3 +53,14 @@ def test_signals_of_another_dtype_are_refused(bumpy):
         fourier(mass.float(), spectrum, mass)
     with pytest.raises(CotanError, match="take the real and the imaginary part apart"):
         inverse_fourier(torch.exp(1j * spectrum.values), spectrum)
+
+
+def test_there_and_back_under_autocast(bumpy):
+    spectrum, mass = basis(*bumpy(1))
+    spectrum, mass = Spectrum(spectrum.values.float(), spectrum.vectors.float()), mass.float()
+    x = torch.randn(len(mass), 3, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        there = fourier(torch.nn.functional.linear(x, torch.eye(3)), spectrum, mass)
+        back = inverse_fourier(there, spectrum)
+    assert there.dtype == back.dtype == torch.bfloat16
+    torch.testing.assert_close(back.float(), x, atol=0.05, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..decorators import operator
@@ -41,8 +42,8 @@ def inverse_fourier(coefficients: Tensor, spectrum: Spectrum) -> Tensor:
 
 
 def check_dtype(what: str, signal: Tensor, spectrum: Spectrum) -> None:
-    """Refuse a signal of more or fewer digits than the spectrum has."""
-    if signal.dtype != (own := spectrum.values.dtype):
+    """Refuse a signal of more or fewer digits than the spectrum has, which only autocast makes one."""
+    if signal.dtype != (own := spectrum.values.dtype) and not torch.is_autocast_enabled(signal.device.type):
         raise CotanError(
             f"{what}: a signal of {signal.dtype} and a spectrum of {own}, expected one dtype: x.to({own}), say"
         )
