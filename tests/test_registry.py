@@ -167,6 +167,17 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
         cotan.create_model("gcn", 3, 4, dropout=(0.1,))
 
 
+def test_a_truth_value_whose_default_is_none(scratch, tetrahedron):
+    @cotan.operator(per="shape")
+    def some(pos, *, flag: bool | None = None):
+        return str(flag)
+
+    for flag in (True, False, None):
+        assert cotan.compute(tetrahedron, "some", flag=flag) == str(flag)
+    with pytest.raises(CotanError, match=r"option flag='no' of operator 'some': expected true or false$"):
+        cotan.compute(tetrahedron, "some", flag="no")
+
+
 def test_a_number_or_text_for_a_list_is_named_with_the_default(scratch, tetrahedron):
     @cotan.operator(per="shape")
     def some(pos, *, rows=(0, 1), scales: "tuple[float, ...] | None" = None):

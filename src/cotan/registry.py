@@ -267,13 +267,14 @@ def check_value(definition: Definition, name: str, value: Any) -> None:
     kind = declared.removesuffix(" | None")
     number = kind in ("bool", "int", "float")
     none = number and (isinstance(value, list | tuple) or (value is None and kind == declared))
-    other = str if isinstance(default, bool) else str | bool
+    truth = isinstance(default, bool) or kind == "bool"
+    other = str if truth else str | bool
     usual = "" if default is None else f"; the default is {default}"
     lists = isinstance(default, list | tuple) or re.match(r"(collections\.abc\.)?(list|tuple|Sequence)\[", declared)
     if lists and not isinstance(value, list | tuple) and not (value is None and "None" in declared):
         raise CotanError(f"{where}: expected a list" + (usual if default else ""))
     if (number or isinstance(default, bool | int | float)) and (none or isinstance(value, other)):
-        raise CotanError(f"{where}: expected {'true or false' if isinstance(default, bool) else 'a number' + usual}")
+        raise CotanError(f"{where}: expected {'true or false' if truth else 'a number' + usual}")
     if (isinstance(default, int) or kind == "int") and isinstance(value, float):
         raise CotanError(f"{where}: expected a whole number{usual}")
 
