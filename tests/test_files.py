@@ -2,6 +2,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import struct
 import sys
 import time
@@ -854,7 +855,9 @@ def test_pipes_and_devices_are_refused_rather_than_waited_for(suffix, tmp_path):
             cotan.read(tmp_path / f"{name}{suffix}")
 
 
-@pytest.mark.parametrize("buffer", ["../secret.bin", "{}/secret.bin", "file://{}/secret.bin", "link.bin", "pipe.bin"])
+@pytest.mark.parametrize(
+    "buffer", ["../secret.bin", "{}/secret.bin", "file://{}/secret.bin", "%2e%2e/secret.bin", "link.bin", "pipe.bin"]
+)
 def test_a_gltf_reads_no_file_but_those_of_its_folder(buffer, tmp_path):
     folder = tmp_path / "upload"
     folder.mkdir()
@@ -863,6 +866,11 @@ def test_a_gltf_reads_no_file_but_those_of_its_folder(buffer, tmp_path):
         (folder / name).write_bytes(content)
     assert cotan.read(folder / "model.gltf").num_nodes == 12
     model = json.loads((folder / "model.gltf").read_text())
+    shutil.copy(folder / model["buffers"][0]["uri"], folder / "a b.bin")
+    (folder / "spaced.gltf").write_text(
+        json.dumps(model | {"buffers": [model["buffers"][0] | {"uri": "a%20b.bin"}, *model["buffers"][1:]]})
+    )
+    assert cotan.read(folder / "spaced.gltf").num_nodes == 12
     (tmp_path / "secret.bin").write_bytes((folder / model["buffers"][0]["uri"]).read_bytes())
     (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     if hasattr(os, "mkfifo"):

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -20,8 +19,9 @@ MASKS = ("public", "full", "random")
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 # What the pickles of arrays, matrices and links are made of, by the names of old and new versions.
 PLAIN = re.compile(
-    r"numpy(\._?core\.(multiarray|numeric))? (ndarray|dtype|_reconstruct|_frombuffer)"
-    r"|scipy\.sparse(\._?csr)? csr_matrix|collections defaultdict|(__builtin__|builtins) list"
+    r"numpy(\._?core\.(multiarray|numeric))? (ndarray|dtype|scalar|_reconstruct|_frombuffer)"
+    r"|scipy\.sparse(\._?(csr|csc|coo|lil))? (csr|csc|coo|lil)_(matrix|array)|collections (defaultdict|OrderedDict)"
+    r"|(__builtin__|builtins) (list|set|object)|copy_?reg _reconstructor|_codecs encode"
 )
 
 
@@ -101,7 +101,7 @@ def _unpickle(path: Path) -> None:
     """Raise for a pickle that names anything else, or a matrix whose pointers lead out of it: PyG would follow both."""
     with path.open("rb") as file:
         values = _Unpickler(file, encoding="latin1").load()
-    if scipy.sparse.issparse(values):
+    if getattr(values, "format", None) in ("csr", "csc"):
         values.check_format(full_check=True)
 
 

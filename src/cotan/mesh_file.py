@@ -10,6 +10,7 @@ from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class _Beside:
 
     def __getitem__(self, name: str) -> bytes:
         folder = self.path.parent.resolve()
-        file = (folder / name).resolve()
+        file = (folder / unquote(name)).resolve()
         if not file.is_relative_to(folder) or not file.is_file():
             raise CotanError(f"{self.path} names {name!r}, expected a file in its folder")
         return file.read_bytes()

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse
 import torch
 
 import cotan
-from cotan_datasets.planetoid import _drawn
+from cotan_datasets.planetoid import PARTS, _drawn
 
 LABELLED, ALL, TEST, WORDS, CLASSES = 6, 506, 10, 4, 3
 
@@ -207,6 +208,20 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_does(raw, tmp_path, g
     with pytest.raises(cotan.CotanError, match=r"ind.cora.ally cannot be read: .* it names .*expected arrays"):
         cotan.load_dataset("planetoid", root=str(folder))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_every_protocol_are_read(raw, tmp_path, protocol):
+    folder = shutil.copytree(raw, tmp_path / "raw")
+    for part in PARTS[:-1]:
+        file = folder / f"ind.cora.{part}"
+        value = pickle.loads(file.read_bytes())
+        if part == "graph":
+            value = defaultdict(list, {i: list(map(np.int64, near)) for i, near in value.items()})
+        file.write_bytes(pickle.dumps(value, protocol))
+    ours, whole = (cotan.load_dataset("planetoid", root=str(root)).train[0] for root in (folder, raw))
+    assert torch.equal(ours.x, whole.x)
+    assert torch.equal(ours.edge_index, whole.edge_index)
 
 
 def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(raw, tmp_path):
