@@ -14,6 +14,13 @@ _store = tempfile.TemporaryDirectory(prefix="cotan-tests-")
 os.environ["COTAN_CACHE"] = _store.name
 
 
+def pytest_runtest_setup() -> None:
+    """Each test draws the same numbers, whichever ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data that COTAN_DATA names."""
