@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 from .labels import FOLDERS, PER, labelled, read_shape
 
@@ -52,8 +52,8 @@ def folder(
         )
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise cotan.CotanError(f"folder: val={val}, test={test}, expected shares that leave something to train on")
-    if per and per not in PER:
-        raise unknown("per of folder", per, PER)
+    if per:
+        one_of("per of folder", per, PER)
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)

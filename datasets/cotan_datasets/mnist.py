@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 from .raw import raw_folder
 from .spread import spread
@@ -40,8 +40,7 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
     """
     from torch_geometric.data import Data
 
-    if kind not in ("image", "grid"):
-        raise unknown("kind of mnist", kind, ("image", "grid"))
+    one_of("kind of mnist", kind, ("image", "grid"))
     pos, edge_index = grid(28, 28)
     lists = {}
     for part, (images, labels) in _read(root, train, test).items():
@@ -79,8 +78,7 @@ def superpixels(
     """
     from torch_geometric.data import Data
 
-    if edges not in ("nearest", "touching"):
-        raise unknown("edges of mnist-superpixels", edges, ("nearest", "touching"))
+    one_of("edges of mnist-superpixels", edges, ("nearest", "touching"))
     if segments < 2 or compactness <= 0 or neighbours < 1:
         raise cotan.CotanError(
             "mnist-superpixels: expected segments >= 2, compactness > 0 and neighbours >= 1, "

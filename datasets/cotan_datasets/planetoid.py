@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 from .raw import raw_folder
 
@@ -43,10 +43,8 @@ def planetoid(
     from torch_geometric.datasets import Planetoid
     from torch_geometric.io import read_planetoid_data
 
-    if name not in NAMES:
-        raise unknown("name of planetoid", name, NAMES)
-    if masks not in MASKS:
-        raise unknown("masks of planetoid", masks, MASKS)
+    one_of("name of planetoid", name, NAMES)
+    one_of("masks of planetoid", masks, MASKS)
     files = [f"ind.{name.lower()}.{part}" for part in PARTS]
     folder = raw_folder("planetoid", name, files, root=root, fetch=lambda to: Planetoid(to, name), source=Planetoid.url)
     with warnings.catch_warnings():  # of pickles of old versions of numpy and scipy

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 import cotan
-from cotan.errors import at_least, unknown
+from cotan.errors import at_least, one_of
 
 from .alter import ALTER
 from .body import PARTS
@@ -149,5 +149,4 @@ def _data(arrays: dict[str, Any], label: int, task: str) -> "Data":
 
 def _check(what: str, got: Sequence[str], known: Sequence[str]) -> None:
     for name in got:
-        if name not in known:
-            raise unknown(f"{what} of poses", name, known)
+        one_of(f"{what} of poses", name, known)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 from .raw import raw_folder
 from .tu_files import Raw, one_hot, read_raw
@@ -46,10 +46,8 @@ def tu(
     """
     from torch_geometric.datasets import TUDataset
 
-    if nodes not in NODES:
-        raise unknown("nodes of tu", nodes, NODES)
-    if val not in VALS:
-        raise unknown("val of tu", val, VALS)
+    one_of("nodes of tu", nodes, NODES)
+    one_of("val of tu", val, VALS)
     files = [f"{name}_A.txt", f"{name}_graph_indicator.txt", f"{name}_graph_labels.txt or {name}_graph_attributes.txt"]
     folder = raw_folder("tu", name, files, root=root, fetch=lambda to: TUDataset(to, name), source=TUDataset.url)
     raw = read_raw(folder, name)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -38,8 +38,7 @@ class Conv(nn.Module):
         shortcut: bool = False,
     ):
         super().__init__()
-        if padding not in PADDINGS:
-            raise unknown("padding", padding, PADDINGS)
+        one_of("padding", padding, PADDINGS)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise cotan.CotanError(f"kernel_size={kernel_size}, expected an odd number")
         if shortcut and padding == "none" and kernel_size > 1:

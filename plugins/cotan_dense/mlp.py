@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.dense import activation as activation_named
-from cotan.errors import at_least, unknown
+from cotan.errors import at_least, one_of
 
 RESIDUAL = ("none", "identity", "projection")
 
@@ -39,8 +39,7 @@ class MLP(nn.Module):
         readout: str = "mean",
     ):
         super().__init__()
-        if residual not in RESIDUAL:
-            raise unknown("residual", residual, RESIDUAL)
+        one_of("residual", residual, RESIDUAL)
         if dense and residual != "none":
             raise cotan.CotanError(f"dense=True with residual={residual!r}: choose one of the two")
         at_least(1, "mlp", width=width, depth=depth)

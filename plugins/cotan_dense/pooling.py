@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import cotan
-from cotan.errors import at_least, unknown
+from cotan.errors import at_least, one_of
 
 from .conv import CONV
 
@@ -46,8 +46,7 @@ class Pool(nn.Module):
 
 
 def check_pooling(kind: str) -> None:
-    if kind not in POOL:
-        raise unknown("pooling", kind, POOL)
+    one_of("pooling", kind, POOL)
 
 
 @cotan.layer("pool1d", signal="sequence")

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_of
 from cotan.sparse import neighbour_max, spread
 
 POOLS = ("max", "mean", "sum")
@@ -13,16 +13,11 @@ POOLS = ("max", "mean", "sum")
 
 def pool(x: Tensor, clusters: cotan.Sparse, kind: str = "max") -> Tensor:
     """(V, C) to (Vc, C): the max, mean or sum of x over each cluster; `clusters` is the node of that name."""
-    check_kind(kind)
+    one_of("pooling", kind, POOLS)
     if kind == "max":
         return neighbour_max(x, clusters.pattern)
     total = clusters @ x
     return total if kind == "sum" else total / clusters.pattern.counts[:, None]
-
-
-def check_kind(kind: str) -> None:
-    if kind not in POOLS:
-        raise unknown("pooling", kind, POOLS)
 
 
 def unpool(x: Tensor, clusters: cotan.Sparse) -> Tensor:
@@ -39,7 +34,7 @@ class Pool(cotan.Network):
 
     def __init__(self, coarsen: Any, kind: str = "max", *, on: Any = None):
         super().__init__()
-        check_kind(kind)
+        one_of("pooling", kind, POOLS)
         self.kind = kind
         self.needs = {"clusters": cotan.node("clusters", coarsen=coarsen, on=on)}
 

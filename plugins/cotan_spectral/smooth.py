@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import at_least, unknown
+from cotan.errors import at_least, one_of
 
 from .kernels import KERNELS
 from .spectral import to_basis
@@ -34,8 +34,7 @@ class SmoothSpectral(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, k: int = 64, rank: int = 8, kernels: str = "gaussian"):
         super().__init__()
-        if kernels not in KERNELS:
-            raise unknown("kernels", kernels, KERNELS)
+        one_of("kernels", kernels, KERNELS)
         at_least(1, "smooth-spectral", k=k, rank=rank)
         self.needs = {"spectrum": cotan.node("spectrum", k=k)}
         self.kernels = KERNELS[kernels](rank)

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 import cotan
 from cotan.dense import cross
-from cotan.errors import at_least
+from cotan.errors import at_least, one_of
 from cotan.sparse import ReverseMode, composed_gradients, reverse_mode_only
 
 METHODS = ("spectral", "implicit")
@@ -47,8 +47,7 @@ class Diffusion(nn.Module):
         scale: str | None = None,
     ):
         super().__init__()
-        if method not in METHODS:
-            raise cotan.errors.unknown("method of diffusion", method, METHODS)
+        one_of("method of diffusion", method, METHODS)
         pos = {} if scale is None else {"pos": cotan.node("normalized_pos", scale=scale)}
         mass = {} if scale is None else {"mass": cotan.node("mass", **pos)}
         if scale is not None:

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 import cotan
 from cotan.autodiff import is_live
-from cotan.errors import unknown
+from cotan.errors import one_of
 
 from .cameras import turn
 from .contours import lines
@@ -77,8 +77,7 @@ def width(outputs: Sequence[str], colors: int | None = None) -> int:
     if isinstance(outputs, str) or not outputs:
         raise cotan.CotanError(f"outputs is a list of one or more of {', '.join(CHANNELS)}; got {outputs!r}")
     for name in outputs:
-        if name not in CHANNELS:
-            raise unknown("output", name, CHANNELS)
+        one_of("output", name, CHANNELS)
         if name not in widths:
             raise cotan.CotanError("the output 'color' needs colours of the vertices, and here are none")
     return sum(widths[name] for name in outputs)

@@ -227,7 +227,7 @@ def _distances(pos: Tensor, face: Tensor) -> Tensor:
     """All distances of a mesh, in float32: from the store, since they take minutes where it is large."""
     from .operators.geodesic_distance import all_distances
 
-    front = next(iter(registry.variants("operator", "geodesic_distance")))
+    front = registry.lookup("operator", "geodesic_distance")
     key = digest([front.version, pos, face])
     distances: Tensor | None = store().get(key, front.name)
     if distances is None:

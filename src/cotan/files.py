@@ -15,7 +15,7 @@ import torch
 
 from . import atomic
 from .data import check_points
-from .errors import CotanError, MeshWarning, expect, one_of, unknown
+from .errors import CotanError, MeshWarning, expect, one_of
 from .mesh_file import load
 from .points_file import POINTS, load_points
 from .sparse import check_range, first_alike
@@ -83,8 +83,7 @@ def read(
     suffix = path.suffix.lower()
     if directed and suffix != ".edgelist":
         raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
-    if suffix not in (*MESHES, *POINTS, *GRAPHS):
-        raise unknown(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
+    one_of(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
     if suffix in ZIPPED:
         _check_unpacked(path)
     try:

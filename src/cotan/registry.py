@@ -154,7 +154,7 @@ def names(kind: str) -> list[str]:
 
 
 def lookup(kind: str, name: str) -> Definition:
-    """The definition of a layer, model, dataset or task."""
+    """The definition of a layer, model, dataset or task; of an operator its first variant."""
     return variants(kind, name)[0]
 
 

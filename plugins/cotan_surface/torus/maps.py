@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cotan
-from cotan.errors import at_least, unknown
+from cotan.errors import at_least, one_of
 
 from .cut import EXTREMITIES, Disc, cut, extremities, triples
 from .edges import edge_graph
@@ -62,8 +62,7 @@ def charts(
     On limbs many times as long as they are wide a map may shrink below what rounding leaves apart, and faces turn over:
     such a map is taken only where there are too few others.
     """
-    if weights not in WEIGHTS:
-        raise unknown("weights of torus", weights, WEIGHTS)
+    one_of("weights of torus", weights, WEIGHTS)
     at_least(1, "torus", maps=maps)
     at_least(0, "torus", balance=balance, handles=handles)
     # By a power of two, which rounds nothing: squares of areas would leave the range of float64.
