@@ -18,7 +18,7 @@ from cotan.datasets import Splits
 from cotan.drawing import bars
 from cotan.report import write_report
 from cotan.suite import shipped
-from cotan.table import Table
+from cotan.table import Table, aligned
 from cotan.training import Run
 from cotan.training.recipe import node_of
 
@@ -122,7 +122,7 @@ def test_a_suite_gives_lines_a_table_and_a_page(suite, tmp_path):
     page = write_report(table).read_text()
     assert page.count("data:image/png;base64,") == 2
     assert "<svg" in page
-    assert "&lt;box&gt;" not in page  # class names are drawn, not written
+    assert 'alt="&lt;box&gt;, ball"' in page or 'alt="ball, &lt;box&gt;"' in page
     assert "x.off" in page
     assert not re.search(r"(src|href)=\"http", page)
 
@@ -216,6 +216,26 @@ def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, ca
     header, lines = table.summary("two-solids")
     assert all(text.count(cell) >= 2 for cell in lines[0][1:])
     assert all(name in text for name in header)
+
+
+def test_a_long_name_of_a_model_takes_no_room_from_the_numbers(suite, monkeypatch, capsys):
+    name = "a model of a name that is longer than the terminal is wide, which happens"
+    rows = [{"dataset": "d", "model": name, "seed": seed, "val_accuracy": 0.25 + seed / 2} for seed in (0, 1)]
+    monkeypatch.setenv("COLUMNS", "50")
+    cotan.Table(Suite.read(suite), suite.parent, rows).show()
+    text = capsys.readouterr().out
+    assert "50.0% ± 25.0%" in text
+    assert all(word in text for word in name.split())
+
+
+def test_decimal_points_stand_below_each_other():
+    rows = [["a", "1.25 ± 0.5", "0.0378"], ["b", "10.3 ± 10.25", "7.36"], ["c", "-", "1,151"], ["d", "2", "-"]]
+    assert aligned(rows) == [
+        ("a", " 1.25 ±  0.5 ", "    0.0378"),
+        ("b", "10.3  ± 10.25", "    7.36  "),
+        ("c", " -           ", "1,151     "),
+        ("d", " 2           ", "    -     "),
+    ]
 
 
 def test_a_table_of_other_numbers_and_of_failures(suite):
@@ -558,11 +578,52 @@ def test_a_suite_without_models():
 
 
 def test_bars_are_as_tall_as_their_values():
-    svg = bars(["test", "a&b"], {"one": [0.5, 1.0], "<two>": [0.25, 0.0]})
-    heights = [float(h) for h in re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="\d+" height="([\d.]+)" rx="1.5"', svg)]
-    assert heights == [110, 55, 220, 0]
+    svg = bars(["test", "a&b"], {"one": [(0.5, None), (1, None)], "<two>": [(0.25, 0.1), (0, None)]}, percent=True)
+    assert heights(svg) == [110, 55, 220, 0]
+    assert [float(y) for y in re.findall(r'class="spread" x1=".*?" x2=".*?" y1="(.*?)" y2="(.*?)"', svg)[0]] == [
+        197,
+        153,
+    ]
+    assert ">100%</text>" in svg
     assert "a&amp;b" in svg
     assert "&lt;two&gt;" in svg
+
+
+def heights(svg):
+    return [float(h) for h in re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="\d+" height="([\d.]+)" rx="1.5"', svg)]
+
+
+@pytest.mark.parametrize(("top", "end"), [(0.0123, 0.02), (0.02, 0.02), (1, 1), (7, 8), (35, 40), (81, 100), (0, 1)])
+def test_bars_of_errors_reach_up_to_a_round_number(top, end):
+    svg = bars(["test"], {"one": [(top, None)], "other": [(top / 2, None)]})
+    assert f">{end:g}</text>" in svg
+    assert heights(svg) == pytest.approx([220 * top / end, 110 * top / end], abs=0.06)
+
+
+def test_names_of_groups_do_not_overlap():
+    svg = bars(["rotated", "new triangles", "x"], {"one": [(0.5, None)] * 3}, percent=True)
+    first, second, third = map(float, re.findall(r'<text x="([\d.]+)" y="248"', svg))
+    assert second - first > 6 * (7 + 13) / 2
+    assert third - second > 6 * (13 + 1) / 2
+
+
+def test_a_number_that_is_not_there_is_no_bar_of_zero():
+    svg = bars(["test"], {"there": [(0.0, None)], "not": [None]}, percent=True)
+    assert heights(svg) == [0]
+    assert svg.count(">–</text>") == 1
+
+
+def test_no_two_of_many_series_look_alike_and_their_names_do_not_overlap():
+    names = [f"a model of a rather long name, number {i}" for i in range(20)]
+    svg = bars(["test"], {name: [(0.5, None)] for name in names}, percent=True)
+    entries = re.findall(r'rx="2" (fill=.*?)/><text x="([\d.]+)" y="(\d+)">(.*?)</text>', svg)
+    assert len({look for look, *_ in entries}) == len(entries) == 20
+    width = float(re.search(r'viewBox="0 0 (\d+)', svg)[1])
+    for one, x, y, name in entries:
+        end = min(
+            [float(other) for _, other, line, _ in entries if line == y and float(other) > float(x)], default=width
+        )
+        assert float(x) + 6 * len(name) < end, one
 
 
 def test_a_suite_without_a_val_reports_test_and_finds_its_data_by_variable(tmp_path, monkeypatch):
@@ -653,7 +714,7 @@ def test_the_page_has_every_entrys_options_and_all_versions(suite, tmp_path):
     table.rows[1] = table.rows[1] | {"versions": {**table.rows[1]["versions"], "torch": "1.0"}, "threads": 64}
     for key in ("device", "threads", "chosen_on"):  # a line of before
         del table.rows[2][key]
-    lines = re.findall("<p>(.*?)</p>", html.unescape(write_report(table).read_text()).split("To run it again")[1])
+    lines = re.findall("<li>(.*?)</li>", html.unescape(write_report(table).read_text()).split("To run it again")[1])
     assert "Dataset two-solids: two-solids, first 0." in lines
     assert "Model linear: linear, width 8, depth 1." in lines
     assert "Model wide: linear, width 16, depth 1; recipe: epochs 3." in lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -14,32 +15,66 @@ from .colors import PALETTE, vertex_colors
 HEIGHT = 220  # of bars
 
 
-def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
-    """Grouped bars from 0 to the largest value (at least 1) as SVG; a group for each axis, a colour for each series."""
-    wide = max(8, min(18, 640 // max(len(groups) * len(series), 1)))
-    gap, left = 18, 34
-    top = max([1.0, *(value for values in series.values() for value in values)])
-    total = left + len(groups) * (wide * len(series) + gap)
-    legend = 20 * -(-len(series) // 3)
-    out = [f'<svg viewBox="0 0 {max(total, 640)} {HEIGHT + 44 + legend}" width="{max(total, 640)}" role="img">']
+def bars(
+    groups: Sequence[str], series: Mapping[str, Sequence[tuple[float, float | None] | None]], *, percent: bool = False
+) -> str:
+    """Grouped bars from 0 as SVG; a group for each axis, a colour for each series, a line as long as two deviations.
+
+    Arguments:
+        series: (mean, standard deviation or None) for each group; None is a number that is not there, shown as a dash.
+        percent: the numbers are shares, and the axis ends at 100%.
+    """
+    count, longest = max(len(series), 1), max(map(len, series), default=0)
+    wide = max(8, min(18, 640 // max(len(groups) * count, 1)))
+    left, column = 48, 32 + 7 * longest
+    apart = max(wide * count, 7 * max(map(len, groups), default=0)) + 18
+    step = 0.25 if percent else _step(max([cell[0] for cells in series.values() for cell in cells if cell], default=1))
+    total = left + len(groups) * apart
+    across = max(1, min(3, (max(total, 640) - left) // column))
+    width, height = max(total, 640, left + across * column), HEIGHT + 44 + 20 * -(-len(series) // across)
+
+    def y(value: float) -> float:
+        return 10 + HEIGHT * (1 - min(max(value / (4 * step), 0), 1))
+
+    out = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="bars of the table\'s numbers">']
     for i in range(5):
-        y = 10 + HEIGHT - HEIGHT * i / 4
-        out.append(f'<line x1="{left}" x2="{total}" y1="{y}" y2="{y}"/>')
-        out.append(f'<text class="soft" x="{left - 6}" y="{y + 4}" text-anchor="end">{top * i / 4:.2g}</text>')
+        at, text = y(i * step), f"{i * step:.0%}" if percent else f"{i * step:g}"
+        out.append(f'<line x1="{left}" x2="{total}" y1="{at}" y2="{at}"/>')
+        out.append(f'<text class="soft" x="{left - 6}" y="{at + 4}" text-anchor="end">{text}</text>')
     for g, group in enumerate(groups):
-        x = left + gap / 2 + g * (wide * len(series) + gap)
-        for s, (name, values) in enumerate(series.items()):
-            tall = HEIGHT * max(values[g], 0) / top
-            where = f'x="{x + s * wide}" y="{10 + HEIGHT - tall:.1f}" width="{wide - 2}" height="{tall:.1f}" rx="1.5"'
-            title = f"<title>{escape(name)}, {escape(group)}: {values[g]:.3f}</title>"
-            out.append(f'<rect {where} fill="{PALETTE[s % len(PALETTE)]}">{title}</rect>')
-        middle = x + wide * len(series) / 2
-        out.append(f'<text x="{middle}" y="{HEIGHT + 28}" text-anchor="middle">{escape(group)}</text>')
+        x = left + (g + 0.5) * apart - wide * count / 2
+        out.append(
+            f'<text x="{left + (g + 0.5) * apart}" y="{HEIGHT + 28}" text-anchor="middle">{escape(group)}</text>'
+        )
+        for s, (name, cells) in enumerate(series.items()):
+            at, cell = x + s * wide, cells[g]
+            middle = at + wide / 2 - 1
+            if cell is None:
+                out.append(f'<text class="soft" x="{middle}" y="{y(0) - 3}" text-anchor="middle">–</text>')
+                continue
+            value, spread = cell
+            where = f'x="{at}" y="{y(value):.1f}" width="{wide - 2}" height="{y(0) - y(value):.1f}" rx="1.5"'
+            text = f"{value:.1%}" if percent else f"{value:.3g}"
+            out.append(f"<rect {where} {_fill(s)}><title>{escape(name)}, {escape(group)}: {text}</title></rect>")
+            if spread:
+                ends = f'y1="{y(value - spread):.1f}" y2="{y(value + spread):.1f}"'
+                out.append(f'<line class="spread" x1="{middle}" x2="{middle}" {ends}/>')
     for s, name in enumerate(series):
-        x, y = left + 210 * (s % 3), HEIGHT + 54 + 20 * (s // 3)
-        out.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{PALETTE[s % len(PALETTE)]}"/>')
-        out.append(f'<text x="{x + 17}" y="{y}">{escape(name)}</text>')
+        x, at = left + column * (s % across), HEIGHT + 54 + 20 * (s // across)
+        out.append(f'<rect x="{x}" y="{at - 10}" width="11" height="11" rx="2" {_fill(s)}/>')
+        out.append(f'<text x="{x + 17}" y="{at}">{escape(name)}</text>')
     return "".join(out) + "</svg>"
+
+
+def _step(top: float) -> float:
+    """A quarter of a round number that is not below `top`."""
+    power = 10.0 ** math.floor(math.log10(top / 4)) if 0 < top < math.inf else 0.25
+    return next((times * power for times in (1, 2, 2.5, 5) if 4 * times * power >= top), 10 * power)
+
+
+def _fill(series: int) -> str:
+    """The colour of a series; paler the second time, as there are few that can be told apart."""
+    return f'fill="{PALETTE[series % len(PALETTE)]}" fill-opacity="{0.45 ** (series // len(PALETTE)):.2g}"'
 
 
 def shapes_png(

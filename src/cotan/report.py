@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import zip_longest
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from . import atomic, registry
 from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
-from .table import Table
+from .table import Table, aligned
 from .values import digest
 
 STYLE = """
@@ -27,11 +27,19 @@ h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
 p, figcaption { color: var(--soft); max-width: 46rem } figure { margin: 1.5rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
 th, td { padding: .3rem .45rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
-th { font-weight: 600 } th:first-child, td:first-child { text-align: left }
+th { font-weight: 600 }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8.5rem; position: sticky; left: 0;
+  background: var(--page) }
 td.best { color: var(--best); font-weight: 600 }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif } svg .soft { fill: var(--soft) }
-svg line { stroke: var(--line) } svg, img { max-width: 100%; height: auto }
+svg line { stroke: var(--line) } svg .spread { stroke: var(--ink) }
+svg, img { max-width: max(100%, 640px); height: auto }
 code { font-size: .9em }
+@media print {
+  .wide { overflow: visible } table { font-size: .7em } th, td { white-space: normal; position: static !important }
+  svg, img { max-width: 100% }
+  tr, figure { break-inside: avoid } h2 { break-after: avoid }
+}
 """.strip()
 
 
@@ -40,9 +48,10 @@ def write_report(table: Table) -> Path:
     path = table.folder / "report"
     atomic.save(path / "table.csv", as_csv(table).encode())
     atomic.save(path / "table.tex", as_latex(table).encode())
-    seeds = ", ".join(map(str, sorted({row["seed"] for row in table.rows})))
+    seeds = sorted({row["seed"] for row in table.rows})
+    seeded = f"{'Seed' if len(seeds) == 1 else 'Seeds'}: {', '.join(map(str, seeds))}."
     same = "Every model was given the same shapes in the same splits, and trained by the same recipe unless said below."
-    lines = [f"{same} Seeds: {seeds}." if table.rows else "", table.state()]
+    lines = [f"{same} {seeded}" if table.rows else "", table.state()]
     parts = [f"<h1>{escape(table.suite.name)}</h1>", *(f"<p>{escape(line)}</p>" for line in lines if line)]
     for dataset in dict.fromkeys(entry.group for entry in table.suite.datasets):
         if table.rows_of(dataset):
@@ -71,9 +80,8 @@ def _results(table: Table, dataset: str) -> list[str]:
     axes, metric = table.axes(dataset), table.metric(dataset)
     labels = [row[0] for row in rows]
     cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in labels}
-    numbers = {m: [cell[0] if cell else 0.0 for cell in some] for m, some in cells.items()}
     choose = max if metric == "accuracy" else min
-    best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())]
+    best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
     title = ", ".join([dataset, *table.averaged(dataset)])
     spread = ", mean ± population standard deviation" if table.averaged(dataset) else ""
     about = [_about(table, dataset), f"Numbers are {metric}{spread}. {table.protocol(dataset)}."]
@@ -81,16 +89,20 @@ def _results(table: Table, dataset: str) -> list[str]:
     out.append('<div class="wide"><table><tr>')
     out += [f"<th>{escape(name)}</th>" for name in header]
     out.append("</tr>")
-    for label, *texts in rows:
+    for label, *texts in aligned(rows):
         kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]
         kinds += [""] * (len(texts) - len(kinds))
-        row = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, texts, strict=True))
+        wide = (
+            " ±\u00a0".join(part.replace(" ", "\u2007") for part in text.split(" ± ")) for text in texts
+        )  # as a digit
+        row = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, wide, strict=True))
         out.append(f"<tr><td>{escape(label)}</td>{row}</tr>")
     out.append("</table></div>")
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
     caption = escape(f"{metric} on {', '.join(names)}")
-    out.append(f"<figure>{bars(names, numbers)}<figcaption>{caption}</figcaption></figure>")
+    drawn = bars(names, cells, percent=metric == "accuracy")
+    out.append(f'<figure><div class="wide">{drawn}</div><figcaption>{caption}</figcaption></figure>')
     return out
 
 
@@ -129,20 +141,15 @@ def _pictures(splits: Any) -> list[str]:
         names, rows = [name for name, _ in shown], [list(row) for row in zip_longest(*(pair for _, pair in shown))]
     else:
         rows, names = [drawable[:8]], []
-    parts = drawable[0].get("part") is not None or splits.task == "label"
-    by = (
-        "as they are coloured"
-        if drawable[0].get("color") is not None
-        else f"coloured by {'part' if parts else 'class'}"
-    )
-    out.append(f"<figure>{_image(shapes_png(rows, names))}<figcaption>Training shapes, {by}</figcaption></figure>")
+    by = {"classify": ", coloured by class", "label": ", coloured by label", "match": ", coloured by label"}
+    of_shape = {"color": ", as they are coloured", "part": ", coloured by part"}
+    seen = next((text for name, text in of_shape.items() if drawable[0].get(name) is not None), by.get(splits.task, ""))
+    out.append(_figure(shapes_png(rows, names), f"Training shapes{seen}", names))
     variants = {"test": splits.test, **splits.stress}
     firsts = [(name, shapes[0]) for name, shapes in variants.items() if shapes and shapes[0].get("face") is not None]
     if len(firsts) > 1:
         png = shapes_png([[shape for _, shape in firsts]], [name for name, _ in firsts], one_scale=True)
-        out.append(
-            f"<figure>{_image(png)}<figcaption>A test shape and its stress variants, in one scale</figcaption></figure>"
-        )
+        out.append(_figure(png, "A test shape and its stress variants, in one scale", [name for name, _ in firsts]))
     return out
 
 
@@ -189,7 +196,7 @@ def _again(table: Table) -> list[str]:
         "Computed with " + ", ".join(f"{name} {' and '.join(values)}" for name, values in computed.items()) + ".",
         f"Every number is a line of results.jsonl; the weights are in {table.folder / 'runs'}.",
     ]
-    return ["<h2>To run it again</h2>", *(f"<p>{escape(line)}</p>" for line in lines)]
+    return ["<h2>To run it again</h2><ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
 
 
 def _listed(options: Mapping[str, Any], *first: str) -> str:
@@ -197,7 +204,8 @@ def _listed(options: Mapping[str, Any], *first: str) -> str:
     return ", ".join([*first, *pairs])
 
 
-def _image(png: bytes) -> str:
+def _figure(png: bytes, caption: str, names: Sequence[str]) -> str:
     from base64 import b64encode
 
-    return f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'
+    image = f'<img alt="{escape(", ".join(names) or caption)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+    return f'<figure><div class="wide">{image}</div><figcaption>{caption}</figcaption></figure>'

@@ -12,6 +12,8 @@ from typing import Any
 from .datasets import Splits
 from .suite import Suite
 
+WIDE = 1000  # of a table that goes to no terminal: a line a model, whatever is read with
+
 
 @dataclass
 class Table:
@@ -151,7 +153,7 @@ class Table:
 
         console = Console(markup=False)
         if not console.is_terminal and "COLUMNS" not in os.environ:
-            console = Console(width=200, markup=False)
+            console = Console(width=WIDE, markup=False)
         self._print(console)
 
     def __str__(self) -> str:
@@ -160,16 +162,17 @@ class Table:
         from rich.console import Console
 
         text = StringIO()
-        self._print(Console(file=text, width=200, markup=False))
+        self._print(Console(file=text, width=WIDE, markup=False))
         return text.getvalue()
 
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
             header, rows = self.summary(dataset)
             title = f"{self.suite.name}: {self.caption(dataset)}"
-            models, *columns = zip(header, *rows)
+            models, *columns = zip(header, *aligned(rows))
             while columns:  # a narrow terminal: as many at once as it has room for
-                fitting = [_grid(title, [models, *columns[: count + 1]]) for count in range(len(columns))]
+                some = (columns[: count + 1] for count in range(len(columns)))
+                fitting = [_grid(title, [models, *each], console.width // 3) for each in some]
                 free = console.options.update(max_width=10**6)
                 wide = [g for g in fitting if console.measure(g, options=free).maximum <= console.width] or fitting[:1]
                 console.print(wide[-1])
@@ -184,16 +187,33 @@ class Table:
             console.print(f"failed: {line}", highlight=False)
 
 
-def _grid(title: str, columns: Sequence[Sequence[str]]) -> Any:
+def _grid(title: str, columns: Sequence[Sequence[str]], most: int) -> Any:
+    """Names of models longer than `most` are broken, numbers never."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
     grid = Grid(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name, *_ in columns:
-        grid.add_column(name, justify="right" if grid.columns else "left", no_wrap=True)
-    for row in list(zip(*columns))[1:]:
-        grid.add_row(*row)
+    for name, *texts in columns:
+        if grid.columns:
+            grid.add_column(name.rjust(len(texts[0])), no_wrap=True)
+        else:
+            grid.add_column(name, max_width=most, overflow="fold")
+    for label, *texts in list(zip(*columns))[1:]:  # on the right by hand: rich takes away blanks behind a number
+        grid.add_row(label, *(text.rjust(len(name)) for text, (name, *_) in zip(texts, columns[1:])))
     return grid
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The rows of a summary, blanks put to their numbers: below each other stand decimal points, and ±."""
+    models, *columns = zip(*rows)
+    parts = (zip(*(text.partition(" ± ") for text in column)) for column in columns)
+    return list(zip(models, *(map("".join, zip(*map(_points, each))) for each in parts)))
+
+
+def _points(numbers: Sequence[str]) -> list[str]:
+    behind = [len("".join(number.partition(".")[1:])) for number in numbers]
+    padded = [number + " " * (max(behind) - count) for number, count in zip(numbers, behind)]
+    return [number.rjust(max(map(len, padded))) for number in padded]
 
 
 def _form(metric: str) -> str:
