@@ -74,6 +74,7 @@ def picture(target, fitted: Fitted, path: Path) -> None:
     scale = float((eigenvalues(round_shape) / values[0]).mean())
     axes[3].plot(number, eigenvalues(round_shape).numpy() / scale, ":", label="sphere, scaled")
     axes[3].set_title("eigenvalues", fontsize=10)
+    axes[3].set_xlabel("number", fontsize=9)
     axes[3].legend(fontsize=8)
     figure.savefig(path, dpi=90)
 

@@ -71,6 +71,23 @@ def test_help_has_an_example(cotan, command):
     assert f"Example: cotan {command}" in out.stdout
 
 
+def test_no_line_of_the_commands_is_cut(cotan):
+    assert "..." not in cotan("--help").stdout.split("Commands:")[1]
+
+
+def test_the_help_of_fit_says_the_defaults_of_a_recipe():
+    import typer
+
+    from cotan.cli import app
+    from cotan.training import Recipe
+
+    fit = typer.main.get_command(app).commands["fit"]
+    helps = {option.name: option.help or "" for option in fit.params}
+    said = {name for name in Recipe.__dataclass_fields__ if "by default" in helps[name]}
+    assert {"epochs", "lr", "optimizer", "patience"} <= said
+    assert all(re.search(rf"\b{re.escape(str(getattr(Recipe, name)))}\b.* by default", helps[name]) for name in said)
+
+
 def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_path):
     import numpy
 

@@ -6,7 +6,7 @@ import torch
 from torch_geometric.data import Data
 
 import cotan
-from cotan.colors import vertex_colors
+from cotan.colors import PALETTE, label_colors, vertex_colors
 from cotan.drawing import shapes_png
 
 
@@ -36,6 +36,24 @@ def test_own_colours_come_first(sphere):
     seen = tile[tile[..., 3] > 0.99]
     assert len(seen) > 1000
     assert seen[:, 1:3].max() < 0.1
+
+
+SEEN = {  # linear RGB as it is seen, and with no green or no red cones (Machado, Oliveira and Fernandes 2009)
+    "all": np.eye(3),
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+
+
+@pytest.mark.parametrize("cones", SEEN)
+def test_the_colours_of_classes_are_told_apart_by_the_colour_blind(cones):
+    rgb = label_colors(torch.arange(len(PALETTE))).numpy()
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt((linear @ np.transpose(SEEN[cones])).clip(0, 1) @ to_xyz.T / [0.9505, 1, 1.089]).T
+    lab = np.stack([116 * y, 500 * (x - y), 200 * (y - z)], 1)  # CIE 1976, where 2.3 is just seen
+    apart = np.linalg.norm(lab[:, None] - lab, axis=-1) + 100 * np.eye(len(lab))
+    assert apart.min() > 17, np.unravel_index(apart.argmin(), apart.shape)
 
 
 @pytest.mark.parametrize("two", [True, False])

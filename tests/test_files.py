@@ -460,7 +460,7 @@ def test_what_is_wrong_is_said_in_one_warning(tmp_path):
     with pytest.warns(cotan.MeshWarning) as said:
         data = cotan.read(tmp_path / "b.obj")
     assert [str(w.message) for w in said] == [
-        f"{tmp_path / 'b.obj'} has 1 degenerate faces, 1 flipped faces, 1 unreferenced vertices; "
+        f"{tmp_path / 'b.obj'} has 1 degenerate face, 1 flipped face, 1 unreferenced vertex; "
         "read(..., repair=True) mends what can be"
     ]
     assert said[0].filename == __file__
@@ -505,7 +505,7 @@ def test_nothing_left_after_repair_is_one_error(tmp_path):
 
 
 def test_the_teapots_seams_are_welded(real_data):
-    with pytest.warns(cotan.MeshWarning, match="1 non manifold vertices"):
+    with pytest.warns(cotan.MeshWarning, match="1 non manifold vertex;"):
         teapot = cotan.read(real_data / "meshes" / "hard" / "teapot.obj")
     assert (teapot.num_nodes, teapot.face.shape[1]) == (3241, 6320)
     assert cotan.compute(teapot, "mesh_report")["duplicate_vertices"] == 0

@@ -61,8 +61,8 @@ def test_functions_that_are_constant_on_each_part_are_not_drawn(sphere, tmp_path
     monkeypatch.setattr(Axes, "set_title", lambda self, title, **_: titles.append(title))
     three = Data(pos=torch.cat([pos, pos + far, pos - far]), face=torch.cat([face + i * len(pos) for i in range(3)], 1))
     picture(three, tmp_path / "three.png")
-    assert [title.split(":")[0] for title in titles] == ["mesh", *(f"eigenfunction {i}" for i in range(3, 8))]
-    assert all(float(title.split(":")[1]) == pytest.approx(2, rel=0.03) for title in titles[1:])
+    assert [title.split(",")[0] for title in titles] == ["mesh", *(f"eigenfunction {i}" for i in range(3, 8))]
+    assert all(float(title.split()[-1]) == pytest.approx(2, rel=0.03) for title in titles[1:])
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -113,6 +113,15 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     assert torch.equal(pixels(tmp_path / "one.png"), image)
     cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": (sphere.pos + 1) / 2})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]
+
+
+def test_a_function_is_white_where_it_crosses_zero_inside_a_face(tmp_path):
+    pos = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    square = Data(pos=pos, face=torch.tensor([[0, 1, 2], [0, 2, 3]]).T)
+    cotan.draw(square, tmp_path / "a.png", {"": pos[:, 0], "its colours": diverging(pos[:, 0])}, up="y")
+    image = pixels(tmp_path / "a.png")
+    share = [coloured(half).sum() / (half.amin(-1) < 0.9).sum() for half in image.chunk(2, 1)]
+    assert share[0] < share[1]  # a mean of blue and red is purple
 
 
 def test_a_bar_beside_each_function_says_what_its_colours_are(sphere, tmp_path, monkeypatch):

@@ -1033,6 +1033,20 @@ def test_a_bar_shows_what_is_counted_now(monkeypatch, capsys):
         Progress("dots")
 
 
+@pytest.mark.parametrize(
+    ("width", "left"), [(30, ""), (60, "loss 2.283  val loss 2.275"), (120, "loss 2.283  val loss 2.275  0.01 s/epoch")]
+)
+def test_a_narrow_terminal_keeps_the_count_and_whole_numbers(width, left, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with Progress("bar") as show:
+        show.start("gcn", 12)
+        show.step(3, "loss 2.283  val loss 2.275  0.01 s/epoch")
+        assert show.bar.tasks[0].fields["facts"] == left
+        show.bar.refresh()
+        seen = show.bar.console.render_lines(show.bar.get_renderable())
+    assert any(" 3/12" in "".join(segment.text for segment in line) for line in seen)
+
+
 def test_a_long_preparation_says_a_line_every_ten_seconds(monkeypatch, capsys):
     clock = iter([0, 4, 11, 12, 22])
     monkeypatch.setattr("cotan.training.progress.time.monotonic", lambda: next(clock))

@@ -6,7 +6,9 @@ import io
 import math
 import os
 import re
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
 from pathlib import Path
@@ -99,7 +101,7 @@ def _cotan(
 def list_names(
     kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task, suite or all; or a name")] = "all",
 ) -> None:
-    """List what is registered, with a line on each; or say all of one, its options and their defaults."""
+    """List what there is, a line each. Or say all of one: what it is, its options and their defaults."""
     from . import registry
     from .suite import shipped
 
@@ -121,6 +123,7 @@ def list_names(
         one_of(
             "kind or name", kind, {*all_kinds, *suites, *(name for k in registry.KINDS for name in registry.names(k))}
         )
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
     for each in kinds:
         if each == "suite":
             found = {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in suites.items()}
@@ -130,7 +133,7 @@ def list_names(
         width = max(map(len, found), default=0)
         say(f"{each}s" + (", and each layer: the stack of it (cotan list stack)" if each == "model" else ""))
         for name, line in found.items():
-            say(f"  {name:<{width}}  {line}".rstrip())
+            say(textwrap.fill(f"  {name:<{width}}  {line}", columns, subsequent_indent=" " * (width + 4)))
     for name, reason in registry.failures().items():
         say(f"warning: plugin {name!r} failed to import: {reason}", file=sys.stderr)
 
@@ -185,7 +188,7 @@ def show(
     vertex: Annotated[int, typer.Option(help="Where the filters are centred.")] = 0,
     option: Options = None,
 ) -> None:
-    """Draw the plan of models: what each needs, what they share, what it costs. Or the filters that a run has learned."""
+    """Draw what models need and share, and what it costs. Or the filters that a run has learned."""
     from .files import read
 
     shape = read(data) if data else None
@@ -269,10 +272,6 @@ def compute(
         say(f"written: {out}")
 
 
-Whole = Annotated[int | None, typer.Option()]
-Number = Annotated[float | None, typer.Option()]
-
-
 @app.command(epilog="Example: cotan fit --model spectral --dataset poses --epochs 30 --seed 0 --out runs/spectral")
 def fit(
     model: Annotated[str, typer.Option(help="A model or a layer; see: cotan list model")],
@@ -286,20 +285,28 @@ def fit(
     task: Annotated[str | None, typer.Option(help="classify, label, ...; the dataset's own by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last epoch.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file; the options below replace its values.")] = None,
-    epochs: Whole = None,
-    batch_size: Whole = None,
-    lr: Number = None,
-    weight_decay: Number = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd")] = None,
-    momentum: Number = None,
-    schedule: Annotated[str | None, typer.Option(help="none, cosine or step")] = None,
-    step_size: Whole = None,
-    gamma: Number = None,
-    seed: Whole = None,
-    val_share: Number = None,
-    precision: Annotated[str | None, typer.Option(help="32 or bf16")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda")] = None,
-    label_smoothing: Number = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training shapes; 50 by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Shapes a step; 16 by default.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate; 0.001 by default.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="0.0 by default.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd; adam by default.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of sgd; 0.9 by default.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Of --lr: none, cosine or step; none by default.")] = None,
+    step_size: Annotated[int | None, typer.Option(help="Of schedule step, epochs; 20 by default.")] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="Of schedule step, what --lr is multiplied by; 0.5 by default.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order and all else that is drawn; 0 by default.")
+    ] = None,
+    val_share: Annotated[
+        float | None, typer.Option(help="Of train, cut as val where there is none; 0.2 by default.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="32 or bf16; 32 by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda; auto by default.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of a target spread over all classes; 0.0 by default.")
+    ] = None,
     class_balance: Annotated[bool | None, typer.Option(help="Weigh classes by the inverse of their share.")] = None,
     sample: Annotated[
         str | None, typer.Option(help="Draw so many neighbours at each hop: 15,10; then --batch-size counts vertices.")
@@ -307,7 +314,9 @@ def fit(
     augment: Annotated[
         list[str] | None, typer.Option(metavar="NODE", help="random_rotation, random_scale, random_jitter")
     ] = None,
-    patience: Whole = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a better val; 0, never, by default.")
+    ] = None,
     option: Options = None,
     dataset_option: Annotated[
         list[str] | None,
@@ -316,7 +325,7 @@ def fit(
         ),
     ] = None,
 ) -> None:
-    """Train a model on a dataset: validation chooses the epoch, the test set is used once."""
+    """Train a model on a dataset. Validation chooses the epoch, the test set is used once."""
     given = {name: value for name, value in locals().items() if value not in (None, [])}
     from .datasets import load_dataset
     from .training import Recipe, model_for
@@ -338,7 +347,10 @@ def fit(
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
     metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
-    say("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    lines = (
+        "\n" * name.endswith("_loss") + f"{name} {value:.4g}" for name, value in metrics.items()
+    )  # one of each split
+    say("  ".join(lines).replace("  \n", "\n").strip())
     say(f"run: {out}")
     if run.status == "stopped":
         sys.exit(STOPPED)
@@ -356,7 +368,7 @@ def bench(
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Only this seed; may be given again.")] = None,
 ) -> None:
-    """Run what is missing of a suite; end with the table and the report, where table.csv and table.tex are too."""
+    """Run what is missing of a suite. The table and the report end it; table.csv and table.tex are beside the report."""
     from .benchmark import bench as run
     from .report import write_report
 
@@ -383,7 +395,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Say what a trained model makes of shapes: class and probability; a label or number a vertex as a coloured PLY."""
+    """Say what a trained model makes of shapes. A class and its probability; a label or number a vertex as a coloured PLY."""
     from .batching import per_of
     from .training import Run
 
@@ -466,7 +478,7 @@ def inspect(
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
-    """Report what is right and wrong with a mesh; draw it, or points, and its first eigenfunctions."""
+    """Report what is right and wrong with a mesh. A picture has it, or points, and its first eigenfunctions."""
     import torch
 
     from .evaluation import compute as evaluate
@@ -531,7 +543,7 @@ def _size(count: float) -> str:
 
 @app.command(epilog="Example: cotan doctor")
 def doctor() -> None:
-    """Say what works here: versions, device, store, plugins, and which of them failed to import and why."""
+    """Say what works here. That is versions, device, store, plugins, and which of them failed to import and why."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

@@ -11,8 +11,9 @@ from .errors import CotanError
 from .values import numbers
 
 GREY = torch.tensor([0.80, 0.83, 0.88])
-# Told apart by the colour-blind as well, on white and on black (Okabe and Ito 2008, and four more).
-_TOLD_APART = "0072b2 e69f00 009e73 cc79a7 56b4e9 d55e00 8c6bb1 b3a125 7f7f7f a65628 1b4f3a f0a3c0"
+# Told apart by the colour-blind as well, on white and on black: six of Okabe and Ito (2008), and the six that a search found
+# farthest from all others as those see them who lack red or green cones.
+_TOLD_APART = "0072b2 e69f00 009e73 cc79a7 56b4e9 d55e00 664466 99bb66 0044bb ff99aa 992222 5588ff"
 PALETTE = [f"#{color}" for color in _TOLD_APART.split()]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 from inspect import signature
+from itertools import cycle
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .application import inputs, place_of
-from .colors import diverging, draw_bar
+from .colors import PALETTE, diverging, draw_bar
 from .data import check_data, number_of_vertices
 from .errors import CotanError, at_least, expect
 from .evaluation import compute
@@ -68,7 +69,7 @@ def draw_filters(
             left.set_xlabel("eigenvalue / largest" + (f" of {len(u)}" if "spectrum" in needs(layer) else ""))
         else:
             _plane(left, layer, u, pairs[0])
-        left.set_title(f"{name}, channels" + (" {} to {}".format(*pairs[0]) if u.ndim > 1 else ""), fontsize=10)
+        left.set_title(name + (", channels {} to {}".format(*pairs[0]) if u.ndim > 1 else ""), fontsize=10)
         shape, at = _where(layer, data, vertex)
         right = figure.add_subplot(len(layers), 2, 2 * row + 2, projection="3d")
         draw_signal(right, shape, at_vertex(layer, data, at, pairs[0], found.shape[1]), at)
@@ -79,11 +80,11 @@ def draw_filters(
 
 
 def _curves(axes: Any, u: Tensor, found: Tensor, pairs: list[tuple[int, int]]) -> None:
-    for i, o in pairs:
-        axes.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", lw=1, ms=3, label=f"{i} to {o}")
+    for (i, o), color in zip(pairs, cycle(PALETTE)):
+        axes.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", color=color, lw=1, ms=3, label=f"{i} to {o}")
     axes.axhline(0, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel("multiplier")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(title="channels", fontsize=8, title_fontsize=8, frameon=False)
 
 
 def _plane(axes: Any, layer: Any, u: Tensor, pair: tuple[int, int], side: int = 61) -> None:

@@ -86,8 +86,11 @@ def picture(data: Any, path: str | Path, *, up: str = "y") -> None:
         spectrum = compute(data, "spectrum", k=first + 5, dtype=torch.float64)
     plain = {"mesh" if data.get("face") is not None else "points": GREY.expand(data.num_nodes, 3)}
     shown = range(first, len(spectrum.values))
-    titles = {f"eigenfunction {i}: {float(spectrum.values[i]):.4g}": diverging(spectrum.vectors[:, i]) for i in shown}
-    _draw(data, path, plain | titles, 480, up)
+    drawn = {}
+    for i in shown:
+        values = spectrum.vectors[:, i]
+        drawn[f"eigenfunction {i}, eigenvalue {float(spectrum.values[i]):.4g}"] = values / usual_size(values)
+    _draw(data, path, plain | drawn, 480, up)
 
 
 def draw(
@@ -118,6 +121,8 @@ def draw(
         if each.ndim == 1 and each.is_floating_point():
             bars[title] = each, usual_size(each) if limit is None else limit
         colors[title] = colors_of(each, len(data.pos), limit)
+        if title in bars and each.isfinite().all():
+            colors[title] = each / bars[title][1]
     if limit is not None and not bars:
         raise CotanError(f"draw: limit={limit}, expected functions (V,) that it limits")
     _draw(data, path, colors, size, up, bars)
@@ -126,15 +131,22 @@ def draw(
 def _draw(
     data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str, bars: Mapping[str, Any] | None = None
 ) -> None:
+    """Colours (V, 3); and functions (V,) over their full size, coloured at each pixel: zero is white inside a face too."""
     from torch_geometric.data import Data
 
     shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
     shape = Data(pos=shape.pos.detach(), face=shape.face)
-    shape.color = torch.cat([each[corner] for each in colors.values()], 1)
+    columns = [each[corner].view(shape.num_nodes, -1).float() for each in colors.values()]
+    shape.color = torch.cat(columns, 1)
     eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
     seen = _close(_views(shape, outputs=("silhouette", "shaded", "color"), **look)[0])
-    painted = [_paint(seen[0], seen[1], color.permute(1, 2, 0)) for color in seen[2:].split(3)]
+    painted = []
+    for each in seen[2:].split([column.shape[1] for column in columns]):
+        if len(each) == 1:
+            function = (each[0] / seen[0].clamp(min=1e-6)).flatten()
+            each = seen[0] * diverging(function, 1.0).T.view(3, *seen[0].shape)
+        painted.append(_paint(seen[0], seen[1], each.permute(1, 2, 0)))
     _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {})
 
 

@@ -49,6 +49,8 @@ def write_picture(evaluation: Any, step: Any, value: Any, path: Path) -> None:
             + ("or .png, in which it is drawn" if step.definition and step.definition.picture else "(a record: .json)")
         )
     if path.suffix == ".png" and value.ndim == 2:
+        if value.shape[1] > 9:
+            print(f"drawn are the first 9 of {value.shape[1]} columns")
         value = {f"{step.name} {i}": column for i, column in enumerate(value.unbind(1)[:9])}
     draw(data, path, value) if path.suffix == ".png" else write(data, path, colors=value)
 

@@ -67,7 +67,7 @@ def draw(
                 value = evaluation.value(step)
                 kind = "source" if step.definition is None else "operator"
                 seconds = evaluation.costs.get(step.identity)
-                cost = "" if step.definition is None else "  stored" if seconds is None else f"  {_seconds(seconds)}"
+                cost = "" if step.definition is None else ", stored" if seconds is None else f", {_seconds(seconds)}"
                 parents = [p.identity for p in step.parents if p.name not in ("batch", "ptr", "num_nodes")]
                 box = drawing[step.identity] = Box(kind, step.label, shape_of(value) + cost, parents)
             box.models.add(name)
@@ -187,7 +187,7 @@ def _layout(drawing: Drawing) -> tuple[dict[str, int], dict[str, float], list[tu
 def to_svg(drawing: Drawing) -> str:
     """Sources on the left, losses on the right."""
     rank, place, lines = _layout(drawing)
-    wide, high, step_x, step_y, pad = 176, 46, 232, 70, 30
+    wide, high, step_x, step_y, pad = 224, 46, 280, 70, 30
     rows = max(Counter(rank.values()).values())
     width, height = pad * 2 + step_x * max(rank.values()) + wide, pad * 2 + step_y * (rows - 1) + high + 34
     x = {key: pad + step_x * rank[key] for key in rank}
@@ -213,8 +213,8 @@ def to_svg(drawing: Drawing) -> str:
             f' stroke-width="{2.6 if shared else 1.2}"><title>{html.escape(box.label)}: {html.escape(box.detail)}</title></rect>'
         )
         centre = x[key] + wide / 2
-        out.append(_text(centre, y[key] + 19, box.label, 13, "#1d2430", 24))
-        out.append(_text(centre, y[key] + 36, box.detail, 11, "#566070", 30))
+        out.append(_text(centre, y[key] + 19, box.label, 13, "#1d2430", 30))
+        out.append(_text(centre, y[key] + 36, box.detail, 11, "#566070", 36))
     legend = [*LOOKS, "shared by several models (thick)"] if len(every) > 1 else [*LOOKS]
     left = pad
     for kind in legend:

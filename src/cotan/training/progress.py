@@ -64,9 +64,17 @@ class Progress:
     def step(self, done: int, facts: str = "") -> None:
         """`done` of the total, with a few words about it."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, facts=facts)
+            self.bar.update(self.task, completed=done, facts=facts and self._fitting(facts))
         elif self.style == "lines" and facts and (done == self.total or done % max(1, self.total // 10) == 0):
             print(f"{self.title} {done}/{self.total}  {facts}", file=sys.stderr, flush=True)
+
+    def _fitting(self, facts: str) -> str:
+        """Those that have room beside a short bar, the count and the time: a number cut short would be another."""
+        room = self.bar.console.width - len(f"{self.title}{self.total}/{self.total}") - 22
+        parts = facts.split("  ")
+        while parts and len("  ".join(parts)) > room:
+            parts.pop()
+        return "  ".join(parts)
 
     def stop(self) -> None:
         if self.bar is not None:
