@@ -446,7 +446,7 @@ def test_refused_shapes_are_wrong_and_said(suite, tmp_path, monkeypatch):
     row = next(row for row in table.rows if row["model"] == "careful")
     assert row["test_accuracy"] == pytest.approx(row["test_accuracy_answered"] * 5 / 6)
     others = f"{row['test_accuracy_answered']:.1%}"
-    line = f"careful on two-solids, test: 1 shapes refused, counted as wrong; accuracy on the others {others}"
+    line = f"careful on two-solids, test: 1 shape refused, counted as wrong; accuracy on the others {others}"
     assert table.refusals()[0] == line
     assert line in str(table)
     assert line in write_report(table).read_text()
@@ -466,7 +466,7 @@ def test_a_page_of_errors_of_several_numbers(tmp_path):
     models = ["linear", {"name": "linear", "label": "careful", "features": "fails_on_small"}]
     suite = {"recipe": {"epochs": 1, "device": "cpu"}, "datasets": ["two-sizes"], "models": models}
     table = bench(suite, out=tmp_path, progress="none")
-    assert table.refusals() == ["careful on two-sizes, small: 1 shapes refused, left out"]
+    assert table.refusals() == ["careful on two-sizes, small: 1 shape refused, left out"]
     table.rows = [{k: v for k, v in row.items() if row["model"] == "linear" or "small" not in k} for row in table.rows]
     page = write_report(table).read_text()
     lines = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", page)

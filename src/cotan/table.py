@@ -135,7 +135,8 @@ class Table:
                 refused = self.cell(dataset, model, f"{axis}_refused")
                 if refused is not None:
                     rest = self.cell(dataset, model, f"{axis}_accuracy_answered")
-                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {refused[0]:g} shapes refused"
+                    count = "1 shape" if refused[0] == 1 else f"{refused[0]:g} shapes"
+                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {count} refused"
                     counted = f"counted as wrong; accuracy on the others {_text(rest, _form('accuracy'))}"
                     out.append(f"{where}, {counted if rest else 'left out'}")
         return out

@@ -159,8 +159,8 @@ def _warn(laplacian: Any, share: float) -> None:
     parts = connected_components(laplacian, directed=False)[0]
     warnings.warn(
         f"laplacian, kind='cloud': the mass is {share:.2f} of the area that the distances of the points suggest, "
-        f"{alone:.0%} of the points are in no triangle, and what is glued falls into {parts} parts: eigenvalues are as wrong. "
-        "Compare with neighbours=60 or 120, or with points that lie more evenly on a surface",
+        f"{alone:.0%} of the points are in no triangle, and what is glued falls into {parts} part{'s' * (parts > 1)}: "
+        "eigenvalues are as wrong. Compare with neighbours=60 or 120, or with points that lie more evenly on a surface",
         MeshWarning,
         stacklevel=2,
     )
