@@ -288,6 +288,13 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
         "SIGMA = {}\n@cached\n@scaled(1.0)\ndef made(pos): return pos * SIGMA",
         "@cached\n@scaled({})\ndef made(pos): return pos",
         "@scaled(1.0)\n@scaled({})\n@scaled(1.0)\ndef made(pos): return pos",
+        "def made(pos): return called(pos)\ndef called(pos): return pos * {}",
+        "def called(pos, *, by={}): return pos * by\ndef made(pos): return called(pos)",
+        "def called(pos, by={}): return pos * by\ndef made(pos): return [called(p) for p in pos]",
+        "SIGMA = {}\ndef deeper(pos): return pos * SIGMA\n@cached\ndef called(pos): return deeper(pos)\n"
+        "def made(pos): return called(pos)",
+        "def either(pos, n): return other(pos, n - 1) if n else pos * {}\ndef other(pos, n): return either(pos, n)\n"
+        "def made(pos): return either(pos, 3)",
     ],
 )
 def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, text):
@@ -298,7 +305,7 @@ def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, te
         module = {"scaled": scaled, "cached": lru_cache, "__name__": "made"}
         exec(rest + text.format(value), module)
         cotan.operator("made", per="vertex")(module["made"])
-        return registry.lookup("operator", "made").version
+        return registry.lookup("operator", "made").edition
 
     assert address(2.0) == address(2.0, rest="OTHER = 2\n") != address(5.0)
 
@@ -306,7 +313,7 @@ def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, te
 def test_the_address_of_an_operator_sees_how_it_is_evaluated_on_many(scratch):
     def address(many):
         cotan.operator("made", per="vertex", many=many)(plain)
-        return registry.lookup("operator", "made").version
+        return registry.lookup("operator", "made").edition
 
     def plain(pos):
         return pos

@@ -9,11 +9,12 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from types import CodeType
 from typing import Any, TypeVar, overload
 
 from .errors import CotanError, one_of
-from .registry import MOTIONS, PER, Definition, add, check_motions, nearest
+from .registry import MOTIONS, PER, Definition, add, at_prompt, check_motions, nearest
 
 SIGNALS = ("vertex", "image", "volume", "sequence")
 
@@ -72,8 +73,8 @@ def operator(
         per: vertex, edge, face or shape: how values of several shapes make a batch.
         index: "vertex" where the values are vertex numbers, which a batch offsets.
         version: part of a stored value's address, to be raised when results change. Without one it is the function's own
-            code, with the numbers and texts of its module that it names: an edit of these is met by itself, one of what it
-            calls is not.
+            code, with the functions, numbers and texts of its module that it names: an edit of these is met by itself, one
+            of what other modules define is not.
         invariant_to: motions of `pos` that leave the value as it is, out of permutation, rigid, isometry, scale.
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a changed copy of the data: the motion ("rigid", "scale"), or a word of your
@@ -132,7 +133,8 @@ def operator(
                 variant=dict(variant),
                 per=per,
                 index=index,
-                version=_code(function, many) if version is None else version,
+                version=version,
+                code=_code_of(function, many) if version is None else None,
                 invariant_to=_implied(invariant_to),
                 covers=covers,
                 augments=augments,
@@ -328,9 +330,18 @@ def _check_name(kind: str, name: Any) -> None:
         raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
 
 
+def _code_of(function: Callable[..., Any], many: Any) -> Callable[[], str]:
+    """`_code` when it is asked for: as functions that are called may stand below, not before; and where a person may change
+    what stands there, by another cell of a notebook or by %autoreload, each time.
+    """
+    now = partial(_code, function, many)
+    once = cache(now)
+    return lambda: now() if at_prompt() or function.__module__ == "__main__" else once()
+
+
 def _code(*functions: Any) -> str:
-    """A digest of the code of functions and of what they wrap, and of the numbers and texts that these enclose or name in
-    their module; comments do not count."""
+    """A digest of the code of functions, of what they wrap, and of the functions, numbers and texts that these enclose or name
+    in their module; comments do not count."""
 
     def said(part: Any) -> Any:
         if isinstance(part, CodeType):
@@ -348,18 +359,23 @@ def _code(*functions: Any) -> str:
     def plain(value: Any) -> bool:
         return all(map(plain, value)) if isinstance(value, tuple) else isinstance(value, bool | int | float | str)
 
-    parts = []
-    for function in functions:
-        while function is not None:
-            code = getattr(function, "__code__", None)
-            values = []
-            for cell in getattr(function, "__closure__", None) or ():
-                with suppress(ValueError):  # of a name that is bound later
-                    values.append(cell.cell_contents)
-            if code is not None:
-                values += [function.__globals__.get(name) for name in names(code)]
-            parts.append([said(code), *(repr(value) for value in values if plain(value))])
-            function = getattr(function, "__wrapped__", None)
+    parts, todo = [], list(functions)
+    for i, function in enumerate(todo):  # which grows meanwhile
+        code = getattr(function, "__code__", None)
+        values = []
+        for cell in getattr(function, "__closure__", None) or ():
+            with suppress(ValueError):  # of a name that is bound later
+                values.append(cell.cell_contents)
+        if code is not None:
+            values += [function.__globals__.get(name) for name in names(code)]
+        if i >= len(functions):  # those of the operator are its options
+            values += [
+                getattr(function, "__defaults__", None),
+                *(getattr(function, "__kwdefaults__", None) or {}).values(),
+            ]
+        parts.append([said(code), *(repr(value) for value in values if plain(value))])
+        own = [v for v in values if callable(v) and getattr(v, "__module__", None) == function.__module__]
+        todo += [v for v in (getattr(function, "__wrapped__", None), *own) if v is not None and v not in todo]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

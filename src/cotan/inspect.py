@@ -94,11 +94,12 @@ def picture(data: Any, path: str | Path, *, up: str = "y") -> None:
 
 
 def draw(
-    data: Any, path: str | Path, values: Any, *, size: int = 480, up: str = "y", limit: float | None = None
-) -> None:
-    """A mesh, or points, coloured by functions of its vertices, as a PNG.
+    data: Any, path: str | Path | None, values: Any, *, size: int = 480, up: str = "y", limit: float | None = None
+) -> Any:
+    """A mesh, or points, coloured by functions of its vertices, as a PNG. The figure of matplotlib is returned.
 
     Arguments:
+        path: where to save the picture; None for nowhere.
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
         up: the axis that points up.
@@ -125,12 +126,17 @@ def draw(
             colors[title] = each / bars[title][1]
     if limit is not None and not bars:
         raise CotanError(f"draw: limit={limit}, expected functions (V,) that it limits")
-    _draw(data, path, colors, size, up, bars)
+    return _draw(data, path, colors, size, up, bars)
 
 
 def _draw(
-    data: Any, path: str | Path, colors: Mapping[str, Tensor], size: int, up: str, bars: Mapping[str, Any] | None = None
-) -> None:
+    data: Any,
+    path: str | Path | None,
+    colors: Mapping[str, Tensor],
+    size: int,
+    up: str,
+    bars: Mapping[str, Any] | None = None,
+) -> Any:
     """Colours (V, 3); and functions (V,) over their full size, coloured at each pixel: zero is white inside a face too."""
     from torch_geometric.data import Data
 
@@ -147,7 +153,7 @@ def _draw(
             function = (each[0] / seen[0].clamp(min=1e-6)).flatten()
             each = seen[0] * diverging(function, 1.0).T.view(3, *seen[0].shape)
         painted.append(_paint(seen[0], seen[1], each.permute(1, 2, 0)))
-    _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {})
+    return _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {})
 
 
 def _views(shape: Any, **look: Any) -> Tensor:
@@ -193,20 +199,19 @@ def shaded_views(data: Any, path: str | Path, *, up: str = "z") -> None:
 
 
 def _save(
-    path: str | Path,
+    path: str | Path | None,
     pictures: Sequence[Tensor],
     titles: Sequence[str],
     columns: int,
     width: float,
     height: float,
     bars: Mapping[str, tuple[Tensor, float]],
-) -> None:
+) -> Any:
     """Pictures (H, W, 3) in rows, each with its title; those of `bars` with the colours of a function and its full size."""
     import matplotlib.figure
 
-    expect("draw", path, str | os.PathLike, "a file")
-    path = Path(path)
-    if path.suffix != ".png":
+    expect("draw", path, str | os.PathLike | None, "a file")
+    if path is not None and Path(path).suffix != ".png":
         raise CotanError(f"{path}: expected a file ending in .png")
     rows = -(-len(pictures) // columns)
     figure = matplotlib.figure.Figure(figsize=(width * columns, height * rows), dpi=100, layout="constrained")
@@ -217,9 +222,11 @@ def _save(
         axes.set_axis_off()
         if title in bars:
             draw_bar(axes, *bars[title])
-    content = BytesIO()
-    figure.savefig(content, format="png")
-    atomic.save(path, content.getvalue())
+    if path is not None:
+        content = BytesIO()
+        figure.savefig(content, format="png")
+        atomic.save(Path(path), content.getvalue())
+    return figure
 
 
 def _paint(cover: Tensor, shade: Tensor, color: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CotanError, expect
-from .registry import PER
+from .registry import PER, typed
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Source:
     name: str
     per: str
     index: str | None = None
+    module: str = field(default=__name__, repr=False, compare=False)  # that declared it
 
 
 SOURCES: dict[str, Source] = {
@@ -135,7 +137,8 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
         raise CotanError(f"source {name!r}: per={per!r}, expected one of {', '.join(PER)}")
     if index not in (None, "vertex"):
         raise CotanError(f"source {name!r}: index={index!r}, expected 'vertex'")
-    declared = Source(name, per, index)
-    if SOURCES.get(name, declared) != declared:
-        raise CotanError(f"source {name!r} is declared already: {SOURCES[name]}")
+    declared = Source(name, per, index, sys._getframe(1).f_globals.get("__name__", ""))
+    old = SOURCES.get(name, declared)
+    if old != declared and not (typed(old.module) and typed(declared.module)):
+        raise CotanError(f"source {name!r} is declared already: {old}")
     SOURCES[name] = declared

@@ -32,6 +32,9 @@ class Step:
     vertices_of: Step | None  # the domain that the value's vertices belong to: `domain` but for augmentations
     transient: bool  # below a random augmentation: stays in memory
 
+    def __repr__(self) -> str:
+        return f"<step {self.label}>"
+
     @property
     def per(self) -> str | None:
         return getattr(self.definition or SOURCES.get(self.name), "per", None)
@@ -56,7 +59,7 @@ class Step:
         """A digest that is the same for steps which differ in options alone."""
         assert self.definition is not None
         inputs = {name: parent.identity for name, parent in self.inputs.items()}
-        return digest_of([self.name, dict(self.definition.variant), self.definition.version, inputs])
+        return digest_of([self.name, dict(self.definition.variant), self.definition.edition, inputs])
 
     def cut_from(self, other: Step) -> Callable[[Any], Any] | None:
         """The function that cuts this value out of that of another of its kin; None if it is no part of it."""
@@ -101,6 +104,9 @@ class Plan:
 
     roots: dict[str, Step] = field(default_factory=dict)
     keeps_integers: bool = field(default=False, init=False)
+
+    def __repr__(self) -> str:
+        return f"Plan({', '.join(step.label for step in self.steps)})"
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> Plan:
@@ -311,7 +317,7 @@ class _Resolver:
                     raise
                 raise CotanError(f"{reason}\n{name!r} there is of {_kinds(others)}") from None
         identities = {name: step.identity for name, step in inputs.items()}
-        identity = digest_of([definition.name, dict(definition.variant), definition.version, options, identities])
+        identity = digest_of([definition.name, dict(definition.variant), definition.edition, options, identities])
         transient = bool(definition.augments) or any(step.transient for step in inputs.values())
         step = Step(definition.name, definition, options, inputs, None, identity, domain.owner, transient)
         return self.steps.setdefault(identity, step)

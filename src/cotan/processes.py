@@ -13,6 +13,8 @@ from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
 
+from .errors import CotanError
+
 
 class Processes(ProcessPoolExecutor):
     """A pool of `count` processes that do not run the caller's script again, so that it needs no
@@ -23,6 +25,12 @@ class Processes(ProcessPoolExecutor):
         super().__init__(count, get_context("spawn"), _start, (str(cache_folder()),))
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        if getattr(function, "__module__", None) == "__main__":
+            name = getattr(function, "__name__", function)
+            raise CotanError(
+                f"Processes: {name!r} stands in a script or a notebook, which the processes do not run: expected a function of "
+                "a module that can be imported"
+            )
         with _swapping:
             main = sys.modules["__main__"]
             sys.modules["__main__"] = ModuleType("__main__")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Definition:
     per: str | None = None
     index: str | None = None
     version: Any = None
+    code: Callable[[], str] | None = None  # of an operator without a version: a digest of its code
     invariant_to: tuple[str, ...] = ()
     covers: Callable[..., Any] | None = None
     augments: str | None = None
@@ -60,6 +62,11 @@ class Definition:
         except (OSError, TypeError):
             return self.origin
         return f"{path}:{line}"
+
+    @property
+    def edition(self) -> Any:
+        """What stands for an operator's code in its identity: its version, else the code as it is now."""
+        return self.version if self.code is None else self.code()
 
     @property
     def line(self) -> str:
@@ -87,8 +94,20 @@ def check_motions(motions: Sequence[str], where: str) -> None:
             raise CotanError(f"{where}: invariant_to={motion!r}, expected some of {', '.join(MOTIONS)}")
 
 
+def at_prompt() -> bool:
+    """Whether a person types what is run, in a notebook for example."""
+    return hasattr(sys, "ps1")
+
+
+def typed(origin: str) -> bool:
+    """Whether a definition was typed there: then edits and new names replace what stood before."""
+    return origin.startswith("__main__") and at_prompt()
+
+
 def add(new: Definition) -> None:
     found = _state.definitions.setdefault((new.kind, new.name), [])
+    if typed(new.origin):
+        found[:] = [old for old in found if not typed(old.origin) or bool(old.variant) == bool(new.variant)]
     for i, old in enumerate(found):
         if bool(old.variant) != bool(new.variant):
             told = ", ".join(sorted({key for each in (*found, new) for key in each.variant}))
@@ -99,7 +118,7 @@ def add(new: Definition) -> None:
         if old.variant != new.variant:
             continue
         # A notebook cell run twice, or a module reloaded, defines the same thing again: the newer one stands.
-        if old.origin != new.origin:
+        if old.origin != new.origin and not (typed(old.origin) and typed(new.origin)):
             variant = "".join(f", {key}={value!r}" for key, value in new.variant.items())
             raise CotanError(f"{new.kind} {new.name!r}{variant} is defined twice: by {old.origin} and by {new.origin}")
         found[i] = new

@@ -76,28 +76,14 @@ def write_report(table: Table) -> Path:
 
 
 def _results(table: Table, dataset: str) -> list[str]:
-    header, rows = table.summary(dataset)
     axes, metric = table.axes(dataset), table.metric(dataset)
-    labels = [row[0] for row in rows]
-    cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in labels}
-    choose = max if metric == "accuracy" else min
-    best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
+    models = [row[0] for row in table.summary(dataset)[1]]
+    cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in models}
     title = ", ".join([dataset, *table.averaged(dataset)])
     spread = ", mean ± population standard deviation" if table.averaged(dataset) else ""
     about = [_about(table, dataset), f"Numbers are {metric}{spread}. {table.protocol(dataset)}."]
     out = [f"<h2>{escape(title)}</h2>", *(f"<p>{escape(text)}</p>" for text in about if text)]
-    out.append('<div class="wide"><table><tr>')
-    out += [f"<th>{escape(name)}</th>" for name in header]
-    out.append("</tr>")
-    for label, *texts in aligned(rows):
-        kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]
-        kinds += [""] * (len(texts) - len(kinds))
-        wide = (
-            " ±\u00a0".join(part.replace(" ", "\u2007") for part in text.split(" ± ")) for text in texts
-        )  # as a digit
-        row = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, wide, strict=True))
-        out.append(f"<tr><td>{escape(label)}</td>{row}</tr>")
-    out.append("</table></div>")
+    out.append(f'<div class="wide">{table.html(dataset)}</div>')
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
     caption = escape(f"{metric} on {', '.join(names)}")

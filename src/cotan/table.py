@@ -6,6 +6,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,37 @@ class Table:
         from rich.console import Console
 
         text = StringIO()
-        self._print(Console(file=text, width=WIDE, markup=False))
+        # As Jupyter, and a FORCE_COLOR, would have it otherwise: shown at once, or with colours in the text.
+        plain: Any = {"force_jupyter": False, "force_terminal": False, "color_system": None}
+        self._print(Console(file=text, width=WIDE, markup=False, **plain))
         return text.getvalue()
+
+    __repr__ = __str__  # of a notebook's cell
+
+    def _repr_html_(self) -> str:
+        grids = [
+            f"<p>{escape(self.caption(dataset))}</p>{self.html(dataset)}"
+            for dataset in dict.fromkeys(row["dataset"] for row in self.rows)
+        ]
+        rest = [*self.refusals(), self.state(), *(f"failed: {line}" for line in self.failed())]
+        return "\n".join([*grids, *(f"<p>{escape(line)}</p>" for line in rest if line)])
+
+    def html(self, dataset: str) -> str:
+        """The summary of a dataset as a table of HTML, the best of each column marked."""
+        header, rows = self.summary(dataset)
+        axes, metric = self.axes(dataset), self.metric(dataset)
+        cells = {row[0]: [self.cell(dataset, row[0], f"{axis}_{metric}") for axis in axes] for row in rows}
+        choose = max if metric == "accuracy" else min
+        best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
+        out = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in header), "</tr>"]
+        for label, *texts in aligned(rows):
+            kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]
+            kinds += [""] * (len(texts) - len(kinds))
+            # Blanks as wide as a digit.
+            wide = (" ±\u00a0".join(part.replace(" ", "\u2007") for part in text.split(" ± ")) for text in texts)
+            row = "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, wide, strict=True))
+            out.append(f"<tr><td>{escape(label)}</td>{row}</tr>")
+        return "\n".join([*out, "</table>"])
 
     def _print(self, console: Any) -> None:
         for dataset in dict.fromkeys(row["dataset"] for row in self.rows):

@@ -12,7 +12,7 @@ STYLES = ("auto", "bar", "lines", "none")
 
 
 class Progress:
-    """A bar ("bar"), a line every tenth ("lines") or nothing ("none"); "auto" is a bar on a terminal, else lines.
+    """A bar ("bar"), a line every tenth and minute ("lines"), or nothing ("none"); "auto" is a bar on a terminal, else lines.
 
     A context, which leaves no bar behind: it hides the cursor.
     """
@@ -44,7 +44,7 @@ class Progress:
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         self.stop()  # what counted before may have failed
-        self.title, self.total = title, total
+        self.title, self.total, self.printed = title, total, time.monotonic()
         if self.style != "bar":
             return
         from rich.console import Console
@@ -65,8 +65,12 @@ class Progress:
         """`done` of the total, with a few words about it."""
         if self.bar is not None:
             self.bar.update(self.task, completed=done, facts=facts and self._fitting(facts))
-        elif self.style == "lines" and facts and (done == self.total or done % max(1, self.total // 10) == 0):
+        elif self.style == "lines" and facts and (self._tenth(done) or time.monotonic() - self.printed > 60):
+            self.printed = time.monotonic()
             print(f"{self.title} {done}/{self.total}  {facts}", file=sys.stderr, flush=True)
+
+    def _tenth(self, done: int) -> bool:
+        return done == self.total or done % max(1, self.total // 10) == 0
 
     def _fitting(self, facts: str) -> str:
         """Those that have room beside a short bar, the count and the time: a number cut short would be another."""

@@ -73,7 +73,15 @@ class Run:
                 )
             _check(record["model"], MODEL, f"{where}, model")
             with at_most(max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values()))), where):
-                model = rebuild(record["model"])
+                try:
+                    model = rebuild(record["model"])
+                except CotanError as reason:
+                    if not str(reason).startswith(("unknown layer", "unknown model", "unknown task")):
+                        raise
+                    where = (
+                        "what a notebook or a script defines is known once that has run, what a plugin defines always"
+                    )
+                    raise CotanError(f"{folder}: {reason}\n({where})") from reason
         checkpoint.load_model(model, tensors, where)
         final = read_json(folder / "run.json")
         status = final.get("status", "running")
@@ -92,7 +100,11 @@ class Run:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        lines: dict[str, list[str]] = {}  # of val, of test, and of each stress variant
+        names = [name.removesuffix("loss") for name in self.metrics if name.endswith("_loss")]
+        for name, value in self.metrics.items():
+            lines.setdefault(next(filter(name.startswith, names), ""), []).append(f"{name} {value:.4g}")
+        shown = "\n    ".join(map(", ".join, lines.values()))
         return f"Run({self.status}, {len(self.history)} epochs, best {self.best_epoch}: {shown})"
 
 
