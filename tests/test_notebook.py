@@ -95,6 +95,27 @@ def test_values_follow_what_another_cell_changes(cell, sphere):
     assert cotan.counts()["up"].hits == 1  # the first of these, from the store
 
 
+def test_a_benchmark_trains_an_edited_layer_again(cell, tmp_path):
+    suite = {"name": "s", "models": ["noted"], "datasets": ["blocks"], "recipe": {"epochs": 1}}
+
+    def trained():
+        cotan.bench(suite, out=tmp_path, progress="none")
+        return len((tmp_path / "results.jsonl").read_text().splitlines())
+
+    text = LAYER.format(name="Noted", options="", node="mass")
+    cell(text)
+    assert trained() == 1
+    cell(text)
+    assert trained() == 1
+    cell(text.replace("self.linear(x)", "2 * self.linear(x)"))
+    assert trained() == 2
+    cell(text.replace("self.linear(x)", "Twice()(self.linear(x))"))
+    cell("class Twice(torch.nn.Module):\n    def forward(self, x): return x + x")
+    assert trained() == 3
+    cell("class Twice(torch.nn.Module):\n    def forward(self, x): return 2 * x")
+    assert trained() == 4
+
+
 def test_what_a_cell_shows_is_short(sphere):
     plan = cotan.make_plan({"": cotan.node("spectrum", k=7)}, ["pos", "face"])
     assert repr(plan) == "Plan(pos, face, laplacian(kind=cotan), mass(kind=barycentric), spectrum(k=7))"
@@ -106,7 +127,8 @@ def test_what_a_cell_shows_is_short(sphere):
         "    test_loss 0.25, test_accuracy 0.5",
         "    stress_up_loss 2)",
     ]
-    assert repr(cotan.testing.check_operator("face_areas")).startswith("operator face_areas: ")
+    report = cotan.testing.check_operator("face_areas")
+    assert repr(report).startswith(f"<operator face_areas: {len(report.passed)} checks passed, ")
 
 
 def test_a_table_is_text_in_jupyter_too(monkeypatch, capsys):

@@ -255,7 +255,7 @@ print(len(made))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "4\n"
 
 
-def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclosed():
+def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclosed(monkeypatch):
     def minus(a, b):
         return a - b
 
@@ -269,6 +269,13 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
 
     assert decorators._code(minus) != before
     assert decorators._code(times(2)) == decorators._code(times(2)) != decorators._code(times(3))
+
+    def big(pos):
+        return pos.size(0)
+
+    before = decorators._code(big)
+    monkeypatch.setitem(globals(), "size", 5)  # which is not what big asks for
+    assert decorators._code(big) == before
 
     def again(pos):
         return later(again, pos)
@@ -293,6 +300,8 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
         "def called(pos, by={}): return pos * by\ndef made(pos): return [called(p) for p in pos]",
         "SIGMA = {}\ndef deeper(pos): return pos * SIGMA\n@cached\ndef called(pos): return deeper(pos)\n"
         "def made(pos): return called(pos)",
+        "class Scaled:\n    by = {}\n    def __call__(self, x): return x * self.by\ndef made(pos): return Scaled()(pos)",
+        "class Base:\n    def __call__(self, x): return x * {}\nclass Scaled(Base): pass\ndef made(pos): return Scaled()(pos)",
         "def either(pos, n): return other(pos, n - 1) if n else pos * {}\ndef other(pos, n): return either(pos, n)\n"
         "def made(pos): return either(pos, 3)",
     ],

@@ -5,6 +5,7 @@ The form of a definition is checked here, where the message can name plugin, obj
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -196,7 +197,8 @@ def dataset(name: str, *, version: Any = None) -> Callable[[T], T]:
             raise CotanError(
                 f"dataset {name!r} ({origin}): parameter {inputs[0]!r} must be keyword-only, with a default"
             )
-        add(Definition("dataset", name, function, origin, options=options, open_options=bool(loose), version=version))
+        told = {"options": options, "open_options": bool(loose), "version": version, "code": _code_of(function)}
+        add(Definition("dataset", name, function, origin, **told))
         return function
 
     return register
@@ -268,7 +270,7 @@ def _module(kind: str, name: str, **declared: Any) -> Callable[[T], T]:
                     )
         if kind == "model" and "task" not in options and not loose:
             raise CotanError(f"{where}: __init__ has no keyword-only option 'task'")
-        add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), **declared))
+        add(Definition(kind, name, cls, origin, inputs, optional, options, bool(loose), code=_code_of(cls), **declared))
         return cls
 
     return register
@@ -330,7 +332,7 @@ def _check_name(kind: str, name: Any) -> None:
         raise CotanError(f"@cotan.{kind} wants a name: @cotan.{kind}({name.__name__.lower()!r})")
 
 
-def _code_of(function: Callable[..., Any], many: Any) -> Callable[[], str]:
+def _code_of(function: Callable[..., Any], many: Any = False) -> Callable[[], str]:
     """`_code` when it is asked for: as functions that are called may stand below, not before; and where a person may change
     what stands there, by another cell of a notebook or by %autoreload, each time.
     """
@@ -340,8 +342,8 @@ def _code_of(function: Callable[..., Any], many: Any) -> Callable[[], str]:
 
 
 def _code(*functions: Any) -> str:
-    """A digest of the code of functions, of what they wrap, and of the functions, numbers and texts that these enclose or name
-    in their module; comments do not count."""
+    """A digest of the code of functions and classes, of what they wrap, and of the functions, classes, numbers and texts that
+    these enclose or name in their module; comments do not count."""
 
     def said(part: Any) -> Any:
         if isinstance(part, CodeType):
@@ -349,12 +351,6 @@ def _code(*functions: Any) -> str:
         if isinstance(part, frozenset):  # its order is another one in each process
             return sorted(map(repr, part))
         return repr(part)
-
-    def names(code: CodeType) -> list[str]:
-        return [
-            *code.co_names,
-            *(name for part in code.co_consts if isinstance(part, CodeType) for name in names(part)),
-        ]
 
     def plain(value: Any) -> bool:
         return all(map(plain, value)) if isinstance(value, tuple) else isinstance(value, bool | int | float | str)
@@ -367,16 +363,27 @@ def _code(*functions: Any) -> str:
             with suppress(ValueError):  # of a name that is bound later
                 values.append(cell.cell_contents)
         if code is not None:
-            values += [function.__globals__.get(name) for name in names(code)]
+            values += [function.__globals__.get(name) for name in _globals_of(code)]
         if i >= len(functions):  # those of the operator are its options
             values += [
                 getattr(function, "__defaults__", None),
                 *(getattr(function, "__kwdefaults__", None) or {}).values(),
             ]
+        if isinstance(function, type):
+            values += [v for name, v in vars(function).items() if callable(v) or not name.startswith("__")]
+            values += function.__mro__[1:]
         parts.append([said(code), *(repr(value) for value in values if plain(value))])
         own = [v for v in values if callable(v) and getattr(v, "__module__", None) == function.__module__]
         todo += [v for v in (getattr(function, "__wrapped__", None), *own) if v is not None and v not in todo]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def _globals_of(code: CodeType) -> list[str]:
+    """The names that a function looks up in its module; `co_names` would have those of attributes too, as `size` of x.size()."""
+    own = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
+    inner = [name for part in code.co_consts if isinstance(part, CodeType) for name in _globals_of(part)]
+    return list(dict.fromkeys(own + inner))
 
 
 def _implied(motions: tuple[str, ...]) -> tuple[str, ...]:

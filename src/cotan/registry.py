@@ -41,7 +41,7 @@ class Definition:
     per: str | None = None
     index: str | None = None
     version: Any = None
-    code: Callable[[], str] | None = None  # of an operator without a version: a digest of its code
+    code: Callable[[], str] | None = None  # a digest of it; None for a task, and for an operator that has a version
     invariant_to: tuple[str, ...] = ()
     covers: Callable[..., Any] | None = None
     augments: str | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from . import atomic, registry
 from .drawing import bars, shapes_png
 from .export import as_csv, as_latex
-from .table import Table, aligned
+from .table import Table
 from .values import digest
 
 STYLE = """

@@ -12,7 +12,7 @@ from . import registry
 from .errors import CotanError, expect, one_of, shown
 from .training import Recipe
 from .training.make import check_model
-from .training.recipe import read_toml
+from .training.recipe import node_of, read_toml
 from .values import digest
 
 
@@ -165,9 +165,16 @@ class Suite:
         return Recipe.of(self.recipe, **{**model.recipe, "seed": seed})
 
     def key(self, dataset: Entry, model: Entry, seed: int) -> str:
-        """A result's address: of all that it depends on, but for the versions."""
+        """A result's address: of all that it depends on, but for the versions; of code only what a notebook or script defines."""
         parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), model.features, self.task]
-        return digest([*parts, self.recipe_of(model, seed).record()])[:16]
+        named = [("dataset", dataset.name), ("model", model.name), ("layer", model.name)]
+        named += [
+            ("layer", model.options.get("layer", "")),
+            *(("operator", node_of(f).name) for f in model.features or ()),
+        ]
+        found = [d for kind, name in named if registry.has(kind, name) for d in registry.variants(kind, name)]
+        own = [d.code() for d in found if d.code is not None and d.origin.startswith("__main__.")]
+        return digest([*parts, self.recipe_of(model, seed).record(), *own])[:16]
 
     def data_key(self, dataset: Entry, seed: int) -> str:
         """The address of what a dataset's splits depend on, but for the files that it reads."""
