@@ -55,7 +55,7 @@ def fit(
         out: the run's folder; without it, nothing is written.
         resume: go on from the folder's last epoch, to more epochs too, unless the schedule is "cosine". A run that was there
             is otherwise put aside, in `earlier-1`.
-        progress: "bar", "lines" or "none"; "auto" is a bar on a terminal.
+        progress: "bar", "lines" or "none"; "auto" is a bar on a terminal, elsewhere lines.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
         prepared: what `cotan.prepare` gave for this model, by split.
 
