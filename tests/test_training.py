@@ -958,9 +958,35 @@ def test_a_model_of_another_width_is_refused():
         fit(cotan.create_model("linear", 5, 2), clouds(), **QUICK)
 
 
-def test_a_loss_that_is_not_finite_says_so():
-    with pytest.raises(cotan.CotanError, match="not finite in epoch"):
+def test_training_that_diverges_says_so():
+    with pytest.raises(cotan.CotanError, match=r"training diverged in epoch \d+ \(train loss .*smaller lr"):
         fit("linear", clouds(), **{**QUICK, "lr": 1e30, "epochs": 20, "optimizer": "sgd"})
+
+
+@pytest.mark.parametrize("share", [0.2, 0])
+def test_the_best_epoch_before_training_diverged_is_kept(share, tmp_path):
+    splits, model = replace(clouds(), val=[]), model_for("linear", clouds())
+
+    def before_the_last_step(module, inputs, output):
+        if module.training and len(seen) == 3:  # epochs are done, and the last step's gradients are not finite
+            output.register_hook(lambda g: g * torch.inf)
+
+    seen = []
+    model.register_forward_hook(before_the_last_step)
+    with pytest.raises(cotan.CotanError, match=r"diverged in epoch 4 .*model has its weights of epoch [123] again"):
+        fit(model, splits, out=tmp_path, on_epoch=seen.append, val_share=share, **{**QUICK, "batch_size": 16})
+    assert cotan.predict(model, splits.test[0]).probability > 0
+    kept = Run.load(tmp_path)
+    assert torch.equal(cotan.apply(kept.model, splits.test[0]), cotan.apply(model, splits.test[0]))
+
+
+def test_a_model_of_weights_that_are_not_finite_gives_no_labels(one_run):
+    run = Run.load(one_run)
+    with torch.no_grad():
+        next(run.model.parameters())[:] = torch.nan
+    for ask in (predict, evaluate):
+        with pytest.raises(cotan.CotanError, match=r"not finite in 1 of \d+ tensors, such as .*training diverged"):
+            ask(run, clouds().test)
 
 
 def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):

@@ -120,18 +120,26 @@ class Fit:
         line = {"epoch": self.epoch + 1, "lr": self.recipe.rate(self.epoch), "train_loss": loss}
         line |= {f"val_{name}": value for name, value in val.items()}
         line |= {"train_seconds": seconds, "val_seconds": time.perf_counter() - start}
-        losses = {"train": loss} | ({"val": val["loss"]} if val else {})
-        if not all(map(math.isfinite, losses.values())):
-            raise CotanError(
-                f"the loss is not finite in epoch {self.epoch + 1} ({', '.join(f'{n} {v}' for n, v in losses.items())}): "
-                f"a smaller lr than {self.recipe.lr} may help"
-            )
+        self._check_finite({"train": loss} | ({"val": val["loss"]} if val else {}))
         self.epoch += 1
         self.run.history.append(line)
         self._keep(line, val)
         self.show.step(self.epoch, _facts(line))
         if self.on_epoch is not None:
             self.on_epoch(dict(line))
+
+    def _check_finite(self, losses: Mapping[str, float]) -> None:
+        """Raise where training diverged, with the best weights so far back in the model."""
+        trained = (p for p in self.run.model.parameters() if p.requires_grad)
+        if all(map(math.isfinite, losses.values())) and all(p.isfinite().all() for p in trained):
+            return
+        if self.best_state:
+            checkpoint.load_model(self.run.model, self.best_state, "the best epoch")
+        said = ", ".join(f"{name} loss {value}" for name, value in losses.items())
+        raise CotanError(
+            f"training diverged in epoch {self.epoch + 1} ({said}): a smaller lr than {self.recipe.lr} may help"
+            + (f"; the model has its weights of epoch {self.run.best_epoch} again" if self.best_state else "")
+        )
 
     def _train(self, batches: Iterable[Batch]) -> float:
         """One pass; the mean loss. Nothing in it waits for the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,7 +47,10 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     try:
         task = registry.lookup("task", name).target
         distances = splits.distances if splits is not None and name == "match" else None
-        return over_all(score(model.eval(), task, prepared.batches(batch_size), distances=distances), prepared)
+        metrics = score(model.eval(), task, prepared.batches(batch_size), distances=distances)
+        if math.isnan(metrics["loss"]):
+            raise no_answer(model)
+        return over_all(metrics, prepared)
     finally:
         model.train(training)
 
@@ -72,6 +76,16 @@ def score(
         output, target = torch.cat(outputs), torch.cat(targets)
         metrics = {"loss": task.loss(output, target, **units(model)).item(), **task.metrics(output, target)}
     return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)
+
+
+def no_answer(model: nn.Module) -> CotanError:
+    """Of an output that is not finite, which would pass for the first class."""
+    state = registry.unwrapped(model).state_dict()
+    lost = [name for name, value in state.items() if isinstance(value, Tensor) and not value.isfinite().all()]
+    where = (
+        f"not finite in {len(lost)} of {len(state)} tensors, such as {lost[0]}: training diverged" if lost else "finite"
+    )
+    return CotanError(f"the model's output is not finite; its weights are {where}")
 
 
 def units(model: nn.Module) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from ..batching import prepare, task_of
 from ..collation import uncollate
 from ..files import read
 from ..shapes import listed
+from .evaluate import no_answer
 from .run import trained
 
 
@@ -56,6 +57,8 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             values = prepared.values(places)
             with torch.no_grad():
                 output = forward(model, values).float().cpu()
+            if output.numel() and not output.max().isfinite():  # the largest of some with a NaN is NaN
+                raise no_answer(model)
             vertices = [prepared.samples[i].vertices[None] for i in places]
             each = uncollate(output, vertices, per=task.per)
             out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
