@@ -347,6 +347,38 @@ def test_val_is_cut_by_class_and_seed():
     assert cut.digest == same.digest != other.digest
 
 
+@pytest.mark.parametrize("name", ["patient {}", 7, np.int64(3), torch.tensor([2]), np.array(2.0)])
+def test_val_is_cut_by_groups(name, capsys):
+    """Twelve shapes of six groups, which share no class: a fifth of three in each class is one group, with both its shapes."""
+    data = replace(clouds(), val=[])
+    for i, shape in enumerate(data.train):
+        number = i % 2 + 2 * (i // 4)
+        shape.group = name.format(number) if isinstance(name, str) else name * 0 + number
+    groups = [[str(s.group) for s in part] for part in (data.with_val(4).train, data.with_val(4).val)]
+    assert sorted(int(s.y) for s in data.with_val(4).val) == [0, 0, 1, 1]
+    assert len(groups[0]) == 8
+    assert not set(groups[0]) & set(groups[1])
+    assert len({tuple(s.group for s in data.with_val(seed).val) for seed in range(9)}) > 1
+    data.test[0].group = data.train[3].group
+    fit("linear", data, val_share=0, **{**QUICK, "epochs": 1, "progress": "lines"})
+    assert capsys.readouterr().err.startswith("1 of test is of a group that is in train too\n")
+
+
+def test_what_is_no_group():
+    data = replace(clouds(), val=[])
+    cut = data.with_val().val
+    for shape in data.train:
+        shape.group = torch.zeros(shape.num_nodes)  # one a vertex: another thing of this name
+    assert [s.pos.tolist() for s in data.with_val().val] == [s.pos.tolist() for s in cut]
+    for shape in data.train:
+        shape.group = "one"
+    with pytest.raises(cotan.CotanError, match="12 training shapes, of 1 groups, are too few to cut one"):
+        data.with_val()
+    data.train[0].group = ["one"]
+    with pytest.raises(cotan.CotanError, match=r"group of a shape: expected one number or text.*got list"):
+        data.with_val()
+
+
 def test_val_is_cut_by_the_classes_of_a_task_of_ones_own(scratch):
     cotan.task("classify-anew")(type("ClassifyAnew", (Classify,), {}))
     data = clouds()

@@ -29,7 +29,8 @@ class Splits:
     """A dataset: lists of `Data`, each with its target `y`, and a boolean `mask` where only some of it counts.
 
     For tasks per vertex y is (V,); or, with `y_index` (n, N), it is (N,): for N edges, faces or other places, at each of
-    which a model's output is the mean of that at its n vertices.
+    which a model's output is the mean of that at its n vertices. A `group`, a number or text, says what several shapes are
+    of, such as a patient: a val that is cut has all shapes of a group or none.
 
     Attributes:
         classes: names of the values of y, for tasks with classes.
@@ -91,7 +92,10 @@ class Splits:
         return self.stress[name]
 
     def with_val(self, seed: int = 0, share: float = 0.2) -> Splits:
-        """This, with a val: the share of each class in train that a permutation by `seed` puts first."""
+        """This, with a val: the share of each class in train that a permutation by `seed` puts first.
+
+        Shapes of one group are counted and cut as one.
+        """
         if self.val or share == 0 or not self.train:
             return self
         generator = torch.Generator().manual_seed(seed)
@@ -113,17 +117,26 @@ class Splits:
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
         y = [torch.as_tensor(shape.y).reshape(-1) for shape in self.train]
-        known = torch.tensor([i for i, each in enumerate(y) if not (task.scaled and each.isnan().all())])
-        first = torch.stack([y[i][0] for i in known.tolist()])
+        groups = list(map(_group, self.train))
+        sample: dict[Any, int] = {}  # of each group a shape with a target
+        for i, each in enumerate(y):
+            if not (task.scaled and each.isnan().all()):
+                sample.setdefault(groups[i], i)
+        first = torch.stack([y[i][0] for i in sample.values()])
         by_class = task.categorical and task.per == "shape" and not first.is_floating_point()
         labels = first if by_class else torch.zeros(len(first))
-        picked = set(known[_share(labels, share, generator)].tolist())
+        order = list(sample)
+        picked = {order[i] for i in _share(labels, share, generator).tolist()}
         if not picked:
+            of = f", of {len(set(groups))} groups," if len(set(groups)) < len(y) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(self.train)} training shapes are too few to cut one"
+                f"dataset {self.name!r} has no val, and its {len(y)} training shapes{of} are too few to cut one"
             )
-        train = [shape for i, shape in enumerate(self.train) if i not in picked]
-        return replace(self, train=train, val=[shape for i, shape in enumerate(self.train) if i in picked])
+        cut = [
+            [shape for shape, group in zip(self.train, groups) if (group in picked) is chosen]
+            for chosen in (False, True)
+        ]
+        return replace(self, train=cut[0], val=cut[1])
 
     @property
     def seen(self) -> int:
@@ -136,6 +149,12 @@ class Splits:
             for shape, digests in zip(self.test, self._digests["test"])
         ]
         return sum(counts) if len(counts) == 1 else sum(map(bool, counts))
+
+    @property
+    def related(self) -> int:
+        """How many of test's shapes are of a group that train has too."""
+        train = set(map(_group, self.train))
+        return sum(_group(shape) in train for shape in self.test)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())
@@ -255,7 +274,17 @@ def _digests(shape: Any, known: dict[int, tuple[Tensor, str]]) -> dict[str, str]
 
 
 def _unlabelled(digests: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in digests.items() if name not in ("y", "mask"))
+    return tuple((name, value) for name, value in digests.items() if name not in ("y", "mask", "group"))
+
+
+def _group(shape: Any) -> Any:
+    """What a shape is of; a thing of its own where it does not say."""
+    group = shape.get("group")
+    if hasattr(group, "tolist"):  # of torch or numpy; of several numbers, one a vertex, say, it is something else
+        group = group.reshape(-1).tolist()
+        group = group[0] if len(group) == 1 else None
+    expect("group of a shape", group, str | float | int | None, "one number or text, such as a patient's")
+    return object() if group is None else group
 
 
 def _shared(shape: Any, other: Any) -> int:

@@ -106,6 +106,10 @@ def fit(
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
         if splits.seen:
             show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
+        if splits.related:
+            show.say(
+                f"{splits.related} of test {'is' if splits.related == 1 else 'are'} of a group that is in train too"
+            )
         said = (
             untrained(splits, task),
             missing(splits, task),
