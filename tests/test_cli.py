@@ -85,7 +85,7 @@ def test_the_help_of_fit_says_the_defaults_of_a_recipe():
     helps = {option.name: option.help or "" for option in fit.params}
     said = {name for name in Recipe.__dataclass_fields__ if "by default" in helps[name]}
     assert {"epochs", "lr", "optimizer", "patience"} <= said
-    assert all(re.search(rf"\b{re.escape(str(getattr(Recipe, name)))}\b.* by default", helps[name]) for name in said)
+    assert all(re.search(rf"\b{re.escape(str(getattr(Recipe(), name)))}\b.* by default", helps[name]) for name in said)
 
 
 def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_path):

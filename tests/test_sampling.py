@@ -299,7 +299,7 @@ def test_several_graphs_with_masks_and_a_few_seeds():
     model.register_forward_hook(lambda module, args, out: seen.append(len(out)))
     run = fit(model, data, **QUICK, epochs=1, sample=(2, 2))
     assert len(run.history) == 1
-    assert len(seen) == 3 + 3 + 1 + 1  # ceil(40 / 16) parts of each graph, then val and test
+    assert len(seen) == 3 + 3 + 2 + 2  # ceil(40 / 16) parts of each graph, then val and test, each graph alone
     assert max(seen[:6]) < 80
 
 

@@ -857,6 +857,15 @@ def test_what_the_optimizer_or_schedule_would_not_use_is_refused():
             Recipe.of(base, optimizer="adam", momentum=0.3)
 
 
+def test_a_step_is_of_sixteen_shapes_or_of_a_thousand_sampled_vertices():
+    sample = (15, 10)
+    assert (Recipe().batch_size, Recipe(sample=sample).batch_size) == (16, 1024)
+    assert Recipe.of(Recipe(), sample=sample).batch_size == Recipe.of({"sample": sample}).batch_size == 1024
+    assert Recipe.of(Recipe(sample=sample), sample=()).batch_size == 16
+    assert Recipe.of(Recipe(batch_size=128), sample=sample).batch_size == 128
+    assert Recipe.of(Recipe(sample=sample), batch_size=16).batch_size == 16
+
+
 def test_numbers_of_numpy_and_torch_are_numbers():
     recipe = Recipe(batch_size=np.int64(4), lr=np.float32(0.5), epochs=torch.tensor(3))
     assert recipe == Recipe(batch_size=4, lr=0.5, epochs=3)

@@ -286,7 +286,9 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last epoch.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file; the options below replace its values.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training shapes; 50 by default.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Shapes a step; 16 by default.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Shapes a step, 16 by default; with --sample vertices, 1024.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate; 0.001 by default.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="0.0 by default.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd; adam by default.")] = None,

@@ -55,7 +55,8 @@ class Fit:
         if device.type == "cpu":
             keep_pages()
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
-        self.fixed = {n: list(p.batches(self.recipe.batch_size)) for n, p in self.prepared.items() if n != "train"}
+        size = 1 if self.recipe.sample else self.recipe.batch_size  # shapes; with a sample the other counts vertices
+        self.fixed = {n: list(p.batches(size)) for n, p in self.prepared.items() if n != "train"}
         if units(run.model):
             self._scale(registry.unwrapped(run.model))
         self.options: dict[str, Any] = {**units(run.model)}  # of the loss

@@ -31,7 +31,8 @@ class Recipe:
     """How a model is trained.
 
     Attributes:
-        epochs, batch_size: passes over the training shapes, and shapes a step (with `sample` training vertices).
+        epochs, batch_size: passes over the training shapes, and shapes a step, 16 by default; with `sample` training
+            vertices, 1024 by default.
         lr, weight_decay, optimizer: "adam", "adamw", or "sgd" with `momentum`.
         schedule: of the learning rate: "none", "cosine" (to zero), "step" (times `gamma` every `step_size` epochs).
         seed: of weights, order, dropout, augmentation, and of the val that is cut where a dataset has none.
@@ -49,7 +50,7 @@ class Recipe:
     """
 
     epochs: int = 50
-    batch_size: int = 16
+    batch_size: int = None  # type: ignore[assignment]
     lr: float = 1e-3
     weight_decay: float = 0.0
     optimizer: str = "adam"
@@ -76,6 +77,8 @@ class Recipe:
         object.__setattr__(self, "augment", tuple(node_of(a) for a in given))
         none = isinstance(self.sample, tuple | list) and not self.sample
         object.__setattr__(self, "sample", () if none else check_sizes("recipe: sample", self.sample))
+        if self.batch_size is None:
+            object.__setattr__(self, "batch_size", 1024 if self.sample else 16)
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
@@ -115,6 +118,8 @@ class Recipe:
         for name, (by, choice) in USED_BY.items():  # what served a choice that is overridden is not meant
             if overrides.get(by, choice) != choice:
                 overrides.setdefault(name, getattr(cls, name))
+        if isinstance(recipe, Recipe) and recipe.batch_size == cls(sample=recipe.sample).batch_size:
+            overrides.setdefault("batch_size", None)  # the default of what a step is of now
         if isinstance(recipe, Mapping):
             return cls(**{**recipe, **overrides})
         if recipe is not None and not isinstance(recipe, Recipe):
