@@ -679,8 +679,11 @@ def test_folds_are_one_row(tmp_path):
     assert "accuracy on solids, 3 folds, 2 seeds" in str(table)
     assert write_report(table).read_text().count("<h2>solids") == 1
     assert bench(suite, out=tmp_path, progress="none").rows == table.rows
-    with pytest.raises(cotan.CotanError, match="folds=1 of 'folded-solids', expected a whole number, two or more"):
-        Suite.of(suite | {"datasets": [data | {"folds": 1}]})
+    for folds in (1, 10**9):
+        with pytest.raises(
+            cotan.CotanError, match=f"folds={folds} of 'folded-solids', expected a whole number from 2 to"
+        ):
+            Suite.of(suite | {"datasets": [data | {"folds": folds}]})
     assert len(Suite.of(suite | {"datasets": [data | {"folds": 2}]}).datasets) == 2
     with pytest.raises(cotan.CotanError, match="unknown option"):
         Suite.of(suite | {"datasets": [data | {"name": "two-solids"}]})

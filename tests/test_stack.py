@@ -8,6 +8,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 import cotan
+from cotan.training.make import at_most
 
 PLAIN = dict(depth=2, norm="none", residual=False, lift=False, last={})
 GRAPH = Data(edge_index=torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]]), x=torch.randn(4, 3), num_nodes=4)
@@ -178,3 +179,8 @@ def test_options_of_layers_are_reached_beside_the_stacks():
     model = cotan.create_model("dense-block", 3, 3, layers=5, depth=1)
     assert (len(model.layers), len(model.layers[0].layers)) == (1, 5)
     assert cotan.create_model("residual", 3, 3, hidden=7, width=9).layers[0].first.weight.shape == (7, 9)
+
+
+def test_a_depth_beyond_all_memory_is_refused_layer_by_layer():
+    with at_most(10**5, "a file"), pytest.raises(cotan.CotanError, match="a file does not fit"):
+        cotan.create_model("gcn", 3, 5, width=1, depth=10**9)

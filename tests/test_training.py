@@ -1425,7 +1425,7 @@ def test_a_record_of_another_kind_is_refused_and_no_file_that_it_names_is_read(k
         Run.load(tmp_path / "run")
 
 
-@pytest.mark.parametrize("options", [{"width": 20_000, "depth": 3}, {"width": 1, "depth": 200_000}])
+@pytest.mark.parametrize("options", [{"width": 20_000, "depth": 3}, {"width": 1, "depth": 10**9}])
 def test_a_record_of_a_model_that_its_file_cannot_fill_asks_for_no_memory(options, tmp_path, one_run, monkeypatch):
     def record(known):
         return {**known, "model": {**known["model"], "options": {**known["model"]["options"], **options}}}

@@ -45,9 +45,12 @@ class MLP(nn.Module):
         at_least(1, "mlp", width=width, depth=depth)
         self.activation = activation_named(activation)
         self.dense = dense
-        widths = [in_dim + i * width if dense else width if i else in_dim for i in range(depth)]
-        self.layers = nn.ModuleList(cotan.Linear(w, width) for w in widths)
-        self.shortcuts = nn.ModuleList(_shortcut(w, width, residual) for w in widths)
+
+        def wide(layer: int) -> int:
+            return in_dim + layer * width if dense else width if layer else in_dim
+
+        self.layers = nn.ModuleList(cotan.Linear(wide(i), width) for i in range(depth))
+        self.shortcuts = nn.ModuleList(_shortcut(wide(i), width, residual) for i in range(depth))
         self.dropout = cotan.Dropout(dropout)
         self.readout = cotan.Readout(in_dim + depth * width if dense else width, out_dim, task=task, kind=readout)
 

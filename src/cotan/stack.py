@@ -72,13 +72,18 @@ class Stack(Network):
         self.residual = residual
         if dropout and "dropout" in definition.options:
             options = {"dropout": dropout, **options}
-        each: list[Mapping[str, Any]] = [options] * depth
-        widths = [width if lift else in_dim] + [width] * depth
-        if last is not None:
-            each[-1], widths[-1] = {**options, **last}, out_dim
+        final, first, end = depth - 1, width if lift else in_dim, width if last is None else out_dim
         self.input_dropout = Dropout(input_dropout)
         self.lift = _pointwise(self.signal, in_dim, width) if lift else nn.Identity()
-        self.layers = nn.ModuleList(create_layer(layer, a, b, **own) for a, b, own in zip(widths, widths[1:], each))
+        self.layers = nn.ModuleList(  # one at a time: a depth from a file may be beyond all memory
+            create_layer(
+                layer,
+                width if i else first,
+                width if i < final else end,
+                **(options if i < final else {**options, **(last or {})}),
+            )
+            for i in range(depth)
+        )
         self.after = nn.ModuleList(
             nn.Sequential(_norm(norm, self.signal, width), sigma, Dropout(dropout))
             for _ in range(depth if last is None else depth - 1)
@@ -86,7 +91,7 @@ class Stack(Network):
         per = registry.lookup("task", task).target.per
         if per == "vertex" and self.signal != "vertex":
             raise CotanError(f"layer {layer!r} works on a {self.signal}; task {task!r} wants a value per vertex")
-        self.readout = Readout(widths[-1], out_dim, task=task, kind=readout, signal=self.signal)
+        self.readout = Readout(end, out_dim, task=task, kind=readout, signal=self.signal)
         if last is not None:
             self.readout.linear = nn.Identity()
 

@@ -15,6 +15,8 @@ from .training.make import check_model
 from .training.recipe import node_of, read_toml
 from .values import digest
 
+MOST = 10_000  # folds of a dataset
+
 
 def shipped() -> dict[str, Path]:
     """The files of the suites that come with cotan, by name."""
@@ -211,8 +213,10 @@ def _entries(content: Any, what: str, where: str) -> tuple[Entry, ...]:
         if folds is None:
             out.append(Entry(**table))
             continue
-        if not isinstance(folds, int) or folds < 2:
-            raise CotanError(f"{where}: folds={folds!r} of {table['name']!r}, expected a whole number, two or more")
+        if not isinstance(folds, int) or not 2 <= folds <= MOST:
+            raise CotanError(
+                f"{where}: folds={folds!r} of {table['name']!r}, expected a whole number from 2 to {MOST:,}"
+            )
         whole = Entry(**table)
         for fold in range(folds):
             options = {**whole.options, "folds": folds, "fold": fold}
