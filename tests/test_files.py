@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.sparse import csr_array, save_npz
 from torch_geometric.data import Data
 
 import cotan
@@ -209,6 +210,11 @@ CUT = {
         b"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n" + bytes(40),
         "cannot be read as a mesh; is it a whole .ply file",
     ),
+    "corners.ply": (  # of which trimesh takes three
+        b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 2\n"
+        b"property list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n4 0 1 2\n",
+        "face 1 states 4 corners and has 3",
+    ),
     "none.off": (b"OFF\n0 0 0\n", "has no vertices"),
     "words.off": (
         b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 one 0\n3 0 1 2\n",
@@ -223,7 +229,19 @@ CUT = {
         b'"bufferViews": [{"buffer": 0, "byteLength": 9}], "accessors": [], "scenes": [{"nodes": []}], "scene": 0}',
         r"is it a whole .gltf file\? \(AssertionError\)",
     ),
+    "zeros.gltf": (
+        b'{"asset": {"version": "2.0"}, "accessors": [{"componentType": 5126, "type": "VEC3", "count": 200000000}]}',
+        "has 105 bytes and states 4800000000 of accessors without a buffer",
+    ),
+    "header.npy": (
+        npy((5, 3)).replace(b")", b" "),
+        "cannot be read as points, rows of x y z and more numbers: .*EOF in",
+    ),
 }
+CUT["zeros.glb"] = (
+    b"glTF" + struct.pack("<4I", 2, 125, 105, 0x4E4F534A) + CUT["zeros.gltf"][0],
+    "has 125 bytes and states",
+)
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -885,10 +903,18 @@ def test_a_gltf_reads_no_file_but_those_of_its_folder(buffer, tmp_path):
 def test_a_zipped_file_that_unpacks_to_a_thousand_times_its_size_is_refused(suffix, tmp_path, monkeypatch):
     pytest.importorskip("lxml")
     monkeypatch.setattr("cotan.files.UNPACKED", (2**16, 100))
+    monkeypatch.setattr("cotan.files.ARRAYS", 2**16)
     with zipfile.ZipFile(tmp_path / f"a{suffix}", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", bytes(2**20))
     with pytest.raises(cotan.CotanError, match="bytes and unpacks to 1048576, expected at most 100 times as many"):
         cotan.read(tmp_path / f"a{suffix}")
+
+
+def test_a_matrix_of_ones_is_read_however_well_it_packs(tmp_path, monkeypatch):
+    monkeypatch.setattr("cotan.files.UNPACKED", (2**16, 100))
+    save_npz(tmp_path / "a.npz", csr_array(np.ones((600, 600))))  # a hundredth of which is more than the file
+    assert (tmp_path / "a.npz").stat().st_size < 600**2 * 12 / 100
+    assert cotan.read(tmp_path / "a.npz").num_edges == 600**2
 
 
 @pytest.mark.parametrize(

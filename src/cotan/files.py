@@ -26,7 +26,8 @@ WRITES = (*COLORED, ".stl")
 MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 ZIPPED = (".3mf", ".3dxml", ".zae", ".npz")
-UNPACKED = 64 * 2**20, 100  # bytes, or times its own size, to which a zipped file may unpack
+UNPACKED = 2**26, 100  # bytes, or times its own size, to which a zipped file may unpack
+ARRAYS = 2**29  # bytes to which an .npz may, whose numbers are as large in memory; XML is ten times as large there
 
 
 def read(
@@ -101,7 +102,7 @@ def _check_unpacked(path: Path) -> None:
     size, whole = path.stat().st_size, 0
     with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
         whole = sum(file.file_size for file in archive.infolist())  # no more than that is read of each
-    if whole > max(UNPACKED[0], UNPACKED[1] * size):
+    if whole > max(ARRAYS if path.suffix.lower() == ".npz" else UNPACKED[0], UNPACKED[1] * size):
         raise CotanError(
             f"{path} has {size} bytes and unpacks to {whole}, expected at most {UNPACKED[1]} times as many"
         )

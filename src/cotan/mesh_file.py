@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import struct
 import warnings
 from codecs import BOM_UTF8
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         header = file.read(HEADER).removeprefix(BOM_UTF8)
     if kind == ".ply" and b"format ascii" in header:
         _check_whole(path)
+    if kind in (".glb", ".gltf"):
+        _check_accessors(path)
     strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
@@ -150,14 +154,30 @@ def _normals(cloud: Any) -> Tensor | None:
 
 
 def _check_whole(path: Path) -> None:
-    """Of a PLY file in text that was cut short, trimesh takes the faces that are left."""
-    head, _, rows = path.read_text("utf-8-sig", errors="replace").partition("end_header")
+    """Of a PLY file in text that was cut short, trimesh takes the faces that are left, and of a face what its line has."""
+    head, _, body = path.read_text("utf-8-sig", errors="replace").partition("end_header")
     sizes = re.findall(r"element (?:vertex|face) (\d++)", head)
-    if len(sizes) == 2:
-        vertices, faces = map(int, sizes)
-        there = sum(map(bool, map(str.strip, rows.splitlines()))) - vertices
-        if there < faces:
-            raise CotanError(f"{path} ends after {max(there, 0)} of its {faces} faces")
+    if len(sizes) != 2:
+        return
+    vertices, faces = map(int, sizes)
+    rows = [row for row in body.splitlines() if row.strip()][vertices:]
+    if len(rows) < faces:
+        raise CotanError(f"{path} ends after {len(rows)} of its {faces} faces")
+    if re.match(r"(?:(?!element).*\n)*element vertex.*\n(?:property.*\n)*element face \d+\nproperty list", head):
+        for number, (corners, *others) in enumerate(map(str.split, rows[:faces])):
+            if float(corners) > len(others):
+                raise CotanError(f"{path}: face {number} states {corners} corners and has {len(others)}")
+
+
+def _check_accessors(path: Path) -> None:
+    """Raise for a glTF file that claims far more numbers than it has: of an accessor without a view, trimesh makes zeros."""
+    content, claimed = path.read_bytes(), 0
+    with suppress(ValueError, LookupError, TypeError, AttributeError, struct.error):  # of what is no such file
+        text = content[20:][: struct.unpack_from("<I", content, 12)[0]] if content[:4] == b"glTF" else content
+        accessors = json.loads(text)["accessors"]
+        claimed = 24 * sum(one["count"] for one in accessors if "bufferView" not in one)  # of points in float64
+    if claimed > max(2**26, 100 * len(content)):
+        raise CotanError(f"{path} has {len(content)} bytes and states {claimed} of accessors without a buffer")
 
 
 class _Heard(logging.Handler):

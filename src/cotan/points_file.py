@@ -25,7 +25,7 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
         rows = np.asarray(rows, dtype=np.float64)
     except CotanError:
         raise
-    except (ValueError, TypeError, EOFError) as reason:
+    except Exception as reason:  # numpy's reader of a broken header raises anything
         raise CotanError(f"{path} cannot be read as points, rows of x y z and more numbers: {reason}") from reason
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more")
