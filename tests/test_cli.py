@@ -391,7 +391,7 @@ def test_list_says_a_line_of_each(cotan):
 def test_list_says_all_of_a_name(cotan):
     out = cotan("list", "folder").stdout
     assert "Arguments:\n    root: the folder." in out
-    assert "options: root='', seed=0, val=0.0, test=0.2, per='', votes=True\n" in out
+    assert "options: root='', seed=0, val=0.0, test=0.2, group='', per='', votes=True\n" in out
     assert '[[models]]\nname = "linear"' in cotan("list", "demo").stdout
     out = cotan("list", "spectral").stdout
     assert "needs: spectrum, mass\noptions: k=64\n" in out

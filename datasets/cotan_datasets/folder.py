@@ -1,6 +1,8 @@
 """A folder of meshes or points: a class for each, ROOT/CLASS/SPLIT/*.off, or labels beside them, ROOT/SPLIT/*.off."""
 
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ def folder(
     seed: int = 0,
     val: float = 0.0,
     test: float = 0.2,
+    group: str = "",
     per: str = "",
     votes: bool = True,
     progress=None,
@@ -37,6 +40,8 @@ def folder(
             test, in shapes, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy,
             beside it, in ROOT/seg, ROOT/labels or ROOT/gt; -1 is none, which counts nowhere.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed; one at least trains.
+        group: what of a file's name says whose it is, a pattern such as "sub-[0-9]+": all files of a patient, say, are in
+            one part, also of the val that `fit` cuts.
         per: what labels are for, "vertex", "edge" or "face"; by default what has as many. Edges are counted in the order
             in which they appear over the faces. Vertices are those of the file: none are merged, but for the corners of an .stl.
         votes: y is a label for each vertex: the one that most of the edges or faces around it have; of as many, the
@@ -54,6 +59,26 @@ def folder(
         raise cotan.CotanError(f"folder: val={val}, test={test}, expected shares that leave something to train on")
     if per:
         one_of("per of folder", per, PER)
+    if not group:
+        return _read(where, seed, val, test, per, votes, progress)
+    return _by_group(_read(where, seed, 0, 0, per, votes, progress), group, seed, val, test)
+
+
+def _by_group(splits: cotan.Splits, group: str, seed: int, val: float, test: float) -> cotan.Splits:
+    """The shapes with their `group`; where all are in train, test and val are cut of whole groups."""
+    for shape in (shape for shapes in splits.lists().values() for shape in shapes):
+        name = Path(shape.path).name
+        if (found := re.search(group, name)) is None:
+            raise cotan.CotanError(f"folder: group={group!r}, and there is no such thing in the name {name!r}")
+        shape.group = found[0]
+    if splits.test or splits.val:
+        return splits
+    cut = splits.with_val(seed, test)
+    cut = replace(cut, val=[], test=cut.val)
+    return cut.with_val(seed, val / (1 - test))
+
+
+def _read(where: Path, seed: int, val: float, test: float, per: str, votes: bool, progress) -> cotan.Splits:
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)

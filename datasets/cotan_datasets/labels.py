@@ -52,7 +52,7 @@ def labelled(
     for _, data, file, _ in found:
         if named.setdefault(file, data.path) != data.path:
             twice = f"{file} has the labels of {named[file]} and of {data.path}: two meshes of one name"
-            warnings.warn(twice, cotan.MeshWarning, stacklevel=4)
+            warnings.warn(twice, cotan.MeshWarning, stacklevel=5)
     per = per or choose([fitting(*parts) for _, *parts in found], sizes_of(*found[0][1:]))
     ready = []
     for split, data, file, labels in found:

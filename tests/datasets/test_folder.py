@@ -54,6 +54,42 @@ def test_files_by_class_are_split_by_a_seed(tmp_path):
     assert len({name for names in files(a) for name in names}) == 20
 
 
+def test_files_of_a_group_stay_together(tmp_path):
+    """Ten patients with two scans each, before and after in folders of their own for classes; of five only one."""
+    for kind in ("before", "after"):
+        (tmp_path / kind).mkdir()
+        for i in range(10):
+            for side in "LR" if i < 5 else "L":
+                mesh("ball").export(tmp_path / kind / f"sub-{i:02}_{kind}_{side}.off")
+    given = {"root": str(tmp_path), "test": 0.3, "val": 0.2, "group": "sub-[0-9]+"}
+    splits = cotan.load_dataset("folder", **given)
+    parts = [{Path(s.path).name[:6] for s in shapes} for shapes in (splits.train, splits.val, splits.test)]
+    assert [len(part) for part in parts] == [5, 2, 3]
+    assert len(set.union(*parts)) == 10
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 30
+    assert splits.related == 0
+    other = cotan.load_dataset("folder", **given, seed=1)
+    assert {s.group for s in splits.test} != {s.group for s in other.test}
+    with pytest.raises(
+        cotan.CotanError, match=r"group='scan', and there is no such thing in the name 'sub-00_after_L.off'"
+    ):
+        cotan.load_dataset("folder", root=str(tmp_path), group="scan")
+    with pytest.raises(cotan.CotanError, match="folder"):
+        cotan.load_dataset("folder", root=str(tmp_path), group="(")
+
+
+def test_groups_of_files_that_are_split_are_told(tmp_path):
+    for split in ("train", "val"):
+        for kind in ("box", "ball"):
+            fill(tmp_path / kind / split, kind, 2)
+    splits = cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]")
+    assert [len(shapes) for shapes in splits.lists().values()] == [4, 4, 0]
+    for kind in ("box", "ball"):
+        (tmp_path / kind / "val").rename(tmp_path / kind / "test")
+    splits = cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]")
+    assert ({s.group for s in splits.test}, len(splits.val), splits.related) == ({"0", "1"}, 0, 4)
+
+
 def test_a_class_of_few_meshes_is_in_train(tmp_path):
     for kind, count in (("ball", 2), ("box", 1)):
         fill(tmp_path / kind, kind, count)
