@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from torch.utils._pytree import tree_map_only
 from torch_geometric.data import Data
 
 import cotan
@@ -16,6 +17,7 @@ from cotan.evaluation import Evaluation
 from cotan.operators.eigen import eigenpairs, eigenpairs_of_many
 from cotan.plan import make_plan
 from cotan.testing import Nothing
+from cotan.testing.shapes import example
 from cotan.together import evaluate_together, groups
 from cotan.values import take_apart
 
@@ -328,3 +330,20 @@ def test_numbers_whose_sum_is_no_float32_are_finite():
     x[2] = torch.inf
     with pytest.raises(cotan.CotanError, match="x has NaN or infinite values at 1 of 4 vertices"):
         cotan.compute(Data(x=x), "x")
+
+
+class OnMps(torch.Tensor):
+    """A tensor that says it is on a Mac's GPU."""
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return func(*tree_map_only(cls, lambda tensor: tensor.here, args), **(kwargs or {}))
+
+
+def test_what_lies_on_a_macs_gpu_is_refused():
+    """It has no float64."""
+    shape = example("mesh")
+    pos = torch.Tensor._make_wrapper_subclass(OnMps, shape.pos.shape, dtype=shape.pos.dtype, device="mps")
+    pos.here = shape.pos
+    with pytest.raises(cotan.CotanError, match=r"pos is on mps, which has no float64, .*: data\.cpu\(\)"):
+        cotan.compute(Data(pos=pos, face=shape.face), "mass")

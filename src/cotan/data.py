@@ -89,6 +89,8 @@ def check_source(name: str, value: Any, data: Any) -> None:
         raise CotanError(f"{name} is a {type(value).__name__}, expected a tensor")
     if value.layout != torch.strided:
         raise CotanError(f"{name} is sparse ({value.layout}), expected a dense tensor: {name}.to_dense()")
+    if value.device.type == "mps":  # a Mac's GPU
+        raise CotanError(f"{name} is on mps, which has no float64, and shapes are computed in it: data.cpu()")
     declared = SOURCES[name]
     if declared.index == "vertex":
         check_numbers(name, value, number_of_vertices(data))

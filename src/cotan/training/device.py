@@ -20,10 +20,12 @@ def make_fabric(recipe: Recipe) -> Any:
     from lightning_fabric import Fabric
 
     kind, _, number = recipe.device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise CotanError("device 'cuda': there is none; expected 'auto' or 'cpu' here")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-        raise CotanError(f"device {recipe.device!r}, expected auto, cpu, cuda, cuda:N or mps")
+    if kind == "auto":  # Fabric's own choice on a Mac is mps, which has no float64: metrics and geometry are in it
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
     return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
 
