@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 from torch_geometric.data import Data
 from typer.testing import CliRunner
@@ -29,7 +30,7 @@ from cotan.datasets import Splits
 from cotan.errors import CotanError
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
-from cotan.training.device import own_randomness
+from cotan.training.device import make_fabric, own_randomness
 from cotan.training.folder import alone, append
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
@@ -1208,12 +1209,19 @@ def test_the_weights_alone_are_a_run(tmp_path):
 
 
 def test_a_device_that_is_not_there():
-    for device in ("tpux", "cpu:1", "cuda:x" if torch.cuda.is_available() else "mps:0"):
-        with pytest.raises(cotan.CotanError, match=f"device '{device}', expected auto, cpu, cuda, cuda:N or mps"):
+    for device in ("tpux", "cpu:1", "cuda:x", "mps"):
+        with pytest.raises(cotan.CotanError, match=f"device '{device}', expected auto, cpu, cuda or cuda:N"):
             fit("linear", clouds(), **{**QUICK, "device": device})
     if not torch.cuda.is_available():
         with pytest.raises(cotan.CotanError, match="there is none"):
             fit("linear", clouds(), **{**QUICK, "device": "cuda"})
+
+
+def test_a_mac_is_no_gpu(monkeypatch):
+    """Its mps has no float64, so that training ended with the metrics of the first epoch."""
+    monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert make_fabric(Recipe()).device == torch.device("cpu")
 
 
 class Own(nn.Module):
@@ -1398,6 +1406,24 @@ def test_what_is_refused_late_leaves_no_folder(there, tmp_path):
             fit(model, data, out=tmp_path / "run", **QUICK)
         assert (tmp_path / "run" / ".lock").exists()
     assert list(tmp_path.rglob("*")) == [tmp_path / "run"] * there
+
+
+def test_a_lock_that_is_removed_when_it_ends_leaves_no_folder(tmp_path, monkeypatch):
+    """On Windows nobody can remove an open file, and filelock does when it lets go."""
+    release = FileLock.release
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "in use", path)
+
+    def let_go(lock):
+        release(lock)
+        os.remove(lock.lock_file)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(FileLock, "release", let_go)
+    with alone(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_that_is_no_text_is_no_recipe(tmp_path):
