@@ -672,7 +672,7 @@ def test_sparse_matrices_of_each_kind_of_number(tmp_path):
         assert "edge_weight" not in data
     with pytest.raises(cotan.CotanError, match="complex weights"):
         there_and_back([1j], [0], [1], shape=(3, 3))
-    with pytest.raises(cotan.CotanError, match="holds a 3 matrix; a graph's is square"):
+    with pytest.raises(cotan.CotanError, match="holds a 3 matrix; a graph's is square|expected 1"):
         there_and_back([1.0], [1], shape=(3,))
 
 
@@ -920,9 +920,9 @@ def test_a_matrix_of_ones_is_read_however_well_it_packs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "wrong", "said"),
     [
-        ("indptr", [0, 10**6, 2, 2], "indptr must be a non-decreasing"),
-        ("indices", [0, 4 * 10**9], "indices must be < 3"),
-        ("indices", [0, -7], "indices must be >= 0"),
+        ("indptr", [0, 10**6, 2, 2], "must (be|form) a non-decreasing"),
+        ("indices", [0, 4 * 10**9], "must be < 3"),
+        ("indices", [0, -7], "must be >= 0"),
     ],
 )
 def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(part, wrong, said, tmp_path):

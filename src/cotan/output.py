@@ -85,5 +85,5 @@ def write_numbers(value: Any, path: Path) -> None:
             raise CotanError(
                 f"--out {path}: a {type(part).__name__} cannot be written; .npz takes tensors, matrices and tuples of them"
             )
-    numpy.savez(content, allow_pickle=False, **{name: numpy.asarray(v) for name, v in arrays.items()})
+    numpy.savez(content, **{name: numpy.asarray(v) for name, v in arrays.items()})
     atomic.write(path, content.getvalue())
