@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import html
+import io
 import json
 import os
 import re
+import sys
 
 import pytest
 import torch
@@ -861,6 +863,18 @@ def test_each_dataset_has_the_metric_of_its_task(tmp_path):
     page = write_report(table).read_text()
     assert "Numbers are accuracy." in page
     assert "Numbers are mean_absolute_error." in page
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("cp1252", "linéär ?"), ("ascii", "lin??r ?")])
+def test_a_table_is_shown_where_letters_are_lacking(encoding, shown, tmp_path, monkeypatch):
+    """As in a file on Windows: nobody should lose a table to a label."""
+    suite = Suite.of({"models": [{"name": "linear", "label": "linéär λ"}], "datasets": ["poses"]})
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    Table(suite, tmp_path, [{"dataset": "poses", "model": "linéär λ", "seed": 0, "test_accuracy": 1.0}]).show()
+    assert out.errors == "strict"
+    out.seek(0)
+    assert shown in out.read()
 
 
 def test_a_table_in_a_file_is_not_cut_to_a_terminals_width(tmp_path, monkeypatch, capsys):

@@ -344,6 +344,6 @@ def test_what_lies_on_a_macs_gpu_is_refused():
     """It has no float64."""
     shape = example("mesh")
     pos = torch.Tensor._make_wrapper_subclass(OnMps, shape.pos.shape, dtype=shape.pos.dtype, device="mps")
-    pos.here = shape.pos
+    pos.here = 1.7 * shape.pos  # of which nothing is stored
     with pytest.raises(cotan.CotanError, match=r"pos is on mps, which has no float64, .*: data\.cpu\(\)"):
         cotan.compute(Data(pos=pos, face=shape.face), "mass")

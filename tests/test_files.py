@@ -672,7 +672,7 @@ def test_sparse_matrices_of_each_kind_of_number(tmp_path):
         assert "edge_weight" not in data
     with pytest.raises(cotan.CotanError, match="complex weights"):
         there_and_back([1j], [0], [1], shape=(3, 3))
-    with pytest.raises(cotan.CotanError, match="holds a 3 matrix; a graph's is square|expected 1"):
+    with pytest.raises(cotan.CotanError, match=r"holds a 3 matrix; a graph's is square|expected 1"):
         there_and_back([1.0], [1], shape=(3,))
 
 

@@ -67,9 +67,8 @@ def test_a_run_learns_and_leaves_its_files(tmp_path):
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
     assert all(isinstance(v, int | float) for line in lines for v in line.values())
     there = {path.name for path in (tmp_path / "run").iterdir()}
-    assert there == {"metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json"} | {
-        ".lock"
-    }
+    files = {"metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json"}
+    assert there - {".lock"} == files  # some versions of filelock remove theirs
     final = json.loads((tmp_path / "run/run.json").read_text())
     assert final["metrics"] == run.metrics
     assert final["model"]["options"]["layer"] == "linear"
@@ -1415,9 +1414,10 @@ def test_a_lock_that_is_removed_when_it_ends_leaves_no_folder(tmp_path, monkeypa
     def refuse(path):
         raise PermissionError(errno.EACCES, "in use", path)
 
-    def let_go(lock):
-        release(lock)
-        os.remove(lock.lock_file)
+    def let_go(lock, *how, **more):
+        release(lock, *how, **more)
+        with suppress(FileNotFoundError):
+            os.remove(lock.lock_file)
 
     monkeypatch.setattr(Path, "unlink", refuse)
     monkeypatch.setattr(FileLock, "release", let_go)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import statistics
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -156,7 +159,12 @@ class Table:
         console = Console(markup=False)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console = Console(width=WIDE, markup=False)
-        self._print(console)
+        with ExitStack() as afterwards:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # Letters that it has not, as of Windows' cp1252, cost no table.
+                afterwards.callback(sys.stdout.reconfigure, errors=sys.stdout.errors)
+                sys.stdout.reconfigure(errors="replace")
+            self._print(console)
 
     def __str__(self) -> str:
         from io import StringIO
