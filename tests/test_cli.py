@@ -319,9 +319,10 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     names = {path.name for path in (tmp_path / "two").iterdir()}
     assert names == {f"{mesh.stem}.labels.ply", "other.labels.ply"}
     for where in ([], ["--out", tmp_path / "two"]):
-        same = cotan("predict", tmp_path / "run", mesh, other, mesh, *where)
-        assert (same.returncode, same.stdout) == (2, "")
-        assert same.stderr == "error: two of the files have one name, and so would their labels\n"
+        for again in (mesh, tmp_path / mesh.name.upper()):  # which is the same file on Windows and on a Mac
+            same = cotan("predict", tmp_path / "run", mesh, other, again, *where)
+            assert (same.returncode, same.stdout) == (2, "")
+            assert "error: two of the files have one name (but for case, at most)" in same.stderr
     (tmp_path / "there").mkdir()
     assert cotan("predict", tmp_path / "run", mesh, "--out", tmp_path / "there").returncode == 0
     assert [path.name for path in (tmp_path / "there").iterdir()] == [f"{mesh.stem}.labels.ply"]

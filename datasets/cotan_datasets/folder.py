@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,11 +160,16 @@ def _left_out(where: Path, classes: list[Path], used: set[Path]) -> list[tuple[s
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return _in_order(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _meshes(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if _is_mesh(p))
+    return _in_order(p for p in path.iterdir() if _is_mesh(p))
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    """By name: paths of Windows are compared without case, and classes and splits would be others there."""
+    return sorted(paths, key=lambda path: path.name)
 
 
 def _is_mesh(path: Path) -> bool:

@@ -440,8 +440,8 @@ def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
 
     if out is not None and out.suffix.lower() == ".csv" and not out.is_dir():
         raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
-    if len({file.stem for file in files}) < len(files):
-        raise CotanError("two of the files have one name, and so would their labels")
+    if len({file.stem.lower() for file in files}) < len(files):
+        raise CotanError("two of the files have one name (but for case, at most), and so would their labels")
     if out is not None and len(files) > 1:
         out.mkdir(parents=True, exist_ok=True)
     for file in files:

@@ -1,7 +1,7 @@
 """Folders of meshes, both layouts; a broken file is skipped, named and counted."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 import torch
@@ -88,6 +88,19 @@ def test_groups_of_files_that_are_split_are_told(tmp_path):
         (tmp_path / kind / "val").rename(tmp_path / kind / "test")
     splits = cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]")
     assert ({s.group for s in splits.test}, len(splits.val), splits.related) == ({"0", "1"}, 0, 4)
+
+
+def test_classes_and_splits_are_those_of_other_systems(tmp_path, monkeypatch):
+    """Paths of Windows are compared without case."""
+    for kind, name in (("box", "Zebra"), ("ball", "ant")):
+        (tmp_path / name).mkdir()
+        for file in ("a", "B", "c"):
+            mesh(kind).export(tmp_path / name / f"{file}.off")
+    here = cotan.load_dataset("folder", root=str(tmp_path), test=0.4)
+    monkeypatch.setattr(PurePath, "__lt__", lambda a, b: str(a).lower() < str(b).lower())
+    there = cotan.load_dataset("folder", root=str(tmp_path), test=0.4)
+    assert here.classes == there.classes == ("Zebra", "ant")
+    assert [s.path for s in here.test] == [s.path for s in there.test]
 
 
 def test_a_class_of_few_meshes_is_in_train(tmp_path):
