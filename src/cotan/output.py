@@ -85,5 +85,6 @@ def write_numbers(value: Any, path: Path) -> None:
             raise CotanError(
                 f"--out {path}: a {type(part).__name__} cannot be written; .npz takes tensors, matrices and tuples of them"
             )
-    numpy.savez(content, **{name: numpy.asarray(v) for name, v in arrays.items()})
+    plain: dict[str, Any] = {name: numpy.asarray(v) for name, v in arrays.items()}
+    numpy.savez(content, **plain)  # numpy before 2.2 knows no allow_pickle, and would write it as an array
     atomic.write(path, content.getvalue())
