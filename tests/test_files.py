@@ -1,13 +1,17 @@
 import io
 import itertools
 import json
+import logging
 import os
+import pkgutil
 import shutil
 import struct
 import sys
 import time
+import warnings
 import zipfile
 from contextlib import nullcontext, suppress
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ import torch
 import trimesh
 from scipy.sparse import csr_array, save_npz
 from torch_geometric.data import Data
+from torch_geometric.utils import from_trimesh
 
 import cotan
 from cotan.colors import diverging
@@ -267,6 +272,25 @@ def test_a_compressed_scene_is_refused_and_not_read_as_zeros(tmp_path, capsys):
     with pytest.raises(cotan.CotanError, match="is compressed: `KHR_draco_mesh_compression`"):
         cotan.read(tmp_path / "d.gltf")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("suffix", "reader"), [(".off", "numpy.fromstring"), (".stl", "trimesh.load")])
+def test_what_another_thread_reads_meanwhile_changes_nothing(suffix, reader, tmp_path, monkeypatch):
+    path = tmp_path / f"ball{suffix}"
+    cotan.write(from_trimesh(trimesh.creation.icosphere(1)), path)
+    alone = cotan.read(path)
+    read, filters, seen = pkgutil.resolve_name(reader), list(warnings.filters), []
+
+    def meanwhile(*args, **options):
+        seen.append(list(warnings.filters))  # the process's: where threads come and go crosswise, one's last for ever
+        other = Thread(target=logging.getLogger("trimesh").warning, args=["a placeholder, in the other's file"])
+        other.start()
+        other.join()
+        return read(*args, **options)
+
+    monkeypatch.setattr(reader, meanwhile)
+    assert torch.equal(cotan.read(path).pos, alone.pos)
+    assert seen == [filters]
 
 
 def test_points_at_one_place_are_one_point(tmp_path):

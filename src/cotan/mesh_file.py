@@ -6,11 +6,11 @@ import json
 import logging
 import re
 import struct
-import warnings
 from codecs import BOM_UTF8
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 from urllib.parse import unquote
 
@@ -47,19 +47,17 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
-            options["resolver"] = _Beside(path) if kind == ".gltf" else None
-            mesh: Any = trimesh.load(_source(path), kind[1:], **options)
-            if isinstance(mesh, trimesh.Scene):
-                mesh = _of_scene(mesh)
-            if strips:
-                mesh = _unrolled(mesh)
+        options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
+        options["resolver"] = _Beside(path) if kind == ".gltf" else None
+        mesh: Any = trimesh.load(_source(path), kind[1:], **options)
+        if isinstance(mesh, trimesh.Scene):
+            mesh = _of_scene(mesh)
+        if strips:
+            mesh = _unrolled(mesh)
     except CotanError:
         raise
     except Exception as reason:  # parsers of broken files raise anything
-        if kind == ".obj" and isinstance(reason, IndexError):
+        if kind == ".obj" and isinstance(reason, IndexError | RuntimeWarning):  # numpy's, where warnings are errors
             _plain_obj(path, path.read_bytes())  # says so where a face's vertex is not there
         mesh = _polygons(path) if kind == ".ply" and not strips else None
         if mesh is None:
@@ -181,12 +179,14 @@ def _check_accessors(path: Path) -> None:
 
 
 class _Heard(logging.Handler):
-    """trimesh logs where it could not decode a mesh, and gives zeros."""
+    """trimesh logs where it could not decode a mesh, and gives zeros. Other threads may be reading files of their own."""
 
-    undecoded = ""
+    def __init__(self) -> None:
+        super().__init__()
+        self.undecoded, self.thread = "", get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "placeholder" in record.getMessage():
+        if record.thread == self.thread and "placeholder" in record.getMessage():
             self.undecoded = record.getMessage()
 
 
