@@ -17,6 +17,7 @@ import torch
 
 import cotan
 from cotan import atomic
+from cotan.packing import Packing
 from cotan.store import Store
 from cotan.store import store as store_in_use
 from cotan.stored import Facts, Kept, describe
@@ -72,6 +73,14 @@ def test_a_pack_is_one_file_of_many_values(tmp_path):
     assert store.summary()["mass"][0] == len(VALUES)
     assert store.get("other", "mass") is None
     assert store.seconds("other", "mass") is None
+
+
+def test_one_value_makes_no_pack(fresh_store):
+    for key in ("aa", "bb"):  # as in two requests to a service, for each of which all packs would be looked through
+        with Packing() as packing:
+            packing.put(key, torch.ones(2), FACTS)
+    assert {path.parent.name for path, _ in fresh_store.entries()} == {"aa", "bb"}
+    assert dict(fresh_store.family("family", "mass")).keys() == {"aa", "bb"}
 
 
 def test_values_may_share_memory(tmp_path):
@@ -284,7 +293,11 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     store.pack([Kept(key, torch.ones(1000), FACTS) for key in "de"])  # half as large each
     assert [store.get(key, "mass") is not None for key in "abcde"] == [False, False, True, True, True]
     store.put("large", torch.ones(6000), FACTS)  # one is kept, whatever its size
+    store.put("large", torch.ones(6000), FACTS)
     assert len(store.get("large", "mass")) == 6000
+    assert store._held == sum(
+        size for _, size in store.memory.values()
+    )  # counted along: a sum a value takes longer each time
     store = Store(tmp_path / "packs", 2**30)
     for pair in ("ab", "cd", "ef"):
         store.pack([Kept(key, torch.ones(2), FACTS) for key in pair])

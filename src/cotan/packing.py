@@ -89,7 +89,11 @@ class Packing:
         self.write()
 
     def _pack(self, label: str) -> None:
-        self.store.pack(list(self.waiting.pop(label).values.values()))
+        first, *more = values = list(self.waiting.pop(label).values.values())
+        if more:
+            self.store.pack(values)
+        else:  # found by its address: packs, of which a service would make one a request, are looked through
+            self.store.put(*first)
 
     def _met(self, key: str, value: Any, size: int) -> None:
         self.held += size - self.recent.pop(key, (None, 0))[1]

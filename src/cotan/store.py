@@ -45,6 +45,7 @@ class Store:
         self.folder = Path(folder).absolute() / f"v{FORMAT}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
+        self._held = 0  # bytes of it
         self.writable = limit > 0  # else values stay in memory
         self._written = self._failed = 0
         self._warned: set[str] = set()
@@ -120,9 +121,10 @@ class Store:
         file = decode(b"".join(content))
         with self._lock:
             for kept in values:
+                self._held += size // len(values) - self.memory.pop(kept.key, (None, 0))[1]
                 self.memory[kept.key] = file, size // len(values)
-            while len(self.memory) > 1 and sum(size for _, size in self.memory.values()) > MEMORY:
-                self.memory.popitem(last=False)
+            while len(self.memory) > 1 and self._held > MEMORY:
+                self._held -= self.memory.popitem(last=False)[1][1]
 
     def _open(self, path: Path) -> File | None:
         """What a file holds, or None. A pack stays at hand for a while."""
