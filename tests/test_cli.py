@@ -367,6 +367,22 @@ def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch)
     assert head == ["file", "class", "dog", "crab"]
     assert row[:2] == [str(mesh), predict("classes", mesh).name]
     assert [float(p) for p in row[2:]] == pytest.approx(predict("classes", mesh).probabilities.tolist(), rel=1e-5)
+    Path("bad.off").write_text("no mesh")
+    out = cotan(
+        "predict", "classes", "bad.off", mesh, "gone.off", "--out", "some.csv"
+    )  # one does not end the others' work
+    assert (out.returncode, out.stdout.splitlines()[1:]) == (1, ["table: some.csv"])
+    assert Path("some.csv").read_text() == Path("classes.csv").read_text()
+    first, second, last = out.stderr.splitlines()
+    assert first.startswith("skipped bad.off: bad.off cannot be read as a mesh")
+    assert second == "skipped gone.off: no file gone.off"
+    assert last == "2 of 3 files skipped, the first bad.off"
+    out = cotan("predict", "classes", "bad.off", "--out", "none.csv")
+    assert (out.returncode, out.stderr.startswith("error: bad.off cannot"), Path("none.csv").exists()) == (
+        2,
+        True,
+        False,
+    )
     for files in ([mesh], [mesh, mesh.with_name("other.off")]):
         out = cotan("predict", "classes", *files, "--out", "labels.txt")
         assert (out.returncode, out.stdout) == (2, "")

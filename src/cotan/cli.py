@@ -11,6 +11,7 @@ import sys
 import textwrap
 import traceback
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -401,23 +402,43 @@ def predict(
     from .batching import per_of
     from .training import Run
 
-    trained = Run.load(run)
-    answer = _answers_of_shapes if per_of(trained.model) == "shape" else _answers_at_vertices
-    answer(trained, files, out)
+    trained, skipped = Run.load(run), list[Path]()
+    if per_of(trained.model) == "shape":
+        _answers_of_shapes(_asked(trained, files, skipped, weld=True), out)
+    else:  # labels are of the vertices of the file
+        _answers_at_vertices(_asked(trained, files, skipped, weld=False), files, out)
+    if skipped:
+        say(f"{len(skipped)} of {len(files)} files skipped, the first {skipped[0]}", file=sys.stderr)
+        sys.exit(1)
 
 
-def _answers_of_shapes(run: Any, files: list[Path], out: Path | None) -> None:
+def _asked(run: Any, files: list[Path], skipped: list[Path], weld: bool) -> Iterator[tuple[Path, Any, Any]]:
+    """Each file with its shape and the answer. Of several, one that has none does not end the work: it is said, and skipped."""
+    from .files import read
+    from .training import predict as ask
+
+    for file in files:
+        try:
+            data = read(file, weld=weld)
+            found = ask(run, data)
+        except CotanError as reason:
+            if len(files) == 1:
+                raise
+            say(f"skipped {file}: {reason}", file=sys.stderr)
+            skipped.append(file)
+        else:
+            yield file, data, found
+
+
+def _answers_of_shapes(asked: Iterable[tuple[Path, Any, Any]], out: Path | None) -> None:
     """One answer a shape: printed, and a row of a .csv."""
     from . import atomic
     from .export import csv_text
-    from .files import read
-    from .training import predict as ask
 
     if out is not None and (out.suffix.lower() != ".csv" or out.is_dir()):
         raise CotanError(f"--out {out}: this model gives one answer a shape, which is printed and can go to a .csv")
     rows: list[list[Any]] = []
-    for file in files:
-        found = ask(run, read(file))
+    for file, _, found in asked:
         if found.probabilities is None:
             values = found.label.reshape(-1).tolist()
             head, named, said = [*range(len(values))], [], ", ".join(f"{number:.6g}" for number in values)
@@ -427,16 +448,15 @@ def _answers_of_shapes(run: Any, files: list[Path], out: Path | None) -> None:
         say(f"{file}: {said}")
         rows = rows or [["file", *head]]
         rows.append([file, *named, *(f"{value:.6g}" for value in values)])
-    if out is not None:
+    if out is not None and rows:
         atomic.write(out, csv_text(rows).encode())
         say(f"table: {out}")
 
 
-def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
+def _answers_at_vertices(asked: Iterable[tuple[Path, Any, Any]], files: list[Path], out: Path | None) -> None:
     """A label or numbers a vertex: a coloured mesh, or a line each of a .txt."""
     from . import atomic
-    from .files import read, write
-    from .training import predict as ask
+    from .files import write
 
     if out is not None and out.suffix.lower() == ".csv" and not out.is_dir():
         raise CotanError(f"--out {out}: answers at vertices go to a .txt or a coloured mesh")
@@ -444,9 +464,7 @@ def _answers_at_vertices(run: Any, files: list[Path], out: Path | None) -> None:
         raise CotanError("two of the files have one name (but for case, at most), and so would their labels")
     if out is not None and len(files) > 1:
         out.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        data = read(file, weld=False)  # labels are of the vertices of the file
-        found = ask(run, data)
+    for file, data, found in asked:
         if found.probabilities is None:
             what, each = "numbers", found.label.reshape(len(found.label), -1).tolist()
             lines = [" ".join(f"{number:.6g}" for number in row) for row in each]
