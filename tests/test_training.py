@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier, Event, Thread, current_thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -240,6 +241,29 @@ def test_a_loaded_run_predicts_the_same(tmp_path):
     one = predict(run, shapes[0])
     assert one.label == 0
     assert torch.allclose(one.probabilities, a[0].probabilities, atol=1e-5)
+
+
+def test_threads_that_predict_at_once_are_all_in_eval_mode():
+    model, shape = model_for("linear", clouds()), clouds().test[0]
+    modes, both, first_left = [], Barrier(2), Event()
+
+    def seen(model, _):
+        both.wait(30)
+        if current_thread() is not first:
+            first_left.wait(30)
+        modes.append(model.training)
+
+    def ask():
+        predict(model, shape)
+        first_left.set()
+
+    model.register_forward_pre_hook(seen)
+    first = Thread(target=ask)
+    first.start()
+    predict(model, shape)
+    first.join()
+    assert modes == [False, False]
+    assert model.training
 
 
 def test_predict_reads_a_file(tmp_path):

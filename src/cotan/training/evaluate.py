@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -43,16 +45,35 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(place_of(model)[1])
     if not prepared.answered:
         raise CotanError(prepared.refusals())
-    training = model.training
+    task = registry.lookup("task", name).target
+    distances = splits.distances if splits is not None and name == "match" else None
+    with in_eval(model):
+        metrics = score(model, task, prepared.batches(batch_size), distances=distances)
+    if math.isnan(metrics["loss"]):
+        raise no_answer(model)
+    return over_all(metrics, prepared)
+
+
+@contextmanager
+def in_eval(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode inside, then in the mode it had. Of several threads, the last to leave sets that."""
+    with _entering:
+        count, training = _inside.get(model, (0, model.training))
+        _inside[model] = count + 1, training
+        model.eval()
     try:
-        task = registry.lookup("task", name).target
-        distances = splits.distances if splits is not None and name == "match" else None
-        metrics = score(model.eval(), task, prepared.batches(batch_size), distances=distances)
-        if math.isnan(metrics["loss"]):
-            raise no_answer(model)
-        return over_all(metrics, prepared)
+        yield
     finally:
-        model.train(training)
+        with _entering:
+            count, training = _inside.pop(model)
+            if count > 1:
+                _inside[model] = count - 1, training
+            else:
+                model.train(training)
+
+
+_inside: dict[nn.Module, tuple[int, bool]] = {}  # how many threads are, and the mode before
+_entering = Lock()
 
 
 def score(

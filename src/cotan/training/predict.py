@@ -14,7 +14,7 @@ from ..batching import prepare, task_of
 from ..collation import uncollate
 from ..files import read
 from ..shapes import listed
-from .evaluate import no_answer
+from .evaluate import in_eval, no_answer
 from .run import trained
 
 
@@ -48,9 +48,8 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
     shapes = [read(d, weld=weld) if isinstance(d, str | Path) else d for d in ([data] if several is None else several)]
     if not shapes:
         return []
-    training, device = model.training, place_of(model)[1]
-    model.eval()
-    try:
+    device = place_of(model)[1]
+    with in_eval(model):
         prepared = prepare(model, shapes, per=None).to(device)
         out: list[Prediction] = []
         for places in prepared.places(batch_size):
@@ -62,8 +61,6 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             vertices = [prepared.samples[i].vertices[None] for i in places]
             each = uncollate(output, vertices, per=task.per)
             out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
-    finally:
-        model.train(training)
     return out[0] if several is None else out
 
 
