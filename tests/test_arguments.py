@@ -43,7 +43,7 @@ CALLS = {
     "write(data)": (lambda a: cotan.write(a, "a.ply"), "expected a torch_geometric Data", ()),
     "write(path)": (lambda a: cotan.write(TETRAHEDRON, a), "expected a file|unknown kind of file", ()),
     "write(colors)": (lambda a: cotan.write(TETRAHEDRON, "a.ply", colors=a), "colours are|expected numbers", (None,)),
-    "draw(path)": (lambda a: cotan.draw(TETRAHEDRON, a, TETRAHEDRON.pos[:, 0], size=32), "expected a file", ()),
+    "draw(path)": (lambda a: cotan.draw(TETRAHEDRON, a, TETRAHEDRON.pos[:, 0], size=32), "expected a file", (None,)),
     "draw(values)": (lambda a: cotan.draw(TETRAHEDRON, "a.png", a), "colours are|expected", ()),
     "needs(module)": (cotan.needs, "expected a layer or a model", ()),
     "inputs(module)": (lambda a: cotan.inputs(a, TETRAHEDRON), "expected a layer or a model", ()),
