@@ -284,6 +284,43 @@ def test_the_address_of_an_operator_sees_which_name_is_which_and_what_is_enclose
     later = max
 
 
+def test_the_address_of_an_operator_is_not_moved_by_what_it_counts():
+    """Neither in its module nor around it: the value would be computed again each time."""
+    text = """
+def around():
+    times = 0
+    def count(pos):
+        nonlocal times
+        global total
+        times, total = times + 1, total + 1
+        return pos
+    return count
+total = 0
+count = around()
+def made(pos): return count(pos)
+"""
+    space = {"__name__": "some"}
+    exec(text, space)
+    before = decorators._code(space["made"])
+    space["made"](1)
+    assert space["total"] == 1
+    assert decorators._code(space["made"]) == before
+
+
+def test_the_address_of_an_operator_compares_no_things_that_it_names():
+    class Odd:
+        __hash__ = None
+
+        def __call__(self, pos):
+            return pos
+
+        def __eq__(self, other):
+            return torch.ones(2)
+
+    first, second = Odd(), Odd()
+    assert decorators._code(lambda pos: first(second(pos)))
+
+
 @pytest.mark.parametrize(
     "text",
     [

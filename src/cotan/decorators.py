@@ -359,11 +359,13 @@ def _code(*functions: Any) -> str:
     for i, function in enumerate(todo):  # which grows meanwhile
         code = getattr(function, "__code__", None)
         values = []
-        for cell in getattr(function, "__closure__", None) or ():
-            with suppress(ValueError):  # of a name that is bound later
-                values.append(cell.cell_contents)
         if code is not None:
-            values += [function.__globals__.get(name) for name in _globals_of(code)]
+            changed = _names(code, "STORE_GLOBAL", "STORE_DEREF")  # by itself, as a count of its calls is
+            for name, cell in zip(code.co_freevars, getattr(function, "__closure__", None) or ()):
+                with suppress(ValueError):  # of a name that is bound later
+                    values += [cell.cell_contents] if name not in changed else []
+            looked_up = _names(code, "LOAD_GLOBAL", "LOAD_NAME")  # co_names has attributes too, as `size` of x.size()
+            values += [function.__globals__.get(name) for name in looked_up if name not in changed]
         if i >= len(functions):  # those of the operator are its options
             values += [
                 getattr(function, "__defaults__", None),
@@ -374,15 +376,16 @@ def _code(*functions: Any) -> str:
             values += function.__mro__[1:]
         parts.append([said(code), *(repr(value) for value in values if plain(value))])
         own = [v for v in values if callable(v) and getattr(v, "__module__", None) == function.__module__]
-        todo += [v for v in (getattr(function, "__wrapped__", None), *own) if v is not None and v not in todo]
+        more = (v for v in (getattr(function, "__wrapped__", None), *own) if v is not None)
+        todo += [v for v in more if not any(v is each for each in todo)]  # `in` would ask an `==` of anyone's
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 @cache
-def _globals_of(code: CodeType) -> list[str]:
-    """The names that a function looks up in its module; `co_names` would have those of attributes too, as `size` of x.size()."""
-    own = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
-    inner = [name for part in code.co_consts if isinstance(part, CodeType) for name in _globals_of(part)]
+def _names(code: CodeType, *operations: str) -> list[str]:
+    """The names in some instructions of a function and of those in it."""
+    own = [i.argval for i in dis.get_instructions(code) if i.opname in operations]
+    inner = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part, *operations)]
     return list(dict.fromkeys(own + inner))
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -68,6 +68,8 @@ class Recipe:
     augment: tuple[Any, ...] = ()
     patience: int = 0
 
+    _sized: ClassVar[bool] = True  # whether a batch_size was given
+
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             one_of(f"{name} of a recipe", str(getattr(self, name)), choices)
@@ -79,6 +81,7 @@ class Recipe:
         object.__setattr__(self, "sample", () if none else check_sizes("recipe: sample", self.sample))
         if self.batch_size is None:
             object.__setattr__(self, "batch_size", 1024 if self.sample else 16)
+            object.__setattr__(self, "_sized", False)
         for request in self.augment:
             if "seed" in dict(request.settings):
                 raise CotanError(f"recipe: augment={request.key!r}, expected no seed: there is one for each epoch")
@@ -118,13 +121,13 @@ class Recipe:
         for name, (by, choice) in USED_BY.items():  # what served a choice that is overridden is not meant
             if overrides.get(by, choice) != choice:
                 overrides.setdefault(name, getattr(cls, name))
-        if isinstance(recipe, Recipe) and recipe.batch_size == cls(sample=recipe.sample).batch_size:
-            overrides.setdefault("batch_size", None)  # the default of what a step is of now
-        if isinstance(recipe, Mapping):
-            return cls(**{**recipe, **overrides})
-        if recipe is not None and not isinstance(recipe, Recipe):
+        if recipe is None or isinstance(recipe, Mapping):
+            return cls(**{**(recipe or {}), **overrides})
+        if not isinstance(recipe, Recipe):
             raise CotanError(f"recipe: expected a Recipe, a mapping or a TOML file, got {type(recipe).__name__}")
-        return replace(recipe or cls(), **overrides)
+        if not recipe._sized:
+            overrides.setdefault("batch_size", None)  # the default of what a step is of now
+        return replace(recipe, **overrides)
 
     def record(self) -> dict[str, Any]:
         """As JSON can say it; a `sample` only where it is one, as records were before there was any."""
