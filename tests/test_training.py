@@ -886,7 +886,9 @@ def test_a_step_is_of_sixteen_shapes_or_of_a_thousand_sampled_vertices():
     assert (Recipe().batch_size, Recipe(sample=sample).batch_size) == (16, 1024)
     assert Recipe.of(Recipe(), sample=sample).batch_size == Recipe.of({"sample": sample}).batch_size == 1024
     assert Recipe.of(Recipe(sample=sample), sample=()).batch_size == 16
-    assert Recipe.of(Recipe(batch_size=128), sample=sample).batch_size == 128
+    assert Recipe.of(sample=sample).batch_size == 1024  # as fit(model, data, sample=...) and the command line call it
+    for size in (16, 128):
+        assert Recipe.of(Recipe(batch_size=size), sample=sample).batch_size == size
     assert Recipe.of(Recipe(sample=sample), batch_size=16).batch_size == 16
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -68,7 +68,7 @@ class Recipe:
     augment: tuple[Any, ...] = ()
     patience: int = 0
 
-    _sized: ClassVar[bool] = True  # whether a batch_size was given
+    _sized = True  # whether a batch_size was given; no field
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
