@@ -274,6 +274,24 @@ def test_a_compressed_scene_is_refused_and_not_read_as_zeros(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_morph_targets_have_no_buffer_and_are_not_read(drawn, tmp_path):
+    """As of a face with many expressions; what is drawn as well is zeros in memory."""
+    parts = trimesh.Scene(trimesh.creation.icosphere(1)).export(file_type="gltf")
+    tree = json.loads(parts.pop("model.gltf"))
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    tree["accessors"].append({"componentType": 5126, "type": "VEC3", "count": 3_000_000})
+    last = len(tree["accessors"]) - 1
+    tree["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": last}]
+    if drawn:
+        tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"] = last - len(tree["accessors"])
+    (tmp_path / "face.gltf").write_text(json.dumps(tree))
+    refused = pytest.raises(cotan.CotanError, match="states 72000000 of accessors without a buffer")
+    with refused if drawn else nullcontext():
+        assert cotan.read(tmp_path / "face.gltf").num_nodes == 42
+
+
 @pytest.mark.parametrize(("suffix", "reader"), [(".off", "numpy.fromstring"), (".stl", "trimesh.load")])
 def test_what_another_thread_reads_meanwhile_changes_nothing(suffix, reader, tmp_path, monkeypatch):
     path = tmp_path / f"ball{suffix}"
