@@ -1056,6 +1056,14 @@ def test_a_model_of_weights_that_are_not_finite_gives_no_labels(one_run):
             ask(run, clouds().test)
 
 
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_shape_without_an_answer_is_named_among_others(value, one_run):
+    run = Run.load(one_run)
+    run.model.register_forward_hook(lambda module, given, output: output.index_fill(0, torch.tensor([1]), value))
+    with pytest.raises(cotan.CotanError, match=r"^shape 1 of 3: the model's output is not finite; .* are finite$"):
+        predict(run, clouds().test[:3])
+
+
 def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
     fit("linear", clouds(), out=tmp_path, **{**QUICK, "epochs": 2})
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}

@@ -99,14 +99,14 @@ def score(
     return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)
 
 
-def no_answer(model: nn.Module) -> CotanError:
+def no_answer(model: nn.Module, where: str = "") -> CotanError:
     """Of an output that is not finite, which would pass for the first class."""
     state = registry.unwrapped(model).state_dict()
     lost = [name for name, value in state.items() if isinstance(value, Tensor) and not value.isfinite().all()]
-    where = (
+    what = (
         f"not finite in {len(lost)} of {len(state)} tensors, such as {lost[0]}: training diverged" if lost else "finite"
     )
-    return CotanError(f"the model's output is not finite; its weights are {where}")
+    return CotanError(f"{where}the model's output is not finite; its weights are {what}")
 
 
 def units(model: nn.Module) -> dict[str, Tensor]:

@@ -56,11 +56,11 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             values = prepared.values(places)
             with torch.no_grad():
                 output = forward(model, values).float().cpu()
-            if output.numel() and not output.max().isfinite():  # the largest of some with a NaN is NaN
-                raise no_answer(model)
             vertices = [prepared.samples[i].vertices[None] for i in places]
-            each = uncollate(output, vertices, per=task.per)
-            out.extend(_prediction(o, task.categorical, task.per, classes) for o in each)
+            for i, each in zip(places, uncollate(output, vertices, per=task.per)):
+                if each.numel() and not each.max().isfinite():  # the largest of some with a NaN is NaN
+                    raise no_answer(model, f"shape {i} of {len(shapes)}: ")
+                out.append(_prediction(each, task.categorical, task.per, classes))
     return out[0] if several is None else out
 
 
