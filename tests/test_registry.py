@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from functools import lru_cache, partial, wraps
+from functools import cached_property, lru_cache, partial, wraps
 
 import pytest
 import torch
@@ -339,6 +339,10 @@ def test_the_address_of_an_operator_compares_no_things_that_it_names():
         "def made(pos): return called(pos)",
         "class Scaled:\n    by = {}\n    def __call__(self, x): return x * self.by\ndef made(pos): return Scaled()(pos)",
         "class Base:\n    def __call__(self, x): return x * {}\nclass Scaled(Base): pass\ndef made(pos): return Scaled()(pos)",
+        "class Scaled:\n    @property\n    def by(self): return {}\ndef made(pos): return pos * Scaled().by",
+        "class Scaled:\n    @classmethod\n    def by(cls): return {}\ndef made(pos): return pos * Scaled.by()",
+        "class Scaled:\n    @staticmethod\n    def by(): return {}\ndef made(pos): return pos * Scaled.by()",
+        "class Scaled:\n    @cached_property\n    def by(self): return {}\ndef made(pos): return pos * Scaled().by",
         "def either(pos, n): return other(pos, n - 1) if n else pos * {}\ndef other(pos, n): return either(pos, n)\n"
         "def made(pos): return either(pos, 3)",
     ],
@@ -348,7 +352,7 @@ def test_the_address_of_an_operator_sees_the_constants_that_it_names(scratch, te
         return lambda function: wraps(function)(lambda pos: factor * function(pos))
 
     def address(value, rest="OTHER = 1\n"):
-        module = {"scaled": scaled, "cached": lru_cache, "__name__": "made"}
+        module = {"scaled": scaled, "cached": lru_cache, "cached_property": cached_property, "__name__": "made"}
         exec(rest + text.format(value), module)
         cotan.operator("made", per="vertex")(module["made"])
         return registry.lookup("operator", "made").edition

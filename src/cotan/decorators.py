@@ -372,7 +372,9 @@ def _code(*functions: Any) -> str:
                 *(getattr(function, "__kwdefaults__", None) or {}).values(),
             ]
         if isinstance(function, type):
-            values += [v for name, v in vars(function).items() if callable(v) or not name.startswith("__")]
+            for name, v in vars(function).items():
+                under = [getattr(v, at) for at in ("fget", "__func__", "func") if hasattr(v, at)]  # of a property, say
+                values += under or ([v] if callable(v) or not name.startswith("__") else [])
             values += function.__mro__[1:]
         parts.append([said(code), *(repr(value) for value in values if plain(value))])
         own = [v for v in values if callable(v) and getattr(v, "__module__", None) == function.__module__]
