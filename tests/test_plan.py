@@ -1,5 +1,7 @@
 """The shared graph: requests, variants, overrides, sharing, domains, augmentations."""
 
+import pickle
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -427,3 +429,12 @@ def test_optional_parameters_that_are_no_nodes_are_said_all_at_once_with_how_to_
         cotan.inputs(own, sphere)
     own.needs = {"spectrm": None, "batch_size": None}
     assert cotan.inputs(own, sphere) == {}
+
+
+def test_a_plan_goes_to_another_process(sphere):
+    """With what was prepared, to the workers of a loader."""
+    prepared = cotan.prepare(cotan.create_model("diffusion", 3, 2, task="classify"), [sphere], per=None)
+    there = pickle.loads(pickle.dumps(prepared))
+    for step, other in zip(prepared.plan.steps, there.plan.steps, strict=True):
+        assert other.identity == step.identity
+        assert step.definition is None or other.kin == step.kin

@@ -333,12 +333,13 @@ def _check_name(kind: str, name: Any) -> None:
 
 
 def _code_of(function: Callable[..., Any], many: Any = False) -> Callable[[], str]:
-    """`_code` when it is asked for: as functions that are called may stand below, not before; and where a person may change
-    what stands there, by another cell of a notebook or by %autoreload, each time.
-    """
-    now = partial(_code, function, many)
-    once = cache(now)
-    return lambda: now() if at_prompt() or function.__module__ == "__main__" else once()
+    """`_code` when it is asked for, as functions that are called may stand below. A plan with it goes to other processes."""
+    return partial(_code_now, function, many)
+
+
+def _code_now(function: Callable[..., Any], many: Any) -> str:
+    """Each time anew where a person may change what stands there, by another cell of a notebook or by %autoreload."""
+    return (_code if at_prompt() or function.__module__ == "__main__" else _code_once)(function, many)
 
 
 def _code(*functions: Any) -> str:
@@ -381,6 +382,9 @@ def _code(*functions: Any) -> str:
         more = (v for v in (getattr(function, "__wrapped__", None), *own) if v is not None)
         todo += [v for v in more if not any(v is each for each in todo)]  # `in` would ask an `==` of anyone's
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+_code_once = cache(_code)
 
 
 @cache
