@@ -138,7 +138,8 @@ def source(name: str, *, per: str, index: str | None = None) -> None:
     if index not in (None, "vertex"):
         raise CotanError(f"source {name!r}: index={index!r}, expected 'vertex'")
     declared = Source(name, per, index, sys._getframe(1).f_globals.get("__name__", ""))
-    old = SOURCES.get(name, declared)
-    if old != declared and not (typed(old.module) and typed(declared.module)):
-        raise CotanError(f"source {name!r} is declared already: {old}")
-    SOURCES[name] = declared
+    old = SOURCES.setdefault(name, declared)
+    if old != declared:
+        if not (typed(old.module) and typed(declared.module)):
+            raise CotanError(f"source {name!r} is declared already: {old}")
+        SOURCES[name] = declared
