@@ -307,6 +307,15 @@ def made(pos): return count(pos)
     assert decorators._code(space["made"]) == before
 
 
+def test_the_address_of_an_operator_is_the_same_in_a_script_and_in_a_module_elsewhere():
+    found = set()
+    for name in ("__main__", "some.module"):
+        space = {"__name__": name, "__file__": f"/{name}.py"}
+        exec("def said(pos): return __file__, __name__, pos\ndef made(pos): return said(pos)", space)
+        found.add(decorators._code(space["made"]))
+    assert len(found) == 1
+
+
 def test_the_address_of_an_operator_compares_no_things_that_it_names():
     class Odd:
         __hash__ = None

@@ -361,12 +361,13 @@ def _code(*functions: Any) -> str:
         code = getattr(function, "__code__", None)
         values = []
         if code is not None:
-            changed = _names(code, "STORE_GLOBAL", "STORE_DEREF")  # by itself, as a count of its calls is
+            # Not what it sets itself, such as a count of its calls, nor what is another text in a script or another place.
+            not_code = {*_names(code, "STORE_GLOBAL", "STORE_DEREF"), "__name__", "__file__"}
             for name, cell in zip(code.co_freevars, getattr(function, "__closure__", None) or ()):
                 with suppress(ValueError):  # of a name that is bound later
-                    values += [cell.cell_contents] if name not in changed else []
+                    values += [cell.cell_contents] if name not in not_code else []
             looked_up = _names(code, "LOAD_GLOBAL", "LOAD_NAME")  # co_names has attributes too, as `size` of x.size()
-            values += [function.__globals__.get(name) for name in looked_up if name not in changed]
+            values += [function.__globals__.get(name) for name in looked_up if name not in not_code]
         if i >= len(functions):  # those of the operator are its options
             values += [
                 getattr(function, "__defaults__", None),
