@@ -35,7 +35,7 @@ def mnist(*, root: str = "", kind: str = "image", train: int = 60_000, test: int
         root: the folder of the IDX files train-images-idx3-ubyte[.gz], ...; by default they are downloaded to the cache.
         kind: "image": an image (1, 28, 28), for networks on grids; for dense ones x (1, 784), the digit as one vertex.
             "grid": x (784, 1) on the graph of each pixel and its 8 neighbours, which all digits share; pos is
-                (column, 27 - row) in pixels.
+                (column, -row, 0) in pixels.
         train, test: how many, the first ones of the files.
     """
     from torch_geometric.data import Data

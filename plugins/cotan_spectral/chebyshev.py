@@ -97,7 +97,7 @@ class _Clenshaw(ReverseMode):
         ctx.matrices = laplacian, transposed
         ctx.save_for_backward(x, weight)
         order, in_dim, out_dim = weight.shape
-        b = [empty((len(x), x[:1].numel() // in_dim * out_dim), x) for _ in range(2)]
+        b = [empty((len(x), x.shape[1:].numel() // in_dim * out_dim), x) for _ in range(2)]
 
         def step(k: int, rows: slice) -> None:
             part = cotan.linear(_rows(x[rows]), weight[k].T, None if k else bias).view(-1, b[0].shape[1])
@@ -124,7 +124,7 @@ class _Clenshaw(ReverseMode):
         order, _, out_dim = weight.shape
         g = g.flatten(1).contiguous()
         t = [g, *(empty(g.shape, g) for _ in range(min(2, order - 2)))]  # T_k(L^T) g: that of 0, of odd and of even k
-        g_x = empty((len(x), x[:1].numel()), x) if ctx.needs_input_grad[2] else None
+        g_x = empty((len(x), x.shape[1:].numel()), x) if ctx.needs_input_grad[2] else None
 
         def at(k: int) -> Tensor:
             return t[2 - k % 2 if k else 0]

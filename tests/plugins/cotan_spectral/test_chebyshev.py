@@ -82,6 +82,18 @@ def test_derivatives_of_the_sum_in_place(random_graph, monkeypatch, shape, order
     assert torch.autograd.gradgradcheck(lambda w: function(x.detach(), w), weight, fast_mode=True)
 
 
+@pytest.mark.parametrize("out_dim", [2, 32])  # 32 is summed in place
+def test_a_graph_without_vertices(out_dim):
+    from torch_geometric.data import Data
+
+    layer = cotan.create_layer("chebyshev", 32, out_dim)
+    data = Data(edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=0)
+    y = layer(torch.zeros(0, 32, requires_grad=True), **cotan.inputs(layer, data))
+    y.sum().backward()
+    assert y.shape == (0, out_dim)
+    assert not layer.weight.grad.any()
+
+
 def test_a_vertex_sees_order_minus_one_edges_far(cycle):
     layer = cotan.create_layer("chebyshev", 1, 1, order=4)
     x = torch.zeros(12, 1)
