@@ -100,6 +100,22 @@ def test_isospectral_drums():
     assert fixed[0][0] > 1
 
 
+@pytest.mark.parametrize("level", [2, 3])
+@pytest.mark.parametrize("spikes", [1, 3])
+def test_vertices_that_only_faces_without_area_reach(level, spikes):
+    """Zeros besides that of the constants, in one component: edges of such a face weigh nothing."""
+    pos, face = sphere(level)
+    own = torch.arange(spikes)
+    face = torch.cat([face, torch.stack([own, len(pos) + own, own])], 1)
+    pos = torch.cat([pos, 2 * pos[:spikes]])
+    mass = barycentric_mass(pos, face)
+    for k in (2, 8, 32):
+        found = of_mesh(pos, face, k=k)
+        gram = found.vectors.T @ (mass[:, None] * found.vectors)
+        torch.testing.assert_close(gram, torch.eye(k, dtype=torch.float64), atol=1e-12, rtol=0)
+        assert (found.values < 1e-9).sum() == min(k, 1 + spikes)
+
+
 def test_scale_acts_by_its_known_power():
     pos, face = sphere(2)
     small, large = of_mesh(pos, face, k=20), of_mesh(3 * pos, face, k=20)

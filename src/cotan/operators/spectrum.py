@@ -26,7 +26,7 @@ def spectra(laplacian: Sequence[Sparse], mass: Sequence[Tensor], *, k: int, tole
     return [Spectrum(*pairs) for pairs in eigenpairs_of_many(laplacian, mass, k, tolerance)]
 
 
-@operator(covers=first_pairs, version=5, many=spectra)
+@operator(covers=first_pairs, version=6, many=spectra)
 def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float = 1e-6) -> Spectrum:
     """L phi = lambda M phi, lambda_1 <= ... <= lambda_K, phi^T M phi = I: exactly K = min(k, V) pairs, none missed.
 
