@@ -138,10 +138,19 @@ def connected_pairs(
                 found = (unfactorised if full else sparse_pairs)(near, weight, max(k, 2), tolerance)
             values, U, errors = (part[:k] for part in found)
             U = np.take(U, np.argsort(order), axis=1)  # rows stay together in memory, which [:, order] would not keep
+        zeros = int((values <= rounded_zero(L.diagonal() / m)).sum()) if has_constants(L) else 0
+        if zeros > 1:  # faces without area join their corners by edges that weigh nothing
+            U[1:zeros] = others(U[:zeros], (m / m.sum()) ** 0.5)
         phi = U * m**-0.5
-        if has_constants(L) and values[0] <= rounded_zero(L.diagonal() / m):
+        if zeros:
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
         yield values, phi, errors
+
+
+def others(kernel: Array, constants: Array) -> Array:
+    """Orthonormal rows (r - 1, V) that with the constants span the rows (r, V) of a kernel, in which these are."""
+    rest: Array = np.linalg.svd(kernel - np.outer(kernel @ constants, constants), full_matrices=False)[2]
+    return rest[: len(kernel) - 1]
 
 
 def judge(diagonal: Array, values: Array, errors: Array, tolerance: float) -> None:

@@ -73,7 +73,7 @@ def beside(A: Any, found: Found, rest: Array) -> Found:
     more = np.einsum("kv,vk->k", rest, image)
     apart = np.linalg.norm(image - rest.T * more, axis=0)
     values, U, errors = (np.concatenate(p) for p in ((values, more), (U, rest), (errors, apart)))
-    order = np.argsort(np.maximum(values, 0), kind="stable")  # the constants stay first: a zero may be rounded below 0
+    order = np.argsort(values, kind="stable")
     return values[order], U[order], errors[order]
 
 
