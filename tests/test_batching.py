@@ -220,3 +220,7 @@ def test_what_took_long_is_written_at_once(fresh_store, monkeypatch):
     shapes = [path(9 + i, i) for i in range(3)]
     prepare(smooth(5), shapes, progress=lambda *_: written.append(fresh_store.summary()["spectrum"][0]))
     assert written == [1, 2, 3]
+
+
+def test_prepared_shapes_are_shown_in_a_line(model):
+    assert str(prepare(model, [path(5, i) for i in range(3)])).startswith("Prepared(3 shapes; Plan(")

@@ -29,6 +29,13 @@ def test_reference_is_of_now():
     page = "import reference; print(reference.page(), end='')"
     made = subprocess.run([sys.executable, "-c", page], cwd=ROOT / "docs", capture_output=True, text=True, check=True)
     assert made.stdout == (ROOT / "docs/reference.md").read_text(), "run: python docs/reference.py"
+    for name in (
+        "Run.load(path, model=None)",
+        "Splits.split(name)",
+        "Sparse.to_scipy()",
+        "cotan.autodiff.jacobian(f, x",
+    ):
+        assert f"\n{name}" in made.stdout
     seen = set(re.findall(r"\(see\s+`([\w-]+)`", made.stdout))
     assert len(seen) > 5
     assert seen <= set(re.findall(r"<summary><code>(.*?)</code>", made.stdout)), "names that the page does not explain"

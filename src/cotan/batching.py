@@ -74,6 +74,10 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        refused = f", {len(self.refused)} refused" if self.refused else ""
+        return f"Prepared({len(self)} shapes{refused}; {self.plan})"
+
     def to(self, device: torch.device | str) -> Prepared:
         """The same, with samples on a device, where they are collated. What samples share they share there too."""
         samples = []

@@ -77,6 +77,7 @@ class Sparse(Traceable):
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> Sparse:
+        """From a matrix of scipy's; duplicates are summed."""
         coo = matrix.tocoo()
         row, col, values = (torch.from_numpy(part) for part in (coo.row, coo.col, coo.data))
         return cls.from_coo(row, col, values, tuple(coo.shape), sum_duplicates=True)
@@ -197,6 +198,7 @@ class Sparse(Traceable):
         return Sparse(self.pattern, values)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Sparse:
+        """The matrix on a device, in a dtype."""
         pattern = self.pattern if device is None else self.pattern.to(device)
         return Sparse(pattern, self.values.to(device=device, dtype=dtype))
 
@@ -233,10 +235,12 @@ class Sparse(Traceable):
         return segment_sum(torch.where(here, self.values, 0), self.pattern)[: min(self.shape)]
 
     def to_dense(self) -> Tensor:
+        """(R, C), or (R, C, J) of J matrices; duplicates are summed."""
         out = self.values.new_zeros((*self.shape, *self.values.shape[1:]))
         return out.index_put((self.row, self.col), self.values, accumulate=True)
 
     def to_scipy(self) -> Any:
+        """A `csr_array`, without derivatives."""
         from scipy.sparse import csr_array
 
         parts = (t.detach().cpu().numpy() for t in (self.values, self.col, self.pattern.rowptr))

@@ -19,8 +19,9 @@ from .run import trained
 
 
 class Prediction(NamedTuple):
-    """For one shape. Label and probability are numbers, `name` its class; per vertex they are (V,), and `name` is None.
+    """Of one shape: label, name, probability, probabilities, classes.
 
+    Label and probability are numbers, `name` is its class; per vertex they are (V,), and `name` is None.
     `probabilities` is (classes,) or (V, classes). Of numbers, label is the output, (D,), (V,) or (V, D), and the others are None.
     """
 
@@ -32,7 +33,7 @@ class Prediction(NamedTuple):
 
 
 def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
-    """Labels with probabilities of one shape, or a list of them for a list.
+    """Labels with probabilities of one shape, a `Prediction`, or a list of them for a list.
 
     Arguments:
         model: a model, a `Run`, or a run's folder.
