@@ -232,6 +232,23 @@ def test_the_usual_names_of_systems_are_known_in_any_spelling(kind, name, hint):
         registry.lookup(kind, name)
 
 
+def shipped_models():
+    return [d for d in registry.all_definitions() if d.kind == "model" and d.origin.startswith("cotan")]
+
+
+@pytest.mark.parametrize("option", ["norm", "residual", "readout", "activation", "pooling", "resolution"])
+def test_an_option_of_several_models_takes_values_of_one_kind(option):
+    models = [
+        model for model in shipped_models() if option in model.options and (model.name, option) != ("mlp", "residual")
+    ]
+    assert len(models) > 1
+    assert len({type(model.options[option]) for model in models}) == 1
+
+
+def test_a_model_classifies_by_default():
+    assert {model.options["task"] for model in shipped_models()} == {"classify"}
+
+
 def test_a_list_is_no_name():
     with pytest.raises(CotanError, match=r"unknown task \['label'\]\. Did you mean 'label'\?"):
         cotan.create_model("gin", 2, 2, task=["label"])

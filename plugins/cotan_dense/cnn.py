@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import at_least
+from cotan.errors import at_least, one_of
 
 from .conv import Conv1d, Conv2d, Conv3d
 from .pooling import check_pooling, pool
@@ -23,7 +23,8 @@ class CNN(nn.Module):
     Arguments:
         dims: 1, 2 or 3, dimensions of the grid.
         width: channels of the first stage, doubled in each of the next. depth, repeat: stages, convolutions in each.
-        kernel_size, padding: of the convolutions (see `conv2d`). norm, residual: their batchnorm and shortcut.
+        kernel_size, padding: of the convolutions (see `conv2d`). residual: their shortcut.
+        norm: "batch" or "none".
         pooling: max or mean. dropout: before the last map.
     """
 
@@ -39,7 +40,7 @@ class CNN(nn.Module):
         repeat: int = 2,
         kernel_size: int = 3,
         padding: str = "zeros",
-        norm: bool = True,
+        norm: str = "batch",
         residual: bool = False,
         pooling: str = "max",
         dropout: float = 0.0,
@@ -49,8 +50,9 @@ class CNN(nn.Module):
             raise cotan.CotanError(f"dims={dims!r}, expected 1 (a sequence), 2 (an image) or 3 (a volume)")
         at_least(1, "cnn", width=width, depth=depth, repeat=repeat)
         check_pooling(pooling)
+        one_of("norm", norm, ("batch", "none"))
         self.signal, self.pooling = SIGNAL[dims], pooling
-        options = {"kernel_size": kernel_size, "padding": padding, "batchnorm": norm, "shortcut": residual}
+        options = {"kernel_size": kernel_size, "padding": padding, "batchnorm": norm == "batch", "shortcut": residual}
         self.stages = nn.ModuleList()
         for stage in range(depth):
             widths = [in_dim if stage == 0 else width << (stage - 1)] + [width << stage] * repeat

@@ -24,7 +24,7 @@ class Pyramid(cotan.Network):
     Arguments:
         layer: a registered layer's name; options that the pyramid does not have are the layer's.
         widths: channels at each level. levels: matchings from one to the next (see `coarsen`).
-        pool: max, mean or sum.
+        pooling: max, mean or sum.
         readout: how the coarsest vertices become a shape, for tasks per shape: mean, sum, max or attention.
         vertices: for shapes that share one graph, how many the coarsest has: their channels are then put side by side
             instead of pooled.
@@ -42,7 +42,7 @@ class Pyramid(cotan.Network):
         layer: str = "gcn",
         widths: Sequence[int] = (32, 64),
         levels: int = 2,
-        pool: str = "max",
+        pooling: str = "max",
         readout: str = "mean",
         vertices: int | None = None,
         fc: int = 512,
@@ -60,7 +60,7 @@ class Pyramid(cotan.Network):
         self.layers, self.pools = nn.ModuleList(), nn.ModuleList()
         for a, b in zip([in_dim, *widths], widths, strict=False):
             self.layers.append(placed(cotan.create_layer(layer, a, b, **options), domains[-1]))
-            self.pools.append(Pool(down, pool, on=domains[-1]))
+            self.pools.append(Pool(down, pooling, on=domains[-1]))
             domains.append(cotan.node("coarsen", level=levels, seed=seed, on=domains[-1]))
         last = widths[-1]
         self.back, self.unpools = nn.ModuleList(), nn.ModuleList()

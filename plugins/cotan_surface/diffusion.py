@@ -166,7 +166,7 @@ class DiffusionNet(cotan.Network):
         in_dim: int,
         out_dim: int,
         *,
-        task: str = "label",
+        task: str = "classify",
         width: int = 128,
         depth: int = 4,
         readout: str = "mean",

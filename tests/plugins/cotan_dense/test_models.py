@@ -115,6 +115,12 @@ def test_widths_of_a_cnn(depth, repeat, widths):
     assert model(torch.randn(3, 2, 9, 8)).shape == (3, 5)
 
 
+@pytest.mark.parametrize(("norm", "count"), [("batch", 2), ("none", 0)])
+def test_norms_of_a_cnn(norm, count):
+    model = cotan.create_model("cnn", 1, 2, depth=1, width=4, norm=norm)
+    assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == count
+
+
 def test_cnn_does_not_see_where():
     """One stage with circular padding, and the mean over the grid: shifts change nothing."""
     model = cotan.create_model("cnn", 1, 3, depth=1, width=4, padding="circular").eval()
@@ -157,6 +163,7 @@ def test_images_of_a_dataset_give_the_width(name):
         ("shallow", {"width": 0}, "shallow: width=0, expected a whole number of at least 1"),
         ("cnn", {"dims": 4}, "dims=4, expected 1"),
         ("cnn", {"pooling": "sum"}, "unknown pooling 'sum'"),
+        ("cnn", {"norm": "layer"}, "unknown norm 'layer'. There is: batch, none"),
         ("cnn", {"task": "label"}, "model 'cnn' does not do task 'label'"),
     ],
 )

@@ -38,7 +38,7 @@ def test_unknown_pool(tetrahedron):
     with pytest.raises(cotan.CotanError, match=r"unknown pooling 'min'.* There is: max, mean, sum"):
         pool(torch.zeros(4, 1), cotan.compute(tetrahedron, "clusters"), "min")
     with pytest.raises(cotan.CotanError, match=r"unknown pooling 'min'.* There is: max, mean, sum"):
-        cotan.create_model("pyramid", 1, 2, pool="min")
+        cotan.create_model("pyramid", 1, 2, pooling="min")
 
 
 def test_a_pyramid_needs_each_layer_s_nodes_on_its_own_graph():
@@ -59,7 +59,7 @@ def test_a_pyramid_needs_each_layer_s_nodes_on_its_own_graph():
 @pytest.mark.parametrize("layer", ["chebyshev", "gcn", "smooth-spectral"])
 def test_pyramids_of_other_layers(layer, task):
     report = cotan.testing.check_model(
-        "pyramid", task=task, layer=layer, widths=(4, 6), fc=8, pool="mean", compile=layer == "gcn"
+        "pyramid", task=task, layer=layer, widths=(4, 6), fc=8, pooling="mean", compile=layer == "gcn"
     )
     assert layer != "gcn" or "torch.compile(fullgraph=True)" in report.passed
 
