@@ -278,6 +278,9 @@ def test_features_that_do_not_stand_side_by_side_are_named(sphere):
             model(["normalized_pos", "age"])
         with pytest.raises(cotan.CotanError, match=r"shape_dna gives \(20,\), one a shape; expected a row for each"):
             model("shape_dna")
+    for per, name in (("face", "face_areas"), ("edge", "edge_lengths")):
+        with pytest.raises(cotan.CotanError, match=f"features: {name} is one a {per}, expected one a vertex"):
+            cotan.apply(cotan.create_model("gcn", 1, 1, features=name), sphere)
 
 
 def test_sources_that_do_not_fit_are_named(scratch):

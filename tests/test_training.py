@@ -331,6 +331,23 @@ def test_targets_at_places_of_several_vertices():
     assert both.index.tolist() == torch.cat([shapes[1].y_index, shapes[0].y_index + 7], 1).tolist()
 
 
+def test_several_numbers_at_places_of_several_vertices():
+    shapes = []
+    for seed in range(6):
+        shape = edged(seed)
+        del shape.mask
+        shape.y = shape.x[shape.y_index].mean(0) * torch.tensor([1e5, 1e-3])  # (E, 2), one of each edge
+        shapes.append(shape)
+    data = Splits(shapes[:4], shapes[4:5], shapes[5:], task="regress-vertices")
+    run = fit(model_for("linear", data, seed=0), data, **{**QUICK, "epochs": 200})
+    output = cotan.apply(run.model, shapes[5])[shapes[5].y_index].mean(0)
+    assert output.shape == shapes[5].y.shape
+    assert ((output - shapes[5].y).norm(dim=0) < 0.5 * shapes[5].y.norm(dim=0)).all()
+    assert run.metrics["test_mean_absolute_error"] == pytest.approx(
+        float((output - shapes[5].y).detach().abs().mean()), rel=1e-4
+    )
+
+
 def test_places_that_do_not_fit_are_an_error():
     bad = edged(0)
     bad.y_index = bad.y_index[:, 1:]

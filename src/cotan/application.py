@@ -209,6 +209,11 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
         if not isinstance(f, Tensor) or (f.ndim > 2 and plan.roots[name].per == "vertex"):  # images may be flattened
             what = f"of shape {tuple(f.shape)}" if isinstance(f, Tensor) else f"that is a {type(f).__name__}"
             raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
+        if plan.roots[name].per in ("edge", "face"):
+            label, per = plan.roots[name].label, plan.roots[name].per
+            raise CotanError(
+                f"features: {label} is one a {per}, expected one a vertex, such as the mean of the {per}s at each"
+            )
     got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
     if got != expected and all(f.ndim <= 2 for f in features.values()):
         kind = "model" if made(model) else "layer"

@@ -28,9 +28,9 @@ SPREAD = ("workers", "progress")  # options of a dataset that say how it is made
 class Splits:
     """A dataset: lists of `Data`, each with its target `y`, and a boolean `mask` where only some of it counts.
 
-    For tasks per vertex y is (V,); or, with `y_index` (n, N), it is (N,): for N edges, faces or other places, at each of
-    which a model's output is the mean of that at its n vertices. A `group`, a number or text, says what several shapes are
-    of, such as a patient: a val that is cut has all shapes of a group or none.
+    For tasks per vertex y is (V,), or (V, D) of D numbers; with `y_index` (n, N) it is (N,) or (N, D): for N edges, faces or
+    other places, at each of which a model's output is the mean of that at its n vertices. A `group`, a number or text, says
+    what several shapes are of, such as a patient or a simulation: a val that is cut has all shapes of a group or none.
 
     Attributes:
         classes: names of the values of y, for tasks with classes.

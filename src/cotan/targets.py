@@ -21,11 +21,15 @@ MOST = 100_000  # classes: a label beyond is no class number
 
 
 def target(shape: Any, per: str) -> Tensor:
-    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape, (V,) or (V, D) for tasks per vertex."""
+    """y of a shape as a batch takes it: (1,) or (1, D) for tasks per shape; for tasks per vertex (V,) or (V, D), or of the N
+    places of `y_index` (N,) or (N, D).
+    """
     y = torch.as_tensor(shape.y)
     y = y if y.is_floating_point() else y.long()
     if per == "vertex":
-        several = y.ndim == 2 and y.shape[1] > 1 and len(y) == number_of_vertices(shape)
+        index = shape.get("y_index")
+        rows = (number_of_vertices(shape),) if index is None else index.shape[-1:]
+        several = y.ndim == 2 and y.shape[1] > 1 and y.shape[:1] == rows
         return y if several else y.reshape(-1)
     return y.reshape(1) if y.numel() == 1 else y.reshape(1, -1)
 
@@ -112,7 +116,7 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             where = f"dataset {splits.name!r}, {name}[{i}]"
             y = torch.as_tensor(shape.y)
             if definition.per == "vertex" and shape.get("y_index") is not None:
-                _check_index(shape.y_index, y, number_of_vertices(shape), where)
+                _check_index(shape.y_index, _count(shape, definition), number_of_vertices(shape), where)
             elif definition.per == "vertex" and _count(shape, definition) != number_of_vertices(shape):
                 what = "label" if definition.categorical else "number"
                 raise CotanError(
@@ -228,10 +232,10 @@ def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
         )
 
 
-def _check_index(index: Tensor, y: Tensor, vertices: int, where: str) -> None:
-    if index.ndim != 2 or index.shape[1] != y.numel() or index.dtype != torch.int64:
+def _check_index(index: Tensor, count: int, vertices: int, where: str) -> None:
+    if index.ndim != 2 or index.shape[1] != count or index.dtype != torch.int64:
         raise CotanError(
-            f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {y.numel()}) of "
-            f"each of {y.numel()} labels"
+            f"{where}: y_index is {tuple(index.shape)} of {index.dtype}; expected the int64 vertices (n, {count}) of "
+            f"each of {count} targets"
         )
     check_range(f"{where}: y_index", index, vertices)
