@@ -283,6 +283,20 @@ def test_features_that_do_not_stand_side_by_side_are_named(sphere):
             cotan.apply(cotan.create_model("gcn", 1, 1, features=name), sphere)
 
 
+def test_a_field_of_ones_own_says_how_many_vertices_there_are(scratch):
+    @cotan.operator(gives=("temperature",), augments="noise")
+    def noisy(temperature, *, seed=0):
+        return Data(temperature=temperature + 1)
+
+    cotan.source("temperature", per="vertex")
+    graph = Data(edge_index=torch.tensor([[0], [1]]), temperature=torch.rand(4))
+    assert cotan.compute(graph, "mass").shape == (4,)
+    model = cotan.create_model("linear", 1, 1, task="regress-vertices", features="temperature")
+    moved = cotan.apply(model, graph, on="noisy")
+    graph.temperature += 1
+    assert torch.equal(cotan.apply(model, graph), moved)
+
+
 def test_sources_that_do_not_fit_are_named(scratch):
     @cotan.operator(gives=("pos", "face"))
     def faceless(pos):

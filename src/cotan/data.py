@@ -72,7 +72,8 @@ def number_of_vertices(data: Any) -> int:
     given = data._store.get("num_nodes") if hasattr(data, "_store") else None
     if given is not None:
         return int(given)
-    for name in ("pos", "x"):
+    declared = (name for name in data.keys() if name in SOURCES and SOURCES[name].per == "vertex")
+    for name in ("pos", "x", *declared):
         if data.get(name) is not None:
             return len(data[name])
     for name in ("face", "edge_index"):
