@@ -536,7 +536,26 @@ def test_features_far_from_one_are_said(size, said, capsys):
     fit("mlp", Splits(shapes, shapes), **{**QUICK, "epochs": 1, "progress": "lines"})
     found = capsys.readouterr().err
     assert said in found
-    assert ("far from 1" in found) == bool(said)
+    assert ("far from 0" in found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "said"),
+    [
+        (290.0, 3.0, "far from 0 ± 1, of which models learn little: x[:, 1] (290 ± 2.6)"),
+        (-1.0, 0.05, "x[:, 1] (-1 ± 0.044)"),
+        (1.0, 0.5, ""),
+        (2.5, 1e-8, ""),
+    ],
+)
+def test_features_that_hardly_differ_from_their_mean_are_said(mean, deviation, said, capsys):
+    numbers = mean + deviation * torch.linspace(-1.5, 1.5, 64)
+    mask = torch.arange(64) > 0
+    shapes = [Data(x=torch.stack([mask, numbers], 1), y=torch.tensor([i % 2])) for i in range(6)]
+    fit("mlp", Splits(shapes, shapes), **{**QUICK, "epochs": 1, "progress": "lines"})
+    found = capsys.readouterr().err
+    assert said in found
+    assert ("far from 0" in found) == bool(said)
 
 
 @pytest.mark.parametrize(("kinds", "model", "said"), [(28, "mlp", True), (2, "mlp", False), (28, "looks up", False)])

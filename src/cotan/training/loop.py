@@ -146,15 +146,25 @@ def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None
 
 
 def far_from_one(train: Prepared) -> str:
-    """A line on features whose numbers are so large or small in the first shapes that a model learns little of them."""
-    sizes: dict[str, float] = {}
-    for sample in train.samples[:8]:
-        for name, value in features_of(sample).items():
-            if value.is_floating_point() and value.numel():
-                label = train.plan.roots[name].label
-                sizes[label] = max(sizes.get(label, 0.0), float(value.detach().square().mean().sqrt()))
-    far = ", ".join(f"{label} (about {size:.1g})" for label, size in sizes.items() if size and not 1e-3 < size < 300)
-    return f"features far from 1, of which models learn little: {far}" if far else ""
+    """A line on features of whose numbers, in the first shapes, a model learns little: large, small, or all alike but for a
+    few percent, as temperatures in kelvin are.
+    """
+    far = []
+    first = [features_of(sample) for sample in train.samples[:8]]
+    for name, step in features_of(train.plan.roots).items():
+        values = [f[name].detach() for f in first if f[name].is_floating_point() and f[name].numel()]
+        size = max((float(v.square().mean().sqrt()) for v in values), default=0.0)
+        if size and not 1e-3 < size < 300:
+            far.append(f"{step.label} (about {size:.1g})")
+        elif size and step.definition is None and values[0].ndim < 3:  # operators' numbers are cotan's own affair
+            table = torch.cat([v.reshape(len(v), -1) for v in values])
+            deviation, mean = torch.std_mean(table, 0, correction=0)
+            one_side = (table > 0).all(0) | (table < 0).all(0)  # not a mask that is true nearly everywhere
+            alike = one_side & (mean.abs() > 5 * deviation) & (deviation > 1e-6 * mean.abs())  # nor one number, rounded
+            for i in alike.nonzero()[:1, 0].tolist():
+                column = f"[:, {i}]" if table.shape[1] > 1 else ""
+                far.append(f"{step.label}{column} ({mean[i]:.3g} ± {deviation[i]:.2g})")
+    return f"features far from 0 ± 1, of which models learn little: {', '.join(far)}" if far else ""
 
 
 def numbered(splits: Splits, prepared: Mapping[str, Prepared]) -> str:
