@@ -124,7 +124,10 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                     f"y has {y.numel()}"
                 )
             if definition.categorical and definition.per == "shape" and y.numel() != 1:
-                raise CotanError(f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values")
+                raise CotanError(
+                    f"{where}: task {task!r} wants one class a shape; y has {y.numel()} values. For others there are the tasks "
+                    "'label', 'regress' and 'regress-vertices'"
+                )
             if definition.categorical:
                 _check_labels(counted(shape, definition.per), where, out_dim or len(splits.classes) or MOST)
             elif _each(target(shape, definition.per)) != size or bool((y.isinf() if scaled else ~y.isfinite()).any()):
