@@ -63,7 +63,10 @@ def test_class_numbers_of_any_type(kind):
         (torch.tensor([1.0]), r"y holds torch\.float32, expected class numbers"),
         (torch.tensor([-1]), r"train\[10\]: labels -1 to -1, but there are 2 classes"),
         (None, r"train\[10\] has no y"),
-        (torch.tensor([0, 1]), r"train\[10\]: task 'classify' wants one class a shape; y has 2 values\. .* 'label', 'regress'"),
+        (
+            torch.tensor([0, 1]),
+            r"train\[10\]: task 'classify' wants one class a shape; y has 2 values\. .* 'label', 'regress'",
+        ),
     ],
 )
 def test_what_is_no_class(y, message):
