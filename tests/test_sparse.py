@@ -673,3 +673,13 @@ def test_symmetric_and_hermitian_systems_are_solved(phase, columns):
     A = around + around.conj().T + sparse.diags_array(g.uniform(10, 30, 40))
     b = g.standard_normal((40, *columns)).astype(A.dtype)
     np.testing.assert_allclose(symmetric_lu(A).solve(b), np.linalg.solve(A.toarray(), b), atol=1e-13)
+
+
+def test_a_matrix_is_not_changed_in_place():
+    A = Sparse.from_coo(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([1.0, 2.0]), (2, 2))
+    transposed = A.T.to_dense()
+    for name in ("values", "pattern"):
+        with pytest.raises(CotanError, match=rf"a Sparse keeps its {name}: A\.with_values\(values\) is another"):
+            setattr(A, name, getattr(A, name))
+    assert torch.equal(A.with_values(torch.tensor([5.0, 6.0])).T.to_dense(), torch.tensor([[0.0, 6.0], [5.0, 0.0]]))
+    assert torch.equal(A.T.to_dense(), transposed)

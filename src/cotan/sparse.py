@@ -54,6 +54,11 @@ class Sparse(Traceable):
         self._block: Sparse | None = None  # the matrix that this one is copies of
         self._copies: dict[int, Sparse] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("pattern", "values") and name in self.__dict__:  # transposes that are kept would have the old ones
+            raise CotanError(f"a Sparse keeps its {name}: A.with_values(values) is another with the same pattern")
+        super().__setattr__(name, value)
+
     def __reduce__(self) -> Any:
         return Sparse, (self.pattern, self.values)
 
