@@ -185,8 +185,6 @@ class Store:
             with contextlib.suppress(OSError, ValueError):
                 if self.path(member.name, node).exists():
                     yield member.name, options_of(json.loads(member.read_text()))
-                else:
-                    member.unlink()
 
     def _family_folder(self, family: str, node: str) -> Path:
         return self.folder / node / "families" / family[:2] / family
@@ -219,6 +217,11 @@ class Store:
             with contextlib.suppress(OSError):
                 path.unlink()
                 total, removed, freed = total - size, removed + 1, freed + size
+        for member in self.folder.glob("*/families/??/*/[!.]*"):  # of values that are gone
+            with contextlib.suppress(OSError):
+                if not self.path(member.name, member.parents[3].name).exists():
+                    member.unlink()
+                    member.parent.rmdir()  # where it was the last
         for leftover in self.folder.rglob(f"{atomic.BESIDE}*"):  # of writers that were killed
             with contextlib.suppress(OSError):
                 if leftover.stat().st_mtime < time.time() - 3600:
