@@ -747,6 +747,15 @@ def test_an_off_file_of_triangles_is_read_as_with_colours(tmp_path, sphere, more
     assert torch.equal(found.face, sphere.face)
 
 
+@pytest.mark.parametrize("end", ["O", "e", "_"])
+def test_an_off_file_does_not_end_within_a_number(end, tmp_path, monkeypatch):
+    """numpy before 2.3 gives what was before, with a warning that may be off."""
+    monkeypatch.setattr(np, "fromstring", lambda text, sep: np.array(text.rstrip("Oe_\n").split(), dtype=float))
+    (tmp_path / "a.off").write_text(f"OFF\n4 2 0\n0 0 0\n1 0 0\n0 1 0\n1 1 1\n3 0 1 2\n3 3 2 1{end}\n")
+    with pytest.raises(cotan.CotanError, match="invalid literal for int"):
+        cotan.read(tmp_path / "a.off")
+
+
 def test_an_attribute_color_of_another_meaning_is_no_colour(tmp_path, sphere):
     plain = tmp_path / "plain.ply"
     cotan.write(sphere, plain)

@@ -64,12 +64,10 @@ def _triangles(text: str, vertices: int, faces: int) -> tuple[Tensor, Tensor] | 
     """
     try:
         numbers = np.fromstring(text, sep=" ")
-    except (
-        DeprecationWarning,
-        ValueError,
-    ):  # of what is no number; an older numpy may end there and give what was before
-        return None
-    if len(numbers) != 1 + 3 * vertices + 4 * faces:
+        # An older numpy ends at what is no number, with a warning, if any: 1O would be face corner 1.
+        if len(numbers) != 1 + 3 * vertices + 4 * faces or numbers[-1] != float(text.rsplit(None, 1)[-1]):
+            return None
+    except (DeprecationWarning, ValueError):  # of what is no number
         return None
     numbers = numbers[1:]
     corners = torch.from_numpy(numbers[3 * vertices :]).view(-1, 4)
