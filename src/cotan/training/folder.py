@@ -65,10 +65,14 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        # Where nothing was written, no trace is left. A nested lock belongs to the outer one, which removes it.
+        # Where nothing was written, no trace is left: while the lock is held, or it might be another's by now. A nested lock
+        # belongs to the outer one, which removes it.
         with suppress(OSError):
             if lock.lock_counter < 2 and os.listdir(path) == [".lock"]:
-                (path / ".lock").unlink()  # while it is held, or it might be another's by now
+                (path / ".lock").unlink()
+                if made:
+                    path.rmdir()
+                made = False
         lock.release()  # on Windows this removes the file, which could not be while it was open
         with suppress(OSError):
             if made:
