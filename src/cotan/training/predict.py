@@ -60,7 +60,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             vertices = [prepared.samples[i].vertices[None] for i in places]
             for i, each in zip(places, uncollate(output, vertices, per=task.per)):
                 if each.numel() and not each.max().isfinite():  # the largest of some with a NaN is NaN
-                    raise no_answer(model, f"shape {i} of {len(shapes)}: ")
+                    raise no_answer(model, "" if several is None else f"shape {i} of {len(shapes)}: ")
                 out.append(_prediction(each, task.categorical, task.per, classes))
     return out[0] if several is None else out
 
