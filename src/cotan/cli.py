@@ -335,6 +335,7 @@ def fit(
     from .training import fit as train
     from .training.loop import checked_fabric
     from .training.progress import Progress
+    from .training.run import lines_of
 
     if sample is not None:
         given["sample"] = [int(size) if re.fullmatch(r"\s*-?[0-9]+\s*", size) else size for size in sample.split(",")]
@@ -349,11 +350,8 @@ def fit(
         say(f"skipped {path}: {reason}", file=sys.stderr)
     network = model_for(model, splits, task=task, features=features or None, seed=chosen.seed, **own)
     run = train(network, splits, chosen, out=out, resume=resume)
-    metrics = {k: v for k, v in run.metrics.items() if isinstance(v, int | float)}
-    lines = (
-        "\n" * name.endswith("_loss") + f"{name} {value:.4g}" for name, value in metrics.items()
-    )  # one of each split
-    say("  ".join(lines).replace("  \n", "\n").strip())
+    for line in lines_of(run.metrics):
+        say("  ".join(line))
     say(f"run: {out}")
     if run.status == "stopped":
         sys.exit(STOPPED)

@@ -132,11 +132,8 @@ class Splits:
             raise CotanError(
                 f"dataset {self.name!r} has no val, and its {len(y)} training shapes{of} are too few to cut one"
             )
-        cut = [
-            [shape for shape, group in zip(self.train, groups) if (group in picked) is chosen]
-            for chosen in (False, True)
-        ]
-        return replace(self, train=cut[0], val=cut[1])
+        train = [shape for shape, group in zip(self.train, groups) if group not in picked]
+        return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
 
     @property
     def seen(self) -> int:

@@ -22,6 +22,10 @@ class CotanError(ValueError):
         return shown(super().__str__())
 
 
+class Unregistered(CotanError):
+    """There is nothing of that kind by that name."""
+
+
 class MeshWarning(UserWarning):
     """What is wrong with a file that was read, is left out of it, or was repaired, in one line."""
 

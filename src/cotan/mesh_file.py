@@ -169,9 +169,14 @@ def _check_whole(path: Path) -> None:
 
 def _check_accessors(path: Path) -> None:
     """Raise for a glTF file that claims far more numbers than it has: of an accessor without a view, trimesh makes zeros."""
-    content, claimed = path.read_bytes(), 0
-    with suppress(ValueError, LookupError, TypeError, AttributeError, struct.error):  # of what is no such file
-        text = content[20:][: struct.unpack_from("<I", content, 12)[0]] if content[:4] == b"glTF" else content
+    whole, claimed = path.stat().st_size, 0
+    with (
+        suppress(ValueError, LookupError, TypeError, AttributeError, struct.error),  # of what is no such file
+        path.open("rb") as file,
+    ):
+        head = file.read(20)
+        # Of a .glb its JSON alone, whose stated length may be beyond the file and all memory.
+        text = file.read(min(whole, *struct.unpack_from("<I", head, 12))) if head[:4] == b"glTF" else head + file.read()
         document = json.loads(text)
         empty = [(i, 24 * one["count"]) for i, one in enumerate(document["accessors"]) if "bufferView" not in one]
         claimed = sum(size for _, size in empty)  # of points in float64
@@ -181,8 +186,8 @@ def _check_accessors(path: Path) -> None:
         }
         morphs = {i for p in parts for target in p.get("targets", ()) for i in target.values()} - drawn
         claimed -= sum(size for i, size in empty if i in morphs)  # which nobody reads, and many an avatar has
-    if claimed > max(2**26, 100 * len(content)):
-        raise CotanError(f"{path} has {len(content)} bytes and states {claimed} of accessors without a buffer")
+    if claimed > max(2**26, 100 * whole):
+        raise CotanError(f"{path} has {whole} bytes and states {claimed} of accessors without a buffer")
 
 
 class _Heard(logging.Handler):

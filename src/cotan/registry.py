@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
-from .errors import CotanError, expect, one_of, unknown, unknown_option
+from .errors import CotanError, Unregistered, expect, one_of, unknown, unknown_option
 
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
@@ -196,8 +196,7 @@ def variants(kind: str, name: str) -> list[Definition]:
     load()
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
     if not found:
-        error = unknown(kind, name, names(kind))
-        raise CotanError(str(error) + failures_text())
+        raise Unregistered(f"{unknown(kind, name, names(kind))}{failures_text()}")
     return found
 
 

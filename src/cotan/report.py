@@ -77,8 +77,6 @@ def write_report(table: Table) -> Path:
 
 def _results(table: Table, dataset: str) -> list[str]:
     axes, metric = table.axes(dataset), table.metric(dataset)
-    models = [row[0] for row in table.summary(dataset)[1]]
-    cells = {m: [table.cell(dataset, m, f"{a}_{metric}") for a in axes] for m in models}
     title = ", ".join([dataset, *table.averaged(dataset)])
     spread = ", mean ± population standard deviation" if table.averaged(dataset) else ""
     about = [_about(table, dataset), f"Numbers are {metric}{spread}. {table.protocol(dataset)}."]
@@ -87,7 +85,7 @@ def _results(table: Table, dataset: str) -> list[str]:
     out += [f"<p>{escape(line)}</p>" for line in table.refusals() if f" on {dataset}, " in line]
     names = [axis.removeprefix("stress_") for axis in axes]
     caption = escape(f"{metric} on {', '.join(names)}")
-    drawn = bars(names, cells, percent=metric == "accuracy")
+    drawn = bars(names, table.cells(dataset), percent=metric == "accuracy")
     out.append(f'<figure><div class="wide">{drawn}</div><figcaption>{caption}</figcaption></figure>')
     return out
 

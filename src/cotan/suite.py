@@ -169,11 +169,9 @@ class Suite:
     def key(self, dataset: Entry, model: Entry, seed: int) -> str:
         """A result's address: of all that it depends on, but for the versions; of code only what a notebook or script defines."""
         parts = [dataset.name, dict(dataset.options), model.name, dict(model.options), model.features, self.task]
-        named = [("dataset", dataset.name), ("model", model.name), ("layer", model.name)]
-        named += [
-            ("layer", model.options.get("layer", "")),
-            *(("operator", node_of(f).name) for f in model.features or ()),
-        ]
+        layers = [("layer", model.name), ("layer", model.options.get("layer", ""))]
+        features = [("operator", node_of(f).name) for f in model.features or ()]
+        named = [("dataset", dataset.name), ("model", model.name), *layers, *features]
         found = [d for kind, name in named if registry.has(kind, name) for d in registry.variants(kind, name)]
         own = [d.code() for d in found if d.code is not None and d.origin.startswith("__main__.")]
         return digest([*parts, self.recipe_of(model, seed).record(), *own])[:16]

@@ -118,13 +118,19 @@ class Table:
             return None
         return statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else None
 
+    def cells(self, dataset: str) -> dict[str, list[tuple[float, float | None] | None]]:
+        """Of each model the metric on each axis."""
+        keys = [f"{axis}_{self.metric(dataset)}" for axis in self.axes(dataset)]
+        models = dict.fromkeys(row["model"] for row in self.rows_of(dataset))
+        return {model: [self.cell(dataset, model, key) for key in keys] for model in models}
+
     def summary(self, dataset: str) -> tuple[list[str], list[list[str]]]:
         """Header and rows, as text: the model, the metric on each axis, parameters and seconds."""
-        axes, metric = self.axes(dataset), self.metric(dataset)
+        axes, form = self.axes(dataset), _form(self.metric(dataset))
         header = ["model", *(axis.removeprefix("stress_") for axis in axes), "parameters", "s/epoch", "prepare s"]
         out = []
-        for model in dict.fromkeys(row["model"] for row in self.rows_of(dataset)):
-            cells = [_text(self.cell(dataset, model, f"{axis}_{metric}"), _form(metric)) for axis in axes]
+        for model, numbers in self.cells(dataset).items():
+            cells = [_text(number, form) for number in numbers]
             cells.append(_text(self.cell(dataset, model, "parameters"), "{:,.0f}", spread=False))
             cells.append(_text(self.cell(dataset, model, "epoch_seconds"), "{:.3g}", spread=False))
             cells.append(_text(self.cell(dataset, model, "prepare_seconds"), "{:.3g}", spread=False))
@@ -190,9 +196,8 @@ class Table:
     def html(self, dataset: str) -> str:
         """The summary of a dataset as a table of HTML, the best of each column marked."""
         header, rows = self.summary(dataset)
-        axes, metric = self.axes(dataset), self.metric(dataset)
-        cells = {row[0]: [self.cell(dataset, row[0], f"{axis}_{metric}") for axis in axes] for row in rows}
-        choose = max if metric == "accuracy" else min
+        cells = self.cells(dataset)
+        choose = max if self.metric(dataset) == "accuracy" else min
         best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
         out = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in header), "</tr>"]
         for label, *texts in aligned(rows):

@@ -104,12 +104,9 @@ def fit(
         if splits.skipped:
             count, (file, reason) = len(splits.skipped), splits.skipped[0]
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
-        if splits.seen:
-            show.say(f"{splits.seen} of test {'is' if splits.seen == 1 else 'are'} in train too")
-        if splits.related:
-            show.say(
-                f"{splits.related} of test {'is' if splits.related == 1 else 'are'} of a group that is in train too"
-            )
+        for count, what in ((splits.seen, "in train"), (splits.related, "of a group that is in train")):
+            if count:
+                show.say(f"{count} of test {'is' if count == 1 else 'are'} {what} too")
         said = (
             untrained(splits, task),
             missing(splits, task),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CotanError, expect
+from ..errors import CotanError, Unregistered, expect
 from . import checkpoint
 from .make import at_most, rebuild
 from .recipe import Recipe
@@ -75,13 +75,11 @@ class Run:
             with at_most(max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values()))), where):
                 try:
                     model = rebuild(record["model"])
-                except CotanError as reason:
-                    if not str(reason).startswith(("unknown layer", "unknown model", "unknown task")):
-                        raise
-                    where = (
-                        "what a notebook or a script defines is known once that has run, what a plugin defines always"
-                    )
-                    raise CotanError(f"{folder}: {reason}\n({where})") from reason
+                except Unregistered as reason:
+                    raise CotanError(
+                        f"{folder}: {reason}\n"
+                        "(what a notebook or a script defines is known once that has run, what a plugin defines always)"
+                    ) from reason
         checkpoint.load_model(model, tensors, where)
         final = read_json(folder / "run.json")
         status = final.get("status", "running")
@@ -100,12 +98,18 @@ class Run:
         )
 
     def __repr__(self) -> str:
-        lines: dict[str, list[str]] = {}  # of val, of test, and of each stress variant
-        names = [name.removesuffix("loss") for name in self.metrics if name.endswith("_loss")]
-        for name, value in self.metrics.items():
-            lines.setdefault(next(filter(name.startswith, names), ""), []).append(f"{name} {value:.4g}")
-        shown = "\n    ".join(map(", ".join, lines.values()))
+        shown = "\n    ".join(map(", ".join, lines_of(self.metrics)))
         return f"Run({self.status}, {len(self.history)} epochs, best {self.best_epoch}: {shown})"
+
+
+def lines_of(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Metrics as text: those of val, of test, and of each stress variant."""
+    lines: dict[str, list[str]] = {}
+    splits = [name.removesuffix("loss") for name in metrics if name.endswith("_loss")]
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            lines.setdefault(next(filter(name.startswith, splits), ""), []).append(f"{name} {value:.4g}")
+    return list(lines.values())
 
 
 def _check(record: Any, kinds: Mapping[str, Any], where: str) -> None:
