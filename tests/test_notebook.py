@@ -148,6 +148,10 @@ def test_a_table_is_text_in_jupyter_too(monkeypatch, capsys):
     assert "accuracy on a&lt;b" in shown
     assert '<td class="best">75.0%</td>' in shown
     assert "<td>50.0%</td>" in shown
+    on_test = cotan.Table(suite, None, rows=[{**row, "chosen_on": "test"}])
+    warning = "Val is test: the epoch was chosen on the very numbers shown"
+    assert f"a<b: {warning}" in str(on_test)
+    assert f"<p>a&lt;b: {warning}" in on_test._repr_html_()
 
 
 def test_completion_offers_what_is_public():

@@ -186,12 +186,11 @@ class Table:
     __repr__ = __str__  # of a notebook's cell
 
     def _repr_html_(self) -> str:
-        grids = [
-            f"<p>{escape(self.caption(dataset))}</p>{self.html(dataset)}"
-            for dataset in dict.fromkeys(row["dataset"] for row in self.rows)
-        ]
-        rest = [*self.refusals(), self.state(), *(f"failed: {line}" for line in self.failed())]
-        return "\n".join([*grids, *(f"<p>{escape(line)}</p>" for line in rest if line)])
+        out = []
+        for dataset in dict.fromkeys(row["dataset"] for row in self.rows):
+            out += [f"<p>{escape(self.caption(dataset))}</p>", self.html(dataset)]
+            out += [f"<p>{escape(line)}</p>" for line in self._warnings(dataset)]
+        return "\n".join([*out, *(f"<p>{escape(line)}</p>" for line in self._remarks())])
 
     def html(self, dataset: str) -> str:
         """The summary of a dataset as a table of HTML, the best of each column marked."""
@@ -221,14 +220,19 @@ class Table:
                 wide = [g for g in fitting if console.measure(g, options=free).maximum <= console.width] or fitting[:1]
                 console.print(wide[-1])
                 title, columns = "", columns[len(wide) :]
-            if any(_chosen_on(row) in ("test", "") for row in self.rows_of(dataset)):
-                console.print(f"{dataset}: {self.protocol(dataset)}", highlight=False)
-        for line in self.refusals():
+            for line in self._warnings(dataset):
+                console.print(line, highlight=False)
+        for line in self._remarks():
             console.print(line, highlight=False)
-        if state := self.state():
-            console.print(state, highlight=False)
-        for line in self.failed():
-            console.print(f"failed: {line}", highlight=False)
+
+    def _warnings(self, dataset: str) -> list[str]:
+        """The protocol, where its numbers promise too much."""
+        careful = all(_chosen_on(row) not in ("test", "") for row in self.rows_of(dataset))
+        return [] if careful else [f"{dataset}: {self.protocol(dataset)}"]
+
+    def _remarks(self) -> list[str]:
+        """What stands below all numbers: what was refused, what is missing, what failed."""
+        return [*self.refusals(), *filter(None, [self.state()]), *(f"failed: {line}" for line in self.failed())]
 
 
 def _grid(title: str, columns: Sequence[Sequence[str]], most: int) -> Any:
