@@ -118,7 +118,7 @@ def unknown(what: str, name: object, available: Iterable[str]) -> CotanError:
         near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
         hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     if alias not in names and str(name).endswith("Conv"):
-        hint = " If it is PyG's, a module of yours may have it as it is (docs/your_data.md)."
+        hint = " If it is PyG's, a module of yours may have it as it is (docs/training.md)."
     return CotanError(f"unknown {what} {name!r}.{hint} There is: {', '.join(names) or 'none'}")
 
 
