@@ -1,4 +1,4 @@
-"""The code in the documents runs as it stands."""
+"""The code in the documents runs as it stands, and their links lead somewhere."""
 
 import re
 import subprocess
@@ -23,6 +23,23 @@ def test_block(block, scratch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cotan.write(example("mesh"), "bunny.off")
     exec(compile(block, "<document>", "exec"), {"__name__": "document"})
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(page):
+    def prose(path):
+        return re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        heads = re.findall(r"^#+ (.*)$", prose(target), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads], link
 
 
 def test_reference_is_of_now():
