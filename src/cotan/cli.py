@@ -102,7 +102,7 @@ def _cotan(
 def list_names(
     kind: Annotated[str, typer.Argument(help="operator, layer, model, dataset, task, suite or all; or a name")] = "all",
 ) -> None:
-    """List what there is, a line each. Or say all of one: what it is, its options and their defaults."""
+    """List what there is, a line each. With a name, say what that is, its options and their defaults."""
     from . import registry
     from .suite import shipped
 
@@ -184,12 +184,12 @@ def show(
     ] = None,
     task: Annotated[str, typer.Option(help="classify, label, ...")] = "classify",
     filters: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Draw a trained run's filters: spectral, or gaussian.")
+        Path | None, typer.Option(metavar="RUN", help="Draw the filters of this trained run: spectral, or gaussian.")
     ] = None,
     vertex: Annotated[int, typer.Option(help="Where the filters are centred.")] = 0,
     option: Options = None,
 ) -> None:
-    """Draw what models need and share, and what it costs. Or the filters that a run has learned."""
+    """Draw what models need and share, and what it costs. With --filters, draw the filters that a run has learned."""
     from .files import read
 
     shape = read(data) if data else None
@@ -288,34 +288,38 @@ def fit(
     recipe: Annotated[Path | None, typer.Option(help="A TOML file; the options below replace its values.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training shapes; 50 by default.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Shapes a step, 16 by default; with --sample vertices, 1024.")
+        int | None, typer.Option(help="Shapes a step, 16 by default; vertices with --sample, 1024 by default.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate; 0.001 by default.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="0.0 by default.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer; 0.0 by default.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd; adam by default.")] = None,
     momentum: Annotated[float | None, typer.Option(help="Of sgd; 0.9 by default.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Of --lr: none, cosine or step; none by default.")] = None,
-    step_size: Annotated[int | None, typer.Option(help="Of schedule step, epochs; 20 by default.")] = None,
-    gamma: Annotated[
-        float | None, typer.Option(help="Of schedule step, what --lr is multiplied by; 0.5 by default.")
+    step_size: Annotated[
+        int | None, typer.Option(help="Epochs between the steps of schedule step; 20 by default.")
     ] = None,
+    gamma: Annotated[float | None, typer.Option(help="What schedule step multiplies --lr by; 0.5 by default.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of weights, order and all else that is drawn; 0 by default.")
+        int | None, typer.Option(help="For weights, order and all else that is drawn; 0 by default.")
     ] = None,
     val_share: Annotated[
-        float | None, typer.Option(help="Of train, cut as val where there is none; 0.2 by default.")
+        float | None, typer.Option(help="Share of train that is cut as val where there is none; 0.2 by default.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="32 or bf16; 32 by default.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32, or bf16 (mixed); 32 by default.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda; auto by default.")] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Share of a target spread over all classes; 0.0 by default.")
     ] = None,
     class_balance: Annotated[bool | None, typer.Option(help="Weigh classes by the inverse of their share.")] = None,
     sample: Annotated[
-        str | None, typer.Option(help="Draw so many neighbours at each hop: 15,10; then --batch-size counts vertices.")
+        str | None,
+        typer.Option(help="Train on so many drawn neighbours at each hop: 15,10. Then --batch-size counts vertices."),
     ] = None,
     augment: Annotated[
-        list[str] | None, typer.Option(metavar="NODE", help="random_rotation, random_scale, random_jitter")
+        list[str] | None,
+        typer.Option(
+            metavar="NODE", help="Change training shapes anew each epoch: random_rotation, random_scale, random_jitter."
+        ),
     ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a better val; 0, never, by default.")
@@ -369,7 +373,7 @@ def bench(
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Only this seed; may be given again.")] = None,
 ) -> None:
-    """Run what is missing of a suite. The table and the report end it; table.csv and table.tex are beside the report."""
+    """Train what is missing of a suite. Then print its table, and write a report with table.csv and table.tex."""
     from .benchmark import bench as run
     from .report import write_report
 
@@ -390,13 +394,12 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="For labels or numbers per vertex: the coloured mesh, or .txt with a vertex a line; else FILE.labels.ply "
-            "(.txt of several numbers each) here; of several files, or where there is one, a folder. For one answer a "
-            "shape: a .csv."
+            help="One answer a shape: a .csv. Labels or numbers of vertices: a coloured mesh, or a .txt with a line a vertex; "
+            "by default FILE.labels.ply in this folder (.txt for several numbers each). With several files these go to a folder."
         ),
     ] = None,
 ) -> None:
-    """Say what a trained model makes of shapes. A class and its probability; a label or number a vertex as a coloured PLY."""
+    """Predict with a trained model. A class and its probability are printed; labels or numbers of vertices are a coloured PLY."""
     from .batching import per_of
     from .training import Run
 
@@ -496,7 +499,7 @@ def inspect(
     k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
-    """Report what is right and wrong with a mesh. A picture has it, or points, and its first eigenfunctions."""
+    """Report what is right and wrong with a mesh. Also draw it, or points, with its first eigenfunctions."""
     import torch
 
     from .evaluation import compute as evaluate
