@@ -147,8 +147,9 @@ def prepare(
     progress: Callable[[int, int], object] | None = None,
     keep: Packing | None = None,
 ) -> Any:
-    """Shapes evaluated for a loop of one's own, once: `Prepared` for a model, or one for each of several, which share what
-    they both need.
+    """Evaluate shapes once, for a loop of your own: `Prepared` for a model, or a dict of one for each of several.
+
+    Several models share the nodes that they both need.
 
     Arguments:
         per: of the task, "shape" or "vertex", for the targets; None where there are none.

@@ -21,7 +21,7 @@ SIGNS = 4  # eigenfunctions after the first: with six, four times the work, maps
 
 
 class Matched(NamedTuple):
-    """points (V2,): for each vertex of the target one of the source. functional (K, K): from source to target."""
+    """points (V2,): for each vertex of the target one of the source. functional (K, K): coefficients, source to target."""
 
     points: Tensor
     functional: Tensor

@@ -34,7 +34,8 @@ class NeighbourSampler:
     A part is a `Data` as PyG's NeighborLoader gives it. Its first `batch_size` vertices are the seeds, where `mask` is
     true; `n_id` and `e_id` are the numbers of its vertices and edges in the whole, and what the whole has for each vertex
     or edge is cut to these. Edges are drawn once at each vertex, by the hop that first reaches it; they are in the order of
-    targets, then sources. With -1 for each layer, of those that look one hop far, the seeds' outputs are those on the whole.
+    targets, then sources. A model of n layers that each look one hop far has the same outputs at the seeds as on the whole
+    graph if `sizes` are n times -1.
 
     cotan's nodes are evaluated on the part, and not stored: degrees are those of the drawn edges, so that gcn wants one hop
     more for that. What is to be that of the whole, such as a signature, is put on it beforehand, as an attribute.

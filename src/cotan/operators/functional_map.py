@@ -85,7 +85,7 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
 
 
 def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
-    """For each vertex of the target, the source's whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
+    """For each vertex of the target the vertex of the source whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
     most = len(target.values), len(source.values)
     if functional.ndim != 2 or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
         raise CotanError(f"point_map: expected a map (K2, K1) of at most {most} pairs, got {tuple(functional.shape)}")
@@ -114,7 +114,7 @@ def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mas
 
 
 def zoom_out(functional: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor, *, step: int = 4) -> Tensor:
-    """A map of few pairs made into one of all pairs, by turns through vertices, `step` pairs more each time.
+    """A functional map of few pairs refined to one of all pairs: to vertices and back, with `step` pairs more each time.
 
     (Melzi, Ren, Rodola, Sharma, Wonka and Ovsjanikov 2019.) (K2, K1) -> (K, K), K the pairs that both have.
     """

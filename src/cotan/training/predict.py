@@ -19,10 +19,11 @@ from .run import trained
 
 
 class Prediction(NamedTuple):
-    """Of one shape: label, name, probability, probabilities, classes.
+    """What a model says of one shape: label, name, probability, probabilities, classes.
 
-    Label and probability are numbers, `name` is its class; per vertex they are (V,), and `name` is None.
-    `probabilities` is (classes,) or (V, classes). Of numbers, label is the output, (D,), (V,) or (V, D), and the others are None.
+    For one class a shape, label and probability are numbers, and `name` is the name of the class; `probabilities` is
+    (classes,). For a class a vertex, label and probability are (V,), `name` is None, and `probabilities` is (V, classes).
+    For numbers, label is the output, (D,), (V,) or (V, D), and the others are None.
     """
 
     label: Any
