@@ -22,6 +22,7 @@ from .pictures import Pictures, Scene
 
 GEOMETRY = ("depth", "normals", "position")  # of which a mean with the background means nothing
 LIT = ("normals", "shaded", "contours")  # what is made of normals
+MOST = 8192  # pixels along a side, samples included: a number for each is 256 MiB
 
 
 class Raster(NamedTuple):
@@ -63,8 +64,7 @@ def render(
     """
     _tensors(cameras, pos=pos, face=face, batch=batch, color=color)
     channels = width(outputs, None if color is None else color.shape[-1])
-    at_least(1, "views", size=size, samples=samples)
-    grid = size * samples
+    grid = _side(size, samples)
     if smooth and not {*LIT}.intersection(outputs):
         raise cotan.CotanError(f"smooth is for the outputs {', '.join(LIT)}, none of which is in {tuple(outputs)}")
     softness = _softness(softness, outputs) * samples
@@ -83,6 +83,14 @@ def render(
         parts, shapes = _parts(pos, face, cameras, batch, color, grid, budget, threads)
         out = empty((shapes, len(cameras.eye), channels, size, size), pos)
         return _each(draw, parts, threads, recorded, out)[0]
+
+
+def _side(size: int, samples: int = 1) -> int:
+    """How many samples lie along a side of a picture."""
+    at_least(1, "views", size=size, samples=samples)
+    if size * samples > MOST:
+        raise cotan.CotanError(f"views: size={size} with samples={samples}, expected a product of at most {MOST}")
+    return size * samples
 
 
 def _mean(image: Tensor, near: Tensor | None, samples: int) -> Tensor:
@@ -111,7 +119,7 @@ def raster(
     `face`).
     """
     _tensors(cameras, pos=pos, face=face, batch=batch)
-    at_least(1, "views", size=size)
+    _side(size)
     budget = budget or _budget(pos)
 
     def draw(part: Part, faces: Tensor, barycentric: Tensor, depth: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 import cotan
 from cotan.operators import centroid
 
-MOST = 1024  # voxels a side
+MOST = 512  # voxels a side: these take 3 GB, twice as many would take 20
 BUDGET = 1 << 20  # pairs of a triangle and a voxel that are looked at at once
 NORMALIZATIONS = ("box", "sphere", "none")
 LARGEST = 1e70  # squared areas of what is larger are no float64

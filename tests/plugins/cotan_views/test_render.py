@@ -376,6 +376,8 @@ def test_real_meshes_give_a_result_or_one_clear_refusal():
         ({"outputs": "depth"}, "list"),
         ({"outputs": ("color",)}, "colours"),
         ({"size": 0}, "size=0, expected a whole number"),
+        ({"size": 10**6}, "size=1000000 with samples=1, expected a product of at most 8192"),
+        ({"size": 5000, "samples": 2}, "size=5000 with samples=2, expected a product of at most 8192"),
         ({"samples": 1.5}, "samples=1.5, expected a whole number"),
         ({"size": True}, "size=True, expected a whole number of at least 1"),
         ({"softness": 1.0}, "softness is that of the output 'silhouette'"),
