@@ -61,7 +61,7 @@ def test_each_operator_checks_its_mesh_and_computes_in_float64(operator, others,
         map_tensors(lambda t: seen.append(t) or t, operator(pos, sphere.face, **given))
     half = len(seen) // 2
     assert all(torch.equal(a, b) and a.dtype != torch.float32 for a, b in zip(seen[:half], seen[half:], strict=True))
-    with pytest.raises(CotanError, match="pos: 1 of .* not finite, the first is number 0"):
+    with pytest.raises(CotanError, match=r"pos: 1 of .* not finite, the first is number 0"):
         operator(sphere.pos.index_fill(0, torch.tensor([0]), float("nan")), sphere.face, **given)
     with pytest.raises(CotanError, match="face out of range"):
         operator(sphere.pos, sphere.face + 1, **given)
