@@ -87,7 +87,7 @@ def test_small_values_of_many_shapes_are_few_files(fresh_store):
     models = {"nine": smooth(9), "five": smooth(5)}
     cotan.counts(reset=True)
     first = prepare(models, shapes)["five"]
-    assert cotan.counts(reset=True)["spectrum"].evaluations == 20  # nine pairs answer five before they are written too
+    assert cotan.counts(reset=True)["spectrum"].evaluations == 20  # nine pairs answer five
     summary = fresh_store.summary()
     assert summary["spectrum"][0] == 20
     assert len(list(fresh_store.entries())) == len(summary)
@@ -96,6 +96,8 @@ def test_small_values_of_many_shapes_are_few_files(fresh_store):
     for a, b in zip(first.samples, again.samples, strict=True):
         leaves = zip(*(torch.utils._pytree.tree_leaves(dict(sample)) for sample in (a, b)), strict=True)
         assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for x, y in leaves)
+    prepare({"four": smooth(4)}, shapes)
+    assert cotan.counts()["spectrum"].evaluations == 0  # and, from their packs, four
 
 
 def test_large_values_are_not_held(fresh_store, monkeypatch):

@@ -92,6 +92,14 @@ def test_sums_of_many_vertices_keep_their_digits(kind, expected, dtype):
     torch.testing.assert_close(pooled[0].float(), torch.full((2,), float(expected)), rtol=0.01, atol=0)
 
 
+@pytest.mark.parametrize("kind", ["mean", "sum", "max"])
+def test_a_readout_of_pictures_is_of_all_their_pixels(kind):
+    x, readout = torch.randn(2, 3, 4, 5), cotan.Readout(3, 6, kind=kind, signal="image")
+    pooled = (nn.AdaptiveMaxPool2d if kind == "max" else nn.AdaptiveAvgPool2d)(1)(x)[:, :, 0, 0]
+    expected = readout.linear(pooled * 20 if kind == "sum" else pooled)
+    torch.testing.assert_close(readout(x, torch.arange(2), torch.arange(3)), expected)
+
+
 def test_a_pooling_that_is_not_there_is_refused_rather_than_a_mean():
     x, batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
     with pytest.raises(cotan.CotanError, match=r"unknown readout 'median'\. Did you mean 'mean'"):

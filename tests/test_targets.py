@@ -55,13 +55,18 @@ def test_class_numbers_of_any_type(kind):
     assert fit(many(kind), many(kind, 2)).metrics["test_loss"] == expected
 
 
+def test_a_mask_of_vertices_leaves_out_no_class_of_a_shape():
+    masked = [graph(torch.tensor([i % 2]), mask=torch.tensor([False, False, True])) for i in range(10)]
+    assert fit(masked, masked[:2]).metrics == fit(many(), many(count=2)).metrics
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
         ("cat", r"train\[10\]: y is a str, expected numbers"),
         (torch.tensor([10**9]), "labels up to 1000000000, expected classes numbered from 0"),
         (torch.tensor([1.0]), r"y holds torch\.float32, expected class numbers"),
-        (torch.tensor([-1]), r"train\[10\]: labels -1 to -1, but there are 2 classes"),
+        (torch.tensor([-1]), r"train\[10\]: labels -1 to -1, but there are 2 classes \(0 to 1\)$"),
         (None, r"train\[10\] has no y"),
         (
             torch.tensor([0, 1]),

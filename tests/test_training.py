@@ -266,6 +266,15 @@ def test_threads_that_predict_at_once_are_all_in_eval_mode():
     assert model.training
 
 
+def test_a_part_that_is_frozen_stays_frozen():
+    model, shapes = model_for("linear", clouds()), clouds().test
+    frozen = list(model.modules())[-1].eval()
+    evaluate(model, shapes)
+    predict(model, shapes)
+    assert model.training
+    assert not frozen.training
+
+
 def test_predict_reads_a_file(tmp_path):
     import trimesh
 

@@ -56,17 +56,13 @@ class Packing:
             return
         pack = self.waiting.setdefault(facts.label, _Pack())
         pack.values[key] = Kept(key, value, facts)
-        if facts.family:
-            pack.families.setdefault(facts.family, []).append(key)
         pack.size += size
         pack.seconds += facts.seconds
         if pack.size > FULL or pack.seconds > DEAR:
             self._pack(facts.label)
 
     def family(self, family: str, node: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for pack in self.waiting.values():
-            yield from ((key, pack.values[key].facts.options) for key in pack.families.get(family, ()))
-        yield from self.store.family(family, node)
+        return self.store.family(family, node)
 
     def seconds(self, key: str, node: str) -> float | None:
         """What computing a stored value took, for the first who asks; then 0, so that it is counted once."""
@@ -107,6 +103,5 @@ class Packing:
 class _Pack:
     def __init__(self) -> None:
         self.values: dict[str, Kept] = {}
-        self.families: dict[str, list[str]] = {}
         self.size = 0
         self.seconds = 0.0

@@ -316,9 +316,10 @@ def edge_weights(edge_index: Tensor, weight: Tensor | None, *, signed: bool = Fa
         return torch.ones(count, dtype=torch.float64, device=edge_index.device)
     if weight.shape not in ((count,), (count, 1)):
         raise CotanError(f"edge_weight: expected {count} numbers, one for each edge, got {tuple(weight.shape)}")
-    least = 0.0 if signed or not count else float(weight.detach().min())
-    if not 0 <= least < math.inf:
-        raise CotanError(f"edge_weight: expected finite numbers of at least 0, got {least:g}")
+    wrong = ~weight.isfinite() if signed else ~((weight >= 0) & (weight < math.inf))
+    if wrong.any():
+        least = "" if signed else " of at least 0"
+        raise CotanError(f"edge_weight: expected finite numbers{least}, got {float(weight.detach()[wrong][0]):g}")
     return weight.reshape(-1).double()
 
 

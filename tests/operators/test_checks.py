@@ -1,11 +1,15 @@
+from inspect import signature
+
 import pytest
 import torch
 from torch_geometric.data import Data
 
 import cotan
+from cotan import registry
 from cotan.errors import CotanError
 from cotan.operators.checks import check_mesh, check_pos
 from cotan.operators.functional_map import zoom_out
+from cotan.values import map_tensors
 
 POS = torch.eye(3)
 FACE = torch.tensor([[0], [1], [2]])
@@ -38,6 +42,29 @@ def test_types():
     assert pos.dtype == torch.float64
     assert face.dtype == torch.int64
     assert check_pos(POS.clone().requires_grad_()).requires_grad
+
+
+def of_meshes():
+    """The operators of cotan itself that are functions of pos, face and perhaps other nodes; and these nodes."""
+    for definition in registry.all_definitions():
+        own = definition.kind == "operator" and definition.target.__module__.startswith("cotan.operators.")
+        plain = {name for name, p in signature(definition.target).parameters.items() if p.default is p.empty}
+        if own and plain >= {"pos", "face"} and definition.name != "mesh_report":  # whose trade is bad meshes
+            yield pytest.param(definition.target, plain - {"pos", "face"}, id=definition.target.__name__)
+
+
+@pytest.mark.parametrize(("operator", "others"), [*of_meshes()])
+def test_each_operator_checks_its_mesh_and_computes_in_float64(operator, others, sphere):
+    given = {name: cotan.compute(sphere, name, dtype=torch.float64) for name in others}
+    seen = []
+    for pos in (sphere.pos, sphere.pos.double()):
+        map_tensors(lambda t: seen.append(t) or t, operator(pos, sphere.face, **given))
+    half = len(seen) // 2
+    assert all(torch.equal(a, b) and a.dtype != torch.float32 for a, b in zip(seen[:half], seen[half:], strict=True))
+    with pytest.raises(CotanError, match=r"pos: 1 of .* not finite, the first is number 0"):
+        operator(sphere.pos.index_fill(0, torch.tensor([0]), float("nan")), sphere.face, **given)
+    with pytest.raises(CotanError, match="face out of range"):
+        operator(sphere.pos, sphere.face + 1, **given)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,9 @@ def test_refusals(pair):
         functional_map(source, target, mass, target_mass, mass[:, None], target_mass[:, None].repeat(1, 2))
     with pytest.raises(CotanError, match="expected a square map of at most 30 pairs"):
         align_spectra(torch.eye(30, dtype=torch.float64)[:20], source, target)
+    for few, others in ((source.first(20), target), (source, target.first(20))):
+        with pytest.raises(CotanError, match=r"expected a square map of at most 20 pairs, got \(30, 30\)"):
+            align_spectra(torch.eye(30, dtype=torch.float64), few, others)
 
 
 def test_what_would_be_a_wrong_map_is_refused(pair):

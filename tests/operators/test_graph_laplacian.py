@@ -79,6 +79,11 @@ def test_heat_weights():
     np.testing.assert_allclose(heat_laplacian(pos * 9, edge_index).diagonal(), [near, near + far, far])
 
 
+def test_points_in_one_place_have_the_weights_of_the_graph():
+    L = heat_laplacian(torch.ones(5, 3), cycle(5))
+    assert torch.equal(L.to_dense(), graph_laplacian(cycle(5), 5).to_dense())
+
+
 def test_graph_without_edges():
     for normalization in ("none", "symmetric", "random-walk"):
         L = graph_laplacian(torch.zeros(2, 0, dtype=torch.long), 3, normalization=normalization)
@@ -97,6 +102,7 @@ def test_graph_without_edges():
             "edge_weight: expected finite numbers of at least 0, got -1",
         ),
         ((torch.tensor([[0], [1]]), 3, torch.tensor([float("nan")])), "expected finite numbers of at least 0, got nan"),
+        ((cycle(3), 3, torch.tensor([1, 1, 1, 1, 1, torch.inf])), "expected finite numbers of at least 0, got inf"),
         ((torch.tensor([[0], [1]]), 3, torch.ones(2)), "one for each edge"),
         (
             (torch.zeros(2, 6, dtype=torch.long), 3, torch.ones(3, 2)),

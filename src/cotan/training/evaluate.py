@@ -56,23 +56,24 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
 
 @contextmanager
 def in_eval(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode inside, then in the mode it had. Of several threads, the last to leave sets that."""
+    """The model in eval mode inside, then each part in the mode it had. Of several threads, the last to leave sets that."""
     with _entering:
-        count, training = _inside.get(model, (0, model.training))
-        _inside[model] = count + 1, training
+        count, modes = _inside.get(model) or (0, [(part, part.training) for part in model.modules()])
+        _inside[model] = count + 1, modes
         model.eval()
     try:
         yield
     finally:
         with _entering:
-            count, training = _inside.pop(model)
+            count, modes = _inside.pop(model)
             if count > 1:
-                _inside[model] = count - 1, training
+                _inside[model] = count - 1, modes
             else:
-                model.train(training)
+                for part, training in modes:
+                    part.training = training
 
 
-_inside: dict[nn.Module, tuple[int, bool]] = {}  # how many threads are, and the mode before
+_inside: dict[nn.Module, tuple[int, list[tuple[nn.Module, bool]]]] = {}  # how many threads are, and the modes before
 _entering = Lock()
 
 
