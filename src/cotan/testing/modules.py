@@ -111,7 +111,8 @@ def _used(module: nn.Module, values: Mapping[str, Any]) -> dict[str, bool]:
         for name, value in values.items():
             if not isinstance(value, Sparse) and any(t.is_floating_point() and t.numel() for t in leaves(value)):
                 other = map_tensors(lambda t: t + torch.randn_like(t) if t.is_floating_point() else t, value)
-                found[name] = not torch.equal(run(module, {**values, name: other}), out)
+                alike = {key: other for key, given in values.items() if given is value}  # one node under two names
+                found[name] = not torch.equal(run(module, {**values, **alike}), out)
     return found
 
 

@@ -162,6 +162,10 @@ def test_implicit_is_certified():
     cotan.testing.check_model("diffusion", method="implicit", depth=1)
 
 
+def test_without_gradients_it_is_certified():
+    cotan.testing.check_layer("diffusion", gradients=False, k=5, compile=False)
+
+
 def test_what_is_scaled_does_not_see_the_size():
     report = cotan.testing.check_layer("diffusion", scale="area", compile=False)
     assert "declared invariance to scale" in report.passed
