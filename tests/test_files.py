@@ -341,11 +341,11 @@ def test_text_keeps_the_floats(suffix, dtype, scale, offset, sphere, tmp_path):
     assert torch.equal(torch.from_numpy(faces).T, sphere.face)
 
 
-@pytest.mark.parametrize("suffix", ["ply", "stl", "glb"])
+@pytest.mark.parametrize("suffix", ["stl", "glb"])
 def test_float32_files_say_what_they_move(suffix, sphere, tmp_path):
     far = Data(pos=sphere.pos.double() + 5e5, face=sphere.face)
     with pytest.warns(
-        cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.0.*; write .obj or .off$"
+        cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.0.*; write .obj, .off or .ply$"
     ) as said:
         cotan.write(far, tmp_path / f"s.{suffix}")
     assert said[0].filename == __file__
@@ -460,28 +460,40 @@ def test_an_stl_holds_no_colours(sphere, tmp_path):
     cotan.write(sphere, tmp_path / "s.stl")  # the shape alone
 
 
-def test_rounding_far_from_the_origin_is_said(sphere, tmp_path):
+def test_digits_far_from_the_origin_are_kept(sphere, tmp_path):
     far = torch.tensor([5e5, 5.4e6, 120.0], dtype=torch.float64)
     moved = sphere.clone()
     moved.pos = 10 * sphere.pos.double() + far
-    (tmp_path / "far.obj").write_text(
-        "".join(f"v {x!r} {y!r} {z!r}\n" for x, y, z in moved.pos.tolist())
-        + "".join(f"f {a} {b} {c}\n" for a, b, c in (sphere.face.T + 1).tolist())
-    )
+    cotan.write(moved, tmp_path / "far.obj")
+    assert torch.equal(cotan.read(tmp_path / "far.obj").pos, moved.pos)
     with pytest.warns(cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.25"):
-        cotan.read(tmp_path / "far.obj")
-    exact = cotan.read(tmp_path / "far.obj", dtype=torch.float64)  # and no warning, which would be an error
-    assert torch.equal(exact.pos, moved.pos)
+        assert cotan.read(tmp_path / "far.obj", dtype=torch.float32).pos.dtype == torch.float32
+    assert cotan.read(tmp_path / "far.obj", dtype=torch.float64).pos.dtype == torch.float64
+
+
+def test_a_wide_tile_far_from_the_origin_keeps_its_cells(tmp_path):
+    x = 10.03 * torch.arange(60, dtype=torch.float64)
+    tile = Data(pos=torch.stack([*torch.meshgrid(x + 5e5, x + 5e6, indexing="ij"), x.expand(60, 60)], 2).view(-1, 3))
+    corner = torch.arange(3600).view(60, 60)[:-1, :-1].flatten()
+    tile.face = torch.cat(
+        [torch.stack([corner, corner + 60, corner + 61]), torch.stack([corner, corner + 61, corner + 1])], 1
+    )
+    for suffix in ("ply", "obj", "off"):
+        cotan.write(tile, tmp_path / f"tile.{suffix}")
+        area = cotan.compute(cotan.read(tmp_path / f"tile.{suffix}"), "face_areas", dtype=torch.float64)
+        assert torch.allclose(area, torch.tensor(10.03**2 / 2**0.5).double(), rtol=1e-7)  # at 45 degrees
+    cotan.write(tile, tmp_path / "tile.ply", colors=torch.rand(3600, 3))
+    igl = pytest.importorskip("igl")
+    vertices, faces = igl.read_triangle_mesh(str(tmp_path / "tile.ply"))
+    assert torch.equal(torch.from_numpy(vertices), tile.pos)
+    assert torch.equal(torch.from_numpy(faces).T, tile.face)
 
 
 def test_coordinates_beyond_float32_are_refused(tmp_path):
     (tmp_path / "h.obj").write_text("v 0 0 0\nv 1e40 0 0\nv 0 1e40 0\nf 1 2 3\n")
     with pytest.raises(cotan.CotanError, match=r"up to 1e\+40, too large for torch.float32"):
-        cotan.read(tmp_path / "h.obj")
-    assert (
-        float(cotan.compute(cotan.read(tmp_path / "h.obj", dtype=torch.float64), "face_areas", dtype=torch.float64))
-        == 5e79
-    )
+        cotan.read(tmp_path / "h.obj", dtype=torch.float32)
+    assert float(cotan.compute(cotan.read(tmp_path / "h.obj"), "face_areas", dtype=torch.float64)) == 5e79
 
 
 def test_graphs_of_each_kind(tmp_path):

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import atomic
@@ -23,7 +24,7 @@ from .sparse import check_range, first_alike
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
 COLORED = (".off", ".obj", ".ply", ".glb")
 WRITES = (*COLORED, ".stl")
-MOVED = 1e-4  # of its width, from which what rounding does to a shape is worth a warning
+MOVED = 1e-3  # of the way between vertices, from which what rounding does to a shape is too much
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 ZIPPED = (".3mf", ".3dxml", ".zae", ".npz")
 UNPACKED = 2**26, 100  # bytes, or times its own size, to which a zipped file may unpack
@@ -35,7 +36,7 @@ def read(
     *,
     weld: bool = True,
     repair: bool = False,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     directed: bool = False,
 ) -> Any:
     """A mesh or a graph from a file, as `torch_geometric.data.Data`.
@@ -48,7 +49,8 @@ def read(
             colour and normal stay. An .stl is always welded: it holds no vertices, but the corners of each face anew.
         repair: mend a mesh as `cotan.operators.repair` does: merge, drop and turn. A `cotan.MeshWarning` says what was
             done; without it, one says what is wrong.
-        dtype: of `pos`; `torch.float64` keeps the file's digits.
+        dtype: of `pos`. By default float32, or float64 where float32 would move vertices by a thousandth of the way between
+            them, as it does metres of UTM. `torch.float64` keeps the file's digits.
         directed: whether an .edgelist, rows of u v or u v weight, has edges in one direction only; other files say.
 
     Gives:
@@ -108,7 +110,7 @@ def _check_unpacked(path: Path) -> None:
         )
 
 
-def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
+def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype | None) -> Any:
     from torch_geometric.data import Data
 
     if path.suffix.lower() in POINTS:
@@ -133,11 +135,11 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype) -> Any:
     if color is not None:
         data.color = color[kept]
     if normal is not None:
-        data.normal = normal[kept].to(dtype)
+        data.normal = normal[kept].to(dtype or torch.float32)
     if face.numel():
         data.face = face
         data = _mended(path, data) if repair else _looked_at(path, data)
-    data.pos = _cast(path, data.pos, dtype)
+    data.pos = _cast(path, data.pos, dtype or (torch.float64 if _moved(data.pos, torch.float32) else torch.float32))
     return data
 
 
@@ -165,16 +167,22 @@ def _looked_at(path: Path, data: Any) -> Any:
     return data
 
 
+def _moved(pos: torch.Tensor, dtype: torch.dtype) -> float:
+    """How far a dtype moves vertices, as it does where a shape lies far from the origin; 0 if that is little beside the
+    way between them, of which the width has about the root of V."""
+    moved = float((pos.to(dtype).double() - pos).abs().amax()) if len(pos) else 0.0
+    return moved if moved and moved > MOVED * float((pos.amax(0) - pos.amin(0)).max()) / len(pos) ** 0.5 else 0.0
+
+
 def _cast(
     path: Path, pos: torch.Tensor, dtype: torch.dtype, instead: str = "read(..., dtype=torch.float64)"
 ) -> torch.Tensor:
-    """pos in dtype; a warning where that moves vertices much, as it does where a shape lies far from the origin."""
+    """pos in dtype; a warning where that moves vertices much."""
     cast = pos.to(dtype)
     if not torch.isfinite(cast).all():
         far = float(pos.abs().max())
         raise CotanError(f"{path} has coordinates up to {far:.0e}, too large for {dtype}; {instead}")
-    moved = float((cast.double() - pos).abs().amax()) if len(pos) else 0.0
-    if moved and moved > MOVED * float((pos.amax(0) - pos.amin(0)).max()):
+    if moved := _moved(pos, dtype):
         warnings.warn(
             f"{dtype} is too coarse for {path}: it moves vertices by up to {moved:.2g}; {instead}",
             MeshWarning,
@@ -269,8 +277,9 @@ def _left_out(graph: Any) -> str:
 def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> None:
     """A mesh or points to a file (.off .obj .ply, of meshes also .stl .glb), written whole or not at all.
 
-    .off and .obj keep the digits of `pos`; .ply, .stl and .glb hold float32, and a `cotan.MeshWarning` says where that
-    moves vertices. An .stl holds no colours and no vertices but the corners of its faces.
+    .off and .obj keep the digits of `pos`. A .ply holds float32, or doubles where float32 would move vertices; .stl and
+    .glb hold float32, and a `cotan.MeshWarning` says where that moves vertices. An .stl holds no colours and no vertices
+    but the corners of its faces.
 
     Arguments:
         colors: (V, 3) in [0, 1]; or a function (V,), blue below zero and red above; or labels (V,), whole numbers. By
@@ -297,7 +306,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     if colors is None and kind in COLORED and is_color(data.get("color"), len(pos)):
         colors = data.color
     shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
-    write_kind = _text if kind in (".off", ".obj") else _binary
+    write_kind = _text if kind in (".off", ".obj") else _ply if kind == ".ply" else _binary
     atomic.save(path, write_kind(path, pos, face, shades))
 
 
@@ -319,10 +328,27 @@ def _rows(row: str, table: torch.Tensor) -> str:
     return (row * len(table)) % tuple(table.flatten().tolist())
 
 
+def _ply(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
+    pos = pos.double()
+    kind, code = ("double", "<f8") if _moved(pos, torch.float32) else ("float", "<f4")
+    head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(pos)}"]
+    head += [f"property {kind} {axis}" for axis in "xyz"]
+    vertices = np.empty(len(pos), [("pos", code, 3), ("color", "u1", 0 if shades is None else 3)])
+    vertices["pos"] = pos.numpy()
+    if shades is not None:
+        head += [f"property uchar {name}" for name in ("red", "green", "blue")]
+        vertices["color"] = shades.numpy()
+    faces = np.empty(0 if face is None else face.shape[1], [("number", "u1"), ("corners", "<i4", 3)])
+    if face is not None:
+        head += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        faces["number"], faces["corners"] = 3, face.T.numpy()
+    return "\n".join([*head, "end_header\n"]).encode() + vertices.tobytes() + faces.tobytes()
+
+
 def _binary(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
     import trimesh
 
-    pos = _cast(path, pos.double(), torch.float32, "write .obj or .off")
+    pos = _cast(path, pos.double(), torch.float32, "write .obj, .off or .ply")
     faces, colors = None if face is None else face.T.numpy(), None if shades is None else shades.numpy()
     mesh: Any = trimesh.Trimesh(pos.numpy(), faces, vertex_colors=colors, process=False)
     return mesh.export(file_type=path.suffix.lower()[1:])

@@ -41,6 +41,17 @@ def test_folders_by_split(suffixes, tmp_path):
     assert fit("linear", data, **QUICK).metrics["test_accuracy"] >= 0
 
 
+def test_small_shapes_far_from_the_origin_keep_their_form(tmp_path):
+    for kind in ("box", "ball"):
+        (tmp_path / kind).mkdir()
+        for i in range(2):
+            mesh(kind).apply_translation([5e5, 5.4e6, i]).export(tmp_path / kind / f"{i}.obj", digits=12)
+    data = cotan.load_dataset("folder", root=str(tmp_path))
+    for shape in (*data.train, *data.test):
+        distance = cotan.compute(shape, "normalized_pos").norm(dim=1)
+        assert torch.allclose(distance, torch.ones(()), atol=1e-6)
+
+
 def test_files_by_class_are_split_by_a_seed(tmp_path):
     for kind in ("box", "ball"):
         fill(tmp_path / kind, kind, 10)

@@ -12,6 +12,7 @@ from cotan.errors import CotanError
 from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.mass import barycentric_mass
 from cotan.operators.robust_laplacian import cloud_matrices, robust_matrices
+from cotan.operators.spectrum import spectrum
 
 
 def test_hard(hard, finite_or_refused):
@@ -56,6 +57,25 @@ def test_cloud_of_a_sphere(icosphere):
     assert mass.sum().item() == pytest.approx(4 * np.pi, rel=0.02)
     z = pos[:, 2]
     assert ((z @ (L @ z)) / (mass * z * z).sum()).item() == pytest.approx(2, rel=0.02)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (0, 0, 1000), (5e5, 5e6, 300), (4e6, 3e6, 4e6)])
+def test_a_cloud_has_its_eigenvalues_anywhere(place):
+    generator = torch.Generator().manual_seed(1)
+    angle, height = (torch.rand(1000, generator=generator, dtype=torch.float64) for _ in range(2))
+    angle = 2 * np.pi * angle
+    cylinder = torch.stack([angle.cos() / 2, angle.sin() / 2, 2 * height], 1)
+    exact = sorted(4 * m * m + (np.pi * n / 2) ** 2 for m in range(-3, 4) for n in range(7))[1:9]
+    found = spectrum(*cloud_matrices(cylinder + torch.tensor(place)), k=9).values[1:]
+    assert (found / torch.tensor(exact)).mean() == pytest.approx(0.96, abs=0.02)
+
+
+def test_a_cloud_near_the_origin_is_robust_laplacians(bumpy):
+    pos = bumpy(2)[0].double() + 1.5
+    L, mass = cloud_matrices(pos)
+    theirs, lumped = outside.point_cloud_laplacian(pos.numpy())
+    torch.testing.assert_close(L.to_dense(), torch.from_numpy(theirs.toarray()), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(mass, torch.from_numpy(lumped.diagonal()), rtol=1e-9, atol=0)
 
 
 def evenly(n):
