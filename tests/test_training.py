@@ -157,6 +157,17 @@ def test_a_killed_process_resumes_to_the_same_metrics(tmp_path):
     assert again.metrics == whole.metrics
 
 
+def test_the_same_shapes_in_another_place_are_resumed(tmp_path):
+    """A job that starts again on another node may have its data in another folder."""
+    first, second = (replace(clouds(), options={"root": root}) for root in ("scratch/1", "scratch/2"))
+    fit("linear", first, out=tmp_path, **QUICK)
+    run = fit("linear", second, out=tmp_path, resume=True, **{**QUICK, "epochs": 6})
+    assert (len(run.history), Run.load(tmp_path).dataset["options"]) == (6, {"root": "scratch/2"})
+    (other := clouds()).train.reverse()
+    with pytest.raises(CotanError, match="cannot be resumed: its dataset has digest="):
+        fit("linear", other, out=tmp_path, resume=True, **QUICK)
+
+
 def test_resume_without_a_checkpoint_starts_afresh_and_says_so(tmp_path, capsys):
     run = fit("linear", clouds(), out=tmp_path / "new", resume=True, **{**QUICK, "progress": "lines"})
     assert "no checkpoint to resume: starting afresh" in capsys.readouterr().err
@@ -1291,6 +1302,20 @@ def test_a_mac_is_no_gpu(monkeypatch):
     monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert make_fabric(Recipe()).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "array"},
+        {"LSB_JOBID": "3", "LSB_DJOB_RANKFILE": "hosts", "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_SIZE": "2"},
+    ],
+)
+def test_other_tasks_of_a_clusters_job_are_none_of_a_training(found, monkeypatch):
+    """Each of them may be a training of its own."""
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert make_fabric(Recipe()).world_size == 1
 
 
 class Own(nn.Module):

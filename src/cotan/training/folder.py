@@ -124,7 +124,8 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
     """Raise where a run to be resumed was another one: model, recipe, data and plan must be the same."""
     for what in ("model", "recipe", "dataset", "plan"):
         a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
-        for key in sorted(a.keys() | b.keys()):
+        # What is in the shapes counts, not the folder that they were read from.
+        for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
                 raise AnotherRun(
                     f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. {AFRESH}"
