@@ -25,6 +25,7 @@ from torch_geometric.data import Data
 from typer.testing import CliRunner
 
 import cotan
+from cotan.atomic import BESIDE
 from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
@@ -206,6 +207,14 @@ def test_an_earlier_run_is_put_aside(tmp_path):
     assert len(Run.load(tmp_path / "run").history) == 1
     fit("linear", clouds(), out=tmp_path / "run", **QUICK)
     assert len(Run.load(tmp_path / "run/earlier-2").history) == 1
+
+
+def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    fit("linear", clouds(), out=tmp_path, **QUICK)
+    half = tmp_path / f"{BESIDE}1"
+    half.write_bytes(b"half of a checkpoint, of a job that was preempted")
+    fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
+    assert not half.exists()
 
 
 def test_a_line_that_a_kill_cut_short_gives_way_to_the_next(tmp_path):

@@ -17,6 +17,10 @@ from .make import describe
 from .run import Run
 
 FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
+RESULTS, DIGESTS = SUITE = (
+    "results.jsonl",
+    "digests.json",
+)  # of a suite; by dataset and seed, of its splits when last made
 MAY_DIFFER = ("epochs", "patience", "device")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives have it
 AFRESH = "Without resume, it is put aside and training starts afresh"
@@ -77,6 +81,13 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
         with suppress(OSError):
             if made:
                 path.rmdir()
+
+
+def check_kind(path: Path, *, suite: bool) -> None:
+    """Raise where a training is given the folder of a suite, or a suite that of a training. A folder that is both goes on."""
+    run, results = (any((path / name).exists() for name in names) for names in (FILES, SUITE))
+    if run != results and suite == run:
+        raise CotanError(f"{path} holds {'a run of fit' if run else 'the results of a suite'}: expected another folder")
 
 
 def write_run(run: Run) -> None:
