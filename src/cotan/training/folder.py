@@ -17,10 +17,8 @@ from .make import describe
 from .run import Run
 
 FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
-RESULTS, DIGESTS = SUITE = (
-    "results.jsonl",
-    "digests.json",
-)  # of a suite; by dataset and seed, of its splits when last made
+RESULTS = "results.jsonl"
+DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 MAY_DIFFER = ("epochs", "patience", "device")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives have it
 AFRESH = "Without resume, it is put aside and training starts afresh"
@@ -85,7 +83,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
 
 def check_kind(path: Path, *, suite: bool) -> None:
     """Raise where a training is given the folder of a suite, or a suite that of a training. A folder that is both goes on."""
-    run, results = (any((path / name).exists() for name in names) for names in (FILES, SUITE))
+    run, results = (any((path / name).exists() for name in names) for names in (FILES, (RESULTS, DIGESTS)))
     if run != results and suite == run:
         raise CotanError(f"{path} holds {'a run of fit' if run else 'the results of a suite'}: expected another folder")
 
