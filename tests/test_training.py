@@ -33,7 +33,7 @@ from cotan.errors import CotanError
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import make_fabric, own_randomness
-from cotan.training.folder import alone, append
+from cotan.training.folder import alone, append, unlocked
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
@@ -856,10 +856,12 @@ def test_a_file_system_without_locks_is_written_to_and_said(error, tmp_path, mon
 
     monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
     for aside in (0, 1):
+        unlocked.clear()
         with pytest.warns(RuntimeWarning, match=f"{tmp_path}/run has no locks: nothing keeps another training"):
             assert fit("linear", clouds(), out=tmp_path / "run", **QUICK).status == "finished"
         assert Run.load(tmp_path / "run").status == "finished"
         assert (tmp_path / "run/earlier-1").exists() == aside
+    fit("linear", clouds(), out=tmp_path / "other", **QUICK)  # a suite has many: it is said once
 
 
 def test_what_is_loaded_does_not_hold_its_file(tmp_path):

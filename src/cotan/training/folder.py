@@ -21,11 +21,12 @@ RESULTS = "results.jsonl"
 DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 MAY_DIFFER = ("epochs", "patience", "device")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives have it
+unlocked: set[int] = set()  # file systems of which it was said: a suite has many folders
 AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """One line more of a .jsonl file, on the disk before this returns. A line that a kill cut short is removed first."""
+    """One line more of a .jsonl file, written when this returns. A line that a kill cut short is removed first."""
     text = json.dumps(line) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +63,12 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     except (NotImplementedError, OSError) as reason:
         if isinstance(reason, OSError) and reason.errno not in NO_LOCKS:
             raise CotanError(f"{path} cannot be written: {reason.strerror or reason}") from reason
-        text = f"the file system of {path} has no locks: nothing keeps another training from writing there meanwhile"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        if (device := os.stat(path).st_dev) not in unlocked:
+            unlocked.add(device)
+            text = (
+                f"the file system of {path} has no locks: nothing keeps another training from writing there meanwhile"
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
     try:
         yield
     finally:
