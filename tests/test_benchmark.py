@@ -200,6 +200,21 @@ def test_parts_at_once_end_in_one_table(suite, tmp_path, monkeypatch):
     assert len((out / "results.jsonl").read_text().splitlines()) == 4
 
 
+def test_a_suite_and_a_training_have_folders_of_their_own(suite, tmp_path):
+    out, run = tmp_path / "suite", tmp_path / "run"
+    bench(suite, out=out, models=["linear"], seeds=[0], progress="none")
+    cotan.fit("linear", "two-solids", out=run, epochs=1, progress="none")
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(cotan.CotanError, match=f"{out} holds the results of a suite: expected another folder"):
+        cotan.fit("linear", "two-solids", out=out, epochs=1, progress="none")
+    with pytest.raises(cotan.CotanError, match=f"{run} holds a run of fit: expected another folder"):
+        bench(suite, out=run, progress="none")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == there
+    (run / "results.jsonl").touch()  # both were in one folder before this was refused
+    assert len(bench(suite, out=run, models=["linear"], seeds=[0], progress="none").rows) == 1
+    assert cotan.fit("linear", "two-solids", out=run, resume=True, epochs=2, progress="none").status == "finished"
+
+
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, capsys):
     axes = [f"stress_{name}" for name in ("poses", "coarse", "rotated", "noisy", "scaled")]

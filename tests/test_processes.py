@@ -3,10 +3,11 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from cotan import processes
+from cotan import CotanError, processes
 from cotan.processes import cache_folder, how_many, usable
 
 
@@ -74,3 +75,21 @@ def test_threads_that_submit_at_once_leave_the_callers_script_in_place():
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(submit, range(2))) == [[0, 1, 2]] * 2
     assert sys.modules["__main__"] is main
+
+
+@pytest.mark.parametrize("named", ["~/store", ""])
+def test_without_a_home_the_stores_folder_wants_a_name(named, monkeypatch):
+    """As in a container whose user is a number only: no HOME, and no line in the list of users."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("COTAN_CACHE", named)
+    with pytest.raises(CotanError, match="no home folder, in which the store would be: name a folder by COTAN_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("COTAN_CACHE", "/store")
+    assert cache_folder() == Path("/store")

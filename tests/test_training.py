@@ -25,6 +25,7 @@ from torch_geometric.data import Data
 from typer.testing import CliRunner
 
 import cotan
+from cotan.atomic import BESIDE
 from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
@@ -32,7 +33,7 @@ from cotan.errors import CotanError
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import make_fabric, own_randomness
-from cotan.training.folder import alone, append
+from cotan.training.folder import alone, append, unlocked
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
@@ -157,6 +158,17 @@ def test_a_killed_process_resumes_to_the_same_metrics(tmp_path):
     assert again.metrics == whole.metrics
 
 
+def test_the_same_shapes_in_another_place_are_resumed(tmp_path):
+    """A job that starts again on another node may have its data in another folder."""
+    first, second = (replace(clouds(), options={"root": root}) for root in ("scratch/1", "scratch/2"))
+    fit("linear", first, out=tmp_path, **QUICK)
+    run = fit("linear", second, out=tmp_path, resume=True, **{**QUICK, "epochs": 6})
+    assert (len(run.history), Run.load(tmp_path).dataset["options"]) == (6, {"root": "scratch/2"})
+    (other := clouds()).train.reverse()
+    with pytest.raises(CotanError, match="cannot be resumed: its dataset has digest="):
+        fit("linear", other, out=tmp_path, resume=True, **QUICK)
+
+
 def test_resume_without_a_checkpoint_starts_afresh_and_says_so(tmp_path, capsys):
     run = fit("linear", clouds(), out=tmp_path / "new", resume=True, **{**QUICK, "progress": "lines"})
     assert "no checkpoint to resume: starting afresh" in capsys.readouterr().err
@@ -195,6 +207,14 @@ def test_an_earlier_run_is_put_aside(tmp_path):
     assert len(Run.load(tmp_path / "run").history) == 1
     fit("linear", clouds(), out=tmp_path / "run", **QUICK)
     assert len(Run.load(tmp_path / "run/earlier-2").history) == 1
+
+
+def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    fit("linear", clouds(), out=tmp_path, **QUICK)
+    half = tmp_path / f"{BESIDE}1"
+    half.write_bytes(b"half of a checkpoint, of a job that was preempted")
+    fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
+    assert not half.exists()
 
 
 def test_a_line_that_a_kill_cut_short_gives_way_to_the_next(tmp_path):
@@ -845,10 +865,12 @@ def test_a_file_system_without_locks_is_written_to_and_said(error, tmp_path, mon
 
     monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
     for aside in (0, 1):
+        unlocked.clear()
         with pytest.warns(RuntimeWarning, match=f"{tmp_path}/run has no locks: nothing keeps another training"):
             assert fit("linear", clouds(), out=tmp_path / "run", **QUICK).status == "finished"
         assert Run.load(tmp_path / "run").status == "finished"
         assert (tmp_path / "run/earlier-1").exists() == aside
+    fit("linear", clouds(), out=tmp_path / "other", **QUICK)  # a suite has many: it is said once
 
 
 def test_what_is_loaded_does_not_hold_its_file(tmp_path):
@@ -1300,6 +1322,20 @@ def test_a_mac_is_no_gpu(monkeypatch):
     monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert make_fabric(Recipe()).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "array"},
+        {"LSB_JOBID": "3", "LSB_DJOB_RANKFILE": "hosts", "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_SIZE": "2"},
+    ],
+)
+def test_other_tasks_of_a_clusters_job_are_none_of_a_training(found, monkeypatch):
+    """Each of them may be a training of its own."""
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert make_fabric(Recipe()).world_size == 1
 
 
 class Own(nn.Module):

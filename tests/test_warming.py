@@ -122,6 +122,15 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_caller(pool, fresh_store, mon
     assert pool.stopped
 
 
+def test_where_no_process_can_be_started_the_caller_computes_all(pool, fresh_store, monkeypatch):
+    def none_left(*_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    for place in ("submit", "__init__"):  # as many processes as a user may have; no /dev/shm
+        monkeypatch.setattr(pool, place, none_left)
+        assert warm({"": MODEL}, SHAPES, 2, torch.float32, each=2.0) == {}
+
+
 def test_workers_end_with_the_process_that_started_them(leaves_none):
     leaves_none(
         "import os, signal, torch, cotan\nfrom torch_geometric.data import Data\nfrom cotan import processes, warming\n"

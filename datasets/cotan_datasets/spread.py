@@ -1,6 +1,8 @@
 """The same function over many items, on several processes; the results do not depend on how many."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from cotan.processes import Processes, how_many
@@ -21,14 +23,15 @@ def spread(
     The function must be one that an import finds. Few items stay in this process: a worker takes a second to start.
     """
     workers = how_many(len(items) // 8, workers)
-    if workers <= 1:
-        return _collect(map(function, items), len(items), progress)
-    with Processes(workers) as pool:
-        try:
-            return _collect(pool.map(function, items, chunksize=4), len(items), progress)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    if workers > 1:
+        # No process more for this user, no /dev/shm, a worker that was killed...: this process does it all.
+        with suppress(OSError, BrokenExecutor), Processes(workers) as pool:
+            try:
+                return _collect(pool.map(function, items, chunksize=4), len(items), progress)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return _collect(map(function, items), len(items), progress)
 
 
 def _collect(results: Iterator[Result], total: int, progress: Callable[[int, int], object] | None) -> list[Result]:

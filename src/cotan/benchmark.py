@@ -24,14 +24,12 @@ from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
 from .training import fit, model_for
-from .training.folder import AnotherRun, alone, append
+from .training.folder import DIGESTS, RESULTS, AnotherRun, alone, append, check_kind
 from .training.progress import Progress
 from .training.recipe import node_of
 from .training.run import Run, read_json, read_lines, versions
 
 __all__ = ["Entry", "Suite", "Table", "bench"]
-
-DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 
 
 def bench(
@@ -64,6 +62,7 @@ def bench(
     part = suite.only(models, seeds)
     # Absolute, since the caller may change directory meanwhile.
     folder = Path(out if out is not None else f"runs/{suite.name}").absolute()
+    check_kind(folder, suite=True)
     with Progress(progress) as show:
         table = _Bench(suite, part, folder, show).run()
     table.suite = suite
@@ -79,7 +78,7 @@ def results(suite: Suite, folder: Path) -> list[dict[str, Any]]:
     A result of other shapes than its dataset held when it was last made (DIGESTS) is left out.
     """
     known, digests = (
-        {line.get("key"): line for line in read_lines(folder / "results.jsonl")},
+        {line.get("key"): line for line in read_lines(folder / RESULTS)},
         read_json(folder / DIGESTS),
     )
     out = []
@@ -110,7 +109,7 @@ class _Bench:
         if loaded:
             self._compare(loaded)
         if done := len(results(self.suite, self.folder)):
-            self.show.say(f"{done} of {self.total} results are in {self.folder / 'results.jsonl'} already")
+            self.show.say(f"{done} of {self.total} results are in {self.folder / RESULTS} already")
         for dataset in datasets:
             self._dataset(dataset, loaded.pop(dataset.label))
             if self.table.stopped:
@@ -243,7 +242,7 @@ class _Bench:
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}
         row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
         with alone(self.folder, timeout=60):
-            append(self.folder / "results.jsonl", row)
+            append(self.folder / RESULTS, row)
 
     def _failed(self, dataset: Entry, label: str, seed: int | None, reason: Exception) -> None:
         self.table.failures.append((dataset.label, label, seed, str(reason)))

@@ -60,8 +60,11 @@ def cache_folder() -> Path:
     """`COTAN_CACHE` or the platform's cache folder. A relative one is of the working directory when it was first asked for."""
     from platformdirs import user_cache_dir
 
-    folder = os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)
-    return _absolute(os.path.expanduser(folder))
+    try:
+        folder = Path(os.environ.get("COTAN_CACHE") or user_cache_dir("cotan", appauthor=False)).expanduser()
+    except RuntimeError as reason:
+        raise CotanError("no home folder, in which the store would be: name a folder by COTAN_CACHE") from reason
+    return _absolute(str(folder))
 
 
 @lru_cache

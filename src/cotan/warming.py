@@ -41,17 +41,16 @@ def warm(
     have = common_sources(shapes)
     jobs = [(model_requests(model, have), instead_of(model)) for model in models.values()]
     costs: dict[int, dict[str, float]] = {}
-    with Processes(workers) as pool:
+    # A shape that cannot be pickled, a worker that was killed, no process more...: the caller computes the rest.
+    with suppress(Exception), Processes(workers) as pool:
         size = max(1, min(int(TASK / each), -(-count // workers)))
         starts = range(first, len(shapes), size)
-        futures = [pool.submit(_work, jobs, have, shapes[start : start + size], dtype) for start in starts]
         try:
+            futures = [pool.submit(_work, jobs, have, shapes[start : start + size], dtype) for start in starts]
             for start, future in zip(starts, futures, strict=True):
                 costs |= dict(enumerate(future.result(), start))
                 if progress is not None:
                     progress(min(start + size, len(shapes)), len(shapes))
-        except Exception:  # a shape that cannot be pickled, a worker that was killed...: the caller computes the rest
-            pool.shutdown(cancel_futures=True)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,7 +1,9 @@
 """The dataset of creatures: splits, stress variants, workers, errors, contact sheet."""
 
+import math
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 import cotan
+from cotan.processes import Processes
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
@@ -51,6 +54,15 @@ def test_what_ends_the_making_of_many_ends_it_soon(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         spread(subprocess.call, calls, workers=2, progress=progress)
     assert 0 < len(list(tmp_path.iterdir())) < 150
+
+
+@pytest.mark.parametrize("reason", [BlockingIOError(11, "no process more"), BrokenProcessPool("one was killed")])
+def test_where_others_cannot_one_process_does_it_all(reason, monkeypatch):
+    def fails(*_):
+        raise reason
+
+    monkeypatch.setattr(Processes, "submit", fails)
+    assert spread(math.sqrt, [4] * 32, workers=2) == [2.0] * 32
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])

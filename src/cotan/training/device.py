@@ -18,6 +18,7 @@ from .recipe import Recipe
 def make_fabric(recipe: Recipe) -> Any:
     """Fabric for a recipe's device and precision."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     kind, _, number = recipe.device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
@@ -27,7 +28,8 @@ def make_fabric(recipe: Recipe) -> Any:
     if kind == "auto":  # Fabric's own choice on a Mac is mps, which has no float64: metrics and geometry are in it
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
-    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)
+    alone = LightningEnvironment()  # whatever a cluster's scheduler says of other tasks of its job
+    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision, plugins=[alone])
 
 
 def keep_pages() -> None:

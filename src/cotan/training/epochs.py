@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import registry
+from .. import atomic, registry
 from ..application import place_of
 from ..batching import Augmented, Batch, Prepared
 from ..datasets import Splits
@@ -206,6 +206,8 @@ class Fit:
 
     def _open(self, path: Path, resume: bool) -> None:
         """The folder, empty or as the run to be resumed left it."""
+        for leftover in path.glob(f"{atomic.BESIDE}*"):  # of a job that was killed while it wrote a checkpoint
+            leftover.unlink(missing_ok=True)
         found = checkpoint.load(path, "last") if resume else None
         if found is None:
             aside = folder.put_aside(path)

@@ -17,13 +17,16 @@ from .make import describe
 from .run import Run
 
 FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
+RESULTS = "results.jsonl"
+DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 MAY_DIFFER = ("epochs", "patience", "device")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives have it
+unlocked: set[int] = set()  # file systems of which it was said: a suite has many folders
 AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """One line more of a .jsonl file, on the disk before this returns. A line that a kill cut short is removed first."""
+    """One line more of a .jsonl file, written when this returns. A line that a kill cut short is removed first."""
     text = json.dumps(line) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +63,12 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
     except (NotImplementedError, OSError) as reason:
         if isinstance(reason, OSError) and reason.errno not in NO_LOCKS:
             raise CotanError(f"{path} cannot be written: {reason.strerror or reason}") from reason
-        text = f"the file system of {path} has no locks: nothing keeps another training from writing there meanwhile"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        if (device := os.stat(path).st_dev) not in unlocked:
+            unlocked.add(device)
+            text = (
+                f"the file system of {path} has no locks: nothing keeps another training from writing there meanwhile"
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
     try:
         yield
     finally:
@@ -77,6 +84,13 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
         with suppress(OSError):
             if made:
                 path.rmdir()
+
+
+def check_kind(path: Path, *, suite: bool) -> None:
+    """Raise where a training is given the folder of a suite, or a suite that of a training. A folder that is both goes on."""
+    run, results = (any((path / name).exists() for name in names) for names in (FILES, (RESULTS, DIGESTS)))
+    if run != results and suite == run:
+        raise CotanError(f"{path} holds {'a run of fit' if run else 'the results of a suite'}: expected another folder")
 
 
 def write_run(run: Run) -> None:
@@ -124,7 +138,8 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
     """Raise where a run to be resumed was another one: model, recipe, data and plan must be the same."""
     for what in ("model", "recipe", "dataset", "plan"):
         a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
-        for key in sorted(a.keys() | b.keys()):
+        # What is in the shapes counts, not the folder that they were read from.
+        for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
                 raise AnotherRun(
                     f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. {AFRESH}"

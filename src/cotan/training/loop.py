@@ -69,6 +69,8 @@ def fit(
     chosen = Recipe.of(recipe, **overrides)
     fabric = checked_fabric(model, chosen)
     path = None if out is None else Path(out).absolute()  # the caller may change the working directory meanwhile
+    if path is not None:
+        folder.check_kind(path, suite=False)
     with Progress(progress) as show:
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=show.counter(f"make {dataset}"))
