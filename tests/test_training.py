@@ -310,6 +310,26 @@ def test_what_takes_derivatives_itself_is_judged_and_predicted_without_a_graph(m
     assert (len(outputs), kept) == (3, [0])
 
 
+def test_a_number_that_is_the_same_everywhere_has_no_deviation_by_rounding():
+    shapes = clouds()
+    for shape in [*shapes.train, *shapes.val, *shapes.test]:
+        shape.y = torch.tensor([[float(shape.y), 0.1]], dtype=torch.float64)  # 12 times 0.1 is not 1.2
+    shapes.val[0].y[0, 1] = 0.3
+    run = fit("linear", replace(shapes, task="regress", classes=()), **QUICK)
+    assert run.model.target_deviation[1] == 1
+    assert run.metrics["val_loss"] < 10
+
+
+@pytest.mark.parametrize(("offset", "said"), [(1e5, False), (1e8, True)])
+def test_numbers_that_differ_by_less_than_float32_has_are_said(offset, said, capsys):
+    shapes = clouds()
+    for i, shape in enumerate([*shapes.train, *shapes.val, *shapes.test]):
+        shape.y = torch.tensor([[1e8, offset + i % 5]], dtype=torch.float64)
+    fit("linear", replace(shapes, task="regress", classes=()), **{**QUICK, "epochs": 1, "progress": "lines"})
+    expected = "number 1 of y is 1e+08 ± 1.4, where the model's precision has steps of 12: subtract"
+    assert (expected in capsys.readouterr().err) == said
+
+
 def test_predict_reads_a_file(tmp_path):
     import trimesh
 
