@@ -168,6 +168,17 @@ def test_ones_own_lists():
     assert width(Splits([Data(y=torch.rand(1, 5))]), "regress") == 5
 
 
+@pytest.mark.parametrize("task", ["label", "regress-vertices"])
+def test_a_shape_without_targets_stays_in_train_when_a_val_is_cut(task):
+    """An atom has no bonds to be labelled."""
+    numbers = [torch.zeros(bonds) if task == "regress-vertices" else torch.zeros(bonds).long() for bonds in range(11)]
+    shapes = [Data(x=torch.rand(len(y) + 1, 1), y=y) for y in numbers]
+    for seed in range(20):
+        split = Splits(shapes, task=task).with_val(seed)
+        assert len(split.val) == 2
+        assert split.train[0] is shapes[0]
+
+
 def test_too_few_shapes_for_a_val():
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()

@@ -192,6 +192,9 @@ def test_a_task_of_ones_own_needs_no_more_than_it_says(per):
     run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **QUICK)
     assert run.metrics["test_off"] > 0
     assert len(cotan.predict(run, shapes[0]).label) == len(shapes[0].y)
+    shapes[0].y[0] = torch.nan
+    with pytest.raises(cotan.CotanError, match=r"finite numbers.*; what is missing may be -1, say, where"):
+        cotan.fit("gcn", splits, **QUICK)
 
 
 def test_a_number_a_vertex():

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Barrier, Event, Thread, current_thread
 from types import SimpleNamespace
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -293,6 +294,60 @@ def test_a_part_that_is_frozen_stays_frozen():
     predict(model, shapes)
     assert model.training
     assert not frozen.training
+
+
+class Forces(nn.Module):
+    """Minus the gradient of a learned energy, which also evaluation takes derivatives for."""
+
+    task = "regress-vertices"
+
+    def __init__(self):
+        super().__init__()
+        self.energy = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, pos, edge_index):
+        with torch.enable_grad():
+            pos = pos.detach().requires_grad_()
+            length = (pos[edge_index[0]] - pos[edge_index[1]]).norm(dim=1, keepdim=True)
+            return -torch.autograd.grad(self.energy(length).sum(), pos, create_graph=True)[0]
+
+
+def test_what_takes_derivatives_itself_is_judged_and_predicted_without_a_graph(monkeypatch):
+    square = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    molecules = [Data(pos=torch.rand(4, 3), edge_index=square) for _ in range(6)]
+    for molecule in molecules:
+        molecule.y = molecule.pos - molecule.pos.mean(0)
+    splits = Splits(molecules[:3], molecules[3:5], molecules[5:], task="regress-vertices")
+    run = fit(Forces(), splits, **QUICK)
+    assert not predict(run, molecules[5]).label.requires_grad
+
+    outputs, kept = [], []
+    run.model.register_forward_hook(lambda _, __, output: outputs.append(ref(output)))
+    metrics = cotan.tasks.RegressVertices.metrics
+    count = lambda o, y: [kept.append(sum(output() is not None for output in outputs)), metrics(o, y)][1]  # noqa: E731
+    monkeypatch.setattr(cotan.tasks.RegressVertices, "metrics", count)
+    evaluate(run, molecules, batch_size=2)
+    assert (len(outputs), kept) == (3, [0])
+
+
+def test_a_number_that_is_the_same_everywhere_has_no_deviation_by_rounding():
+    shapes = clouds()
+    for shape in [*shapes.train, *shapes.val, *shapes.test]:
+        shape.y = torch.tensor([[float(shape.y), 0.1]], dtype=torch.float64)  # 12 times 0.1 is not 1.2
+    shapes.val[0].y[0, 1] = 0.3
+    run = fit("linear", replace(shapes, task="regress", classes=()), **QUICK)
+    assert run.model.target_deviation[1] == 1
+    assert run.metrics["val_loss"] < 10
+
+
+@pytest.mark.parametrize(("offset", "said"), [(1e5, False), (1e8, True)])
+def test_numbers_that_differ_by_less_than_float32_has_are_said(offset, said, capsys):
+    shapes = clouds()
+    for i, shape in enumerate([*shapes.train, *shapes.val, *shapes.test]):
+        shape.y = torch.tensor([[1e8, offset + i % 5]], dtype=torch.float64)
+    fit("linear", replace(shapes, task="regress", classes=()), **{**QUICK, "epochs": 1, "progress": "lines"})
+    expected = "number 1 of y is 1e+08 ± 1.4, where the model's precision has steps of 12: subtract"
+    assert (expected in capsys.readouterr().err) == said
 
 
 def test_predict_reads_a_file(tmp_path):

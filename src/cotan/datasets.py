@@ -120,11 +120,12 @@ class Splits:
         groups = list(map(_group, self.train))
         sample: dict[Any, int] = {}  # of each group a shape with a target
         for i, each in enumerate(y):
-            if not (task.scaled and each.isnan().all()):
+            if not each.isnan().all():  # nor of a shape without one, such as the bonds of an atom
                 sample.setdefault(groups[i], i)
-        first = torch.stack([y[i][0] for i in sample.values()])
-        by_class = task.categorical and task.per == "shape" and not first.is_floating_point()
-        labels = first if by_class else torch.zeros(len(first))
+        labels = torch.zeros(len(sample))
+        if task.categorical and task.per == "shape":
+            first = torch.stack([y[i][0] for i in sample.values()])
+            labels = labels if first.is_floating_point() else first
         order = list(sample)
         picked = {order[i] for i in _share(labels, share, generator).tolist()}
         if not picked:

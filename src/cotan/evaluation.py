@@ -68,6 +68,7 @@ class Evaluation:
         self.digests: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
         self.live = {name for name in data.keys() if is_live(data[name])}
+        self.sample = "n_id" in data
         self.costs: dict[str, float] = {}
 
     def value(self, step: Step, dtype: torch.dtype = torch.float64) -> Any:
@@ -169,7 +170,7 @@ class Evaluation:
             return torch.zeros(number_of_vertices(data), dtype=torch.long, device=device_of(data))
         if step.name == "ptr":
             return torch.tensor([0, number_of_vertices(data)], device=device_of(data))
-        value = data[step.name] if step.name in data else None
+        value = data.get(step.name)
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
         check_source(step.name, value, data)
@@ -180,7 +181,7 @@ class Evaluation:
 
     def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
-        if step.transient or step.reaches & self.live or "n_id" in self.data:
+        if step.transient or step.reaches & self.live or self.sample:
             return None
         if step.identity not in self.addresses:
             self.addresses[step.identity] = digest_of([step.identity, self._reached(step)])

@@ -133,7 +133,8 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             elif _each(target(shape, definition.per)) != size or bool((y.isinf() if scaled else ~y.isfinite()).any()):
                 got = y.tolist() if y.numel() < 10 else f"of shape {tuple(y.shape)}"
                 wanted = f"{size} finite numbers" + (" at each vertex" if definition.per == "vertex" else "")
-                raise CotanError(f"{where}: y is {got}, expected {wanted}")
+                hint = "; what is missing may be -1, say, where the task leaves it out" if y.isnan().any() else ""
+                raise CotanError(f"{where}: y is {got}, expected {wanted}{hint}")
         if shapes and not any(len(counted(shape, definition.per)) for shape in shapes):
             raise CotanError(f"dataset {splits.name!r}, {name}: no target counts, as mask is false everywhere")
         if shapes and scaled:

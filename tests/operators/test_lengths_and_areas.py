@@ -43,3 +43,16 @@ def test_derivative_of_no_length_is_finite():
     pos = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     (edge_lengths(pos, edge_index(FACE)).sum() + face_areas(pos, FACE).sum()).backward()
     assert torch.isfinite(pos.grad).all()
+
+
+def test_a_loop_leaves_second_derivatives_of_lengths_as_they_are():
+    """As of forces, the gradient of an energy, in a loss."""
+    pos = POS.double().requires_grad_()
+    edges, loops = edge_index(FACE), torch.arange(3).expand(2, 3)
+
+    def second(edges):
+        (force,) = torch.autograd.grad(edge_lengths(pos, edges).pow(3).sum(), pos, create_graph=True)
+        return torch.autograd.grad(force.square().sum(), pos)[0]
+
+    torch.testing.assert_close(second(torch.cat([edges, loops], 1)), second(edges))
+    assert second(edges).abs().max() > 1

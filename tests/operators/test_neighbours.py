@@ -74,6 +74,11 @@ def test_the_chamfer_distance_has_derivatives(device):
     assert not a.grad.any()  # no NaN at the point itself
 
 
+def test_distances_to_a_cloud_of_which_the_points_are_have_second_derivatives():
+    points = cloud(5).double().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda p: nearest(p, p, 3)[0], points)
+
+
 def test_nearest_to_others():
     points, queries = cloud(80, 1), cloud(30, 2)
     distance, index = nearest(points, queries, 1)

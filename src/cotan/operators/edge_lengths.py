@@ -14,4 +14,10 @@ def edge_lengths(pos: Tensor, edge_index: Tensor) -> Tensor:
     """|x_i - x_j| of edge i -> j. (E,)"""
     pos = check_pos(pos)
     source, target = check_edges(edge_index, len(pos))
-    return torch.linalg.vector_norm(pos[source] - pos[target], dim=1)
+    return length(pos[source] - pos[target])
+
+
+def length(offset: Tensor) -> Tensor:
+    """Of vectors along the last axis; where it is 0, so are its derivatives of any order, the second of torch's are NaN."""
+    apart = (offset != 0).any(-1)
+    return torch.where(apart, torch.linalg.vector_norm(offset.where(apart[..., None], 1), dim=-1), 0)

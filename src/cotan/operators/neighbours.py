@@ -9,6 +9,7 @@ from ..decorators import operator
 from ..errors import CotanError, at_least
 from ..values import is_live
 from .checks import check_pos
+from .edge_lengths import length
 
 CHUNK = 2**26  # distances held at once
 
@@ -77,7 +78,7 @@ def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor
         parts = [_distances(part, fixed).topk(k, largest=False) for part in asked.split(max(1, CHUNK // len(points)))]
         distance, index = torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
     if is_live(points) or is_live(queries):
-        distance = torch.linalg.vector_norm(queries[:, None] - points[index], dim=2)
+        distance = length(queries[:, None] - points[index])
     return distance, index
 
 

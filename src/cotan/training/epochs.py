@@ -287,8 +287,15 @@ class Fit:
         y = y.reshape(len(y), -1)
         mean = y.nanmean(0)
         deviation = ((y - mean) ** 2).nanmean(0).sqrt()
+        varies = deviation > 1e-12 * mean.abs()  # by more than the mean is rounded
+        step = torch.finfo(model.target_mean.dtype).eps * mean.abs()
+        for i in (varies & (step > 0.01 * deviation)).nonzero()[:1, 0].tolist():
+            self.show.say(
+                f"number {i} of y is {mean[i]:.2g} ± {deviation[i]:.2g}, where the model's precision has steps of {step[i]:.2g}: "
+                "subtract from y what is known of it, such as the sum of the energies of single atoms"
+            )
         model.target_mean.copy_(mean)
-        model.target_deviation.copy_(deviation.where(deviation > 0, 1))
+        model.target_deviation.copy_(deviation.where(varies, 1))
 
     def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""

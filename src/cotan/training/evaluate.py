@@ -93,6 +93,7 @@ def score(
     with torch.no_grad():
         for batch in batches:
             output, target = batch.counted(step(batch) if step is not None else forward(model, batch.values))
+            output = output.detach()  # of what takes derivatives itself, the graphs of all batches would be kept
             outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)

@@ -57,7 +57,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         for places in prepared.places(batch_size):
             values = prepared.values(places)
             with torch.no_grad():
-                output = forward(model, values).float().cpu()
+                output = forward(model, values).detach().float().cpu()  # a module that gives forces has a graph
             vertices = [prepared.samples[i].vertices[None] for i in places]
             for i, each in zip(places, uncollate(output, vertices, per=task.per)):
                 if each.numel() and not each.max().isfinite():  # the largest of some with a NaN is NaN
