@@ -431,6 +431,38 @@ def test_colours_of_off_files_of_others(kind, tmp_path):
     assert (data.color.tolist(), data.face.T.tolist()) == (COLORS, [[0, 1, 2], [0, 2, 3]])
 
 
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize(("number", "full"), [("uchar", 255), ("ushort", 65535), ("float", 1), ("float", 255)])
+@pytest.mark.parametrize("faces", [(3, 3), (4, 3)])
+def test_colours_of_a_ply_with_texture_and_its_vertices_as_they_stand(kind, number, full, faces, tmp_path):
+    names = ["float x", "float y", "float z", "float s", "float t"] + [
+        f"{number} {c}" for c in ("red", "green", "blue")
+    ]
+    order = ">" if "big" in kind else "<"
+    rows = np.zeros(
+        5, [(name, order + {"uchar": "u1", "ushort": "u2", "float": "f4"}[name.split()[0]]) for name in names]
+    )
+    places = [[0, 0, 5], [9, 9, 9], [1, 0, 5], [0, 1, 5], [1, 1, 5]]  # the second has no face
+    colors = np.array([[0.2, 0.4, 0.6], [0, 0, 0], *np.eye(3)])
+    for name, column in zip(names, [*np.array(places).T, *np.random.default_rng(0).random((2, 5)), *(full * colors).T]):
+        rows[name] = column
+    corners = [[4, 3, 2], [0, 2, 4, 3]]
+    corners = [corner[:n] for corner, n in zip(corners[::-1], faces)]
+    head = ["ply", f"format {kind} 1.0", "element vertex 5", *(f"property {name}" for name in names)]
+    head += ["element face 2", "property list uchar int vertex_indices", "end_header\n"]
+    if kind == "ascii":
+        body = "".join(
+            " ".join(map(str, row)) + "\n" for row in [*rows.tolist(), *([len(c), *c] for c in corners)]
+        ).encode()
+    else:
+        body = rows.tobytes() + b"".join(struct.pack(f"{order}B{len(c)}i", len(c), *c) for c in corners)
+    (tmp_path / "s.ply").write_bytes("\n".join(head).encode() + body)
+    with warnings.catch_warnings(action="ignore"):  # of the vertex without a face
+        shape = cotan.read(tmp_path / "s.ply")
+    assert shape.pos.tolist() == places
+    assert np.allclose(shape.color, colors, atol=1e-6)
+
+
 def test_colours_follow_their_vertices(tmp_path):
     vertices = "v 5 5 5 0 0 0\nv 0 0 0 1 0 0\nv 1 0 0 0 1 0\nv 0 1 0 0 0 1\nv 0 0 0 0 0 0\nv 1 1 0 1 1 1\n"
     (tmp_path / "s.obj").write_text(vertices + "vt 0 0\nvt 1 1\nf 2/1 3/1 4/2\nf 4/1 3/2 6/1\nf 5 3 4\n")

@@ -49,6 +49,10 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     try:
         options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
         options["resolver"] = _Beside(path) if kind == ".gltf" else None
+        if kind == ".ply":
+            options["fix_texture"] = (
+                False  # else vertices are split where texture is, and those without a face left out
+            )
         mesh: Any = trimesh.load(_source(path), kind[1:], **options)
         if isinstance(mesh, trimesh.Scene):
             mesh = _of_scene(mesh)
@@ -136,6 +140,13 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
 
 
 def _colors(mesh: Any) -> Tensor | None:
+    if (
+        columns := _columns(mesh, "red", "green", "blue")
+    ) is not None:  # trimesh has texture instead, where there is any
+        full = 65535 if columns.dtype == np.uint16 else 255
+        if columns.dtype.kind == "f" and np.nanmax(columns) <= 1:
+            full = 1
+        return torch.from_numpy(columns / full).nan_to_num().clamp(0, 1).float()
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
     return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
@@ -143,12 +154,16 @@ def _colors(mesh: Any) -> Tensor | None:
 
 def _normals(cloud: Any) -> Tensor | None:
     """Of the points of a PLY file, which trimesh leaves out."""
-    table = cloud.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
-    names = table.dtype.names if isinstance(table, np.ndarray) else table
-    if not {"nx", "ny", "nz"} <= set(names or ()):
+    columns = _columns(cloud, "nx", "ny", "nz")
+    return None if columns is None else torch.from_numpy(columns.astype(np.float64))
+
+
+def _columns(mesh: Any, *names: str) -> np.ndarray | None:
+    """Properties of the vertices of a PLY file (V, 3) as they stand there; None where it has not all of them."""
+    table = mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+    if not {*names} <= set((table.dtype.names if isinstance(table, np.ndarray) else table) or ()):
         return None
-    columns = [np.asarray(table[name], dtype=np.float64).reshape(-1) for name in ("nx", "ny", "nz")]
-    return torch.from_numpy(np.stack(columns, 1))
+    return np.stack([np.asarray(table[name]).reshape(-1) for name in names], 1)
 
 
 def _check_whole(path: Path) -> None:
@@ -234,7 +249,9 @@ def _polygons(path: Path) -> Any:
     import trimesh
 
     try:
-        vertices, faces = polygons(path.read_bytes())
-        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(faces), process=False)
+        columns, faces = polygons(path.read_bytes())
+        pos = np.stack([columns[axis] for axis in "xyz"], 1).astype(np.float64)
+        corners = trimesh.geometry.triangulate_quads(faces)
+        return trimesh.Trimesh(pos, corners, process=False, metadata={"_ply_raw": {"vertex": {"data": columns}}})
     except (ValueError, LookupError, MemoryError, OverflowError, struct.error):
         return None
