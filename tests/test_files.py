@@ -1,7 +1,9 @@
+import functools
 import io
 import itertools
 import json
 import logging
+import operator
 import os
 import pkgutil
 import shutil
@@ -290,6 +292,46 @@ def test_morph_targets_have_no_buffer_and_are_not_read(drawn, tmp_path):
     refused = pytest.raises(cotan.CotanError, match="states 72000000 of accessors without a buffer")
     with refused if drawn else nullcontext():
         assert cotan.read(tmp_path / "face.gltf").num_nodes == 42
+
+
+NOT_DRAWN = {  # what is set at a place of a glTF file
+    "positions in normalized integers": (("accessors", 1), {"normalized": True, "componentType": 5122}),
+    "sparse accessors": (("accessors", 1), {"sparse": {"count": 1}}),
+    "triangle fans": (("meshes", 0, "primitives", 0), {"mode": 6}),
+    "EXT_mesh_gpu_instancing": ((), {"extensionsUsed": ["EXT_mesh_gpu_instancing"]}),
+    "EXT_meshopt_compression": ((), {"extensionsUsed": ["EXT_meshopt_compression"]}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_DRAWN)
+def test_what_a_gltf_has_beyond_plain_triangles_is_refused(what, tmp_path):
+    two = trimesh.Scene([trimesh.creation.box(), trimesh.creation.icosphere(1)])
+    tree = json.loads(two.export(file_type="gltf").pop("model.gltf"))
+    place, value = NOT_DRAWN[what]
+    functools.reduce(operator.getitem, place, tree).update(value)
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    with pytest.raises(
+        cotan.CotanError, match=f"a.gltf has {what}.*, which cotan does not read; export plain triangles"
+    ):
+        cotan.read(tmp_path / "a.gltf")
+
+
+def test_morphs_that_are_left_out_are_said_where_they_are_shown(tmp_path):
+    parts = trimesh.Scene(trimesh.creation.icosphere(1)).export(file_type="gltf")
+    tree = json.loads(parts.pop("model.gltf"))
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    tree["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": 1}]
+    for weights in ([0], [0.5]):
+        tree["meshes"][0]["weights"] = weights
+        (tmp_path / "face.gltf").write_text(json.dumps(tree))
+        said = (
+            pytest.warns(cotan.MeshWarning, match="face.gltf: morph targets are left out")
+            if any(weights)
+            else nullcontext()
+        )
+        with said:
+            assert cotan.read(tmp_path / "face.gltf").num_nodes == 42
 
 
 @pytest.mark.parametrize(("suffix", "reader"), [(".off", "numpy.fromstring"), (".stl", "trimesh.load")])

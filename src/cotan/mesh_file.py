@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import struct
+import warnings
 from codecs import BOM_UTF8
 from contextlib import suppress
 from io import BytesIO
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CotanError
+from .errors import CotanError, MeshWarning
 from .off_file import load_off
 from .ply_file import polygons
 
@@ -42,7 +43,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     if kind == ".ply" and b"format ascii" in header:
         _check_whole(path)
     if kind in (".glb", ".gltf"):
-        _check_accessors(path)
+        _check_gltf(path)
     strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
@@ -182,9 +183,10 @@ def _check_whole(path: Path) -> None:
                 raise CotanError(f"{path}: face {number} states {corners} corners and has {len(others)}")
 
 
-def _check_accessors(path: Path) -> None:
-    """Raise for a glTF file that claims far more numbers than it has: of an accessor without a view, trimesh makes zeros."""
-    whole, claimed = path.stat().st_size, 0
+def _check_gltf(path: Path) -> None:
+    """Raise for a glTF file of which trimesh would leave something out, or that claims far more numbers than it has: of an
+    accessor without a view, trimesh makes zeros."""
+    whole, claimed, left_out = path.stat().st_size, 0, ""
     with (
         suppress(ValueError, LookupError, TypeError, AttributeError, struct.error),  # of what is no such file
         path.open("rb") as file,
@@ -201,8 +203,33 @@ def _check_accessors(path: Path) -> None:
         }
         morphs = {i for p in parts for target in p.get("targets", ()) for i in target.values()} - drawn
         claimed -= sum(size for i, size in empty if i in morphs)  # which nobody reads, and many an avatar has
+        left_out = _not_drawn(path, document)
     if claimed > max(2**26, 100 * whole):
         raise CotanError(f"{path} has {whole} bytes and states {claimed} of accessors without a buffer")
+    if left_out:
+        raise CotanError(
+            f"{path} has {left_out}, which cotan does not read; export plain triangles with float positions"
+        )
+
+
+def _not_drawn(path: Path, document: dict[str, Any]) -> str:
+    """What trimesh takes without its meaning, so that places, faces or copies would be wrong or missing."""
+    if any(any(each.get("weights", ())) for each in (*document["meshes"], *document.get("nodes", ()))):
+        text = f"{path}: morph targets are left out; their weights are not all 0, so the shape differs from that shown"
+        warnings.warn(text, MeshWarning, stacklevel=6)
+    for name in ("EXT_mesh_gpu_instancing", "EXT_meshopt_compression", "KHR_meshopt_compression"):
+        if name in document.get("extensionsUsed", ()):
+            return name
+    for part in (part for mesh in document["meshes"] for part in mesh["primitives"]):
+        if part.get("mode") == 6:
+            return "triangle fans"
+        numbers = (part["attributes"].get("POSITION"), part.get("indices"))
+        for accessor in (document["accessors"][i] for i in numbers if i is not None):
+            if "sparse" in accessor:
+                return "sparse accessors"
+            if accessor.get("normalized"):
+                return "positions in normalized integers (KHR_mesh_quantization)"
+    return ""
 
 
 class _Heard(logging.Handler):
