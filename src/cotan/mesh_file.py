@@ -110,11 +110,11 @@ def _source(path: Path) -> BytesIO:
         return BytesIO(path.read_bytes())
     text = path.read_bytes().removeprefix(BOM_UTF8)
     lines = b"\n" + text
-    unusual = (
-        rb"\n[^#\n]+#",
-        rb"\nf[^\n]*(?:-| 0)",
-    )  # a comment at the end of a line, a face that does not count from 1
-    if any(sign in lines for sign in (b"\t", b"\n ", b"\\")) or any(re.search(line, lines) for line in unusual):
+    faces = lines[lines.find(b"\nf") :]
+    # A comment at the end of a line, a face that does not count from 1; where a byte is not there, no line is looked at.
+    comment = lines.count(b"#") > lines.count(b"\n#") and re.search(rb"\n[^#\n]+#", lines)
+    counted = (b"-" in faces or b" 0" in faces) and re.search(rb"\nf[^\n]*(?:-| 0)", faces)
+    if any(sign in lines for sign in (b"\t", b"\n ", b"\\")) or comment or counted:
         text = _plain_obj(path, text)
     return BytesIO(text.replace(b"usemtl ", b"# ").replace(b"\nvt ", b"\n# "))
 
