@@ -1,7 +1,9 @@
+import functools
 import io
 import itertools
 import json
 import logging
+import operator
 import os
 import pkgutil
 import shutil
@@ -292,6 +294,46 @@ def test_morph_targets_have_no_buffer_and_are_not_read(drawn, tmp_path):
         assert cotan.read(tmp_path / "face.gltf").num_nodes == 42
 
 
+NOT_DRAWN = {  # what is set at a place of a glTF file
+    "positions in normalized integers": (("accessors", 1), {"normalized": True, "componentType": 5122}),
+    "sparse accessors": (("accessors", 1), {"sparse": {"count": 1}}),
+    "triangle fans": (("meshes", 0, "primitives", 0), {"mode": 6}),
+    "EXT_mesh_gpu_instancing": ((), {"extensionsUsed": ["EXT_mesh_gpu_instancing"]}),
+    "EXT_meshopt_compression": ((), {"extensionsUsed": ["EXT_meshopt_compression"]}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_DRAWN)
+def test_what_a_gltf_has_beyond_plain_triangles_is_refused(what, tmp_path):
+    two = trimesh.Scene([trimesh.creation.box(), trimesh.creation.icosphere(1)])
+    tree = json.loads(two.export(file_type="gltf").pop("model.gltf"))
+    place, value = NOT_DRAWN[what]
+    functools.reduce(operator.getitem, place, tree).update(value)
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    with pytest.raises(
+        cotan.CotanError, match=f"a.gltf has {what}.*, which cotan does not read; export plain triangles"
+    ):
+        cotan.read(tmp_path / "a.gltf")
+
+
+def test_morphs_that_are_left_out_are_said_where_they_are_shown(tmp_path):
+    parts = trimesh.Scene(trimesh.creation.icosphere(1)).export(file_type="gltf")
+    tree = json.loads(parts.pop("model.gltf"))
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    tree["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": 1}]
+    for weights in ([0], [0.5]):
+        tree["meshes"][0]["weights"] = weights
+        (tmp_path / "face.gltf").write_text(json.dumps(tree))
+        said = (
+            pytest.warns(cotan.MeshWarning, match="face.gltf: morph targets are left out")
+            if any(weights)
+            else nullcontext()
+        )
+        with said:
+            assert cotan.read(tmp_path / "face.gltf").num_nodes == 42
+
+
 @pytest.mark.parametrize(("suffix", "reader"), [(".off", "numpy.fromstring"), (".stl", "trimesh.load")])
 def test_what_another_thread_reads_meanwhile_changes_nothing(suffix, reader, tmp_path, monkeypatch):
     path = tmp_path / f"ball{suffix}"
@@ -429,6 +471,38 @@ def test_colours_of_off_files_of_others(kind, tmp_path):
     (tmp_path / "s.off").write_text("\n".join([word, "4 2 0", *lines, "3 0 1 2", "3 0 2 3", ""]))
     data = cotan.read(tmp_path / "s.off")
     assert (data.color.tolist(), data.face.T.tolist()) == (COLORS, [[0, 1, 2], [0, 2, 3]])
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize(("number", "full"), [("uchar", 255), ("ushort", 65535), ("float", 1), ("float", 255)])
+@pytest.mark.parametrize("faces", [(3, 3), (4, 3)])
+def test_colours_of_a_ply_with_texture_and_its_vertices_as_they_stand(kind, number, full, faces, tmp_path):
+    names = ["float x", "float y", "float z", "float s", "float t"] + [
+        f"{number} {c}" for c in ("red", "green", "blue")
+    ]
+    order = ">" if "big" in kind else "<"
+    rows = np.zeros(
+        5, [(name, order + {"uchar": "u1", "ushort": "u2", "float": "f4"}[name.split()[0]]) for name in names]
+    )
+    places = [[0, 0, 5], [9, 9, 9], [1, 0, 5], [0, 1, 5], [1, 1, 5]]  # the second has no face
+    colors = np.array([[0.2, 0.4, 0.6], [0, 0, 0], *np.eye(3)])
+    for name, column in zip(names, [*np.array(places).T, *np.random.default_rng(0).random((2, 5)), *(full * colors).T]):
+        rows[name] = column
+    corners = [[4, 3, 2], [0, 2, 4, 3]]
+    corners = [corner[:n] for corner, n in zip(corners[::-1], faces)]
+    head = ["ply", f"format {kind} 1.0", "element vertex 5", *(f"property {name}" for name in names)]
+    head += ["element face 2", "property list uchar int vertex_indices", "end_header\n"]
+    if kind == "ascii":
+        body = "".join(
+            " ".join(map(str, row)) + "\n" for row in [*rows.tolist(), *([len(c), *c] for c in corners)]
+        ).encode()
+    else:
+        body = rows.tobytes() + b"".join(struct.pack(f"{order}B{len(c)}i", len(c), *c) for c in corners)
+    (tmp_path / "s.ply").write_bytes("\n".join(head).encode() + body)
+    with warnings.catch_warnings(action="ignore"):  # of the vertex without a face
+        shape = cotan.read(tmp_path / "s.ply")
+    assert shape.pos.tolist() == places
+    assert np.allclose(shape.color, colors, atol=1e-6)
 
 
 def test_colours_follow_their_vertices(tmp_path):

@@ -236,3 +236,15 @@ def test_the_report_of_a_graph_counts_both_directions_as_one_edge():
     ball = torch.nn.functional.normalize(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     pos = torch.cat([ball, ball + 9, ball[:3]])
     assert report(Data(pos=pos)) == {"vertices": 203, "components": 2, "duplicate_vertices": 3}
+
+
+def test_long_titles_are_whole_and_apart(sphere):
+    title = "mean curvature of the part after ten steps of smoothing, in units of one by the radius"
+    function = sphere.pos[:, 0]
+    figure = cotan.draw(sphere, None, {title: function, 3: function, f"again\n{title}": function}, size=64)
+    figure.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert len(boxes) == 3
+    assert boxes[0].x0 > 0
+    assert boxes[2].x1 < figure.bbox.x1
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from .sparse import Sparse
 from .values import numbers
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
+LETTERS = 42  # of a title that are about as wide as a picture
 BEADS = 20000  # points of a cloud that are drawn
 EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above, where y is up
 GOOD = ("manifold", "closed", "orientable")
@@ -218,7 +220,8 @@ def _save(
     for i, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, i)
         axes.imshow(picture.numpy())
-        axes.set_title(title, fontsize=10, parse_math=False)
+        lines = [fill(line, LETTERS) for line in str(title).split("\n")]
+        axes.set_title("\n".join(lines), fontsize=10, parse_math=False)
         axes.set_axis_off()
         if title in bars:
             draw_bar(axes, *bars[title])

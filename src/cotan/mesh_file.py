@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import struct
+import warnings
 from codecs import BOM_UTF8
 from contextlib import suppress
 from io import BytesIO
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CotanError
+from .errors import CotanError, MeshWarning
 from .off_file import load_off
 from .ply_file import polygons
 
@@ -42,13 +43,17 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     if kind == ".ply" and b"format ascii" in header:
         _check_whole(path)
     if kind in (".glb", ".gltf"):
-        _check_accessors(path)
+        _check_gltf(path)
     strips = kind == ".ply" and b"\nelement tristrips " in header
     heard = _Heard()
     logging.getLogger("trimesh").addHandler(heard)
     try:
         options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
         options["resolver"] = _Beside(path) if kind == ".gltf" else None
+        if kind == ".ply":
+            options["fix_texture"] = (
+                False  # else vertices are split where texture is, and those without a face left out
+            )
         mesh: Any = trimesh.load(_source(path), kind[1:], **options)
         if isinstance(mesh, trimesh.Scene):
             mesh = _of_scene(mesh)
@@ -105,11 +110,11 @@ def _source(path: Path) -> BytesIO:
         return BytesIO(path.read_bytes())
     text = path.read_bytes().removeprefix(BOM_UTF8)
     lines = b"\n" + text
-    unusual = (
-        rb"\n[^#\n]+#",
-        rb"\nf[^\n]*(?:-| 0)",
-    )  # a comment at the end of a line, a face that does not count from 1
-    if any(sign in lines for sign in (b"\t", b"\n ", b"\\")) or any(re.search(line, lines) for line in unusual):
+    faces = lines[lines.find(b"\nf") :]
+    # A comment at the end of a line, a face that does not count from 1; where a byte is not there, no line is looked at.
+    comment = lines.count(b"#") > lines.count(b"\n#") and re.search(rb"\n[^#\n]+#", lines)
+    counted = (b"-" in faces or b" 0" in faces) and re.search(rb"\nf[^\n]*(?:-| 0)", faces)
+    if any(sign in lines for sign in (b"\t", b"\n ", b"\\")) or comment or counted:
         text = _plain_obj(path, text)
     return BytesIO(text.replace(b"usemtl ", b"# ").replace(b"\nvt ", b"\n# "))
 
@@ -136,6 +141,13 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
 
 
 def _colors(mesh: Any) -> Tensor | None:
+    if (
+        columns := _columns(mesh, "red", "green", "blue")
+    ) is not None:  # trimesh has texture instead, where there is any
+        full = 65535 if columns.dtype == np.uint16 else 255
+        if columns.dtype.kind == "f" and np.nanmax(columns) <= 1:
+            full = 1
+        return torch.from_numpy(columns / full).nan_to_num().clamp(0, 1).float()
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
     return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
@@ -143,12 +155,16 @@ def _colors(mesh: Any) -> Tensor | None:
 
 def _normals(cloud: Any) -> Tensor | None:
     """Of the points of a PLY file, which trimesh leaves out."""
-    table = cloud.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
-    names = table.dtype.names if isinstance(table, np.ndarray) else table
-    if not {"nx", "ny", "nz"} <= set(names or ()):
+    columns = _columns(cloud, "nx", "ny", "nz")
+    return None if columns is None else torch.from_numpy(columns.astype(np.float64))
+
+
+def _columns(mesh: Any, *names: str) -> np.ndarray | None:
+    """Properties of the vertices of a PLY file (V, 3) as they stand there; None where it has not all of them."""
+    table = mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+    if not {*names} <= set((table.dtype.names if isinstance(table, np.ndarray) else table) or ()):
         return None
-    columns = [np.asarray(table[name], dtype=np.float64).reshape(-1) for name in ("nx", "ny", "nz")]
-    return torch.from_numpy(np.stack(columns, 1))
+    return np.stack([np.asarray(table[name]).reshape(-1) for name in names], 1)
 
 
 def _check_whole(path: Path) -> None:
@@ -167,9 +183,10 @@ def _check_whole(path: Path) -> None:
                 raise CotanError(f"{path}: face {number} states {corners} corners and has {len(others)}")
 
 
-def _check_accessors(path: Path) -> None:
-    """Raise for a glTF file that claims far more numbers than it has: of an accessor without a view, trimesh makes zeros."""
-    whole, claimed = path.stat().st_size, 0
+def _check_gltf(path: Path) -> None:
+    """Raise for a glTF file of which trimesh would leave something out, or that claims far more numbers than it has: of an
+    accessor without a view, trimesh makes zeros."""
+    whole, claimed, left_out = path.stat().st_size, 0, ""
     with (
         suppress(ValueError, LookupError, TypeError, AttributeError, struct.error),  # of what is no such file
         path.open("rb") as file,
@@ -186,8 +203,33 @@ def _check_accessors(path: Path) -> None:
         }
         morphs = {i for p in parts for target in p.get("targets", ()) for i in target.values()} - drawn
         claimed -= sum(size for i, size in empty if i in morphs)  # which nobody reads, and many an avatar has
+        left_out = _not_drawn(path, document)
     if claimed > max(2**26, 100 * whole):
         raise CotanError(f"{path} has {whole} bytes and states {claimed} of accessors without a buffer")
+    if left_out:
+        raise CotanError(
+            f"{path} has {left_out}, which cotan does not read; export plain triangles with float positions"
+        )
+
+
+def _not_drawn(path: Path, document: dict[str, Any]) -> str:
+    """What trimesh takes without its meaning, so that places, faces or copies would be wrong or missing."""
+    if any(any(each.get("weights", ())) for each in (*document["meshes"], *document.get("nodes", ()))):
+        text = f"{path}: morph targets are left out; their weights are not all 0, so the shape differs from that shown"
+        warnings.warn(text, MeshWarning, stacklevel=6)
+    for name in ("EXT_mesh_gpu_instancing", "EXT_meshopt_compression", "KHR_meshopt_compression"):
+        if name in document.get("extensionsUsed", ()):
+            return name
+    for part in (part for mesh in document["meshes"] for part in mesh["primitives"]):
+        if part.get("mode") == 6:
+            return "triangle fans"
+        numbers = (part["attributes"].get("POSITION"), part.get("indices"))
+        for accessor in (document["accessors"][i] for i in numbers if i is not None):
+            if "sparse" in accessor:
+                return "sparse accessors"
+            if accessor.get("normalized"):
+                return "positions in normalized integers (KHR_mesh_quantization)"
+    return ""
 
 
 class _Heard(logging.Handler):
@@ -234,7 +276,9 @@ def _polygons(path: Path) -> Any:
     import trimesh
 
     try:
-        vertices, faces = polygons(path.read_bytes())
-        return trimesh.Trimesh(vertices, trimesh.geometry.triangulate_quads(faces), process=False)
+        columns, faces = polygons(path.read_bytes())
+        pos = np.stack([columns[axis] for axis in "xyz"], 1).astype(np.float64)
+        corners = trimesh.geometry.triangulate_quads(faces)
+        return trimesh.Trimesh(pos, corners, process=False, metadata={"_ply_raw": {"vertex": {"data": columns}}})
     except (ValueError, LookupError, MemoryError, OverflowError, struct.error):
         return None

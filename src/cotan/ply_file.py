@@ -13,8 +13,8 @@ CODES = KINDS | dict(zip(SIZED, KINDS.values(), strict=True))
 CORNERS = ("vertex_indices", "vertex_index")
 
 
-def polygons(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
-    """Vertices (V, 3) and the corners of each face.
+def polygons(content: bytes) -> tuple[dict[str, np.ndarray], list[list[int]]]:
+    """The properties of the vertices, (V,) each, and the corners of each face.
 
     Raises ValueError, LookupError or struct.error for what is no such file, or not all of one.
     """
@@ -45,7 +45,7 @@ def polygons(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
                 values = take(kind, int(take(counted, 1)[0]) if counted else 1)
                 if name == "face" and prop in CORNERS:
                     faces.append([int(i) for i in values])
-    return np.stack([columns[axis] for axis in "xyz"], 1).astype(np.float64), faces
+    return columns, faces
 
 
 class _Words:
@@ -62,7 +62,8 @@ class _Words:
         return list(map(float, part))
 
     def table(self, kinds: list[str], count: int) -> Any:
-        return np.array(self("", count * len(kinds))).reshape(count, len(kinds)).T
+        columns = np.array(self("", count * len(kinds))).reshape(count, len(kinds)).T
+        return [column.astype(kind) for column, kind in zip(columns, kinds, strict=True)]
 
 
 class _Bytes:

@@ -138,6 +138,7 @@ def test_rows_and_faces_that_are_counted_once():
             for again, corners in zip(repeats(face).tolist(), face.T.sort(1).values.tolist(), strict=True):
                 assert again == (corners in before)
                 before.append(corners)
+            assert torch.equal(repeats(face + 3 * 10**9), repeats(face))  # whose key goes beyond 2^63
     assert numbered(torch.tensor([[0.0, 1, 0], [1, 0, 0]])).tolist() == [0, 1]
 
 

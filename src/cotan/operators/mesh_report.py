@@ -162,4 +162,8 @@ def count_used(face: Tensor, size: int) -> int:
 
 def repeats(face: Tensor) -> Tensor:
     """Whether a face has the three vertices of an earlier one. (F,)"""
-    return first_alike(face.sort(0).values.T) < torch.arange(face.shape[1])
+    rows, size = face.sort(0).values, int(face.max()) + 1 if face.numel() else 1
+    key = (rows[0] * size + rows[1]) * size + rows[2]  # beyond 2^63 different faces may share one, equal ones still do
+    if len(torch.unique(key)) == len(key):
+        return torch.zeros_like(key, dtype=torch.bool)
+    return first_alike(rows.T) < torch.arange(face.shape[1])

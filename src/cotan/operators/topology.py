@@ -91,12 +91,16 @@ class Orientation(NamedTuple):
 
 def orientation(t: Topology) -> Orientation:
     """Which faces of a `topology` to turn so that all agree: flip, patch, patches and orientable, as `Orientation` says."""
-    # Each face, and a turned copy of it, is joined to those that agree: orientable patches keep the two apart.
     faces = len(t.edge) // 3
     pairs = t.across
     first, second = (pairs % faces).unbind(0)
     agree = t.forward[pairs[0]] != t.forward[pairs[1]]
     patches, patch = connected(faces, first, second)
+    if agree.all():
+        return Orientation(
+            torch.zeros_like(patch, dtype=torch.bool), patch, patches, torch.ones(patches, dtype=torch.bool)
+        )
+    # Each face, and a turned copy of it, is joined to those that agree: orientable patches keep the two apart.
     crossed = torch.where(agree, 0, faces)
     _, sheet = connected(
         2 * faces, torch.cat([first, first + faces]), torch.cat([second + crossed, second + faces - crossed])
