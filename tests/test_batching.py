@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -129,6 +130,21 @@ def test_a_large_value_or_a_full_pack_is_written_at_once(fresh_store, monkeypatc
         assert fresh_store.get("small", "mass") is not None
         assert not packing.waiting
     assert fresh_store.summary()["mass"][0] == 4
+
+
+def test_a_mesh_beside_a_graph_is_no_cloud_of_points(model, sphere):
+    """What each has alone decides what nodes it has: the two have only pos, by which both would be clouds."""
+    mesh = sphere.clone()
+    mesh.x = torch.ones(mesh.num_nodes, 2)
+    graph = Data(x=mesh.x, pos=mesh.pos, edge_index=cotan.compute(mesh, "edge_index"))
+    expected = "of edge_index and face, shape 0 has face and shape 1 has edge_index: expected shapes of one kind"
+    for call in (cotan.apply, cotan.inputs, partial(prepare, per=None)):
+        with pytest.raises(cotan.CotanError, match=expected):
+            call(model, [mesh, graph])
+        with pytest.raises(cotan.CotanError, match="of face, shape 0 has face and shape 2 has none"):
+            call(model, [mesh, mesh, Data(x=mesh.x, pos=mesh.pos)])
+    dense = cotan.create_model("mlp", 2, 2, task="label")  # which asks for nothing but x
+    assert cotan.apply(dense, [mesh, graph]).shape == (2 * mesh.num_nodes, 2)
 
 
 def test_models_of_several_dtypes_are_not_prepared_together(model):

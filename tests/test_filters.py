@@ -52,6 +52,22 @@ def test_what_is_drawn(sphere):
     assert at_vertex(local, path(), 4).nonzero().flatten().tolist() == [2, 3, 4, 5, 6]
 
 
+def test_a_smooth_curve_between_eigenvalues_and_dots_at_them(sphere):
+    """The wavelets of a sphere, whose first eigenvalues lie far apart; free multipliers have nothing between them."""
+    torch.manual_seed(0)
+    smooth = cotan.create_layer("smooth-spectral", 1, 1, k=16, kernels="wavelet")
+    line = draw_filters(smooth, sphere).axes[0].lines[0]
+    u, y = line.get_data()
+    s = np.logspace(0, 2, 7)
+    beta = np.hstack([s * u[:, None] * np.exp(1 - s * u[:, None]), np.exp(-100 * u[:, None])])
+    np.testing.assert_allclose(y, beta @ smooth.weight.detach().numpy()[:, 0, 0], atol=1e-5)
+    assert np.diff(u).max() < 0.006
+    values = cotan.compute(sphere, "spectrum", k=16).values
+    np.testing.assert_allclose(u[line.get_markevery()], values / values[-1], atol=1e-6)
+    free = draw_filters(cotan.create_layer("spectral", 1, 1, k=16), sphere).axes[0].lines[0]
+    assert (free.get_linestyle(), free.get_marker(), len(free.get_xdata())) == ("None", ".", 16)
+
+
 @pytest.mark.parametrize("name", ["chebyshev", "cayley"])
 @pytest.mark.parametrize("shape", ["mesh", "graph", "triangle"])
 def test_the_curve_is_what_the_layer_does_to_eigenvectors(name, shape, sphere):

@@ -108,6 +108,7 @@ def test_features_that_some_lack_or_that_differ():
         cotan.apply(cotan.create_model("gcn", 2, 2), some)
     wide = graph(torch.tensor([1]))
     wide.x = torch.ones(3, 5)
+    assert fit([wide, *many()], many(count=2)).model._made_for == 2  # wherever the odd one out stands
     run = fit([*many(), wide], many(count=2))
     assert run.status == "finished"  # as a shape that an operator refuses: left out and named
     with pytest.raises(

@@ -22,6 +22,12 @@ def test_accuracy_and_cross_entropy():
     assert Classify.loss(both, torch.tensor([0, 1]), weight).item() == pytest.approx(25)  # (3 x 0 + 1 x 100) / 4
 
 
+def test_an_output_that_is_not_finite_is_no_answer():
+    output = torch.tensor([[torch.nan, torch.nan], [2, torch.nan], [torch.inf, 0], [1, -torch.inf]])
+    metrics = Classify.metrics(output, torch.zeros(4, dtype=torch.long))
+    assert metrics == {"accuracy": 0.25, "mean_recall": 0.25}
+
+
 def test_errors_of_numbers():
     output, target = torch.tensor([[1.0], [2], [3], [6]]), torch.tensor([1, 2, 3, 2])
     assert Regress.metrics(output, target) == {"mean_absolute_error": 1, "root_mean_square_error": 2}

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 import torch
@@ -53,8 +54,10 @@ def folder(
     """
     where = Path(root).expanduser()
     if not root or not where.is_dir():
+        near = sorted(p.name for p in where.parent.glob(f"*{escape(where.name)}*") if where.name) if root else []
         raise cotan.CotanError(
-            f"folder: root={root!r} is no folder; expected ROOT/CLASS/train/*.off or ROOT/CLASS/*.off"
+            f"folder: root={root!r} is no folder; expected ROOT/CLASS/train/*.off or ROOT/CLASS/*.off, or with labels "
+            f"ROOT/train/*.off and ROOT/seg" + (f"; beside it there is {', '.join(near)}" if near else "")
         )
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise cotan.CotanError(f"folder: val={val}, test={test}, expected shares that leave something to train on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from .data import check_data, device_of, number_of_vertices, sources_of
 from .errors import CotanError
 from .evaluation import Evaluation
 from .network import for_cotan, instead_of, made, parameters_of, requests_of
-from .nodes import COUNTED, Node, Request, as_node
+from .nodes import COUNTED, SOURCES, Node, Request, as_node
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .shapes import listed
@@ -174,8 +174,9 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    have = common_sources(shapes)
-    return _values(module, make_plan(requests_of(module, have), have, instead=instead_of(module)), shapes)
+    instead = instead_of(module)
+    plan = shared_plan(shapes, lambda have: make_plan(requests_of(module, have), have, instead=instead))
+    return _values(module, plan, shapes)
 
 
 def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) -> Any:
@@ -186,7 +187,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
     shapes = _shapes(data)
-    plan = model_plan(model, common_sources(shapes), on)
+    plan = shared_plan(shapes, lambda have: model_plan(model, have, on))
     values = _values(model, plan, shapes)
     check_signal(model, plan, values)
     return forward(model, values)
@@ -243,6 +244,33 @@ def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
             first = next(i for i, names in enumerate(have) if source not in names)
             raise CotanError(f"{count} of {len(have)} shapes have {source}, number {first} has none")
     return frozenset.intersection(*have)
+
+
+def shared_plan(shapes: Sequence[Any], plan_of: Callable[[frozenset[str]], Plan]) -> Plan:
+    """The plan of several shapes, which has to be that of each: a mesh beside a graph would be taken for a cloud of points."""
+    have = common_sources(shapes)
+    kinds: dict[frozenset[str], int] = {}
+    for number, shape in enumerate(shapes):
+        kinds.setdefault(sources_of(shape), number)
+    if len(kinds) == 1:
+        return plan_of(have)
+    plans = {number: plan_of(names) for names, number in kinds.items()}
+    first, *others = kinds
+    for names in others:
+        if identities(plans[kinds[names]]) != identities(plans[0]):
+            raise CotanError(
+                f"of {_named(first ^ names)}, shape 0 has {_named(first - names)} and shape {kinds[names]} has "
+                f"{_named(names - first)}: expected shapes of one kind (what not all have can be deleted)"
+            )
+    return plans[0]
+
+
+def identities(plan: Plan) -> dict[str, str]:
+    return {name: step.identity for name, step in plan.roots.items()}
+
+
+def _named(names: frozenset[str]) -> str:
+    return " and ".join(sorted(names & SOURCES.keys())) or "none"
 
 
 def place_of(module: nn.Module) -> tuple[torch.dtype, torch.device]:

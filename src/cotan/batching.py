@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from . import registry
-from .application import Sample, check_signal, collate_samples, common_sources, evaluate_plan, model_plan, place_of
+from .application import (
+    Sample,
+    check_signal,
+    collate_samples,
+    common_sources,
+    evaluate_plan,
+    model_plan,
+    place_of,
+    shared_plan,
+)
 from .collation import collate
 from .errors import CotanError, at_least
 from .evaluation import Evaluation
@@ -167,12 +177,11 @@ def prepare(
     if len(dtypes) > 1:
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
-    have = common_sources(shapes)
     lacking = [number for number, shape in enumerate(shapes) if per is not None and shape.get("y") is None]
     if lacking:
         which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
         raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
-    plans = {name: model_plan(model, have, on) for name, model in several.items()}
+    plans = {name: shared_plan(shapes, partial(model_plan, model, on=on)) for name, model in several.items()}
     out = {name: _empty(plan, shapes, per) for name, plan in plans.items()}
     whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}

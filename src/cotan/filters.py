@@ -2,7 +2,7 @@
 
 A layer that has a method `multipliers(u)` is drawn: it gives (N, in_dim, out_dim), by what the layer multiplies the
 part of a signal at u (N,), eigenvalues over the largest one. Nodes of its `forward` may follow u, by name. A layer that
-needs a `spectrum` is asked at the shape's own, of which the largest is the last of its k.
+needs a `spectrum` is asked at the shape's own, of which the largest is the last of its k, and if u matters between them.
 
 So is a layer that needs `edge_coordinates` and has a method `kernel_at(u)`: (N, in_dim, out_dim), what a neighbour at u (N, D) is
 weighed by.
@@ -65,7 +65,7 @@ def draw_filters(
         pairs = [divmod(i, found.shape[2]) for i in size.argsort(descending=True, stable=True)[:curves].tolist()]
         left = figure.add_subplot(len(layers), 2, 2 * row + 1)
         if u.ndim == 1:
-            _curves(left, u, found, pairs)
+            _curves(left, layer, data, u, found, pairs)
             left.set_xlabel("eigenvalue / largest" + (f" of {len(u)}" if "spectrum" in needs(layer) else ""))
         else:
             _plane(left, layer, u, pairs[0])
@@ -79,9 +79,18 @@ def draw_filters(
     return figure
 
 
-def _curves(axes: Any, u: Tensor, found: Tensor, pairs: list[tuple[int, int]]) -> None:
+def _curves(axes: Any, layer: Any, data: Any, u: Tensor, found: Tensor, pairs: list[tuple[int, int]]) -> None:
+    style, dots = "-", None
+    if "spectrum" in needs(layer):
+        if torch.equal(found, _multipliers_at(layer, data, u / 2)):  # free: there is nothing between the pairs
+            style = "."
+        else:
+            at, order = torch.cat([u, torch.linspace(0, 1, 201)]).sort(stable=True)
+            dots = (order < len(u)).nonzero()[:, 0].tolist()
+            u, found = at, _multipliers_at(layer, data, at)
+            style = ".-"
     for (i, o), color in zip(pairs, cycle(PALETTE)):
-        axes.plot(u, found[:, i, o], ".-" if len(u) < 150 else "-", color=color, lw=1, ms=3, label=f"{i} to {o}")
+        axes.plot(u, found[:, i, o], style, color=color, lw=1, ms=4, markevery=dots, label=f"{i} to {o}")
     axes.axhline(0, color="0.8", lw=0.8, zorder=0)
     axes.set_ylabel("multiplier")
     axes.legend(title="channels", fontsize=8, title_fontsize=8, frameon=False)
@@ -134,8 +143,13 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     if "spectrum" in nodes:
         values = nodes["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
+    return u.float(), _multipliers_at(layer, data, u)
+
+
+def _multipliers_at(layer: Any, data: Any, u: Tensor) -> Tensor:
+    nodes = inputs(layer, data)
     own = {name: nodes[name] for name in signature(layer.multipliers).parameters if name in nodes}
-    return u.float(), _asked(layer, layer.multipliers, u, **own)
+    return _asked(layer, layer.multipliers, u, **own)
 
 
 def _asked(layer: nn.Module, method: Any, u: Tensor, **nodes: Any) -> Tensor:

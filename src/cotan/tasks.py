@@ -25,7 +25,7 @@ class Classify:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        right = output.argmax(-1) == target
+        right = (output.argmax(-1) == target) & output.amax(-1).isfinite()  # NaN would pass for the first class
         counts = torch.bincount(target)
         recall = torch.bincount(target[right], minlength=len(counts)).double() / counts
         return {"accuracy": right.double().mean().item(), "mean_recall": recall[counts > 0].mean().item()}

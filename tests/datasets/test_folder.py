@@ -163,6 +163,10 @@ def test_points_are_trained_on_and_predicted_from_files(tmp_path):
 def test_bad_folders(tmp_path):
     with pytest.raises(cotan.CotanError, match="is no folder"):
         cotan.load_dataset("folder", root=str(tmp_path / "none"))
+    (tmp_path / "bodies.tar.xz").touch()
+    with pytest.raises(cotan.CotanError, match=r"is no folder; .*; beside it there is bodies\.tar\.xz$"):
+        cotan.load_dataset("folder", root=str(tmp_path / "bodies"))
+    (tmp_path / "bodies.tar.xz").unlink()
     with pytest.raises(cotan.CotanError, match="there is: nothing"):
         cotan.load_dataset("folder", root=str(tmp_path))
     (tmp_path / "notes.txt").write_text("hello")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from statistics import mode
 from threading import get_ident
 from typing import Any, SupportsIndex
 
@@ -71,25 +72,32 @@ def in_dim_of(name: str, shapes: Sequence[Any], features: Any, options: Mapping[
     requests = first_signal(definition.signal, as_nodes(features), have)
     plan = make_plan(requests, have)
     check_features(plan)
-    sample = _first_sample(plan, shapes)
+    return mode(_width(sample, definition.signal, requests) for sample in _samples(plan, shapes))
+
+
+def _width(sample: Sample, signal: str, requests: Mapping[str, Any]) -> int:
+    """The channels of a first signal."""
     for key, value in sample.items():
         if not isinstance(value, torch.Tensor):
             raise CotanError(
-                f"features: {requests[key].key} is a {type(value).__name__}, expected a tensor per {definition.signal}"
+                f"features: {requests[key].key} is a {type(value).__name__}, expected a tensor per {signal}"
             )
-    if definition.signal == "vertex":
+    if signal == "vertex":
         if any(value.ndim > 2 for value in sample.values()):  # images, which dense nets flatten
             return sum(value.numel() for value in sample.values())
         return join_features(list(sample.values())).shape[-1]
     return sum(sample[key].shape[0] for key in sample)
 
 
-def _first_sample(plan: Plan, shapes: Sequence[Any]) -> Sample:
-    """Of the first shape that the features' operators do not refuse."""
+def _samples(plan: Plan, shapes: Sequence[Any]) -> list[Sample]:
+    """Of the shapes whose features are not refused, so that the odd one out is told; of the first if they are computed."""
+    found = []
     for shape in shapes:
         with suppress(CotanError):
-            return evaluate_plan(plan, shape)
-    return evaluate_plan(plan, shapes[0])
+            found.append(evaluate_plan(plan, shape))
+            if any(step.definition for step in plan.steps):
+                break
+    return found or [evaluate_plan(plan, shapes[0])]
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
