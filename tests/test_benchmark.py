@@ -202,6 +202,9 @@ def test_parts_at_once_end_in_one_table(suite, tmp_path, monkeypatch):
 
 def test_a_suite_and_a_training_have_folders_of_their_own(suite, tmp_path):
     out, run = tmp_path / "suite", tmp_path / "run"
+    for folder, name in ((run, "results.jsonl"), (out, "metrics.jsonl")):  # as callers name theirs, too
+        folder.mkdir()
+        (folder / name).touch()
     bench(suite, out=out, models=["linear"], seeds=[0], progress="none")
     cotan.fit("linear", "two-solids", out=run, epochs=1, progress="none")
     there = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -210,7 +213,7 @@ def test_a_suite_and_a_training_have_folders_of_their_own(suite, tmp_path):
     with pytest.raises(cotan.CotanError, match=f"{run} holds a run of fit: expected another folder"):
         bench(suite, out=run, progress="none")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == there
-    (run / "results.jsonl").touch()  # both were in one folder before this was refused
+    (run / "digests.json").write_text("{}")  # both were in one folder before this was refused
     assert len(bench(suite, out=run, models=["linear"], seeds=[0], progress="none").rows) == 1
     assert cotan.fit("linear", "two-solids", out=run, resume=True, epochs=2, progress="none").status == "finished"
 

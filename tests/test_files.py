@@ -543,6 +543,9 @@ def test_digits_far_from_the_origin_are_kept(sphere, tmp_path):
     with pytest.warns(cotan.MeshWarning, match=r"^torch.float32 is too coarse for .*by up to 0.25"):
         assert cotan.read(tmp_path / "far.obj", dtype=torch.float32).pos.dtype == torch.float32
     assert cotan.read(tmp_path / "far.obj", dtype=torch.float64).pos.dtype == torch.float64
+    stray = Data(pos=torch.cat([moved.pos, torch.zeros(1, 3, dtype=torch.float64)]))  # a missing value, say
+    cotan.write(stray, tmp_path / "stray.ply")
+    assert torch.equal(cotan.read(tmp_path / "stray.ply").pos, stray.pos)
 
 
 def test_a_wide_tile_far_from_the_origin_keeps_its_cells(tmp_path):

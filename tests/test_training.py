@@ -34,6 +34,7 @@ from cotan.errors import CotanError
 from cotan.tasks import Classify
 from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, predict
 from cotan.training.device import make_fabric, own_randomness
+from cotan.training.evaluate import in_eval
 from cotan.training.folder import alone, append, unlocked
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
@@ -214,8 +215,10 @@ def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
     fit("linear", clouds(), out=tmp_path, **QUICK)
     half = tmp_path / f"{BESIDE}1"
     half.write_bytes(b"half of a checkpoint, of a job that was preempted")
+    (mine := tmp_path / f"{BESIDE}mine").mkdir()
     fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
     assert not half.exists()
+    assert mine.exists()
 
 
 def test_a_line_that_a_kill_cut_short_gives_way_to_the_next(tmp_path):
@@ -348,6 +351,33 @@ def test_numbers_that_differ_by_less_than_float32_has_are_said(offset, said, cap
     fit("linear", replace(shapes, task="regress", classes=()), **{**QUICK, "epochs": 1, "progress": "lines"})
     expected = "number 1 of y is 1e+08 ± 1.4, where the model's precision has steps of 12: subtract"
     assert (expected in capsys.readouterr().err) == said
+
+
+def test_a_part_of_two_models_is_in_the_mode_it_had_when_both_are_done():
+    part = nn.Linear(2, 2)
+    one, two = in_eval(nn.Sequential(part)), in_eval(nn.Sequential(part))
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert not part.training  # of the thread that is still at work
+    two.__exit__(None, None, None)
+    assert part.training
+
+
+class Merged(nn.Linear):
+    """As layers of low rank updates are: in eval mode the update is in the weights, in training mode beside them."""
+
+    def train(self, mode=True):
+        self.merged = not mode
+        return super().train(mode)
+
+
+def test_a_part_leaves_eval_mode_by_its_own_method():
+    model = nn.Sequential(Merged(2, 2), Merged(2, 2).eval())
+    with in_eval(model):
+        assert model[0].merged
+    assert [part.merged for part in model] == [False, True]
+    assert [part.training for part in model] == [True, False]
 
 
 def test_predict_reads_a_file(tmp_path):

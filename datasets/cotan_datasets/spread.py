@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from cotan.processes import Processes, how_many
@@ -25,12 +25,14 @@ def spread(
     workers = how_many(len(items) // 8, workers)
     if workers > 1:
         # No process more for this user, no /dev/shm, a worker that was killed...: this process does it all.
-        with suppress(OSError, BrokenExecutor), Processes(workers) as pool:
+        with suppress(BrokenExecutor), ExitStack() as stack:
             try:
-                return _collect(pool.map(function, items, chunksize=4), len(items), progress)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+                pool = Processes(workers)
+                stack.callback(pool.shutdown, cancel_futures=True)
+                results = pool.map(function, items, chunksize=4)
+            except OSError as reason:  # not the function's own, which come with its results
+                raise BrokenExecutor from reason
+            return _collect(results, len(items), progress)
     return _collect(map(function, items), len(items), progress)
 
 

@@ -1,6 +1,7 @@
 """The dataset of creatures: splits, stress variants, workers, errors, contact sheet."""
 
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -63,6 +64,12 @@ def test_where_others_cannot_one_process_does_it_all(reason, monkeypatch):
 
     monkeypatch.setattr(Processes, "submit", fails)
     assert spread(math.sqrt, [4] * 32, workers=2) == [2.0] * 32
+
+
+def test_what_the_function_itself_raises_is_no_reason_to_do_it_all_again(tmp_path):
+    """Again, the folders that were made would be in the way."""
+    with pytest.raises(FileNotFoundError):
+        spread(os.mkdir, [tmp_path / "a", tmp_path / "b", *[tmp_path / "c" / "d"] * 14], workers=2)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])

@@ -59,7 +59,7 @@ def test_cloud_of_a_sphere(icosphere):
     assert ((z @ (L @ z)) / (mass * z * z).sum()).item() == pytest.approx(2, rel=0.02)
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0), (0, 0, 1000), (5e5, 5e6, 300), (4e6, 3e6, 4e6)])
+@pytest.mark.parametrize("place", [(0, 0, 0), (4, 7, 2), (0, 0, 1000), (5e5, 5e6, 300), (4e6, 3e6, 4e6)])
 def test_a_cloud_has_its_eigenvalues_anywhere(place):
     generator = torch.Generator().manual_seed(1)
     angle, height = (torch.rand(1000, generator=generator, dtype=torch.float64) for _ in range(2))

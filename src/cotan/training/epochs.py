@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,8 @@ class Fit:
     def _open(self, path: Path, resume: bool) -> None:
         """The folder, empty or as the run to be resumed left it."""
         for leftover in path.glob(f"{atomic.BESIDE}*"):  # of a job that was killed while it wrote a checkpoint
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):
+                leftover.unlink()
         found = checkpoint.load(path, "last") if resume else None
         if found is None:
             aside = folder.put_aside(path)

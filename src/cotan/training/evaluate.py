@@ -56,24 +56,28 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
 
 @contextmanager
 def in_eval(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode inside, then each part in the mode it had. Of several threads, the last to leave sets that."""
+    """The model in eval mode inside, then each part in the mode it had, which the last thread to leave it sets."""
+    parts = list(model.modules())
     with _entering:
-        count, modes = _inside.get(model) or (0, [(part, part.training) for part in model.modules()])
-        _inside[model] = count + 1, modes
+        for part in parts:
+            count, training = _inside.get(part, (0, part.training))
+            _inside[part] = count + 1, training
         model.eval()
     try:
         yield
     finally:
         with _entering:
-            count, modes = _inside.pop(model)
-            if count > 1:
-                _inside[model] = count - 1, modes
-            else:
-                for part, training in modes:
+            left = [(part, *_inside.pop(part)) for part in parts]
+            held = {part: (count - 1, training) for part, count, training in left if count > 1}
+            _inside.update(held)
+            for part, count, training in left:
+                if not held and part.training != training:
+                    part.train(training)  # which may do more, such as take out of the weights what eval put there
+                elif count == 1:
                     part.training = training
 
 
-_inside: dict[nn.Module, tuple[int, list[tuple[nn.Module, bool]]]] = {}  # how many threads are, and the modes before
+_inside: dict[nn.Module, tuple[int, bool]] = {}  # by part, how many threads are, and the mode before
 _entering = Lock()
 
 
