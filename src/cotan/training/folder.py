@@ -88,7 +88,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
 
 def check_kind(path: Path, *, suite: bool) -> None:
     """Raise where a training is given the folder of a suite, or a suite that of a training. A folder that is both goes on."""
-    run, results = (any((path / name).exists() for name in names) for names in (FILES, (RESULTS, DIGESTS)))
+    run, results = (any(os.path.exists(path / name) for name in names) for names in (FILES, (RESULTS, DIGESTS)))
     if run != results and suite == run:
         raise CotanError(f"{path} holds {'a run of fit' if run else 'the results of a suite'}: expected another folder")
 
