@@ -299,7 +299,7 @@ NOT_DRAWN = {  # what is set at a place of a glTF file
     "sparse accessors": (("accessors", 1), {"sparse": {"count": 1}}),
     "triangle fans": (("meshes", 0, "primitives", 0), {"mode": 6}),
     "EXT_mesh_gpu_instancing": ((), {"extensionsUsed": ["EXT_mesh_gpu_instancing"]}),
-    "EXT_meshopt_compression": ((), {"extensionsUsed": ["EXT_meshopt_compression"]}),
+    "EXT_meshopt_compression": ((), {"extensionsRequired": ["EXT_meshopt_compression"]}),
 }
 
 
@@ -314,6 +314,17 @@ def test_what_a_gltf_has_beyond_plain_triangles_is_refused(what, tmp_path):
         cotan.CotanError, match=f"a.gltf has {what}.*, which cotan does not read; export plain triangles"
     ):
         cotan.read(tmp_path / "a.gltf")
+
+
+def test_meshopt_beside_plain_buffers_is_not_refused(tmp_path):
+    """As by gltfpack -cf: only where the extension is required have its buffers no plain content."""
+    parts = trimesh.Scene(trimesh.creation.icosphere(1)).export(file_type="gltf")
+    tree = json.loads(parts.pop("model.gltf"))
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    tree["extensionsUsed"] = ["EXT_meshopt_compression"]
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    assert cotan.read(tmp_path / "a.gltf").num_nodes == 42
 
 
 def test_morphs_that_are_left_out_are_said_where_they_are_shown(tmp_path):

@@ -217,8 +217,9 @@ def _not_drawn(path: Path, document: dict[str, Any]) -> str:
     if any(any(each.get("weights", ())) for each in (*document["meshes"], *document.get("nodes", ()))):
         text = f"{path}: morph targets are left out; their weights are not all 0, so the shape differs from that shown"
         warnings.warn(text, MeshWarning, stacklevel=6)
-    for name in ("EXT_mesh_gpu_instancing", "EXT_meshopt_compression", "KHR_meshopt_compression"):
-        if name in document.get("extensionsUsed", ()):
+    meshopt = ("EXT_meshopt_compression", "KHR_meshopt_compression")  # not required where plain buffers are there, too
+    for name in (*meshopt, "EXT_mesh_gpu_instancing"):
+        if name in document.get("extensionsRequired" if name in meshopt else "extensionsUsed", ()):
             return name
     for part in (part for mesh in document["meshes"] for part in mesh["primitives"]):
         if part.get("mode") == 6:
