@@ -516,6 +516,37 @@ def test_colours_of_a_ply_with_texture_and_its_vertices_as_they_stand(kind, numb
     assert np.allclose(shape.color, colors, atol=1e-6)
 
 
+SHADES = {  # as a file has them, and what they are
+    "a little beyond 1": ("float", "1.02 0.5 0", [1, 0.5, 0]),
+    "some missing": ("float", "nan inf 0.5", [0, 0, 0.5]),
+    "all missing": ("double", "nan nan nan", [0, 0, 0]),
+    "bytes with a sign": ("char", "-1 -128 102", [1, 128 / 255, 0.4]),
+}
+
+
+@pytest.mark.parametrize("what", SHADES)
+@pytest.mark.parametrize("strips", [False, True])
+def test_odd_colours_of_a_ply(what, strips, tmp_path):
+    kind, given, expected = SHADES[what]
+    names = [f"property {kind} {name}" for name in ("red", "green", "blue")]
+    head = ["ply", "format ascii 1.0", "element vertex 3", *(f"property float {axis}" for axis in "xyz"), *names]
+    head += [f"element {'tristrips' if strips else 'face'} 1", "property list int int vertex_indices", "end_header"]
+    (tmp_path / "s.ply").write_text(
+        "\n".join([*head, *(f"{row} {given}" for row in ("0 0 0", "1 0 0", "0 1 0")), "3 0 1 2\n"])
+    )
+    shape = cotan.read(tmp_path / "s.ply")
+    assert shape.face.T.tolist() == [[0, 1, 2]]
+    assert np.allclose(shape.color, [expected] * 3)
+
+
+def test_lines_of_a_ply_are_refused(tmp_path):
+    head = ["ply", "format ascii 1.0", "element vertex 2", *(f"property float {axis}" for axis in "xyz")]
+    head += ["element edge 1", "property int vertex1", "property int vertex2", "end_header", "0 0 0", "1 0 0", "0 1\n"]
+    (tmp_path / "s.ply").write_text("\n".join(head))
+    with pytest.raises(cotan.CotanError, match=r"s.ply has no vertices of triangles or points.*lines"):
+        cotan.read(tmp_path / "s.ply")
+
+
 def test_colours_follow_their_vertices(tmp_path):
     vertices = "v 5 5 5 0 0 0\nv 0 0 0 1 0 0\nv 1 0 0 0 1 0\nv 0 1 0 0 0 1\nv 0 0 0 0 0 0\nv 1 1 0 1 1 1\n"
     (tmp_path / "s.obj").write_text(vertices + "vt 0 0\nvt 1 1\nf 2/1 3/1 4/2\nf 4/1 3/2 6/1\nf 5 3 4\n")
