@@ -118,9 +118,9 @@ class Splits:
             return replace(self, train=[train], val=[val])
         y = [torch.as_tensor(shape.y).reshape(-1) for shape in self.train]
         groups = list(map(_group, self.train))
-        known = [i for i, each in enumerate(y) if not each.isnan().all()]  # an atom has no bonds to be labelled
+        given = [i for i, each in enumerate(y) if not each.isnan().all()]  # an atom has no bonds to be labelled
         sample: dict[Any, int] = {}  # of each group a shape with a target
-        for i in known:
+        for i in given:
             sample.setdefault(groups[i], i)
         labels = torch.zeros(len(sample))
         if task.categorical and task.per == "shape":
@@ -129,10 +129,10 @@ class Splits:
         order = list(sample)
         picked = {order[i] for i in _share(labels, share, generator).tolist()}
         if not picked:
-            of = " with a target" if len(known) < len(y) else ""
-            of += f", of {len(sample)} groups," if len(sample) < len(known) else ""
+            of = " with a target" if len(given) < len(y) else ""
+            of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(known)} training shapes{of} are too few to cut one"
+                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one"
             )
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
