@@ -518,6 +518,8 @@ def test_colours_of_a_ply_with_texture_and_its_vertices_as_they_stand(kind, numb
 
 SHADES = {  # as a file has them, and what they are
     "a little beyond 1": ("float", "1.02 0.5 0", [1, 0.5, 0]),
+    "bytes in two": ("ushort", "255 51 0", [1, 0.2, 0]),
+    "nearly black": ("uchar", "1 0 0", [1 / 255, 0, 0]),
     "some missing": ("float", "nan inf 0.5", [0, 0, 0.5]),
     "all missing": ("double", "nan nan nan", [0, 0, 0]),
     "bytes with a sign": ("char", "-1 -128 102", [1, 128 / 255, 0.4]),

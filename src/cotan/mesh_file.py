@@ -142,9 +142,8 @@ def _colors(mesh: Any) -> Tensor | None:
     columns = _columns(mesh, "red", "green", "blue")
     if columns is not None:  # trimesh has texture instead, where there is any
         columns = np.nan_to_num(columns.view(np.uint8) if columns.dtype == np.int8 else columns, posinf=0)
-        full = 65535 if columns.dtype == np.uint16 else 255
-        if columns.dtype.kind == "f" and columns.max() < 2:  # light and interpolation go a little beyond 1
-            full = 1
+        largest = columns.max()  # which may be a little beyond the full, by light or interpolation
+        full = 65535 if largest >= 512 else 255 if largest >= 2 or columns.dtype.kind != "f" else 1
         return torch.from_numpy(columns / full).clamp(0, 1).float()
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
