@@ -184,6 +184,9 @@ def test_too_few_shapes_for_a_val():
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.rand(1, 3))], task="regress").with_val()  # no mask parts its numbers
+    unknown = [Data(pos=torch.rand(4, 3), y=torch.full((1, 1), torch.nan)) for _ in range(8)]
+    with pytest.raises(cotan.CotanError, match="its 0 training shapes with a target are too few to cut one"):
+        Splits(unknown, task="regress").with_val()
 
 
 def test_a_pyg_dataset_of_one_graph_with_masks():

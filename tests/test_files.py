@@ -299,7 +299,7 @@ NOT_DRAWN = {  # what is set at a place of a glTF file
     "sparse accessors": (("accessors", 1), {"sparse": {"count": 1}}),
     "triangle fans": (("meshes", 0, "primitives", 0), {"mode": 6}),
     "EXT_mesh_gpu_instancing": ((), {"extensionsUsed": ["EXT_mesh_gpu_instancing"]}),
-    "EXT_meshopt_compression": ((), {"extensionsUsed": ["EXT_meshopt_compression"]}),
+    "EXT_meshopt_compression": ((), {"extensionsRequired": ["EXT_meshopt_compression"]}),
 }
 
 
@@ -314,6 +314,17 @@ def test_what_a_gltf_has_beyond_plain_triangles_is_refused(what, tmp_path):
         cotan.CotanError, match=f"a.gltf has {what}.*, which cotan does not read; export plain triangles"
     ):
         cotan.read(tmp_path / "a.gltf")
+
+
+def test_meshopt_beside_plain_buffers_is_not_refused(tmp_path):
+    """As by gltfpack -cf: only where the extension is required have its buffers no plain content."""
+    parts = trimesh.Scene(trimesh.creation.icosphere(1)).export(file_type="gltf")
+    tree = json.loads(parts.pop("model.gltf"))
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    tree["extensionsUsed"] = ["EXT_meshopt_compression"]
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    assert cotan.read(tmp_path / "a.gltf").num_nodes == 42
 
 
 def test_morphs_that_are_left_out_are_said_where_they_are_shown(tmp_path):
@@ -503,6 +514,39 @@ def test_colours_of_a_ply_with_texture_and_its_vertices_as_they_stand(kind, numb
         shape = cotan.read(tmp_path / "s.ply")
     assert shape.pos.tolist() == places
     assert np.allclose(shape.color, colors, atol=1e-6)
+
+
+SHADES = {  # as a file has them, and what they are
+    "a little beyond 1": ("float", "1.02 0.5 0", [1, 0.5, 0]),
+    "bytes in two": ("ushort", "255 51 0", [1, 0.2, 0]),
+    "nearly black": ("uchar", "1 0 0", [1 / 255, 0, 0]),
+    "some missing": ("float", "nan inf 0.5", [0, 0, 0.5]),
+    "all missing": ("double", "nan nan nan", [0, 0, 0]),
+    "bytes with a sign": ("char", "-1 -128 102", [1, 128 / 255, 0.4]),
+}
+
+
+@pytest.mark.parametrize("what", SHADES)
+@pytest.mark.parametrize("strips", [False, True])
+def test_odd_colours_of_a_ply(what, strips, tmp_path):
+    kind, given, expected = SHADES[what]
+    names = [f"property {kind} {name}" for name in ("red", "green", "blue")]
+    head = ["ply", "format ascii 1.0", "element vertex 3", *(f"property float {axis}" for axis in "xyz"), *names]
+    head += [f"element {'tristrips' if strips else 'face'} 1", "property list int int vertex_indices", "end_header"]
+    (tmp_path / "s.ply").write_text(
+        "\n".join([*head, *(f"{row} {given}" for row in ("0 0 0", "1 0 0", "0 1 0")), "3 0 1 2\n"])
+    )
+    shape = cotan.read(tmp_path / "s.ply")
+    assert shape.face.T.tolist() == [[0, 1, 2]]
+    assert np.allclose(shape.color, [expected] * 3)
+
+
+def test_lines_of_a_ply_are_refused(tmp_path):
+    head = ["ply", "format ascii 1.0", "element vertex 2", *(f"property float {axis}" for axis in "xyz")]
+    head += ["element edge 1", "property int vertex1", "property int vertex2", "end_header", "0 0 0", "1 0 0", "0 1\n"]
+    (tmp_path / "s.ply").write_text("\n".join(head))
+    with pytest.raises(cotan.CotanError, match=r"s.ply has no vertices of triangles or points.*lines"):
+        cotan.read(tmp_path / "s.ply")
 
 
 def test_colours_follow_their_vertices(tmp_path):

@@ -118,10 +118,10 @@ class Splits:
             return replace(self, train=[train], val=[val])
         y = [torch.as_tensor(shape.y).reshape(-1) for shape in self.train]
         groups = list(map(_group, self.train))
+        given = [i for i, each in enumerate(y) if not each.isnan().all()]  # an atom has no bonds to be labelled
         sample: dict[Any, int] = {}  # of each group a shape with a target
-        for i, each in enumerate(y):
-            if not each.isnan().all():  # nor of a shape without one, such as the bonds of an atom
-                sample.setdefault(groups[i], i)
+        for i in given:
+            sample.setdefault(groups[i], i)
         labels = torch.zeros(len(sample))
         if task.categorical and task.per == "shape":
             first = torch.stack([y[i][0] for i in sample.values()])
@@ -129,9 +129,10 @@ class Splits:
         order = list(sample)
         picked = {order[i] for i in _share(labels, share, generator).tolist()}
         if not picked:
-            of = f", of {len(set(groups))} groups," if len(set(groups)) < len(y) else ""
+            of = " with a target" if len(given) < len(y) else ""
+            of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(y)} training shapes{of} are too few to cut one"
+                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one"
             )
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])

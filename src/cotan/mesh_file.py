@@ -50,10 +50,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     try:
         options: Any = {"process": False, "maintain_order": True, "skip_materials": True}
         options["resolver"] = _Beside(path) if kind == ".gltf" else None
-        if kind == ".ply":
-            options["fix_texture"] = (
-                False  # else vertices are split where texture is, and those without a face left out
-            )
+        if kind == ".ply":  # else vertices are split where texture is, and those without a face left out
+            options["fix_texture"] = False
         mesh: Any = trimesh.load(_source(path), kind[1:], **options)
         if isinstance(mesh, trimesh.Scene):
             mesh = _of_scene(mesh)
@@ -72,7 +70,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         logging.getLogger("trimesh").removeHandler(heard)
     if heard.undecoded:
         raise CotanError(f"{path} is compressed: {heard.undecoded}. trimesh decodes Draco where DracoPy is installed")
-    if mesh is None or len(mesh.vertices) == 0:
+    if not hasattr(mesh, "visual") or len(mesh.vertices) == 0:  # as lines have not
         raise CotanError(
             f"{path} has no vertices of triangles or points; is it a whole {kind} file? "
             "(lines, curves, triangle fans and skinned meshes are not read)"
@@ -141,13 +139,12 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
 
 
 def _colors(mesh: Any) -> Tensor | None:
-    if (
-        columns := _columns(mesh, "red", "green", "blue")
-    ) is not None:  # trimesh has texture instead, where there is any
-        full = 65535 if columns.dtype == np.uint16 else 255
-        if columns.dtype.kind == "f" and np.nanmax(columns) <= 1:
-            full = 1
-        return torch.from_numpy(columns / full).nan_to_num().clamp(0, 1).float()
+    columns = _columns(mesh, "red", "green", "blue")
+    if columns is not None:  # trimesh has texture instead, where there is any
+        columns = np.nan_to_num(columns.view(np.uint8) if columns.dtype == np.int8 else columns, posinf=0)
+        largest = columns.max()  # which may be a little beyond the full, by light or interpolation
+        full = 65535 if largest >= 512 else 255 if largest >= 2 or columns.dtype.kind != "f" else 1
+        return torch.from_numpy(columns / full).clamp(0, 1).float()
     visual: Any = mesh.visual
     shades: Any = visual.vertex_colors if visual.kind in ("vertex", "vertex_colors") else []
     return torch.tensor(shades[:, :3]) / 255 if len(shades) == len(mesh.vertices) else None
@@ -217,8 +214,9 @@ def _not_drawn(path: Path, document: dict[str, Any]) -> str:
     if any(any(each.get("weights", ())) for each in (*document["meshes"], *document.get("nodes", ()))):
         text = f"{path}: morph targets are left out; their weights are not all 0, so the shape differs from that shown"
         warnings.warn(text, MeshWarning, stacklevel=6)
-    for name in ("EXT_mesh_gpu_instancing", "EXT_meshopt_compression", "KHR_meshopt_compression"):
-        if name in document.get("extensionsUsed", ()):
+    meshopt = ("EXT_meshopt_compression", "KHR_meshopt_compression")  # not required where plain buffers are there, too
+    for name in (*meshopt, "EXT_mesh_gpu_instancing"):
+        if name in document.get("extensionsRequired" if name in meshopt else "extensionsUsed", ()):
             return name
     for part in (part for mesh in document["meshes"] for part in mesh["primitives"]):
         if part.get("mode") == 6:
@@ -267,8 +265,7 @@ def _unrolled(cloud: Any) -> Any:
     parts = [part[part >= 0] for each in map(np.asarray, lists) for part in np.split(each, np.flatnonzero(each < 0))]
     face = trimesh.util.triangle_strips_to_faces([part for part in parts if len(part) > 2])
     repeats = (face == np.roll(face, 1, 1)).any(1)  # where strips are sewn together
-    colors = cloud.colors if len(cloud.colors) else None
-    return trimesh.Trimesh(cloud.vertices, face[~repeats], vertex_colors=colors, process=False)
+    return trimesh.Trimesh(cloud.vertices, face[~repeats], process=False, metadata=cloud.metadata)
 
 
 def _polygons(path: Path) -> Any:

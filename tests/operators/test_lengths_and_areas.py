@@ -56,3 +56,5 @@ def test_a_loop_leaves_second_derivatives_of_lengths_as_they_are():
 
     torch.testing.assert_close(second(torch.cat([edges, loops], 1)), second(edges))
     assert second(edges).abs().max() > 1
+    pos = (1e-200 * POS.double()).requires_grad_()  # of which the squares are 0
+    assert not second(edges).any()

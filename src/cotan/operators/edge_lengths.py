@@ -19,5 +19,8 @@ def edge_lengths(pos: Tensor, edge_index: Tensor) -> Tensor:
 
 def length(offset: Tensor) -> Tensor:
     """Of vectors along the last axis; where it is 0, so are its derivatives of any order, the second of torch's are NaN."""
-    apart = (offset != 0).any(-1)
+    distance = torch.linalg.vector_norm(offset, dim=-1)
+    apart = distance != 0
+    if apart.all():
+        return distance
     return torch.where(apart, torch.linalg.vector_norm(offset.where(apart[..., None], 1), dim=-1), 0)
