@@ -14,13 +14,14 @@ from .data import check_data, device_of, number_of_vertices, sources_of
 from .errors import CotanError
 from .evaluation import Evaluation
 from .network import for_cotan, instead_of, made, parameters_of, requests_of
-from .nodes import COUNTED, SOURCES, Node, Request, as_node
+from .nodes import COUNTED, Node, Request, as_node
 from .packing import Packing
 from .plan import Plan, Step, make_plan
 from .shapes import listed
 from .together import evaluated
 from .values import move
 
+FORMS = frozenset({"pos", "face", "edge_index"})  # what makes a shape a mesh, a cloud or a graph
 FEATURES = ("x", "edge_weight", "edge_attr")  # that nodes and models use where the data has them
 _PREFIX = "features "  # and a number: the names under which a model's first signal stands in a plan
 
@@ -174,8 +175,7 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    instead = instead_of(module)
-    plan = shared_plan(shapes, lambda have: make_plan(requests_of(module, have), have, instead=instead))
+    plan = shared_plan(shapes, lambda have: make_plan(requests_of(module, have), have, instead=instead_of(module)))
     return _values(module, plan, shapes)
 
 
@@ -247,14 +247,15 @@ def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
 
 
 def shared_plan(shapes: Sequence[Any], plan_of: Callable[[frozenset[str]], Plan]) -> Plan:
-    """The plan of several shapes, which has to be that of each: a mesh beside a graph would be taken for a cloud of points."""
+    """The plan of several shapes, by what all of them have. It has to be that of each: a mesh beside a graph would be taken
+    for a cloud of points."""
     have = common_sources(shapes)
     kinds: dict[frozenset[str], int] = {}
     for number, shape in enumerate(shapes):
-        kinds.setdefault(sources_of(shape), number)
+        kinds.setdefault(sources_of(shape) & FORMS, number)
     if len(kinds) == 1:
         return plan_of(have)
-    plans = {number: plan_of(names) for names, number in kinds.items()}
+    plans = {number: plan_of(have | names) for names, number in kinds.items()}
     first, *others = kinds
     for names in others:
         if identities(plans[kinds[names]]) != identities(plans[0]):
@@ -270,7 +271,7 @@ def identities(plan: Plan) -> dict[str, str]:
 
 
 def _named(names: frozenset[str]) -> str:
-    return " and ".join(sorted(names & SOURCES.keys())) or "none"
+    return " and ".join(sorted(names)) or "none"
 
 
 def place_of(module: nn.Module) -> tuple[torch.dtype, torch.device]:
