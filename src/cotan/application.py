@@ -175,7 +175,8 @@ def inputs(module: nn.Module, data: Any) -> dict[str, Any]:
     >>> layer(x, **cotan.inputs(layer, data))
     """
     shapes = _shapes(data)
-    plan = shared_plan(shapes, lambda have: make_plan(requests_of(module, have), have, instead=instead_of(module)))
+    kinds = kinds_of(shapes)
+    plan = shared_plan(kinds, lambda have: make_plan(requests_of(module, have), have, instead=instead_of(module)))
     return _values(module, plan, shapes)
 
 
@@ -187,7 +188,7 @@ def apply(model: nn.Module, data: Any, *, on: Request | Iterable[Request] = ()) 
     >>> cotan.apply(model, cotan.read("bunny.off"))
     """
     shapes = _shapes(data)
-    plan = shared_plan(shapes, lambda have: model_plan(model, have, on))
+    plan = shared_plan(kinds_of(shapes), lambda have: model_plan(model, have, on))
     values = _values(model, plan, shapes)
     check_signal(model, plan, values)
     return forward(model, values)
@@ -232,7 +233,22 @@ def _shapes(data: Any) -> list[Any]:
 
 
 def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
-    """What all shapes have. Numbers that only some have would be left out without a word."""
+    """What all shapes have."""
+    return frozenset.intersection(*_sources(shapes))
+
+
+def kinds_of(shapes: Sequence[Any]) -> dict[frozenset[str], int]:
+    """What all shapes have and the forms of each: the different ones, with the number of the first shape that is so."""
+    each = _sources(shapes)
+    common = frozenset.intersection(*each)
+    kinds: dict[frozenset[str], int] = {}
+    for number, names in enumerate(each):
+        kinds.setdefault(common | names & FORMS, number)
+    return kinds
+
+
+def _sources(shapes: Sequence[Any]) -> list[frozenset[str]]:
+    """What each has. Numbers that only some have would be left out without a word, and are refused."""
     for shape in shapes:
         check_data(shape)
     if not shapes:
@@ -243,31 +259,20 @@ def common_sources(shapes: Sequence[Any]) -> frozenset[str]:
         if 0 < count < len(have):
             first = next(i for i, names in enumerate(have) if source not in names)
             raise CotanError(f"{count} of {len(have)} shapes have {source}, number {first} has none")
-    return frozenset.intersection(*have)
+    return have
 
 
-def shared_plan(shapes: Sequence[Any], plan_of: Callable[[frozenset[str]], Plan]) -> Plan:
-    """The plan of several shapes, by what all of them have. It has to be that of each: a mesh beside a graph would be taken
-    for a cloud of points."""
-    have = common_sources(shapes)
-    kinds: dict[frozenset[str], int] = {}
-    for number, shape in enumerate(shapes):
-        kinds.setdefault(sources_of(shape) & FORMS, number)
-    if len(kinds) == 1:
-        return plan_of(have)
-    plans = {number: plan_of(have | names) for names, number in kinds.items()}
+def shared_plan(kinds: Mapping[frozenset[str], int], plan_of: Callable[[frozenset[str]], Plan]) -> Plan:
+    """The plan of shapes of some `kinds_of`. It has to be that of each: a mesh beside a graph would be taken for a cloud."""
     first, *others = kinds
+    plan = plan_of(first)
     for names in others:
-        if identities(plans[kinds[names]]) != identities(plans[0]):
+        if plan_of(names).identities != plan.identities:
             raise CotanError(
                 f"of {_named(first ^ names)}, shape 0 has {_named(first - names)} and shape {kinds[names]} has "
                 f"{_named(names - first)}: expected shapes of one kind (what not all have can be deleted)"
             )
-    return plans[0]
-
-
-def identities(plan: Plan) -> dict[str, str]:
-    return {name: step.identity for name, step in plan.roots.items()}
+    return plan
 
 
 def _named(names: frozenset[str]) -> str:

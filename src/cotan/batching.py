@@ -22,6 +22,7 @@ from .application import (
     collate_samples,
     common_sources,
     evaluate_plan,
+    kinds_of,
     model_plan,
     place_of,
     shared_plan,
@@ -181,7 +182,8 @@ def prepare(
     if lacking:
         which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
         raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
-    plans = {name: shared_plan(shapes, partial(model_plan, model, on=on)) for name, model in several.items()}
+    kinds = kinds_of(shapes)
+    plans = {name: shared_plan(kinds, partial(model_plan, model, on=on)) for name, model in several.items()}
     out = {name: _empty(plan, shapes, per) for name, plan in plans.items()}
     whole = Plan.of(plans.values())
     elsewhere: dict[int, dict[str, float]] = {}

@@ -113,6 +113,11 @@ class Plan:
         """One plan for several."""
         return cls({step.identity: step for plan in plans for step in plan.roots.values()})
 
+    @property
+    def identities(self) -> dict[str, str]:
+        """The identity of each root, by name."""
+        return {name: step.identity for name, step in self.roots.items()}
+
     @cached_property
     def steps(self) -> list[Step]:
         order: dict[str, Step] = {}

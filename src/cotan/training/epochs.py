@@ -201,7 +201,7 @@ class Fit:
             "recipe": self.recipe.record(),
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
-            "plan": {label: step.identity for label, step in self.prepared["train"].plan.roots.items()},
+            "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }
 
