@@ -139,7 +139,7 @@ def _read_mesh(path: Path, weld: bool, repair: bool, dtype: torch.dtype | None) 
     if face.numel():
         data.face = face
         data = _mended(path, data) if repair else _looked_at(path, data)
-    data.pos = _cast(path, data.pos, dtype or (torch.float64 if _moved(data.pos, torch.float32) else torch.float32))
+    data.pos = _cast(path, data.pos, dtype)
     return data
 
 
@@ -179,14 +179,15 @@ def _moved(pos: torch.Tensor, dtype: torch.dtype) -> float:
 
 
 def _cast(
-    path: Path, pos: torch.Tensor, dtype: torch.dtype, instead: str = "read(..., dtype=torch.float64)"
+    path: Path, pos: torch.Tensor, dtype: torch.dtype | None, instead: str = "read(..., dtype=torch.float64)"
 ) -> torch.Tensor:
-    """pos in dtype; a warning where that moves vertices much."""
-    cast = pos.to(dtype)
+    """pos in dtype, with a warning where that moves vertices much; of None float32, or float64 where that would."""
+    moved = _moved(pos, dtype or torch.float32)
+    cast = pos.to(dtype or (torch.float64 if moved else torch.float32))
     if not torch.isfinite(cast).all():
         far = float(pos.abs().max())
-        raise CotanError(f"{path} has coordinates up to {far:.0e}, too large for {dtype}; {instead}")
-    if moved := _moved(pos, dtype):
+        raise CotanError(f"{path} has coordinates up to {far:.0e}, too large for {cast.dtype}; {instead}")
+    if moved and dtype:
         warnings.warn(
             f"{dtype} is too coarse for {path}: it moves vertices by up to {moved:.2g}; {instead}",
             MeshWarning,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from inspect import signature
 from itertools import cycle
 from pathlib import Path
@@ -82,12 +83,13 @@ def draw_filters(
 def _curves(axes: Any, layer: Any, data: Any, u: Tensor, found: Tensor, pairs: list[tuple[int, int]]) -> None:
     style, dots = "-", None
     if "spectrum" in needs(layer):
-        if torch.equal(found, _multipliers_at(layer, data, u / 2)):  # free: there is nothing between the pairs
+        nodes = inputs(layer, data)
+        if torch.equal(found, _multipliers_at(layer, nodes, u / 2)):  # free: there is nothing between the pairs
             style = "."
         else:
             at, order = torch.cat([u, torch.linspace(0, 1, 201)]).sort(stable=True)
             dots = (order < len(u)).nonzero()[:, 0].tolist()
-            u, found = at, _multipliers_at(layer, data, at)
+            u, found = at, _multipliers_at(layer, nodes, at)
             style = ".-"
     for (i, o), color in zip(pairs, cycle(PALETTE)):
         axes.plot(u, found[:, i, o], style, color=color, lw=1, ms=4, markevery=dots, label=f"{i} to {o}")
@@ -143,11 +145,10 @@ def multipliers(layer: Any, data: Any) -> tuple[Tensor, Tensor]:
     if "spectrum" in nodes:
         values = nodes["spectrum"].values.cpu()
         u = values / values[-1:].where(values[-1:] > 0, 1)
-    return u.float(), _multipliers_at(layer, data, u)
+    return u.float(), _multipliers_at(layer, nodes, u)
 
 
-def _multipliers_at(layer: Any, data: Any, u: Tensor) -> Tensor:
-    nodes = inputs(layer, data)
+def _multipliers_at(layer: Any, nodes: Mapping[str, Any], u: Tensor) -> Tensor:
     own = {name: nodes[name] for name in signature(layer.multipliers).parameters if name in nodes}
     return _asked(layer, layer.multipliers, u, **own)
 

@@ -200,7 +200,7 @@ def _check_gltf(path: Path) -> None:
         }
         morphs = {i for p in parts for target in p.get("targets", ()) for i in target.values()} - drawn
         claimed -= sum(size for i, size in empty if i in morphs)  # which nobody reads, and many an avatar has
-        left_out = _not_drawn(path, document)
+        left_out = _not_drawn(path, document, parts)
     if claimed > max(2**26, 100 * whole):
         raise CotanError(f"{path} has {whole} bytes and states {claimed} of accessors without a buffer")
     if left_out:
@@ -209,7 +209,7 @@ def _check_gltf(path: Path) -> None:
         )
 
 
-def _not_drawn(path: Path, document: dict[str, Any]) -> str:
+def _not_drawn(path: Path, document: dict[str, Any], parts: list[Any]) -> str:
     """What trimesh takes without its meaning, so that places, faces or copies would be wrong or missing."""
     if any(any(each.get("weights", ())) for each in (*document["meshes"], *document.get("nodes", ()))):
         text = f"{path}: morph targets are left out; their weights are not all 0, so the shape differs from that shown"
@@ -218,7 +218,7 @@ def _not_drawn(path: Path, document: dict[str, Any]) -> str:
     for name in (*meshopt, "EXT_mesh_gpu_instancing"):
         if name in document.get("extensionsRequired" if name in meshopt else "extensionsUsed", ()):
             return name
-    for part in (part for mesh in document["meshes"] for part in mesh["primitives"]):
+    for part in parts:
         if part.get("mode") == 6:
             return "triangle fans"
         numbers = (part["attributes"].get("POSITION"), part.get("indices"))
