@@ -218,7 +218,7 @@ def _save(
     rows = -(-len(pictures) // columns)
     figure = matplotlib.figure.Figure(figsize=(width * columns, height * rows), dpi=100, layout="constrained")
     for i, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
-        axes = figure.add_subplot(rows, columns, i)
+        axes = figure.add_subplot(rows, columns, i, xticks=[], yticks=[])  # matplotlib measures ticks that are off too
         axes.imshow(picture.numpy())
         lines = [fill(line, LETTERS) for line in str(title).split("\n")]
         axes.set_title("\n".join(lines), fontsize=10, parse_math=False)
