@@ -214,27 +214,31 @@ class Scaled(nn.Linear):
 
 MESHES, GRAPHS = ("mesh", "other-mesh") * 2, ("graph", "other-graph") * 4
 SMALL_DBN = {"widths": (4,), "kernels": (4,), "strides": (2,), "hidden": 8, "top": 8, "pretraining": 1, "mirror": True}
+SMALL = {"width": 8, "depth": 2}
 RUNS = {  # model, task, shapes, attributes, options of the model, recipe
-    "gcn": ("gcn", "classify", MESHES, {"y": by_turns}, {}, {}),
-    "diffusion": ("diffusion", "label", MESHES, {"y": by_vertex}, {}, {}),
-    "mixed precision": ("topk", "classify", MESHES, {"y": by_turns}, {"readout": "attention"}, {"precision": "bf16"}),
-    "regress": ("spectral", "regress", MESHES, {"y": lambda i, d: torch.tensor([i / 10, 1.0])}, {}, {}),
-    "topk": ("topk", "label", MESHES, {"y": by_vertex}, {}, {}),
+    "gcn": ("gcn", "classify", MESHES, {"y": by_turns}, SMALL, {}),
+    "diffusion": ("diffusion", "label", MESHES, {"y": by_vertex}, SMALL, {}),
+    "mixed precision": (
+        *("topk", "classify", MESHES, {"y": by_turns}, {"readout": "attention", **SMALL}),
+        {"precision": "bf16"},
+    ),
+    "regress": ("spectral", "regress", MESHES, {"y": lambda i, d: torch.tensor([i / 10, 1.0])}, SMALL, {}),
+    "topk": ("topk", "label", MESHES, {"y": by_vertex}, SMALL, {}),
     "multiview": ("multiview", "classify", MESHES, {"y": by_turns}, {"size": 16, "width": 4, "count": 4}, {}),
-    "toric": ("toric", "label", MESHES, {"y": by_vertex}, {"resolution": 16}, {}),
+    "toric": ("toric", "label", MESHES, {"y": by_vertex}, {"resolution": 16, **SMALL}, {}),
     "dbn": ("voxel-dbn", "classify", MESHES, {"y": by_turns}, {"resolution": 12, **SMALL_DBN}, {}),
     "masks and weights": (
-        *("gat", "label", GRAPHS, {"y": by_vertex, "mask": lambda i, d: torch.arange(d.num_nodes) % 2 == 0}, {}),
+        *("gat", "label", GRAPHS, {"y": by_vertex, "mask": lambda i, d: torch.arange(d.num_nodes) % 2 == 0}, SMALL),
         {"class_balance": True, "label_smoothing": 0.1, "optimizer": "sgd"},
     ),
-    "a val that is cut": ("gat", "classify", GRAPHS, {"y": by_turns}, {}, {"val_share": 0.5, "optimizer": "adamw"}),
-    "augmented": ("gcn", "classify", MESHES, {"y": by_turns}, {}, {"augment": ("random_rotation", "random_jitter")}),
+    "a val that is cut": ("gat", "classify", GRAPHS, {"y": by_turns}, SMALL, {"val_share": 0.5, "optimizer": "adamw"}),
+    "augmented": ("gcn", "classify", MESHES, {"y": by_turns}, SMALL, {"augment": ("random_rotation", "random_jitter")}),
     "labels of edges": (
         *("gcn", "label", MESHES),
         {"y": lambda i, d: torch.arange(7) % 2, "y_index": lambda i, d: torch.arange(7) + torch.tensor([[0], [1]])},
-        *({}, {}),
+        *(SMALL, {}),
     ),
-    "match": ("gcn", "match", ("other-mesh",) * 4, {"y": lambda i, d: torch.arange(d.num_nodes)}, {}, {}),
+    "match": ("gcn", "match", ("other-mesh",) * 4, {"y": lambda i, d: torch.arange(d.num_nodes)}, SMALL, {}),
 }
 
 
