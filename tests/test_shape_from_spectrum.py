@@ -24,7 +24,6 @@ def test_a_sphere_takes_the_eigenvalues_of_an_ellipsoid(demo):
     assert fitted.errors[-1] < 0.1 * fitted.errors[0]
 
 
-@pytest.mark.slow
 def test_a_sphere_takes_twenty_eigenvalues_of_a_shark(demo, tmp_path):
     from cotan_datasets.poses import creature
 

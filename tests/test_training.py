@@ -835,7 +835,6 @@ def test_several_models_share_what_they_both_need(tmp_path, monkeypatch):
     assert out["8"].hits == 0
 
 
-@pytest.mark.slow
 def test_other_processes_fill_the_store(tmp_path, monkeypatch):
     from cotan import processes, warming
 
