@@ -1,6 +1,6 @@
 import csv
+import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -437,13 +437,12 @@ def test_what_cotan_did_not_expect_is_one_line_too(cotan, mesh, monkeypatch):
         main()
 
 
-def test_a_terminal_without_accents_still_says_the_rest(tmp_path):
-    name = tmp_path / "é.off"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    out = subprocess.run(
-        [sys.executable, "-m", "cotan", "inspect", str(name)], capture_output=True, text=True, env=environment
-    )
-    assert (out.returncode, out.stderr) == (2, f"error: no file {tmp_path}/?.off\n")
+def test_a_terminal_without_accents_still_says_the_rest(cotan, tmp_path, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert cotan("inspect", tmp_path / "é.off").returncode == 2
+    terminal.flush()
+    assert terminal.buffer.getvalue().decode() == f"error: no file {tmp_path}/?.off\n"
 
 
 def test_an_interrupted_command_says_so(cotan, mesh, monkeypatch):

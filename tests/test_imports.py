@@ -129,11 +129,14 @@ def test_importing_cotan_imports_nothing_heavy():
     assert out.stdout.strip() == "[]"
 
 
-def test_listing_imports_torch_and_nothing_slower():
+def test_listing_imports_torch_and_nothing_slower_and_a_picture_without_a_file_leaves_pyplot_alone():
     code = (
-        "import sys; from cotan import registry; registry.load();"
+        "import sys, cotan; from cotan import registry; registry.load()\n"
         "print([m for m in ('torch_geometric', 'matplotlib', 'trimesh', 'skimage', 'scipy.sparse.linalg', 'lightning_fabric')"
-        " if m in sys.modules])"
+        " if m in sys.modules])\n"
+        "from cotan.show import sphere\n"
+        "figure = cotan.draw(sphere(), None, sphere().pos[:, 0])\n"
+        "print(type(figure).__name__, 'matplotlib.pyplot' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    assert out.stdout == "[]\nFigure False\n"

@@ -1,7 +1,6 @@
 """What a person at a prompt or in a notebook does: cells that are edited and run again, and values that are looked at."""
 
 import ast
-import subprocess
 import sys
 import time
 
@@ -156,15 +155,6 @@ def test_a_table_is_text_in_jupyter_too(monkeypatch, capsys):
 
 def test_completion_offers_what_is_public():
     assert [name for name in dir(cotan) if not name.startswith("__")] == cotan.__all__
-
-
-def test_a_picture_needs_no_file_and_leaves_pyplot_alone(sphere):
-    code = (
-        "import sys, cotan\nfrom cotan.show import sphere\n"
-        "figure = cotan.draw(sphere(), None, sphere().pos[:, 0])\n"
-        "print(type(figure).__name__, 'matplotlib.pyplot' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "Figure False\n"
 
 
 def test_a_run_whose_layer_is_not_there_says_where_it_may_be(cell, tmp_path, scratch):

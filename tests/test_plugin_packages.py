@@ -1,11 +1,9 @@
 """A stranger's package beside cotan: found by its entry point; one that fails to import stops nothing."""
 
 import os
+import re
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 LAYER = '''
 import torch
@@ -43,44 +41,46 @@ py-modules = ["{name}"]
 """
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Two packages, installed by pip into a folder of their own."""
-    target = tmp_path_factory.mktemp("site")
+USE = """
+import sys
+
+import cotan
+from cotan.cli import main
+from cotan.show import sphere
+
+print(cotan.testing.check_layer("stranger-heat", compile=False))
+model = cotan.create_model("stack", in_dim=3, out_dim=5, layer="stranger-heat", width=8, depth=2)
+print(cotan.apply(model, sphere()).shape)
+for command in (["doctor"], ["list", "layer"]):
+    sys.argv[1:] = command
+    try:
+        print(f"=== {command[0]}")
+        main()
+    except SystemExit as end:
+        print(f"exit {end.code}")
+cotan.create_layer("spectrall", 1, 1)
+"""
+
+
+def test_a_stranger_layer_is_checked_and_a_model_beside_a_broken_package_that_is_named(tmp_path):
+    """Both are installed by pip into a folder of their own."""
+    site, sources = tmp_path / "site", []
     for name, code in (("strangerheat", LAYER), ("strangerbroken", "raise RuntimeError('no such library')\n")):
-        source = tmp_path_factory.mktemp(name)
+        sources.append(source := tmp_path / name)
+        source.mkdir()
         (source / "pyproject.toml").write_text(SETUP.format(name=name))
         (source / f"{name}.py").write_text(code)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-        subprocess.run([*pip, "--target", str(target), str(source)], check=True, capture_output=True)
-    return target
-
-
-def run(site: Path, *arguments: str) -> subprocess.CompletedProcess:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), *map(str, sources)], check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
-
-
-def test_a_stranger_layer_is_checked_and_a_model_beside_a_broken_package(site):
-    code = (
-        "import cotan; from cotan.show import sphere\n"
-        "print(cotan.testing.check_layer('stranger-heat', compile=False))\n"
-        "model = cotan.create_model('stack', in_dim=3, out_dim=5, layer='stranger-heat', width=8, depth=2)\n"
-        "print(cotan.apply(model, sphere()).shape)\n"
-        "cotan.create_layer('spectrall', 1, 1)"
-    )
-    out = run(site, "-c", code)
-    assert "checks passed" in out.stdout, out.stderr
-    assert "torch.Size([1, 5])" in out.stdout, out.stderr
+    out = subprocess.run([sys.executable, "-c", USE], env=environment, capture_output=True, text=True)
     assert "Did you mean 'spectral'" in out.stderr
     assert "plugin 'strangerbroken' failed to import: RuntimeError: no such library" in out.stderr
-
-
-def test_a_broken_package_stops_nothing_and_is_named(site):
-    doctor = run(site, "-m", "cotan", "doctor")
-    assert doctor.returncode == 1
-    assert "strangerbroken" in doctor.stdout
-    assert "FAILED to import: RuntimeError: no such library" in doctor.stdout
-    listed = run(site, "-m", "cotan", "list", "layer").stdout
+    used, doctor, listed = re.split("=== .*\n", out.stdout)
+    assert "checks passed" in used
+    assert "torch.Size([1, 5])" in used
+    assert "strangerbroken" in doctor
+    assert "FAILED to import: RuntimeError: no such library" in doctor
+    assert doctor.endswith("exit 1\n")
     assert "spectral" in listed
     assert "stranger-heat" in listed
