@@ -16,6 +16,16 @@ HERE = Path(__file__).parent
 # But what works in several threads, which it does only on a CPU: the interpreter takes one.
 AGAIN = "(dtype or wide or noncontiguous or forward_mode or no_entries or several or distribution) and not neighbours"
 
+# Whether the kernels are taken, and not torch's path, which would pass the tests as well.
+TAKEN = """
+import sys, torch
+from cotan.sparse import Sparse
+
+i = torch.arange(2)
+Sparse.from_coo(i, i, torch.ones(2), (2, 2)) @ torch.ones(2, 3)
+print("cotan.triton_kernels" in sys.modules)
+"""
+
 COMPILE = """
 import triton
 from triton import language as tl
@@ -88,19 +98,10 @@ def test_in_the_interpreter() -> None:
     assert "passed" in run(sys.executable, *arguments, TRITON_INTERPRET="1")
 
 
-def test_the_interpreter_takes_the_kernels() -> None:
-    """Not torch's path, which would pass those tests as well."""
-    code = (
-        "import sys, torch; from cotan.sparse import Sparse; i = torch.arange(2);"
-        "Sparse.from_coo(i, i, torch.ones(2), (2, 2)) @ torch.ones(2, 3); print('cotan.triton_kernels' in sys.modules)"
-    )
-    assert run(sys.executable, "-c", code, TRITON_INTERPRET="1").strip() == "True"
-    assert run(sys.executable, "-c", code, TRITON_INTERPRET="0").strip() == "False"
+def test_the_interpreter_takes_the_kernels_and_offsets_beyond_32_bits() -> None:
+    assert run(sys.executable, "-W", "ignore", "-c", TAKEN + OFFSETS, TRITON_INTERPRET="1") == "True\n"
 
 
-def test_offsets_beyond_32_bits() -> None:
-    run(sys.executable, "-W", "ignore", "-c", OFFSETS, TRITON_INTERPRET="1")
-
-
-def test_they_compile_for_a_gpu(tmp_path: Path) -> None:
-    run(sys.executable, "-W", "ignore", "-c", COMPILE, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
+def test_without_it_torch_computes_and_they_compile_for_a_gpu(tmp_path: Path) -> None:
+    environment = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    assert run(sys.executable, "-W", "ignore", "-c", TAKEN + COMPILE, **environment) == "False\n"
