@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,11 @@ class Run:
         checkpoint.load_model(model, tensors, where)
         final = read_json(folder / "run.json")
         status = final.get("status", "running")
+        if final.get("checkpoint_sha256", here := checkpoint.sha256(folder / "best.safetensors")) != here:
+            raise CotanError(
+                f"{where} is not the file that run.json is about: it was damaged, or is from another run. Without run.json it "
+                "loads, with what it says of itself"
+            )
         return cls(
             model=model.eval(),
             recipe=Recipe.of(record["recipe"]),
@@ -145,7 +151,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return _record(path.read_text())
     except (OSError, ValueError) as reason:
-        raise CotanError(f"{path} cannot be read: {reason}") from reason
+        raise CotanError(f"{path} cannot be read: {reason}. Remove it: resume, or bench, writes it anew") from reason
 
 
 def _record(text: str) -> dict[str, Any]:
@@ -159,7 +165,7 @@ def _record(text: str) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a .jsonl file; a last one that was cut short by a kill is left out."""
+    """The whole lines of a .jsonl file. A last one that a kill cut short is left out, another that is damaged is said too."""
     if not path.is_file():
         return []
     try:
@@ -172,5 +178,5 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             out.append(_record(line))
         except ValueError as reason:
             if number < len(lines) - 1:
-                raise CotanError(f"{path}, line {number + 1}, is not JSON: {reason}") from reason
+                warnings.warn(f"{path}, line {number + 1}, is left out, as it is not JSON: {reason}", RuntimeWarning, 2)
     return out
