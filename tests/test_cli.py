@@ -228,6 +228,21 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     assert "removed 1 files" in cotan("cache", "--prune").stdout
 
 
+def test_a_store_that_stays_is_no_store_that_was_pruned(cotan, mesh, fresh_store, monkeypatch):
+    """As where it is another user's."""
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    cotan("compute", mesh, "mass")
+    cotan("compute", mesh, "edge_lengths")
+    monkeypatch.setattr(Path, "unlink", refused)
+    out = cotan("cache", "--prune", "--node", "mass")
+    assert out.returncode == 2
+    assert re.search(r"v2 holds [\d.]+ k?B that were to go: another process writes there, or they cannot", out.stderr)
+    assert cotan("cache", "--prune", "--keep", "1").returncode == 0
+
+
 BAD = {
     "empty.off": (b"", "is empty"),
     "nothing.off": (b"OFF\n0 0 0\n", "no vertices"),

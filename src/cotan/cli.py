@@ -547,6 +547,11 @@ def cache(
         count, size = kept.prune(int(keep * 2**30), node)
         say(f"removed {count} files, {_size(size)}")
     rows = kept.summary()
+    left = sum(size for name, (_, size) in rows.items() if node in (None, name))
+    if prune and left > keep * 2**30:
+        raise CotanError(
+            f"{kept.folder} holds {_size(left)} that were to go: another process writes there, or they cannot be removed"
+        )
     total = sum(size for _, size in rows.values())
     say(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")
     width = max(map(len, rows), default=0)
