@@ -35,8 +35,12 @@ def append(path: Path, line: Mapping[str, Any], sync: bool = True) -> None:
             if file.tell():
                 file.seek(-1, 2)
                 if file.read(1) != b"\n":
-                    rest = path.read_bytes()
-                    file.truncate(rest.rfind(b"\n") + 1)
+                    last = path.read_bytes().rpartition(b"\n")[2]
+                    try:
+                        json.loads(last)
+                        text = f"\n{text}"
+                    except ValueError:
+                        file.truncate(file.tell() - len(last))
             file.write(text.encode())
             if sync:
                 atomic.to_disk(file)

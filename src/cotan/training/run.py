@@ -60,6 +60,7 @@ class Run:
         folder = Path(path)
         if not os.path.isdir(folder):
             raise CotanError(f"no run folder {folder}")
+        final = read_json(folder / "run.json")  # before the weights, which a training may replace meanwhile
         found = checkpoint.load(folder, "best")
         if found is None:
             raise CotanError(f"{folder} has no best.safetensors: no epoch of a run was finished there")
@@ -82,7 +83,6 @@ class Run:
                         "(what a notebook or a script defines is known once that has run, what a plugin defines always)"
                     ) from reason
         checkpoint.load_model(model, tensors, where)
-        final = read_json(folder / "run.json")
         status = final.get("status", "running")
         if final.get("checkpoint_sha256", here := checkpoint.sha256(folder / "best.safetensors")) != here:
             raise CotanError(
@@ -169,14 +169,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError) as reason:
+        text = path.read_text(errors="replace")
+    except OSError as reason:
         raise CotanError(f"{path} cannot be read: {reason}") from reason
-    out = []
+    out, lines = [], text.splitlines()
     for number, line in enumerate(lines):
         try:
             out.append(_record(line))
         except ValueError as reason:
-            if number < len(lines) - 1:
+            if number < len(lines) - 1 or text.endswith("\n"):
                 warnings.warn(f"{path}, line {number + 1}, is left out, as it is not JSON: {reason}", RuntimeWarning, 2)
     return out
