@@ -242,6 +242,17 @@ def test_checkpoints_of_a_long_training_wait_for_the_disk(dear, tmp_path, monkey
     assert set(synced) >= {("run.json", True), ("best.safetensors", dear), ("last.safetensors", dear)}
 
 
+def test_the_weights_of_a_finished_run_are_on_the_disk_before_it_says_so(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(checkpoint.atomic, "to_disk", lambda file: synced.append(Path(file.name).name))
+    fit("linear", clouds(), out=tmp_path, **{**QUICK, "epochs": 1})
+    assert [name.startswith(BESIDE) or name for name in synced] == [
+        True,
+        "best.safetensors",
+        True,
+    ]  # run.json around it
+
+
 def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
     fit("linear", clouds(), out=tmp_path, **QUICK)
     half = tmp_path / f"{BESIDE}1"

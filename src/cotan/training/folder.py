@@ -123,6 +123,8 @@ def write_run(run: Run) -> None:
     }
     best = run.path / "best.safetensors"
     if run.status != "running" and best.exists():
+        with open(best, "r+b") as file:
+            atomic.to_disk(file)  # before what says that it is there
         record["checkpoint_sha256"] = checkpoint.sha256(best)
     atomic.save(run.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
