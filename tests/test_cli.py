@@ -154,6 +154,32 @@ def test_a_size_of_the_store_that_is_none(cotan, size, monkeypatch):
     assert (out.returncode, out.stderr) == (2, f"error: COTAN_CACHE_GB={size!r}, expected a number of gigabytes\n")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compute", "MESH", "mass", "--out", "FILE.npz"],
+        ["compute", "MESH", "mesh_report", "--out", "FILE.json"],
+        ["show", "mlp", "--out", "FILE.svg"],
+    ],
+)
+def test_a_full_disk_is_said_with_the_files_name_and_leaves_what_was_there(
+    arguments, cotan, mesh, tmp_path, monkeypatch
+):
+    def full(source, target):
+        if target == file:
+            raise OSError(28, "No space left on device")
+        os.rename(source, target)
+
+    file = tmp_path / f"out{arguments[-1].removeprefix('FILE')}"
+    file.write_bytes(b"before")
+    monkeypatch.setattr("cotan.atomic.os.replace", full)
+    given = {"MESH": mesh, arguments[-1]: file}
+    out = cotan(*(given.get(argument, argument) for argument in arguments))
+    assert out.returncode == 2
+    assert f"error: {file} cannot be written: No space left on device. What was there before it is whole" in out.stderr
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+
 def test_show_writes_a_picture_in_which_shared_nodes_appear_once(cotan, tmp_path):
     out = cotan("show", "spectral", "smooth-spectral", "mlp", "--out", tmp_path / "plan.svg")
     assert out.returncode == 0, out.stderr
@@ -200,6 +226,21 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     assert "mass" in shown.stdout
     assert "1 entries" in shown.stdout
     assert "removed 1 files" in cotan("cache", "--prune").stdout
+
+
+def test_a_store_that_stays_is_no_store_that_was_pruned(cotan, mesh, fresh_store, monkeypatch):
+    """As where it is another user's."""
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    cotan("compute", mesh, "mass")
+    cotan("compute", mesh, "edge_lengths")
+    monkeypatch.setattr(Path, "unlink", refused)
+    out = cotan("cache", "--prune", "--node", "mass")
+    assert out.returncode == 2
+    assert re.search(r"v2 holds [\d.]+ k?B that were to go: another process writes there, or they cannot", out.stderr)
+    assert cotan("cache", "--prune", "--keep", "1").returncode == 0
 
 
 BAD = {

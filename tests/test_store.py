@@ -21,6 +21,7 @@ from cotan.packing import Packing
 from cotan.store import Store
 from cotan.store import store as store_in_use
 from cotan.stored import Facts, Kept, describe
+from cotan.training.folder import append
 from cotan.values import move
 
 FACTS = Facts("mass", "mass", {"k": 3}, "family", 0.5)
@@ -450,6 +451,28 @@ def test_wherever_it_is_interrupted_a_write_leaves_nothing_beside(tmp_path):
         assert not list(tmp_path.rglob(f"{atomic.BESIDE}*"))
     assert interrupts > 20
     assert path.read_bytes() == b"first%d" % interrupts
+
+
+def test_what_is_dear_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A power cut after the rename would else leave a file without content, in place of the whole one."""
+    synced, renamed = [], []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: renamed.append(list(synced)) or real(*paths))
+    atomic.save(tmp_path / "checkpoint", b"weights")
+    append(tmp_path / "results.jsonl", {})
+    assert (renamed, synced) == ([[7]], [7, 3])
+    Store(tmp_path, 2**30).put("aa", torch.zeros(10), FACTS)  # which has its checksum, and can be computed again
+    assert len(synced) == 2
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    for link, there in (("a.csv", "scratch/a.csv"), ("b.csv", "scratch/none.csv")):
+        (tmp_path / link).symlink_to(tmp_path / there)
+        atomic.save(tmp_path / link, b"table")
+        assert (tmp_path / link).is_symlink()
+        assert (tmp_path / there).read_bytes() == b"table"
 
 
 def test_kill_during_a_write_leaves_no_half_entry(tmp_path):

@@ -148,3 +148,4 @@ def _fetch(folder: str) -> None:
     for file in FILES:
         with urlopen(f"{URL}/{file}.gz", timeout=60) as content, open(raw / f"{file}.gz", "wb") as out:
             shutil.copyfileobj(content, out)
+        read_idx(raw / file)  # a connection that ended early is no error of urlopen's

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from .errors import CotanError
@@ -12,14 +13,19 @@ from .errors import CotanError
 BESIDE = ".writing-"  # the beginning of the names of files that are not whole yet
 
 
-def write(path: Path, *content: bytes) -> None:
-    """Write a file beside its place, then rename it. Where that fails (OSError), what was there before stays."""
+def write(path: Path, *content: bytes, sync: bool = False) -> None:
+    """Write a file beside its place, then rename it. Where that fails (OSError), what was there before stays.
+
+    With `sync` it is on the disk before it is renamed: else a power cut may leave a file without content in its place.
+    """
     temporary = path.with_name(f"{BESIDE}{uuid4().hex}")
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
             file.writelines(content)
+            if sync:
+                to_disk(file)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -27,10 +33,16 @@ def write(path: Path, *content: bytes) -> None:
         raise
 
 
-def save(path: Path, content: bytes) -> None:
-    """`write`, with a `CotanError` where it fails, of a full disk say."""
+def to_disk(file: IO[bytes]) -> None:
+    """What was written to a file stays there though the power is cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def save(path: Path, content: bytes, sync: bool = True) -> None:
+    """`write`, through a link to where it leads, with a `CotanError` where it fails, of a full disk say."""
     try:
-        write(path, content)
+        write(Path(os.path.realpath(path)), content, sync=sync)
     except OSError as reason:
         raise CotanError(
             f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"

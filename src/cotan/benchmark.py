@@ -5,7 +5,6 @@ Each result is a line of results.jsonl as soon as it is there; a second call doe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import statistics
@@ -23,8 +22,8 @@ from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
-from .training import fit, model_for
-from .training.folder import DIGESTS, RESULTS, AnotherRun, alone, append, check_kind
+from .training import checkpoint, fit, model_for
+from .training.folder import DIGESTS, RESULTS, AnotherRun, InUse, alone, append, check_kind
 from .training.progress import Progress
 from .training.recipe import node_of
 from .training.run import Run, read_json, read_lines, versions
@@ -167,6 +166,8 @@ class _Bench:
                 try:
                     if prepared is not None:
                         self._one(dataset, model, seed, splits, prepared)
+                except InUse:  # not done yet, and not failed
+                    self.show.say(f"{model.label} on {dataset.label}, seed {seed}: another process is at it")
                 except CotanError as reason:
                     self._failed(dataset, model.label, seed, reason)
                 if self.table.stopped:
@@ -240,7 +241,7 @@ class _Bench:
         row |= {"model_name": entry.name, "model_options": dict(entry.options), "features": entry.features}
         row |= {"dataset_name": dataset.name, "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}
-        row["checkpoint_sha256"] = hashlib.sha256((where / "best.safetensors").read_bytes()).hexdigest()
+        row["checkpoint_sha256"] = checkpoint.sha256(where / "best.safetensors")
         with alone(self.folder, timeout=60):
             append(self.folder / RESULTS, row)
 

@@ -450,7 +450,7 @@ def _answers_of_shapes(asked: Iterable[tuple[Path, Any, Any]], out: Path | None)
         rows = rows or [["file", *head]]
         rows.append([file, *named, *(f"{value:.6g}" for value in values)])
     if out is not None and rows:
-        atomic.write(out, csv_text(rows).encode())
+        atomic.save(out, csv_text(rows).encode())
         say(f"table: {out}")
 
 
@@ -479,7 +479,7 @@ def _answers_at_vertices(asked: Iterable[tuple[Path, Any, Any]], files: list[Pat
         if found.label.ndim == 2 and target.suffix != ".txt":
             raise CotanError(f"--out {out}: several numbers a vertex go to a .txt")
         if target.suffix == ".txt":
-            atomic.write(target, "".join(f"{line}\n" for line in lines).encode())
+            atomic.save(target, "".join(f"{line}\n" for line in lines).encode())
         else:
             write(data, target, colors=found.label)
         say(f"{file}: {said}")
@@ -547,6 +547,11 @@ def cache(
         count, size = kept.prune(int(keep * 2**30), node)
         say(f"removed {count} files, {_size(size)}")
     rows = kept.summary()
+    left = sum(size for name, (_, size) in rows.items() if node in (None, name))
+    if prune and left > keep * 2**30:
+        raise CotanError(
+            f"{kept.folder} holds {_size(left)} that were to go: another process writes there, or they cannot be removed"
+        )
     total = sum(size for _, size in rows.values())
     say(f"{kept.folder}: {_size(total)} of at most {_size(kept.limit)}")
     width = max(map(len, rows), default=0)

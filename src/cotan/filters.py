@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Mapping
 from inspect import signature
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -21,6 +22,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor, nn
 
+from . import atomic
 from .application import inputs, place_of
 from .colors import PALETTE, diverging, draw_bar
 from .data import check_data, number_of_vertices
@@ -76,7 +78,8 @@ def draw_filters(
         draw_signal(right, shape, at_vertex(layer, data, at, pairs[0], found.shape[1]), at)
         right.set_title(f"filter {pairs[0][0]} to {pairs[0][1]} at vertex {at}", fontsize=10)
     if file is not None:
-        figure.savefig(file, dpi=110)
+        figure.savefig(content := BytesIO(), dpi=110, format=Path(file).suffix[1:] or None)
+        atomic.save(Path(file), content.getvalue())
     return figure
 
 

@@ -41,7 +41,7 @@ def write_picture(evaluation: Any, step: Any, value: Any, path: Path) -> None:
     up to nine columns."""
     data = evaluation.data
     if path.suffix == ".png" and (drawn := evaluation.picture(step, value)):
-        return atomic.write(path, drawn)
+        return atomic.save(path, drawn)
     if not isinstance(value, torch.Tensor) or value.ndim > 2 or value.shape[:1] != (data.num_nodes,):
         raise CotanError(
             f"--out {path}: a {path.suffix} shows a value for each of {data.num_nodes} vertices, not "
@@ -64,13 +64,13 @@ def write_numbers(value: Any, path: Path) -> None:
     if isinstance(value, dict):
         if path.suffix != ".json":
             raise CotanError(f"--out {path}: the value is a record, expected .json")
-        return atomic.write(path, json.dumps(value, indent=2).encode())
+        return atomic.save(path, json.dumps(value, indent=2).encode())
     if path.suffix == ".json":
         raise CotanError(f"{another_ending(path)}; the value is no record")
     content = io.BytesIO()
     if isinstance(value, Sparse):
         scipy.sparse.save_npz(content, value.to_scipy())
-        return atomic.write(path, content.getvalue())
+        return atomic.save(path, content.getvalue())
     if isinstance(value, Spectrum):
         arrays = {"values": value.values, "vectors": value.vectors}
     elif isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -87,4 +87,4 @@ def write_numbers(value: Any, path: Path) -> None:
             )
     plain: dict[str, Any] = {name: numpy.asarray(v) for name, v in arrays.items()}
     numpy.savez(content, **plain)  # numpy before 2.2 knows no allow_pickle, and would write it as an array
-    atomic.write(path, content.getvalue())
+    atomic.save(path, content.getvalue())

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import registry
+from . import atomic, registry
 from .application import is_feature, model_plan
 from .data import sources_of
 from .errors import CotanError
@@ -238,6 +239,5 @@ def show(models: Sequence[str], path: str | None = None, data: Any = None, **opt
         raise CotanError("no model named; there is: " + ", ".join(registry.names("model")))
     drawing = draw(models, data, **options)
     if path:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(to_svg(drawing))
+        atomic.save(Path(path), to_svg(drawing).encode())
     return to_text(drawing)

@@ -137,6 +137,18 @@ def test_a_download(own, tmp_path, monkeypatch):
     assert len(list((tmp_path / "downloads/mnist/MNIST/raw").iterdir())) == 4
 
 
+def test_a_download_that_was_cut_short_is_not_kept(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("COTAN_CACHE", str(tmp_path))
+    monkeypatch.delenv("COTAN_DATA", raising=False)
+    for file in mnist.FILES:
+        content = gzip.compress(idx(mnist.read_idx(own / file)))
+        (tmp_path / f"{file}.gz").write_bytes(content[: -10 if "t10k" in file else None])
+    monkeypatch.setattr(mnist, "URL", tmp_path.as_uri())
+    with pytest.raises(cotan.CotanError, match=r"could not be downloaded .* cannot be read: Compressed file ended"):
+        cotan.load_dataset("mnist")
+    assert not list((tmp_path / "downloads/mnist/MNIST/raw").iterdir())
+
+
 def test_superpixels_of_a_flag():
     """Left half black, right half white: no superpixel is across, and the means are those of the halves."""
     image = np.zeros((28, 28), dtype=np.uint8)

@@ -5,6 +5,7 @@ The header is what is read back, so tensors and record are of one moment even if
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +18,18 @@ from .. import atomic, registry
 from ..errors import CotanError
 
 
-def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """`name`.safetensors and `name`.json in a folder, each whole or not at all."""
+class Damaged(CotanError):
+    """Files of a run that are not there, or not whole, as a power cut may leave them."""
+
+
+def save(folder: Path, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any], sync: bool = False) -> None:
+    """`name`.safetensors and `name`.json in a folder, each whole or not at all; after a power cut too, the first, if `sync`."""
     from safetensors.torch import save as encode
 
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    atomic.save(folder / f"{name}.safetensors", encode(own, {"cotan": text}))
-    atomic.save(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode())
+    atomic.save(folder / f"{name}.safetensors", encode(own, {"cotan": text}), sync)
+    atomic.save(folder / f"{name}.json", (json.dumps(record, indent=2) + "\n").encode(), sync=False)
 
 
 def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -40,7 +45,12 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             # Copies: a file that is still mapped cannot be replaced on Windows.
             return {key: file.get_tensor(key).clone() for key in list(file.keys())}, record
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
-        raise CotanError(f"checkpoint {path} cannot be read: {reason}") from reason
+        kind = CotanError if isinstance(reason, OSError) else Damaged
+        raise kind(f"checkpoint {path} cannot be read: {reason}") from reason
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def state_of(

@@ -27,6 +27,8 @@ from .make import describe
 from .progress import Progress
 from .run import Run, read_lines
 
+DEAR = 60.0  # seconds of training, from which on each epoch waits until it is on the disk, some milliseconds
+
 
 class Fit:
     """One call of `fit`: the model on its device, its optimizer, and the epochs that are done."""
@@ -72,6 +74,7 @@ class Fit:
         if self.recipe.sample:
             self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
         self.epoch = 0  # finished ones
+        self.dear = False
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
 
@@ -182,16 +185,17 @@ class Fit:
             self.run.metrics = {f"val_{name}": value for name, value in val.items()}
             self.best_state = {name: v.detach().clone() for name, v in checkpoint.state_of(self.run.model)[0].items()}
         if self.run.path is not None:
-            folder.append(self.run.path / "metrics.jsonl", line)
+            dear = self.dear = self.dear or sum(epoch["train_seconds"] for epoch in self.run.history) > DEAR
+            folder.append(self.run.path / "metrics.jsonl", line, sync=dear)
             if better:
-                checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics))
+                checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics), sync=dear)
             tensors, extra = checkpoint.state_of(self.run.model, _bare(self.optimizer))
             record = {
                 **self._record(line),
                 "optimizer": extra,
                 "best": {"epoch": self.run.best_epoch, "rank": self.best},
             }
-            checkpoint.save(self.run.path, "last", tensors, record)
+            checkpoint.save(self.run.path, "last", tensors, record, sync=dear)
 
     def _record(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -210,32 +214,40 @@ class Fit:
         for leftover in path.glob(f"{atomic.BESIDE}*"):  # of a job that was killed while it wrote a checkpoint
             with suppress(OSError):
                 leftover.unlink()
-        found = checkpoint.load(path, "last") if resume else None
-        if found is None:
+        if not resume or not self._resume(path):
             aside = folder.put_aside(path)
-            if resume:
-                self.show.say(f"{path} has no checkpoint to resume: starting afresh")
             if aside:
                 self.show.say(f"{path} held a run; it is now in {aside}")
-        else:
-            self._resume(path, *found)
         folder.write_run(self.run)
 
-    def _resume(self, path: Path, tensors: Mapping[str, Tensor], record: dict[str, Any]) -> None:
-        """The run as its last epoch left it."""
-        folder.check_same(path, record, self._record({}))
+    def _resume(self, path: Path) -> bool:
+        """The run as its last epoch left it; False where its files are not there, or not whole."""
+        try:
+            last, best = checkpoint.load(path, "last"), checkpoint.load(path, "best")
+            if last is None or best is None:
+                raise checkpoint.Damaged(f"{path} has no checkpoint to resume")
+            (tensors, record), (weights, chosen) = last, best
+            for stored in (record, chosen):
+                folder.check_same(path, stored, self._record({}))
+            done, known = record["epoch"], record["best"]["epoch"]
+            # A kill between the two checkpoints leaves a best newer than last: its epoch is done again, to the same end.
+            if known != chosen["epoch"] <= done:
+                raise checkpoint.Damaged(f"{path} has no best.safetensors of epoch {known}")
+            history = [line for line in read_lines(path / "metrics.jsonl") if line["epoch"] <= done]
+            if len(history) != done:
+                raise checkpoint.Damaged(f"{path / 'metrics.jsonl'} has {len(history)} of {done} epochs")
+        except checkpoint.Damaged as reason:
+            self.show.say(f"{reason}: starting afresh")
+            return False
         checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
         checkpoint.load_optimizer(_bare(self.optimizer), tensors, record["optimizer"])
-        best = checkpoint.load(path, "best")
-        if best is None:
-            raise CotanError(f"{path} cannot be resumed: it has no best.safetensors beside last.safetensors")
-        self.epoch, self.run.best_epoch = record["epoch"], record["best"]["epoch"]
+        self.epoch, self.run.best_epoch = done, known
         self.best = tuple(record["best"]["rank"])
-        self.run.history = [line for line in read_lines(path / "metrics.jsonl") if line["epoch"] <= self.epoch]
-        # A kill between the two checkpoints leaves a best newer than last: its epoch is done again, to the same end.
-        self.best_state, self.run.metrics = best[0], best[1]["metrics"]
+        self.run.history = history
+        self.best_state, self.run.metrics = weights, chosen["metrics"]
         folder.rewrite(path / "metrics.jsonl", self.run.history)
         self.show.say(f"resuming {path} after epoch {self.epoch} of {self.recipe.epochs}")
+        return True
 
     def _tired(self) -> bool:
         return 0 < self.recipe.patience <= self.epoch - (self.run.best_epoch or 0)

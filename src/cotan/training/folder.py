@@ -13,10 +13,11 @@ from typing import Any
 
 from .. import atomic
 from ..errors import CotanError
+from . import checkpoint
 from .make import describe
 from .run import Run
 
-FILES = ("metrics.jsonl", "run.json", "best.safetensors", "best.json", "last.safetensors", "last.json")
+FILES = ("last.safetensors", "last.json", "best.safetensors", "best.json", "metrics.jsonl", "run.json")
 RESULTS = "results.jsonl"
 DIGESTS = "digests.json"  # by dataset and seed, of its splits when it was last made
 MAY_DIFFER = ("epochs", "patience", "device")
@@ -25,8 +26,8 @@ unlocked: set[int] = set()  # file systems of which it was said: a suite has man
 AFRESH = "Without resume, it is put aside and training starts afresh"
 
 
-def append(path: Path, line: Mapping[str, Any]) -> None:
-    """One line more of a .jsonl file, written when this returns. A line that a kill cut short is removed first."""
+def append(path: Path, line: Mapping[str, Any], sync: bool = True) -> None:
+    """One line more of a .jsonl file, on the disk when this returns if `sync`. A line that a kill cut short is removed first."""
     text = json.dumps(line) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,9 +35,15 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
             if file.tell():
                 file.seek(-1, 2)
                 if file.read(1) != b"\n":
-                    rest = path.read_bytes()
-                    file.truncate(rest.rfind(b"\n") + 1)
+                    last = path.read_bytes().rpartition(b"\n")[2]
+                    try:
+                        json.loads(last)
+                        text = f"\n{text}"
+                    except ValueError:
+                        file.truncate(file.tell() - len(last))
             file.write(text.encode())
+            if sync:
+                atomic.to_disk(file)
     except OSError as reason:
         raise CotanError(
             f"{path} cannot be written: {reason.strerror or reason}. The lines before are whole"
@@ -45,6 +52,10 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 def rewrite(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     atomic.save(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+class InUse(CotanError):
+    """Another process trains in a folder."""
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def alone(path: Path, timeout: float = 0) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise CotanError(
+        raise InUse(
             f"{path} is in use: another training writes there. Wait for its end, or give another folder"
         ) from None
     except (NotImplementedError, OSError) as reason:
@@ -110,6 +121,11 @@ def write_run(run: Run) -> None:
         "costs": run.costs,
         "versions": run.versions,
     }
+    best = run.path / "best.safetensors"
+    if run.status != "running" and best.exists():
+        with open(best, "r+b") as file:
+            atomic.to_disk(file)  # before what says that it is there
+        record["checkpoint_sha256"] = checkpoint.sha256(best)
     atomic.save(run.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
@@ -118,7 +134,7 @@ def put_aside(path: Path) -> Path | None:
     there = [path / name for name in FILES if (path / name).exists()]
     if not there:
         return None
-    number = 1
+    number = 1  # of what is left where a kill cuts this short, nothing is resumed: last.safetensors goes first
     while (path / f"earlier-{number}").exists():
         number += 1
     aside = path / f"earlier-{number}"
@@ -136,8 +152,8 @@ class AnotherRun(CotanError):
 
 
 def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise where a run to be resumed was another one: model, recipe, data and plan must be the same."""
-    for what in ("model", "recipe", "dataset", "plan"):
+    """Raise where a run to be resumed was another one: model, recipe, data, names of classes and plan must be the same."""
+    for what in ("model", "recipe", "dataset", "classes", "plan"):
         a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
         # What is in the shapes counts, not the folder that they were read from.
         for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):

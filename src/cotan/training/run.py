@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +60,7 @@ class Run:
         folder = Path(path)
         if not os.path.isdir(folder):
             raise CotanError(f"no run folder {folder}")
+        final = read_json(folder / "run.json")  # before the weights, which a training may replace meanwhile
         found = checkpoint.load(folder, "best")
         if found is None:
             raise CotanError(f"{folder} has no best.safetensors: no epoch of a run was finished there")
@@ -81,8 +83,12 @@ class Run:
                         "(what a notebook or a script defines is known once that has run, what a plugin defines always)"
                     ) from reason
         checkpoint.load_model(model, tensors, where)
-        final = read_json(folder / "run.json")
         status = final.get("status", "running")
+        if final.get("checkpoint_sha256", here := checkpoint.sha256(folder / "best.safetensors")) != here:
+            raise CotanError(
+                f"{where} is not the file that run.json is about: it was damaged, or is from another run. Without run.json it "
+                "loads, with what it says of itself"
+            )
         return cls(
             model=model.eval(),
             recipe=Recipe.of(record["recipe"]),
@@ -145,7 +151,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return _record(path.read_text())
     except (OSError, ValueError) as reason:
-        raise CotanError(f"{path} cannot be read: {reason}") from reason
+        raise CotanError(f"{path} cannot be read: {reason}. Remove it: resume, or bench, writes it anew") from reason
 
 
 def _record(text: str) -> dict[str, Any]:
@@ -159,18 +165,18 @@ def _record(text: str) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a .jsonl file; a last one that was cut short by a kill is left out."""
+    """The whole lines of a .jsonl file. A last one that a kill cut short is left out, another that is damaged is said too."""
     if not path.is_file():
         return []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError) as reason:
+        text = path.read_text(errors="replace")
+    except OSError as reason:
         raise CotanError(f"{path} cannot be read: {reason}") from reason
-    out = []
+    out, lines = [], text.splitlines()
     for number, line in enumerate(lines):
         try:
             out.append(_record(line))
         except ValueError as reason:
-            if number < len(lines) - 1:
-                raise CotanError(f"{path}, line {number + 1}, is not JSON: {reason}") from reason
+            if number < len(lines) - 1 or text.endswith("\n"):
+                warnings.warn(f"{path}, line {number + 1}, is left out, as it is not JSON: {reason}", RuntimeWarning, 2)
     return out
