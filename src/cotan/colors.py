@@ -70,7 +70,7 @@ def diverging(values: Tensor, full: float | None = None) -> Tensor:
     t = (values.double() / (full or usual_size(values))).clamp(-1, 1).float()[:, None]
     red, blue, white = torch.tensor([0.80, 0.15, 0.15]), torch.tensor([0.13, 0.35, 0.80]), torch.ones(3)
     shades = white + t.clamp(min=0) * (red - white) - t.clamp(max=0) * (blue - white)
-    return torch.where(there[:, None], shades, GREY)
+    return torch.where(there[:, None], shades, 0.5)
 
 
 def usual_size(values: Tensor) -> float:
