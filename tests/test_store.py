@@ -20,6 +20,7 @@ import torch
 
 import cotan
 from cotan import atomic
+from cotan.evaluation import narrowed
 from cotan.packing import Packing
 from cotan.store import Store
 from cotan.store import store as store_in_use
@@ -112,6 +113,18 @@ def test_a_pack_is_read_once_in_whatever_order(tmp_path, monkeypatch):
         assert all(packing.get(f"{number} {i}", "mass") is not None for i in range(2) for number in range(20))
     assert len(read) == 20
     assert len(packing.store._opened) < 20
+
+
+def test_the_transpose_of_a_stored_matrix_is_made_when_it_is_asked_for(tmp_path):
+    matrix = VALUES["sparse"]
+    store = packed(tmp_path, [("a", matrix), ("b", matrix)])
+    blocks = [narrowed(None, store.get(key, "mass"), torch.float64) for key in "ab"]
+    batch = cotan.Sparse.block_diagonal(blocks)
+    later = {"row", "t_rowptr", "t_col"}
+    assert not any(later & vars(block.pattern).keys() for block in blocks)  # a batch makes its own
+    assert later <= vars(batch.pattern).keys()
+    assert same(cotan.Sparse.block_diagonal(blocks[:1]), matrix.to(dtype=torch.float64))
+    assert later <= vars(blocks[0].pattern).keys()
 
 
 def test_values_may_share_memory(tmp_path):

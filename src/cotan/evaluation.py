@@ -20,9 +20,10 @@ from .errors import CotanError
 from .nodes import COUNTED, as_node, node
 from .packing import Packing
 from .plan import Step, digest_of, make_plan
+from .sparse import Sparse
 from .store import Store, store
 from .stored import Facts
-from .values import check_storable, digest, is_live, map_tensors, move
+from .values import check_storable, digest, is_live, is_named_tuple, map_tensors, move
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -220,6 +221,11 @@ def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
             )
         return out
 
+    if isinstance(value, Sparse):
+        numbers = narrow(value.values)
+        return value if numbers is value.values else value.with_values(numbers)
+    if is_named_tuple(value):
+        return type(value)(*(narrowed(step, part, dtype) for part in value))
     return map_tensors(narrow, value)
 
 
