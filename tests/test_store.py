@@ -1,6 +1,8 @@
 """The store under bad weather."""
 
+import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import signal
@@ -13,16 +15,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
+import safetensors.torch
 import torch
 
 import cotan
 from cotan import atomic
+from cotan.evaluation import narrowed
 from cotan.packing import Packing
 from cotan.store import Store
 from cotan.store import store as store_in_use
-from cotan.stored import Facts, Kept, describe
+from cotan.stored import Facts, Kept, decode, describe
 from cotan.training.folder import append
-from cotan.values import move
+from cotan.values import move, take_apart
 
 FACTS = Facts("mass", "mass", {"k": 3}, "family", 0.5)
 
@@ -82,6 +86,46 @@ def test_one_value_makes_no_pack(fresh_store):
             packing.put(key, torch.ones(2), FACTS)
     assert {path.parent.name for path, _ in fresh_store.entries()} == {"aa", "bb"}
     assert dict(fresh_store.family("family", "mass")).keys() == {"aa", "bb"}
+
+
+def test_a_file_with_a_tensor_for_each_part_is_read(tmp_path):
+    """As all were at first."""
+    store, tensors, header = Store(tmp_path, 2**30), [], {}
+    for key, value in VALUES.items():
+        own = []
+        header[key] = [take_apart(value, own), len(tensors), len(own), "family", 0.5]
+        tensors += own
+    facts = {"shared": {"node": "mass", "label": "mass", "options": {"k": 3}}, "values": header}
+    body = safetensors.torch.save({str(i): t for i, t in enumerate(tensors)}, {"cotan": json.dumps(facts)})
+    folder = store.folder / "mass" / "packs"
+    folder.mkdir(parents=True)
+    (folder / "ab.safetensors").write_bytes(hashlib.blake2b(body, digest_size=16).digest() + body)
+    assert all(same(value, store.get(key, "mass")) for key, value in VALUES.items())
+    assert store.seconds("tensor", "mass") == 0.5
+
+
+def test_a_pack_is_read_once_in_whatever_order(tmp_path, monkeypatch):
+    for number in range(20):
+        packed(tmp_path, [(f"{number} {i}", torch.ones(1)) for i in range(2)])
+    read = []
+    monkeypatch.setattr("cotan.store.decode", lambda content: read.append(1) or decode(content))
+    with Packing() as packing:
+        packing.store = Store(tmp_path, 2**30)
+        assert all(packing.get(f"{number} {i}", "mass") is not None for i in range(2) for number in range(20))
+    assert len(read) == 20
+    assert len(packing.store._opened) < 20
+
+
+def test_the_transpose_of_a_stored_matrix_is_made_when_it_is_asked_for(tmp_path):
+    matrix = VALUES["sparse"]
+    store = packed(tmp_path, [("a", matrix), ("b", matrix)])
+    blocks = [narrowed(None, store.get(key, "mass"), torch.float64) for key in "ab"]
+    batch = cotan.Sparse.block_diagonal(blocks)
+    later = {"row", "t_rowptr", "t_col"}
+    assert not any(later & vars(block.pattern).keys() for block in blocks)  # a batch makes its own
+    assert later <= vars(batch.pattern).keys()
+    assert same(cotan.Sparse.block_diagonal(blocks[:1]), matrix.to(dtype=torch.float64))
+    assert later <= vars(blocks[0].pattern).keys()
 
 
 def test_values_may_share_memory(tmp_path):

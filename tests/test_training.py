@@ -1,5 +1,6 @@
 """Recipes, fit, resume, interruption, evaluate, predict."""
 
+import ctypes
 import errno
 import json
 import os
@@ -438,6 +439,23 @@ def test_a_part_leaves_eval_mode_by_its_own_method():
         assert model[0].merged
     assert [part.merged for part in model] == [False, True]
     assert [part.training for part in model] == [True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+@pytest.mark.parametrize("answer", [predict, evaluate])
+def test_the_next_batch_has_the_memory_of_the_last(answer):
+    import resource
+
+    for threshold in (-1, -3):
+        ctypes.CDLL(None).mallopt(threshold, 2**17)  # as at first, whatever was trained before
+    ring = torch.stack([torch.arange(2000), torch.arange(2000).roll(1)])
+    shapes = [Data(x=torch.randn(2000, 3), edge_index=ring, y=torch.tensor(0)) for _ in range(16)]
+    model = cotan.create_model("gcn", in_dim=3, out_dim=2)
+    for _ in range(3):  # by when there is room for all that lives at once
+        answer(model, shapes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    answer(model, shapes)
+    assert (faults := resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) < 1000, faults
 
 
 def test_predict_reads_a_file(tmp_path):

@@ -115,7 +115,7 @@ def evaluate_plan(
                 raise CotanError(f"{plan.roots[name].label} holds {value.dtype}, expected real numbers")
             if value.is_floating_point() or not plan.keeps_integers:
                 sample[name] = value.to(dtype)  # whole numbers and truth values too
-    sample.vertices = {None: number_of_vertices(data)}
+    sample.vertices = {None: evaluation.vertices}
     for step in plan.roots.values():
         if step.vertices_of is not None:
             domain = evaluation.value(step.vertices_of)

@@ -133,12 +133,8 @@ def _cut_sparse(matrices: Sequence[Sparse], vertices: Sequence[int]) -> list[lis
     ends = pattern.rowptr[[0, *accumulate(rows)]].tolist()
     for (low, high), height, width in zip(pairwise(ends), rows, cols, strict=True):
         entries = slice(low, high)
-        block = Pattern(
-            pattern.rowptr[r : r + height + 1] - low,
-            pattern.col[entries] - c,
-            (pattern.t_rowptr[c : c + width + 1] - low, pattern.t_col[entries] - r, pattern.t_perm[entries] - low),
-            pattern.row[entries] - r,
-        )
+        rowptr = pattern.rowptr[r : r + height + 1] - low
+        block = Pattern.sketched(rowptr, pattern.col[entries] - c, pattern.t_perm[entries] - low, width)
         for matrix, blocks in zip(matrices, out, strict=True):
             blocks.append(Sparse(block, matrix.values[entries].clone()))
         r, c = r + height, c + width

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from io import BytesIO
 from operator import add
 from typing import Any, NamedTuple
@@ -20,9 +21,10 @@ from .errors import CotanError
 from .nodes import COUNTED, as_node, node
 from .packing import Packing
 from .plan import Step, digest_of, make_plan
+from .sparse import Sparse
 from .store import Store, store
 from .stored import Facts
-from .values import check_storable, digest, is_live, map_tensors, move
+from .values import check_storable, digest, is_live, is_named_tuple, map_tensors, move
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -71,6 +73,14 @@ class Evaluation:
         self.sample = "n_id" in data
         self.costs: dict[str, float] = {}
 
+    @cached_property
+    def vertices(self) -> int:
+        return number_of_vertices(self.data)
+
+    @cached_property
+    def device(self) -> torch.device:
+        return device_of(self.data)
+
     def value(self, step: Step, dtype: torch.dtype = torch.float64) -> Any:
         found = self.found(step, dtype)
         if found is not None:
@@ -100,7 +110,7 @@ class Evaluation:
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     _count(step.name, Count(hits=1))
-                    value = narrowed(step, move(stored, device_of(self.data)), dtype)
+                    value = narrowed(step, move(stored, self.device), dtype)
                     self.values[step.identity, dtype] = value
                     return value
         return None
@@ -164,12 +174,15 @@ class Evaluation:
 
     def _read(self, step: Step) -> Any:
         data = self.data if step.domain is None else self.value(step.domain)
-        if step.name == "num_nodes":
-            return number_of_vertices(data)
-        if step.name == "batch":
-            return torch.zeros(number_of_vertices(data), dtype=torch.long, device=device_of(data))
-        if step.name == "ptr":
-            return torch.tensor([0, number_of_vertices(data)], device=device_of(data))
+        if step.name in COUNTED:
+            own = step.domain is None
+            count = self.vertices if own else number_of_vertices(data)
+            if step.name == "num_nodes":
+                return count
+            device = self.device if own else device_of(data)
+            if step.name == "ptr":
+                return torch.tensor([0, count], device=device)
+            return torch.zeros(count, dtype=torch.long, device=device)
         value = data.get(step.name)
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
@@ -197,7 +210,7 @@ class Evaluation:
     def _reached(self, step: Step) -> dict[str, str]:
         for name in step.reaches - self.digests.keys():
             if name in COUNTED:
-                self.digests[name] = str(number_of_vertices(self.data))
+                self.digests[name] = str(self.vertices)
             else:
                 self.digests[name] = digest(self.data[name])
         return {name: self.digests[name] for name in sorted(step.reaches)}
@@ -220,6 +233,11 @@ def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
             )
         return out
 
+    if isinstance(value, Sparse):
+        numbers = narrow(value.values)
+        return value if numbers is value.values else value.with_values(numbers)
+    if is_named_tuple(value):
+        return type(value)(*(narrowed(step, part, dtype) for part in value))
     return map_tensors(narrow, value)
 
 

@@ -77,6 +77,7 @@ class Packing:
         """Put what waits in the store."""
         for label in list(self.waiting):
             self._pack(label)
+        self.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -61,8 +62,7 @@ class Rows:
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
         """What is kept under a key, made when first asked for."""
         if key not in self._kept:
-            with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
-                self._kept[key] = make()
+            self._kept[key] = _to_keep(make)
         return self._kept[key]
 
 
@@ -75,8 +75,6 @@ class Pattern(Rows):
         row (E,): the row of each entry.
     """
 
-    t_rowptr: Tensor
-    t_col: Tensor
     t_perm: Tensor
 
     def __init__(
@@ -90,6 +88,35 @@ class Pattern(Rows):
             transpose = t_rowptr, row.index_select(0, t_perm), t_perm
         self.t_rowptr, self.t_col, self.t_perm = transpose
         self._kept: dict[str, Any] = {}
+
+    @classmethod
+    def sketched(cls, rowptr: Tensor, col: Tensor, t_perm: Tensor, columns: int) -> Self:
+        """One whose other tensors are made when first asked for: those of a shape are not, where its batch makes its own."""
+        pattern = cls.__new__(cls)
+        pattern.rowptr, pattern.col, pattern.t_perm, pattern.columns = rowptr, col, t_perm, columns
+        pattern._kept = {}
+        return pattern
+
+    def whole(self) -> Self:
+        """Itself with all tensors, as a compiled forward is to meet it."""
+        _ = self.parts
+        return self
+
+    @cached_property
+    def row(self) -> Tensor:  # type: ignore[override]
+        return _to_keep(lambda: _rows(self.rowptr, len(self.col)))
+
+    @cached_property
+    def t_rowptr(self) -> Tensor:
+        return _to_keep(lambda: pointer(self.col, self.columns))
+
+    @cached_property
+    def t_col(self) -> Tensor:
+        return _to_keep(lambda: self.row.index_select(0, self.t_perm))
+
+    @cached_property
+    def columns(self) -> int:  # type: ignore[override]
+        return self.t_rowptr.size(0) - 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -163,6 +190,13 @@ class _Transposed(Pattern):
         if base is not None:
             return base
         return Pattern(self.t_rowptr, self.t_col, (self.rowptr, self.col, self._perm))
+
+
+def _to_keep(make: Callable[[], Made]) -> Made:
+    if is_compiling():
+        return make()
+    with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
+        return make()
 
 
 class Part(Rows):

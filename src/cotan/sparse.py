@@ -96,9 +96,10 @@ class Sparse(Traceable):
         """
         if not blocks:
             raise CotanError("a block-diagonal matrix of no blocks")
-        if len(blocks) == 1:
-            return blocks[0]
         first = blocks[0]
+        if len(blocks) == 1:
+            first.pattern.whole()
+            return first
         if not first.values.requires_grad and all(block is first for block in blocks):
             return first._repeated(len(blocks))
         return cls._along_diagonal(blocks, pattern)
@@ -124,38 +125,29 @@ class Sparse(Traceable):
         if pattern is not None:
             return cls(pattern, torch.cat([block.values for block in blocks]))
         patterns = [block.pattern for block in blocks]
-        rows, cols = zip(*(p.shape for p in patterns), strict=True)
-        entries = [len(p.col) for p in patterns]
-        device = patterns[0].col.device
-        starts = [list(accumulate(sizes, initial=0)) for sizes in (rows, cols, entries)]
-        numbers = torch.tensor([*(s[:-1] for s in starts), rows, cols, entries, range(len(blocks))])
-        numbers = numbers.to(device, non_blocking=True)  # (7, B); `device=` would wait for a GPU's work
-        shift, sizes, which = numbers[:3], numbers[3:6], numbers[6]
+        rows, cols, entries = zip(*((len(p.rowptr) - 1, p.columns, len(p.col)) for p in patterns), strict=True)
+        starts = [list(accumulate(sizes[:-1], initial=0)) for sizes in (cols, entries)]
+        numbers = torch.tensor([*starts, rows, entries, range(len(blocks))])
+        # (5, B); `device=` would wait for a GPU's work
+        col_start, start, height, length, which = numbers.to(patterns[0].col.device, non_blocking=True)
 
-        def repeated(number: Tensor, axis: int) -> Tensor:
-            return torch.repeat_interleave(number, sizes[axis], output_size=starts[axis][-1])
+        def joined(name: str) -> Tensor:
+            return torch.cat([getattr(p, name) for p in patterns])
 
-        def ends(axis: int) -> tuple[Tensor, Tensor]:
-            """Of each row, or column, of each block: where its end is in the blocks' pointers, and how it is shifted."""
-            place = torch.arange(1, starts[axis][-1] + 1, device=device)
-            return place.add_(repeated(which, axis)), repeated(shift[2], axis)  # a pointer begins with a zero
+        def at_rows(number: Tensor) -> Tensor:
+            return torch.repeat_interleave(number, height, output_size=sum(rows))
 
-        row_ends, row_shift, entry_shift = ends(0), repeated(shift[0], 2), repeated(shift[2], 2)
-        col_ends, col_shift = (row_ends, row_shift) if rows == cols else (ends(1), repeated(shift[1], 2))
+        def at_entries(number: Tensor) -> Tensor:
+            return torch.repeat_interleave(number, length, output_size=sum(entries))
 
-        def shifted(name: str, place: Tensor, shift: Tensor) -> Tensor:
-            pointers = torch.cat([getattr(p, name) for p in patterns])
-            return torch.cat([pointers[:1], pointers.index_select(0, place).add_(shift)])
-
-        def joined(name: str, shift: Tensor) -> Tensor:
-            return torch.cat([getattr(p, name) for p in patterns]).add_(shift)
-
-        pattern = Pattern(
-            shifted("rowptr", *row_ends),
-            joined("col", col_shift),
-            (shifted("t_rowptr", *col_ends), joined("t_col", row_shift), joined("t_perm", entry_shift)),
-            joined("row", row_shift),
-        )
+        ends = at_rows(which).add_(torch.arange(1, sum(rows) + 1, device=which.device))  # a pointer begins with a zero
+        pointers = joined("rowptr")
+        pattern = Pattern.sketched(
+            torch.cat([pointers[:1], pointers.index_select(0, ends).add_(at_rows(start))]),
+            joined("col").add_(at_entries(col_start)),
+            joined("t_perm").add_(at_entries(start)),
+            sum(cols),
+        ).whole()
         return cls(pattern, torch.cat([block.values for block in blocks]))
 
     @property

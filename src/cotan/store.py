@@ -32,7 +32,8 @@ FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
 LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only or full disk; other errors may pass
 ATTEMPTS = 3  # failures in a row after which nothing more is written
-OPEN = 16  # packs kept in memory after a look into them
+OPEN = 256  # packs kept in memory while shapes are prepared, whose order may be another than that of the packs
+AFTER = 16  # and then
 
 
 class Store:
@@ -144,9 +145,14 @@ class Store:
         if len(file.header) > 1:
             with self._lock:
                 self._opened[path] = file
-                while len(self._opened) > OPEN:
-                    self._opened.popitem(last=False)
+            self.close(OPEN)
         return file
+
+    def close(self, keep: int = AFTER) -> None:
+        """Forget the packs at hand, but for the last."""
+        with self._lock:
+            while len(self._opened) > keep:
+                self._opened.popitem(last=False)
 
     def _remove(self, path: Path, reason: Exception) -> None:
         self._warn(f"damaged {path}", f"stored value {path} is damaged ({reason}); it is computed again")

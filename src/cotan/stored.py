@@ -1,6 +1,7 @@
 """What a file of the store holds: values of one node, with what is said of each.
 
-A checksum, then safetensors, whose header describes the values in JSON.
+A checksum, then safetensors, whose header describes the values in JSON. The first tensors of all values are one tensor there,
+and so are the second: thousands of small ones would take longer to read than what they hold.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,11 +46,18 @@ class File(NamedTuple):
     """What a file holds; a value is put together when it is asked for, of tensors of its own."""
 
     header: Mapping[str, Any]
-    tensors: list[torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]
 
     def value(self, key: str) -> Any:
-        description, first, count, *_ = self.header[key]
-        return put_together(description, [tensor.clone() for tensor in self.tensors[first : first + count]])
+        description, *where, _, _ = self.header[key]
+        if isinstance(where[0], int):  # as files were at first: the first of its tensors, and how many
+            first, count = where
+            return put_together(description, [self.tensors[str(i)].clone() for i in range(first, first + count)])
+        return put_together(description, [self._piece(*piece) for piece in where[0]])
+
+    def _piece(self, name: str, start: int, *shape: int) -> torch.Tensor:
+        own = self.tensors[name].narrow(0, start, math.prod(shape)).clone()
+        return own if len(shape) == 1 else own.view(shape)
 
 
 @dataclass(frozen=True)
@@ -87,20 +96,30 @@ def encode(values: Sequence[Kept]) -> tuple[bytes, bytes]:
     """The content of a file: checksum and safetensors; the values are of one node with the same options."""
     from safetensors.torch import save
 
-    tensors: list[torch.Tensor] = []
+    pieces: dict[str, list[torch.Tensor]] = {}
+    ends: dict[str, int] = {}
     header: dict[str, Any] = {}
-    memory: set[int] = set()
     for key, value, facts in values:
         own: list[torch.Tensor] = []
-        header[key] = [take_apart(value, own), len(tensors), len(own), facts.family, facts.seconds]
-        for tensor in own:  # safetensors refuses those that share their memory
-            where = tensor.untyped_storage().data_ptr()
-            tensors.append(tensor.clone() if where in memory else tensor)
-            memory.add(where)
+        places: list[list[Any]] = []
+        header[key] = [take_apart(value, own), places, facts.family, facts.seconds]
+        for number, tensor in enumerate(own):
+            name = f"{number} {tensor.dtype}"
+            places.append([name, ends.setdefault(name, 0), *tensor.shape])
+            ends[name] += tensor.numel()
+            pieces.setdefault(name, []).append(tensor.reshape(-1))
+    named: dict[str, torch.Tensor] = {}
+    memory: set[int] = set()
+    for name, parts in pieces.items():
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        at = whole.untyped_storage().data_ptr()
+        named[name] = whole.clone() if at in memory else whole  # safetensors refuses those that share their memory
+        memory.add(at)
     first = values[0].facts
     shared = {"node": first.node, "label": first.label, "options": dict(first.options)}
-    named = {str(i): t for i, t in enumerate(tensors)} or {"none": torch.zeros(0)}
-    content: bytes = save(named, {"cotan": json.dumps({"shared": shared, "values": header})})
+    content: bytes = save(
+        named or {"none": torch.zeros(0)}, {"cotan": json.dumps({"shared": shared, "values": header})}
+    )
     return hashlib.blake2b(content, digest_size=CHECKSUM).digest(), content
 
 
@@ -112,8 +131,7 @@ def decode(content: bytes) -> File:
     if hashlib.blake2b(body, digest_size=CHECKSUM).digest() != checksum:
         raise ValueError("its checksum does not match")
     header = _header(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    tensors = load(body)
-    return File(header["values"], [tensors[str(i)] for i in range(len(tensors) - ("none" in tensors))])
+    return File(header["values"], load(body))
 
 
 def describe(path: Path) -> dict[str, Facts]:

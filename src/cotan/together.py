@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .collation import collate, uncollate
-from .data import device_of, number_of_vertices
+from .data import number_of_vertices
 from .errors import CotanError
 from .evaluation import NO_MEMORY, Evaluation, run
 from .operators.threads import one_thread
@@ -53,7 +53,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
     Small shapes cost calls, not arithmetic. What this leaves out, or what fails, is met where a shape's value is asked for.
     """
     evaluations = [evaluation for evaluation in evaluations if not evaluation.live]
-    if len({device_of(e.data) for e in evaluations}) > 1:
+    if len({e.device for e in evaluations}) > 1:
         return
     if len(evaluations) < 2 or not any(step.definition is not None and step.definition.many for step in plan.steps):
         return
@@ -93,7 +93,7 @@ class _Union:
 
     def __init__(self, evaluations: Sequence[Evaluation]):
         self.evaluations = evaluations
-        self.vertices = [number_of_vertices(evaluation.data) for evaluation in evaluations]
+        self.vertices = [evaluation.vertices for evaluation in evaluations]
         self.values: dict[str, Any] = {}
 
     def of(self, step: Step) -> Any:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError
-from .pattern import pointer
 from .sparse import Pattern, Sparse
 from .spectrum import BlockDiagonal, Spectrum
 
@@ -42,6 +41,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
     """The value on a device, its floating-point tensors in a dtype. Matrices that share tensors share them there too."""
+    if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
+        return value
     there: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(t: Tensor) -> Tensor:
@@ -54,10 +55,8 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
 
 def is_live(value: Any) -> bool:
     """Whether derivatives are being taken with respect to the value: then what depends on it is not stored."""
-    if is_data(value):
-        return any(is_live(value[name]) for name in value.keys())
     if not isinstance(value, Tensor):
-        return False
+        return is_data(value) and any(is_live(value[name]) for name in value.keys())
     if value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
         return True
     return torch.autograd.forward_ad.unpack_dual(value).tangent is not None
@@ -111,6 +110,9 @@ def _feed(state: Any, value: Any) -> None:
 
 def size_of(value: Any) -> int:
     """The bytes of a value's tensors."""
+    if isinstance(value, Sparse):  # the most common of small values, whose number tells
+        p = value.pattern
+        return sum(part.nbytes for part in (p.rowptr, p.col, p.t_perm, value.values))
     tensors: list[Tensor] = []
     take_apart(value, tensors)
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -133,7 +135,7 @@ def take_apart(value: Any, tensors: list[Tensor]) -> Any:
         p = value.pattern
         return {
             "sparse": [take_apart(part, tensors) for part in (p.rowptr, p.col, p.t_perm, value.values)],
-            "shape": list(p.shape),
+            "shape": [len(p.rowptr) - 1, p.columns],
         }
     if isinstance(value, Spectrum):
         return {"spectrum": [take_apart(part, tensors) for part in (value.values, value.vectors)]}
@@ -167,10 +169,7 @@ def put_together(description: Mapping[str, Any], tensors: Sequence[Tensor]) -> A
             return tensors[number]
         case {"sparse": parts, "shape": shape}:
             rowptr, col, t_perm, values = (put_together(part, tensors) for part in parts)
-            t_rowptr = pointer(col, shape[1])
-            row = torch.from_numpy(np.repeat(np.arange(shape[0]), rowptr.diff().numpy()))
-            t_col = row.index_select(0, t_perm)
-            return Sparse(Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row), values)
+            return Sparse(Pattern.sketched(rowptr, col, t_perm, shape[1]), values)
         case {"spectrum": parts}:
             return Spectrum(*(put_together(part, tensors) for part in parts))
         case {"tuple": where, "parts": parts}:

@@ -104,7 +104,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_pages()  # as `fit` does; PyG has it too
+    keep_pages(torch.device("cpu"))  # as `fit` does; PyG has it too
     clock = time.process_time if args.threads == 1 else time.perf_counter
     with TemporaryDirectory() as folder, patch.dict(os.environ, {"COTAN_CACHE": folder}):
         for name, seconds in measured(power_law(args.nodes, args.edges), args.rounds, clock):

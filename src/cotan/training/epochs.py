@@ -55,8 +55,7 @@ class Fit:
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Forward(run.model), optimizer)
         device = self.fabric.device
-        if device.type == "cpu":
-            keep_pages()
+        keep_pages(device)
         self.prepared = {name: p.to(device) for name, p in prepared.items()}
         size = 1 if self.recipe.sample else self.recipe.batch_size  # shapes; with a sample the other counts vertices
         self.fixed = {n: list(p.batches(size)) for n, p in self.prepared.items() if n != "train"}

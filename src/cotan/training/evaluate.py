@@ -20,6 +20,7 @@ from ..map_error import geodesic_metrics
 from ..network import made
 from ..shapes import listed
 from ..targets import check
+from .device import keep_pages
 from .run import trained
 
 
@@ -42,7 +43,9 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
     check(Splits(train=[], test=list(shapes)), name, made(model).get("out_dim"), train=False)
-    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(place_of(model)[1])
+    device = place_of(model)[1]
+    keep_pages(device)
+    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(device)
     if not prepared.answered:
         raise CotanError(prepared.refusals())
     task = registry.lookup("task", name).target

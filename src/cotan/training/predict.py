@@ -14,6 +14,7 @@ from ..batching import prepare, task_of
 from ..collation import uncollate
 from ..files import read
 from ..shapes import listed
+from .device import keep_pages
 from .evaluate import in_eval, no_answer
 from .run import trained
 
@@ -51,6 +52,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
     if not shapes:
         return []
     device = place_of(model)[1]
+    keep_pages(device)
     with in_eval(model):
         prepared = prepare(model, shapes, per=None).to(device)
         out: list[Prediction] = []
