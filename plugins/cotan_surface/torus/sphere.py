@@ -77,9 +77,17 @@ def _orient(face: Tensor) -> Tensor:
     found = topology(face)
     once, more = int((found.faces_at == 1).sum()), int((found.faces_at > 2).sum())
     if once or more:
+        repeated = torch.unique(face.sort(0).values, dim=1).shape[1] < face.shape[1]
+        mend = (
+            "Drop its repeated faces, as `repair` does, or use"
+            if repeated
+            else "Fill its holes, or use"
+            if once
+            else "Use"
+        )
         raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
-            f"{once} edges with one face and {more} with more. {'Fill its holes, or use' if once else 'Use'} another model"
+            f"{once} edges with one face and {more} with more. {mend} another model"
         )
     flip, _, _, orientable = orientation(found)
     if not orientable.all():

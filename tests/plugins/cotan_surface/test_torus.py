@@ -300,6 +300,8 @@ def test_holes_are_refused():
         torus(pos, face[:, 1:])
     with pytest.raises(cotan.CotanError, match=r"0 edges with one face and 3 with more\. Use another"):
         torus(torch.cat([pos, 2 * pos[:1]]), torch.cat([face, fin(face, len(pos))], 1))
+    with pytest.raises(cotan.CotanError, match=r"0 edges with one face and 3 with more\. Drop its repeated faces"):
+        torus(pos, torch.cat([face, face[:, :1].flip(0)], 1))
 
 
 def fin(face, corner):
