@@ -24,8 +24,9 @@ class Torus(NamedTuple):
     """M maps of a shape to the torus [0, 1)^2, each with four copies of the shape.
 
     Attributes:
-        pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel: `pull @ x` are the images of a
-            signal x, row (m R + i) R + j the pixel of map m about ((i + 1/2) / R, (j + 1/2) / R).
+        pull: (M R R, V) sparse, the barycentric shares of three vertices in each pixel, at seams parted among those at one
+            place: `pull @ x` are the images of a signal x, row (m R + i) R + j the pixel of map m about
+            ((i + 1/2) / R, (j + 1/2) / R).
         uv: (V, M, 4, 2) the places of each vertex, one in each copy, in units of the torus; in no order: which of its
             corners' places make up a copy of a face is read from `pull`.
         scale: (V, M) the share of the torus that belongs to a vertex: how well a map shows it. All sum to one; where
@@ -109,7 +110,7 @@ def _picture(file: BinaryIO, _value: Torus, *, pos: Tensor, face: Tensor, **opti
     chart_figure(pos, face, **options).savefig(file)
 
 
-@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=5, picture=_picture)
+@cotan.operator(per="vertex", invariant_to=("rigid", "scale"), observable=_observable, version=6, picture=_picture)
 def torus(
     pos: Tensor,
     face: Tensor,
@@ -152,7 +153,10 @@ def torus(
 
 
 def signals(ball: Sphere, count: int):
-    """(N, V) sparse: the signal of each vertex of the sphere is that of the mesh's; at the centre of a cap its rim's mean."""
+    """(N, V) sparse: the signal of each vertex of the sphere is that of the mesh's; at the centre of a cap its rim's mean.
+
+    Vertices of the mesh at one place of a seam are seen as their mean.
+    """
     from scipy.sparse import coo_array
 
     vertex = ball.vertex.cpu().numpy()
@@ -161,7 +165,9 @@ def signals(ball: Sphere, count: int):
     own = np.flatnonzero(vertex >= 0)
     row, column = np.concatenate([own, start[rim]]), np.concatenate([vertex[own], vertex[end[rim]]])
     share = 1 / np.bincount(row)
-    return coo_array((share[row], (row, column)), shape=(len(vertex), count)).tocsr()
+    seen = coo_array((share[row], (row, column)), shape=(len(vertex), count)).tocsr()
+    place = ball.place.cpu().numpy()
+    return seen @ coo_array((1 / np.bincount(place)[place], (place, np.arange(count))), shape=(count, count)).tocsr()
 
 
 def image(chart: Chart, resolution: int):
@@ -175,7 +181,10 @@ def image(chart: Chart, resolution: int):
 
 
 def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where a map shows each vertex of the mesh (V, 4, 2), how large (V,), and with how many faces turned over (V,)."""
+    """Where a map shows each vertex of the mesh (V, 4, 2), how large (V,), and with how many faces turned over (V,).
+
+    Vertices at one place of a seam have the same place and an equal part of its size.
+    """
     area, face = flat_area(chart.value, chart.disc), chart.sphere.face.cpu().numpy()
     size = 4 / 3 * star(area, face)
     # Of the vertices that stand for one, the largest speaks for it; the centres of caps speak for none.
@@ -190,4 +199,6 @@ def spot(chart: Chart, count: int) -> tuple[Tensor, Tensor, Tensor]:
     uv, scale = np.zeros((count, 4, 2)), np.zeros(count)
     uv[vertex] = np.stack([copies.real % 1, copies.imag % 1], -1)
     scale[vertex] = size[order]
-    return torch.from_numpy(uv), torch.from_numpy(scale), torch.from_numpy(turned)
+    place = chart.sphere.place.cpu().numpy()
+    scale = (scale / np.bincount(place, minlength=count).clip(1))[place]
+    return torch.from_numpy(uv[place]), torch.from_numpy(scale), torch.from_numpy(turned[place])

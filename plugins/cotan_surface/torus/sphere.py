@@ -20,11 +20,13 @@ class Sphere(NamedTuple):
         pos: (N, 3) its vertices; face: (3, F) its faces, counterclockwise seen from outside.
         vertex: (N,) the vertex of the mesh that each stands for. Several may stand for one: at a pinch, a seam, a cut
             handle. The centres of the caps of cut handles stand for none: -1.
+        place: (V,) for each vertex of the mesh the one that is seen in its stead: another one at a seam.
     """
 
     pos: Tensor
     face: Tensor
     vertex: Tensor
+    place: Tensor
 
 
 def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
@@ -37,17 +39,20 @@ def sphere(pos: Tensor, face: Tensor, *, handles: int = 0) -> Sphere:
         raise cotan.CotanError("the torus map needs a mesh with faces, got none")
     if not bool(torch.isfinite(pos[face]).all()):
         raise cotan.CotanError("the torus map needs finite positions, got NaN or infinity")
+    own = torch.arange(len(pos), device=pos.device)
     try:
-        return _sphere(pos, face, torch.arange(len(pos), device=pos.device), handles)
+        return Sphere(*_sphere(pos, face, own, handles), own)
     except cotan.CotanError:
-        number = numbered(pos)
-        first = firsts(number)
-        if len(first) == len(pos):
+        used = torch.unique(face)
+        number = numbered(pos[used])
+        first = used[firsts(number)]
+        if len(first) == len(used):
             raise
-    return _sphere(pos[first], number[face], first, handles)
+    place = own.index_copy(0, used, first[number])
+    return Sphere(*_sphere(pos[first], own.index_copy(0, used, number)[face], first, handles), place)
 
 
-def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
+def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> tuple[Tensor, Tensor, Tensor]:
     face = face[:, is_triangle(face)]
     if not face.numel():
         raise cotan.CotanError("the torus map needs a mesh with faces, got only faces collapsed to an edge or a point")
@@ -64,7 +69,7 @@ def _sphere(pos: Tensor, face: Tensor, name: Tensor, handles: int) -> Sphere:
     for _ in range(genus):
         pos, face, origin = cut_handle(pos, face)
         vertex = torch.where(origin < 0, -1, vertex[origin])
-    return Sphere(pos, face, vertex)
+    return pos, face, vertex
 
 
 def _orient(face: Tensor) -> Tensor:
@@ -72,9 +77,17 @@ def _orient(face: Tensor) -> Tensor:
     found = topology(face)
     once, more = int((found.faces_at == 1).sum()), int((found.faces_at > 2).sum())
     if once or more:
+        repeated = torch.unique(face.sort(0).values, dim=1).shape[1] < face.shape[1]
+        mend = (
+            "Drop its repeated faces, as `repair` does, or use"
+            if repeated
+            else "Fill its holes, or use"
+            if once
+            else "Use"
+        )
         raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
-            f"{once} edges with one face and {more} with more. {'Fill its holes, or use' if once else 'Use'} another model"
+            f"{once} edges with one face and {more} with more. {mend} another model"
         )
     flip, _, _, orientable = orientation(found)
     if not orientable.all():

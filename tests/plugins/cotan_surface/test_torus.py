@@ -300,6 +300,8 @@ def test_holes_are_refused():
         torus(pos, face[:, 1:])
     with pytest.raises(cotan.CotanError, match=r"0 edges with one face and 3 with more\. Use another"):
         torus(torch.cat([pos, 2 * pos[:1]]), torch.cat([face, fin(face, len(pos))], 1))
+    with pytest.raises(cotan.CotanError, match=r"0 edges with one face and 3 with more\. Drop its repeated faces"):
+        torus(pos, torch.cat([face, face[:, :1].flip(0)], 1))
 
 
 def fin(face, corner):
@@ -355,6 +357,23 @@ def test_a_pinch_is_split():
     assert (found.pull.col != b).all()
     for chart in charts(pos, pinched):
         assert flat_area(chart.value, chart.disc).min() > 0
+
+
+def test_every_vertex_at_a_seam_has_its_place_and_a_part_of_the_torus():
+    pos, face = SHAPES["limbs"]
+    corner = face.t().reshape(-1)
+    one = torus(pos, face)
+    apart = torch.arange(face.numel()).view(-1, 3).t()
+    soup = torus(pos[corner], apart)
+    angles = [torch.cos(2 * torch.pi * found.uv).sum(2) for found in (one, soup)]  # in any order of the four
+    assert torch.allclose(angles[0][corner], angles[1], atol=1e-6)
+    assert torch.allclose(one.scale, torch.zeros_like(one.scale).index_add(0, corner, soup.scale), atol=1e-9)
+    x = torch.rand(face.numel(), 1, dtype=torch.float64)  # each is seen
+    mean = torch.zeros(len(pos), 1, dtype=x.dtype).index_add(0, corner, x) / corner.bincount()[:, None]
+    assert torch.allclose(images(soup, x), images(one, mean), atol=1e-6)
+    loose = torus(torch.cat([pos, pos[corner]]), apart + len(pos))  # vertices without faces at the same places
+    assert (loose.scale[: len(pos)] == 0).all()
+    assert torch.allclose(loose.scale[len(pos) :], soup.scale)
 
 
 def test_seams_are_sewn_and_faces_turned():
