@@ -103,6 +103,11 @@ class Table:
             "accuracy" if "accuracy" in found or not found else next((name for name in found if name != "loss"), "loss")
         )
 
+    def direction(self, dataset: str) -> int:
+        """1 where more of a dataset's metric is better, -1 where less is, 0 where nobody says."""
+        metric = self.metric(dataset)
+        return 1 if metric == "accuracy" else -1 if metric.endswith(("error", "loss")) else 0
+
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
         ending = f"_{self.metric(dataset)}"
@@ -196,8 +201,9 @@ class Table:
         """The summary of a dataset as a table of HTML, the best of each column marked."""
         header, rows = self.summary(dataset)
         cells = self.cells(dataset)
-        choose = max if self.metric(dataset) == "accuracy" else min
-        best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
+        choose: Any = {1: max, -1: min}.get(self.direction(dataset))
+        columns = zip(*cells.values()) if choose and len(rows) > 1 else ()
+        best = [choose(cell[0] for cell in column if cell) for column in columns]
         out = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in header), "</tr>"]
         for label, *texts in aligned(rows):
             kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]
