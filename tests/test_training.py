@@ -707,6 +707,33 @@ def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
     assert [run.metrics["val_mean_recall"] for run in runs] == pytest.approx([1 / 2, (5 / 7 + 1) / 2])
 
 
+@pytest.mark.parametrize(
+    ("name", "best"), [("share", 3), ("share_error", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
+)
+def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scratch):
+    """Of four epochs whose share is NaN, 0.4, 0.6 and 0.2; loss and accuracy are the same in all."""
+    shares = iter([torch.nan, 0.4, 0.6, 0.2])
+
+    class Own(Classify):
+        chosen_by = name
+
+        @staticmethod
+        def loss(output, target, **_):
+            return Classify.loss(output, target) * 0 + 1
+
+        @staticmethod
+        def metrics(output, target):
+            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share}
+
+    cotan.task(f"own-{name}")(Own)
+    data = replace(clouds(), task=f"own-{name}", test=[], stress={})
+    if best is None:
+        with pytest.raises(cotan.CotanError, match="chosen by 'sharp', and val has none; it has loss, accuracy, share"):
+            fit("linear", data, **{**QUICK, "epochs": 4})
+    else:
+        assert fit("linear", data, **{**QUICK, "epochs": 4}).best_epoch == best
+
+
 def test_label_smoothing_spreads_a_share_of_the_target():
     data = clouds()
     model = cotan.create_model("linear", 3, 2)

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from .decorators import task
 
+LESS_IS_BETTER = ("error", "loss")  # how such metrics end
+
 
 @task("classify")
 class Classify:

@@ -20,6 +20,7 @@ from ..errors import CotanError
 from ..network import made
 from ..sampling import Sampled
 from ..targets import check_output
+from ..tasks import LESS_IS_BETTER
 from . import checkpoint, folder
 from .device import keep_pages
 from .evaluate import Forward, over_all, score, units
@@ -173,8 +174,13 @@ class Fit:
         rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
         if val:
             found = {"mean_recall", "mean_recall_answered"} & val.keys() if self.recipe.class_balance else ()
-            by = next(iter(found), "accuracy")
-            rank = (val[by], -val["loss"]) if by in val else (-val["loss"],)
+            by = self.task.chosen_by or next(iter(found), "accuracy")
+            if by not in val and self.task.chosen_by:
+                raise CotanError(f"the epoch is chosen by {by!r}, and val has none; it has {', '.join(val)}")
+            rank = (-val["loss"],)
+            if by in val:
+                score = -val[by] if by.endswith(LESS_IS_BETTER) else val[by]
+                rank = (-math.inf if math.isnan(score) else score, *rank)  # nothing is more than NaN
         better = self.best is None or rank > self.best
         if better:
             self.best = rank
