@@ -173,12 +173,13 @@ class Fit:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
         rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
         if val:
-            found = {"mean_recall", "mean_recall_answered"} & val.keys() if self.recipe.class_balance else ()
-            by = self.task.chosen_by or next(iter(found), "accuracy")
-            if by not in val and self.task.chosen_by:
-                raise CotanError(f"the epoch is chosen by {by!r}, and val has none; it has {', '.join(val)}")
+            balanced = "mean_recall" if self.recipe.class_balance else "accuracy"
+            named = [self.task.chosen_by] if self.task.chosen_by else [balanced, "accuracy"]
+            by = next((n for name in named for n in (name, f"{name}_answered") if n in val), "")
+            if self.task.chosen_by and not by:
+                raise CotanError(f"the epoch is chosen by {named[0]!r}, and val has none; it has {', '.join(val)}")
             rank = (-val["loss"],)
-            if by in val:
+            if by:
                 score = -val[by] if by.endswith(LESS_IS_BETTER) else val[by]
                 rank = (-math.inf if math.isnan(score) else score, *rank)  # nothing is more than NaN
         better = self.best is None or rank > self.best
