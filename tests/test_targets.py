@@ -158,8 +158,11 @@ def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
 
     two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
     splits = cotan.Splits(two, [], two[:1], task="regress")
-    cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
-    assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", capsys.readouterr().err)
+    run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
+    said = capsys.readouterr().err
+    assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", said)
+    assert "error 0 " not in said  # one of several numbers is among the run's metrics, and in no line
+    assert run.metrics["val_mean_absolute_error_0"] >= 0
     for lacking, where in ((many(lambda i: torch.tensor([[i, torch.nan]])), "train: number 1 of y"), (two, "test: y")):
         tests = many(lambda i: torch.full((1, 2), torch.nan))
         with pytest.raises(cotan.CotanError, match=f"{where} is NaN everywhere"):

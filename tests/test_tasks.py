@@ -89,7 +89,14 @@ def test_numbers_that_are_missing_count_nowhere():
     assert Regress.metrics(output.detach(), target) == {
         "mean_absolute_error": 1.25,
         "root_mean_square_error": 11**0.5 / 2,
+        "mean_absolute_error_0": 0.5,
+        "mean_absolute_error_1": 2,
     }
+    lacking = Regress.metrics(output[:1].detach(), target[:1])  # of the second there is none
+    assert lacking == {"mean_absolute_error": 1, "root_mean_square_error": 1, "mean_absolute_error_0": 1}
+    diverged = Regress.metrics(torch.full((3, 2), torch.nan), target)
+    assert all(map(math.isnan, diverged.values()))
+    assert len(Regress.metrics(torch.zeros(2, 101), torch.zeros(2, 101))) == 2
     loss = Regress.loss(output, target, deviation=torch.tensor([1.0, 2.0]))
     assert loss.item() == pytest.approx((1 + 0.25 + 0 + 2.25) / 4)
     loss.backward()

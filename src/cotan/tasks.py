@@ -14,6 +14,7 @@ from .errors import CotanError
 LESS_IS_BETTER = ("error", "loss")  # how such metrics end
 
 
+EACH, MOST = "mean_absolute_error_", 100  # of one number of several; more numbers than these are no list of targets
 SCORES = ("mean_recall", "mean_iou", "roc_auc", "average_precision")  # which count no refusal
 
 
@@ -111,7 +112,8 @@ class Match(Classify):
 class Regress:
     """Numbers a shape. Output (B, D), target (B, D) or (B,); NaN is a number that is missing, and counts nowhere.
 
-    The loss is in the model's deviations, if it has some.
+    The loss is in the model's deviations, if it has some. Errors are over all numbers; of 2 to 100 of them that of each is given
+    too: mean_absolute_error_0, mean_absolute_error_1...
     """
 
     per = "shape"
@@ -126,12 +128,17 @@ class Regress:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        target = target.reshape(output.shape)
-        error = (output - target)[~target.isnan()].double()
-        return {
-            "mean_absolute_error": error.abs().mean().item(),
-            "root_mean_square_error": torch.sqrt((error**2).mean()).item(),
+        there = ~target.isnan()
+        error = (output.reshape(target.shape) - target).double().where(there, 0)
+        absolute, count = error.abs().sum(0), there.sum(0)
+        metrics = {
+            "mean_absolute_error": (absolute.sum() / count.sum()).item(),
+            "root_mean_square_error": torch.sqrt((error**2).sum() / count.sum()).item(),
         }
+        if target.ndim == 2 and 1 < target.shape[1] <= MOST:
+            each = enumerate((absolute / count).tolist())
+            metrics |= {f"{EACH}{i}": value for i, value in each if count[i]}
+        return metrics
 
 
 @task("regress-vertices")

@@ -20,7 +20,7 @@ from ..errors import CotanError
 from ..network import made
 from ..sampling import Sampled
 from ..targets import check_output
-from ..tasks import LESS_IS_BETTER
+from ..tasks import EACH, LESS_IS_BETTER
 from . import checkpoint, folder
 from .device import keep_pages
 from .evaluate import Forward, over_all, score, units
@@ -268,7 +268,9 @@ class Fit:
     def _last_words(self) -> str:
         where = "" if self.run.path is None else f", in {self.run.path}"
         best = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in self.run.metrics.items() if "stress" not in name
+            f"{name.replace('_', ' ')} {value:.4g}"
+            for name, value in self.run.metrics.items()
+            if "stress" not in name and EACH not in name
         )
         if self.run.best_epoch is None:
             return f"{self._title()}: stopped before the first epoch was finished; nothing is kept"
@@ -321,5 +323,6 @@ def _bare(optimizer: Any) -> torch.optim.Optimizer:
 
 def _facts(line: Mapping[str, Any]) -> str:
     shown = {"loss": line["train_loss"]}
-    shown |= {k.replace("_", " "): v for k, v in line.items() if k.startswith("val_") and k != "val_seconds"}
+    val = {k: v for k, v in line.items() if k.startswith("val_") and k != "val_seconds" and EACH not in k}
+    shown |= {name.replace("_", " "): value for name, value in val.items()}
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items()) + f"  {line['train_seconds']:.3g} s/epoch"
