@@ -178,6 +178,35 @@ def test_as_many_numbers_as_the_model_gives():
         cotan.evaluate(model, two)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            [0, 1, 255],
+            "no target is of 253 classes, the first 2, of 256; if 255 stands for no label, a mask leaves it out",
+        ),
+        ([1, 2, 3], "no target is of class 0 of 4"),
+        ([0, 1, 2], ""),
+    ],
+)
+def test_labels_that_may_stand_for_none_are_said(labels, said, capsys):
+    shapes = many(lambda i: torch.tensor(labels), 5)
+    splits = cotan.Splits(shapes[:4], shapes[4:], task="label")
+    cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
+    err = capsys.readouterr().err
+    assert said in err.splitlines() if said else "no target is of" not in err
+    for shape in shapes:
+        shape.mask = shape.y < 3
+    assert width(splits, "label") == max(label for label in labels if label < 3) + 1
+    splits.classes = ("a", "b", "c")
+    if said:
+        for shape in shapes:
+            del shape.mask
+        hint = "; a mask leaves out what has no label" if 255 in labels else ""
+        with pytest.raises(cotan.CotanError, match=rf"there are 3 classes \(0 to 2\){hint}$"):
+            cotan.fit("gcn", splits, **QUICK)
+
+
 @pytest.mark.parametrize("per", ["shape", "vertex"])
 def test_a_task_of_ones_own_needs_no_more_than_it_says(per):
     class Absolute:

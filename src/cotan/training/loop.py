@@ -21,7 +21,7 @@ from ..errors import CotanError, expect
 from ..network import made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
-from ..targets import check, missing, untrained
+from ..targets import check, missing, untrained, unused
 from . import folder
 from .device import make_fabric, own_randomness
 from .epochs import Fit
@@ -111,6 +111,7 @@ def fit(
                 show.say(f"{count} of test {'is' if count == 1 else 'are'} {what} too")
         said = (
             untrained(splits, task),
+            unused(splits, task),
             missing(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
