@@ -570,9 +570,13 @@ def test_what_is_in_train_and_test_is_counted(capsys):
     graph = Data(x=torch.rand(12, 2), y=torch.arange(12) % 2)
     graph.train_mask, graph.test_mask = torch.arange(12) < 6, torch.arange(12) >= 6
     fit("linear", graph, **options)
-    assert "in train too" not in capsys.readouterr().err
+    assert " too\n" not in capsys.readouterr().err
     fit("linear", Splits(data.train, data.val, data.test + data.train[:3]), **options)
     assert capsys.readouterr().err.startswith("3 of test are in train too\n")
+    data.val[0].group = data.train[0].group = 1
+    fit("linear", Splits(data.train, data.val + data.train[1:2] + data.test[:2], data.test), **options)
+    said = ["1 of val is in train too", "1 of val is of a group that is in train too", "2 of test are in val too"]
+    assert capsys.readouterr().err.splitlines()[:3] == said
     graph.val_mask, graph.test_mask = graph.test_mask, torch.arange(12) >= 4
     fit("linear", graph, **options)
     assert capsys.readouterr().err.startswith("2 of test are in train too\n")
