@@ -192,8 +192,8 @@ def missing(splits: Splits, task: str) -> str:
     return f"numbers of y that are missing (NaN): {', '.join(counts)}" if counts else ""
 
 
-def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
-    """Raise where a model gives something else than an output for each target."""
+def check_output(output: Any, target: Tensor, rows: Tensor | None, model: Any, task: Any) -> None:
+    """Raise where a model gives something else than an output for each target, of which those of some rows count, or all."""
     wanted = f"({len(target)}, classes)" if task.categorical else f"{tuple(target.shape)}"
     got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     right = isinstance(output, Tensor) and (
@@ -204,9 +204,10 @@ def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
             f"{type(model).__qualname__} gives {got} for a batch with {len(target)} targets, one a {task.per}; expected "
             f"{wanted}" + ("; cotan.Readout makes one of all vertices of a shape" if task.per == "shape" else "")
         )
-    if task.categorical and len(target) and int(target.max()) >= output.shape[1]:
+    known = target if rows is None else target[rows]
+    if task.categorical and len(known) and int(known.max()) >= output.shape[1]:
         raise CotanError(
-            f"{type(model).__qualname__} gives {output.shape[1]} classes, and there are targets up to {int(target.max())}"
+            f"{type(model).__qualname__} gives {output.shape[1]} classes, and there are targets up to {int(known.max())}"
         )
 
 

@@ -153,7 +153,7 @@ class Fit:
             self.optimizer.zero_grad(set_to_none=True)
             output = self.step(batch)
             if batch.index is None and self.epoch == count == 0:
-                check_output(output, batch.target, self.run.model, self.task)
+                check_output(output, batch.target, batch.rows, self.run.model, self.task)
             output, target = batch.counted(output)
             loss = self.task.loss(output, target, **self.options)
             self.fabric.backward(loss)
