@@ -34,14 +34,14 @@ def ranking_metrics(score: Tensor, target: Tensor) -> dict[str, float]:
         known = wanted >= 0
         scores, place = column[known].unique(return_inverse=True)
         kinds = (place[(wanted[known] > 0) == kind] for kind in (True, False))
-        there, others = (each.bincount(minlength=len(scores)).double() for each in kinds)  # with each score, ascending
+        there, others = (each.bincount(minlength=len(scores)) for each in kinds)  # with each score, ascending
         if scores.isnan().any():
             return {}
         if there.any() and others.any():
-            below = (others.cumsum(0) - others / 2) / others.sum()
-            found, asked = (each.flip(0).cumsum(0).flip(0) for each in (there, there + others))  # by this score
-            areas.append(float(there @ below / there.sum()))
-            precisions.append(float(there @ (found / asked) / there.sum()))
+            below = (others.cumsum(0) - others.double() / 2) / others.sum()
+            found, asked = (each.flip(0).cumsum(0).flip(0) for each in (there, there + others))  # with this one or more
+            areas.append(float(there.double() @ below / there.sum()))
+            precisions.append(float(there.double() @ (found.double() / asked) / there.sum()))
     return {"roc_auc": fmean(areas), "average_precision": fmean(precisions)} if areas else {}
 
 
