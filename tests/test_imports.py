@@ -76,6 +76,7 @@ def private_doors(source: str, own: str) -> set[str]:
         "cotan.autodiff",
         "cotan.errors",
         "cotan.processes",
+        "cotan.tasks",
     }
     taken = {name for name in imported(source, own) if name.split(".")[0] == "cotan"}
     attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))

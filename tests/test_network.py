@@ -720,3 +720,15 @@ def test_a_class_that_extends_a_layer_may_have_parameters_of_its_own():
     plain = cotan.create_layer("gcn", 4, 2)
     plain.load_state_dict(layer.state_dict())
     assert torch.allclose(cotan.apply(layer, graph), 2 * cotan.apply(plain, graph))
+
+
+def test_a_task_that_extends_one_is_for_the_models_that_do_that_one(scratch):
+    for name, task in (("mine", cotan.tasks.Classify), ("numbers", cotan.tasks.RegressVertices)):
+        cotan.task(name)(type(name.title(), (task,), {}))
+    model = cotan.create_model("toric", 3, 2, task="numbers", resolution=4, width=4)
+    assert (model.task, model.made["task"]) == ("regress-vertices", "numbers")
+    assert model.target_mean.tolist() == [0, 0]
+    model = cotan.create_model("cnn", 1, 2, task="mine", width=4)
+    assert model.made["task"] == "mine"
+    with pytest.raises(cotan.CotanError, match="model 'cnn' does not do task 'numbers'; it does: classify, regress"):
+        cotan.create_model("cnn", 1, 2, task="numbers", width=4)

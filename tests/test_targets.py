@@ -158,8 +158,11 @@ def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
 
     two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
     splits = cotan.Splits(two, [], two[:1], task="regress")
-    cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
-    assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", capsys.readouterr().err)
+    run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
+    said = capsys.readouterr().err
+    assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", said)
+    assert "error 0 " not in said  # one of several numbers is among the run's metrics, and in no line
+    assert run.metrics["val_mean_absolute_error_0"] >= 0
     for lacking, where in ((many(lambda i: torch.tensor([[i, torch.nan]])), "train: number 1 of y"), (two, "test: y")):
         tests = many(lambda i: torch.full((1, 2), torch.nan))
         with pytest.raises(cotan.CotanError, match=f"{where} is NaN everywhere"):
@@ -173,6 +176,36 @@ def test_as_many_numbers_as_the_model_gives():
         cotan.fit(model, cotan.Splits(two, [], two, task="regress"), **QUICK)
     with pytest.raises(cotan.CotanError, match="expected 3 finite numbers"):
         cotan.evaluate(model, two)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            [0, 1, 255],
+            "no target is of 253 classes, the first 2, of 256; if 255 stands for no label, a mask leaves it out",
+        ),
+        ([1, 2, 3], "no target is of class 0 of 4"),
+        ([0, 1, 2], ""),
+    ],
+)
+def test_labels_that_may_stand_for_none_are_said(labels, said, capsys):
+    shapes = many(lambda i: torch.tensor(labels), 5)
+    splits = cotan.Splits(shapes[:4], shapes[4:], task="label")
+    cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
+    err = capsys.readouterr().err
+    assert said in err.splitlines() if said else "no target is of" not in err
+    for shape in shapes:
+        shape.mask = shape.y < 3
+    assert width(splits, "label") == max(label for label in labels if label < 3) + 1
+    splits.classes = ("a", "b", "c")
+    assert cotan.fit("gcn", splits, **QUICK).metrics["val_accuracy"] >= 0
+    if said:
+        for shape in shapes:
+            del shape.mask
+        hint = "; a mask leaves out what has no label" if 255 in labels else ""
+        with pytest.raises(cotan.CotanError, match=rf"there are 3 classes \(0 to 2\){hint}$"):
+            cotan.fit("gcn", splits, **QUICK)
 
 
 @pytest.mark.parametrize("per", ["shape", "vertex"])

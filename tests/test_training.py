@@ -648,9 +648,13 @@ def test_what_is_in_train_and_test_is_counted(capsys):
     graph = Data(x=torch.rand(12, 2), y=torch.arange(12) % 2)
     graph.train_mask, graph.test_mask = torch.arange(12) < 6, torch.arange(12) >= 6
     fit("linear", graph, **options)
-    assert "in train too" not in capsys.readouterr().err
+    assert " too\n" not in capsys.readouterr().err
     fit("linear", Splits(data.train, data.val, data.test + data.train[:3]), **options)
     assert capsys.readouterr().err.startswith("3 of test are in train too\n")
+    data.val[0].group = data.train[0].group = 1
+    fit("linear", Splits(data.train, data.val + data.train[1:2] + data.test[:2], data.test), **options)
+    said = ["1 of val is in train too", "1 of val is of a group that is in train too", "2 of test are in val too"]
+    assert capsys.readouterr().err.splitlines()[:3] == said
     graph.val_mask, graph.test_mask = graph.test_mask, torch.arange(12) >= 4
     fit("linear", graph, **options)
     assert capsys.readouterr().err.startswith("2 of test are in train too\n")
@@ -674,7 +678,8 @@ def test_what_a_model_refuses_is_left_out_of_training_and_wrong_in_test(task, ca
     others = run.metrics["test_accuracy_answered"]
     share = 1 - small.y.numel() / sum(shape.y.numel() for shape in data.test)
     assert run.metrics["test_accuracy"] == pytest.approx(others * share)
-    assert "test_mean_recall" not in run.metrics
+    assert {"test_mean_recall", "test_mean_iou", "test_roc_auc"}.isdisjoint(run.metrics)
+    assert run.metrics["test_roc_auc_answered"] <= 1
     assert run.metrics["test_mean_recall_answered"] == pytest.approx(others)  # of classes of one size
     found = evaluate(model, data)
     assert found["accuracy"] == run.metrics["test_accuracy"]
@@ -783,6 +788,33 @@ def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
     assert [run.best_epoch for run in runs] == [1, 2]
     assert [run.metrics["val_accuracy"] for run in runs] == [7 / 8, 6 / 8]
     assert [run.metrics["val_mean_recall"] for run in runs] == pytest.approx([1 / 2, (5 / 7 + 1) / 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("share", 3), ("share_error", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
+)
+def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scratch):
+    """Of four epochs whose share is NaN, 0.4, 0.6 and 0.2; loss and accuracy are the same in all."""
+    shares = iter([torch.nan, 0.4, 0.6, 0.2])
+
+    class Own(Classify):
+        chosen_by = name
+
+        @staticmethod
+        def loss(output, target, **_):
+            return Classify.loss(output, target) * 0 + 1
+
+        @staticmethod
+        def metrics(output, target):
+            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share}
+
+    cotan.task(f"own-{name}")(Own)
+    data = replace(clouds(), task=f"own-{name}", test=[], stress={})
+    if best is None:
+        with pytest.raises(cotan.CotanError, match="chosen by 'sharp', and val has none; it has loss, accuracy, share"):
+            fit("linear", data, **{**QUICK, "epochs": 4})
+    else:
+        assert fit("linear", data, **{**QUICK, "epochs": 4}).best_epoch == best
 
 
 def test_label_smoothing_spreads_a_share_of_the_target():

@@ -28,6 +28,7 @@ _HOME = {
     "dense": ("Linear", "linear"),
     "dropout": ("Dropout",),
     "stack": ("Readout", "pool"),
+    "tasks": ("ranking_metrics",),
     "sparse": ("Sparse",),
     "spectrum": ("Spectrum", "BlockDiagonal"),
     "matching": ("match",),
@@ -41,7 +42,7 @@ _HOME = {
     "training": ("fit", "evaluate", "predict", "model_for", "Recipe", "Run"),
     "benchmark": ("bench", "Suite", "Table"),
 }
-_MODULES = ("autodiff", "operators", "testing", "dense", "sparse", "spectrum", "registry", "errors")
+_MODULES = ("autodiff", "operators", "testing", "dense", "sparse", "spectrum", "tasks", "registry", "errors")
 _WHERE = {name: module for module, found in _HOME.items() for name in found}
 
 __all__ = sorted({*_WHERE, "autodiff", "operators", "testing"})
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from .spectrum import Spectrum as Spectrum
     from .stack import Readout as Readout
     from .stack import pool as pool
+    from .tasks import ranking_metrics as ranking_metrics
     from .training import Recipe as Recipe
     from .training import Run as Run
     from .training import fit as fit

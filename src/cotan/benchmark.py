@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from . import registry
 from .atomic import save
 from .batching import Prepared, per_of, prepare, task_of
 from .datasets import Splits, load_dataset
@@ -264,6 +265,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "split_digest": run.dataset["digest"],
         "recipe": run.recipe.record(),
         "task": task_of(run.model),
+        "chosen_by": registry.lookup("task", task_of(run.model)).target.chosen_by,
         "device": _device(run),
         "threads": torch.get_num_threads(),
         "versions": versions(),

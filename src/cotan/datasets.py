@@ -137,23 +137,21 @@ class Splits:
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
 
-    @property
-    def seen(self) -> int:
-        """How many of test's shapes, or of its vertices of one masked graph, are in train too, whatever their targets."""
+    def seen_in(self, name: str, other: str) -> int:
+        """How many of one list's shapes, or of its vertices of one masked graph, are in another too, whatever their targets."""
         same: dict[Any, list[Any]] = {}
-        for shape, digests in zip(self.train, self._digests["train"]):
+        for shape, digests in zip(self.split(other), self._digests[other]):
             same.setdefault(_unlabelled(digests), []).append(shape)
         counts = [
-            max((_shared(shape, other) for other in same.get(_unlabelled(digests), [])), default=0)
-            for shape, digests in zip(self.test, self._digests["test"])
+            max((_shared(shape, each) for each in same.get(_unlabelled(digests), [])), default=0)
+            for shape, digests in zip(self.split(name), self._digests[name])
         ]
         return sum(counts) if len(counts) == 1 else sum(map(bool, counts))
 
-    @property
-    def related(self) -> int:
-        """How many of test's shapes are of a group that train has too."""
-        train = set(map(_group, self.train))
-        return sum(_group(shape) in train for shape in self.test)
+    def related_to(self, name: str, other: str) -> int:
+        """How many of one list's shapes are of a group that another has too."""
+        groups = set(map(_group, self.split(other)))
+        return sum(_group(shape) in groups for shape in self.split(name))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(shapes)}" for name, shapes in self.lists().items())

@@ -187,9 +187,10 @@ def create_model(
     """
     target = registry.lookup("task", task).target
     definition, chosen = registry.model_of(name, options)
-    if definition.tasks is not None and task not in definition.tasks:
-        raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks)}")
-    model = _create(definition, in_dim, out_dim, {"task": task, **chosen})
+    known = task if definition.tasks is None else _done_as(target, definition.tasks)
+    if known is None:
+        raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks or ())}")
+    model = _create(definition, in_dim, out_dim, {"task": known, **chosen})
     model.features = as_nodes(features)  # type: ignore[assignment]
     model.made = {  # type: ignore[assignment]
         "name": definition.name,
@@ -205,6 +206,15 @@ def create_model(
         model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
     return model
+
+
+def _done_as(target: Any, tasks: Iterable[str]) -> str | None:
+    """Which of the tasks that a model does one is, or extends."""
+    for name in tasks:
+        base = registry.lookup("task", name).target
+        if issubclass(target, base) and target.per == base.per:
+            return name
+    return None
 
 
 def made(model: Any) -> Mapping[str, Any]:

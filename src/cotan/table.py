@@ -15,6 +15,7 @@ from typing import Any
 
 from .datasets import Splits
 from .suite import Suite
+from .tasks import LESS_IS_BETTER
 
 WIDE = 1000  # of a table that goes to no terminal: a line a model, whatever is read with
 
@@ -95,13 +96,23 @@ class Table:
         return f"{text}; {' and '.join(once)} {'were' if several else 'was'} looked at once"
 
     def metric(self, dataset: str) -> str:
-        """What a dataset is measured by: accuracy, or an error where there are no classes."""
+        """What a dataset is measured by: what its task says, else accuracy, or an error where there are no classes."""
         found = [
             key.partition("_")[2] for row in self.rows_of(dataset) for key in row if key.startswith(("val_", "test_"))
         ]
-        return (
-            "accuracy" if "accuracy" in found or not found else next((name for name in found if name != "loss"), "loss")
-        )
+        for name in (self._chosen_by(dataset), "accuracy"):
+            if name in found:
+                return name
+        return next((name for name in found if name != "loss"), "loss" if found else "accuracy")
+
+    def _chosen_by(self, dataset: str) -> str:
+        """The metric that the task says; empty where it says none, as in older lines."""
+        return next((row["chosen_by"] for row in self.rows_of(dataset) if row.get("chosen_by")), "")
+
+    def direction(self, dataset: str) -> int:
+        """1 where more of a dataset's metric is better, -1 where less is, 0 where nobody says."""
+        metric = self.metric(dataset)
+        return -1 if metric.endswith(LESS_IS_BETTER) else int(metric in ("accuracy", self._chosen_by(dataset)))
 
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
@@ -196,8 +207,9 @@ class Table:
         """The summary of a dataset as a table of HTML, the best of each column marked."""
         header, rows = self.summary(dataset)
         cells = self.cells(dataset)
-        choose = max if self.metric(dataset) == "accuracy" else min
-        best = [choose(cell[0] for cell in column if cell) for column in zip(*cells.values())] if len(rows) > 1 else []
+        choose: Any = {1: max, -1: min}.get(self.direction(dataset))
+        columns = zip(*cells.values()) if choose and len(rows) > 1 else ()
+        best = [choose(cell[0] for cell in column if cell) for column in columns]
         out = ["<table><tr>", *(f"<th>{escape(name)}</th>" for name in header), "</tr>"]
         for label, *texts in aligned(rows):
             kinds = [' class="best"' if cell and cell[0] == top else "" for cell, top in zip(cells[label], best)]

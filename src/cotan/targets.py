@@ -66,7 +66,7 @@ def width(splits: Splits, task: str) -> int:
         return len(splits.template.pos)
     if splits.classes:
         return len(splits.classes)
-    labels = (target(shape, "vertex") for shape in shapes)
+    labels = (counted(shape, definition.per) for shape in shapes)
     highest = max((int(y[y.isfinite()].max()) for y in labels if y.isfinite().any()), default=0)
     if highest >= MOST:
         raise CotanError(f"dataset {splits.name!r}: labels up to {highest}, expected classes numbered from 0")
@@ -166,6 +166,21 @@ def untrained(splits: Splits, task: str) -> str:
     return "; ".join(f"class {names.get(i, i)!r}: no training {what}, {test[i]} in test" for i in missing)
 
 
+def unused(splits: Splits, task: str) -> str:
+    """A line on numbers below the highest label that no target has, where classes have no names; empty if there are none."""
+    definition = registry.lookup("task", task).target
+    if not definition.categorical or task == "match" or splits.classes:
+        return ""
+    shapes = [shape for some in splits.lists().values() for shape in some]
+    there = torch.cat([counted(shape, definition.per).cpu() for shape in shapes]).unique().tolist()
+    highest = there[-1]
+    if not (lacking := sorted(set(range(highest)) - set(there))):
+        return ""
+    which = f"class {lacking[0]}" if len(lacking) == 1 else f"{len(lacking)} classes, the first {lacking[0]},"
+    hint = f"; if {highest} stands for no label, a mask leaves it out" if highest - 1 in lacking else ""
+    return f"no target is of {which} of {highest + 1}{hint}"
+
+
 def missing(splits: Splits, task: str) -> str:
     """A line on how many numbers of y are NaN; empty if none is."""
     definition = registry.lookup("task", task).target
@@ -177,8 +192,8 @@ def missing(splits: Splits, task: str) -> str:
     return f"numbers of y that are missing (NaN): {', '.join(counts)}" if counts else ""
 
 
-def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
-    """Raise where a model gives something else than an output for each target."""
+def check_output(output: Any, target: Tensor, rows: Tensor | None, model: Any, task: Any) -> None:
+    """Raise where a model gives something else than an output for each target, of which those of some rows count, or all."""
     wanted = f"({len(target)}, classes)" if task.categorical else f"{tuple(target.shape)}"
     got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     right = isinstance(output, Tensor) and (
@@ -189,9 +204,10 @@ def check_output(output: Any, target: Tensor, model: Any, task: Any) -> None:
             f"{type(model).__qualname__} gives {got} for a batch with {len(target)} targets, one a {task.per}; expected "
             f"{wanted}" + ("; cotan.Readout makes one of all vertices of a shape" if task.per == "shape" else "")
         )
-    if task.categorical and len(target) and int(target.max()) >= output.shape[1]:
+    known = target if rows is None else target[rows]
+    if task.categorical and len(known) and int(known.max()) >= output.shape[1]:
         raise CotanError(
-            f"{type(model).__qualname__} gives {output.shape[1]} classes, and there are targets up to {int(target.max())}"
+            f"{type(model).__qualname__} gives {output.shape[1]} classes, and there are targets up to {int(known.max())}"
         )
 
 
@@ -230,7 +246,8 @@ def _check_labels(y: Tensor, where: str, out_dim: int) -> None:
             "and 'regress-vertices'"
         )
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= out_dim):
-        hint = "; a mask leaves out what has no label" if int(y.min()) < 0 and y.numel() > 1 else ""
+        none = y.numel() > 1 and (int(y.min()) < 0 or int(y.max()) > out_dim)  # by one it may be a count from 1
+        hint = "; a mask leaves out what has no label" if none else ""
         raise CotanError(
             f"{where}: labels {int(y.min())} to {int(y.max())}, but there are {out_dim} classes (0 to {out_dim - 1}){hint}"
         )

@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .decorators import task
+from .errors import CotanError
+
+LESS_IS_BETTER = ("error", "loss")  # how such metrics end
+
+
+EACH, MOST = "mean_absolute_error_", 100  # of one number of several; more numbers than these are no list of targets
+SCORES = ("mean_recall", "mean_iou", "roc_auc", "average_precision")  # which count no refusal
+
+
+def ranking_metrics(score: Tensor, target: Tensor) -> dict[str, float]:
+    """Of scores of what is (target 1) and what is not (0): `roc_auc` and `average_precision`, as scikit-learn has them.
+
+    roc_auc is how often one that is scores more than one that is not, equal scores being half; average_precision the mean of the
+    precision at the score of each that is.
+
+    score, target: (N,), or (N, D), of whose columns both are means. A target that is NaN or negative is missing. Columns without
+    both kinds are left out; nothing is given if none is left, or if a score is NaN.
+    """
+    if score.shape != target.shape:
+        raise CotanError(f"scores of shape {tuple(score.shape)}, expected that of the targets, {tuple(target.shape)}")
+    areas, precisions = [], []
+    for column, wanted in zip(*(each[:, None].flatten(1).unbind(1) for each in (score, target))):
+        known = wanted >= 0
+        scores, place = column[known].unique(return_inverse=True)
+        kinds = (place[(wanted[known] > 0) == kind] for kind in (True, False))
+        there, others = (each.bincount(minlength=len(scores)) for each in kinds)  # with each score, ascending
+        if scores.isnan().any():
+            return {}
+        if there.any() and others.any():
+            below = (others.cumsum(0) - others.double() / 2) / others.sum()
+            found, asked = (each.flip(0).cumsum(0).flip(0) for each in (there, there + others))  # with this one or more
+            areas.append(float(there.double() @ below / there.sum()))
+            precisions.append(float(there.double() @ (found.double() / asked) / there.sum()))
+    return {"roc_auc": fmean(areas), "average_precision": fmean(precisions)} if areas else {}
+
+
+def _counts(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each class how many targets there are, how often it is the answer, and how often that is right."""
+    found = output.argmax(-1)
+    answered = output.amax(-1).isfinite()  # NaN would pass for the first class
+    rows = (target, found[answered], target[answered & (found == target)])
+    there, found, right = (each.bincount(minlength=output.shape[-1]).double() for each in rows)
+    return there, found, right
 
 
 @task("classify")
 class Classify:
     """One class a shape. Output (B, classes), target (B,) int64.
 
-    mean_recall is the mean over classes of the share of each that is found; the epoch is chosen by it with `class_balance`.
+    mean_recall is the mean over classes of the share of each that is found (balanced accuracy); the epoch is chosen by it with
+    `class_balance`. Of two classes there are also `roc_auc` and `average_precision` of the second, where both are there.
     """
 
     per = "shape"
@@ -25,32 +71,49 @@ class Classify:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        right = (output.argmax(-1) == target) & output.amax(-1).isfinite()  # NaN would pass for the first class
-        counts = torch.bincount(target)
-        recall = torch.bincount(target[right], minlength=len(counts)).double() / counts
-        return {"accuracy": right.double().mean().item(), "mean_recall": recall[counts > 0].mean().item()}
+        there, _, right = _counts(output, target)
+        metrics = {
+            "accuracy": (right.sum() / there.sum()).item(),
+            "mean_recall": (right / there)[there > 0].mean().item(),
+        }
+        if output.shape[-1] == 2:
+            metrics |= ranking_metrics(output[:, 1] - output[:, 0], target)
+        return metrics
 
 
 @task("label")
 class Label(Classify):
-    """One class a vertex. Output (V, classes), target (V,) int64."""
+    """One class a vertex. Output (V, classes), target (V,) int64.
+
+    Metrics are over all vertices, those of large shapes and of small ones alike. mean_iou is the mean over classes, those that
+    are a target or an answer, of the vertices that are both over those that are either.
+    """
 
     per = "vertex"
 
+    @staticmethod
+    def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
+        there, found, right = _counts(output, target)
+        either = there + found - right
+        return {**Classify.metrics(output, target), "mean_iou": (right / either)[either > 0].mean().item()}
+
 
 @task("match")
-class Match(Label):
+class Match(Classify):
     """A vertex of one template for each vertex (Masci et al. 2015). Output (V, vertices of the template), target (V,).
 
     Where the dataset has the template, `fit` and `evaluate` measure errors along its surface (see `geodesic_error`).
     """
+
+    per = "vertex"
 
 
 @task("regress")
 class Regress:
     """Numbers a shape. Output (B, D), target (B, D) or (B,); NaN is a number that is missing, and counts nowhere.
 
-    The loss is in the model's deviations, if it has some.
+    The loss is in the model's deviations, if it has some. Errors are over all numbers; of 2 to 100 of them that of each is given
+    too: mean_absolute_error_0, mean_absolute_error_1...
     """
 
     per = "shape"
@@ -65,12 +128,17 @@ class Regress:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        target = target.reshape(output.shape)
-        error = (output - target)[~target.isnan()].double()
-        return {
-            "mean_absolute_error": error.abs().mean().item(),
-            "root_mean_square_error": torch.sqrt((error**2).mean()).item(),
+        there = ~target.isnan()
+        error = (output.reshape(target.shape) - target).double().where(there, 0)
+        absolute, count = error.abs().sum(0), there.sum(0)
+        metrics = {
+            "mean_absolute_error": (absolute.sum() / count.sum()).item(),
+            "root_mean_square_error": torch.sqrt((error**2).sum() / count.sum()).item(),
         }
+        if target.ndim == 2 and 1 < target.shape[1] <= MOST:
+            each = enumerate((absolute / count).tolist())
+            metrics |= {f"{EACH}{i}": value for i, value in each if count[i]}
+        return metrics
 
 
 @task("regress-vertices")

@@ -20,6 +20,7 @@ from ..errors import CotanError
 from ..network import made
 from ..sampling import Sampled
 from ..targets import check_output
+from ..tasks import EACH, LESS_IS_BETTER
 from . import checkpoint, folder
 from .device import keep_pages
 from .evaluate import Forward, over_all, score, units
@@ -154,7 +155,7 @@ class Fit:
             self.optimizer.zero_grad(set_to_none=True)
             output = self.step(batch)
             if batch.index is None and self.epoch == count == 0:
-                check_output(output, batch.target, self.run.model, self.task)
+                check_output(output, batch.target, batch.rows, self.run.model, self.task)
             output, target = batch.counted(output)
             loss = self.task.loss(output, target, **self.options)
             self.fabric.backward(loss)
@@ -174,9 +175,15 @@ class Fit:
         """The epoch's line, then the checkpoints: whatever is cut short here is done again by a resumed run."""
         rank: tuple[float, ...] = (self.epoch,)  # without a val, the last epoch is the best
         if val:
-            found = {"mean_recall", "mean_recall_answered"} & val.keys() if self.recipe.class_balance else ()
-            by = next(iter(found), "accuracy")
-            rank = (val[by], -val["loss"]) if by in val else (-val["loss"],)
+            balanced = "mean_recall" if self.recipe.class_balance else "accuracy"
+            named = [self.task.chosen_by] if self.task.chosen_by else [balanced, "accuracy"]
+            by = next((n for name in named for n in (name, f"{name}_answered") if n in val), "")
+            if self.task.chosen_by and not by:
+                raise CotanError(f"the epoch is chosen by {named[0]!r}, and val has none; it has {', '.join(val)}")
+            rank = (-val["loss"],)
+            if by:
+                score = -val[by] if by.endswith(LESS_IS_BETTER) else val[by]
+                rank = (-math.inf if math.isnan(score) else score, *rank)  # nothing is more than NaN
         better = self.best is None or rank > self.best
         if better:
             self.best = rank
@@ -272,7 +279,9 @@ class Fit:
     def _last_words(self) -> str:
         where = "" if self.run.path is None else f", in {self.run.path}"
         best = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in self.run.metrics.items() if "stress" not in name
+            f"{name.replace('_', ' ')} {value:.4g}"
+            for name, value in self.run.metrics.items()
+            if "stress" not in name and EACH not in name
         )
         if self.run.best_epoch is None:
             return f"{self._title()}: stopped before the first epoch was finished; nothing is kept"
@@ -325,5 +334,6 @@ def _bare(optimizer: Any) -> torch.optim.Optimizer:
 
 def _facts(line: Mapping[str, Any]) -> str:
     shown = {"loss": line["train_loss"]}
-    shown |= {k.replace("_", " "): v for k, v in line.items() if k.startswith("val_") and k != "val_seconds"}
+    val = {k: v for k, v in line.items() if k.startswith("val_") and k != "val_seconds" and EACH not in k}
+    shown |= {name.replace("_", " "): value for name, value in val.items()}
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items()) + f"  {line['train_seconds']:.3g} s/epoch"

@@ -20,6 +20,7 @@ from ..map_error import geodesic_metrics
 from ..network import made
 from ..shapes import listed
 from ..targets import check
+from ..tasks import SCORES
 from .device import keep_pages
 from .run import trained
 
@@ -125,16 +126,14 @@ def units(model: nn.Module) -> dict[str, Tensor]:
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
-    """The metrics with refused shapes counted as wrong in `accuracy`; all others, and `accuracy_answered`, are of the rest."""
+    """The metrics with refused shapes counted as wrong in `accuracy`; errors and `..._answered` are of the rest."""
     if not prepared.refused:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}
     if "accuracy" in metrics:
         metrics["accuracy_answered"] = metrics["accuracy"]
         metrics["accuracy"] *= prepared.answered / (prepared.answered + prepared.lost)
-    if "mean_recall" in metrics:
-        metrics["mean_recall_answered"] = metrics.pop("mean_recall")
-    return metrics
+    return {f"{name}_answered" if name in SCORES else name: value for name, value in metrics.items()}
 
 
 class Forward(nn.Module):

@@ -21,7 +21,7 @@ from ..errors import CotanError, expect
 from ..network import made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
-from ..targets import check, missing, untrained
+from ..targets import check, missing, untrained, unused
 from . import folder
 from .device import make_fabric, own_randomness
 from .epochs import Fit
@@ -106,11 +106,14 @@ def fit(
         if splits.skipped:
             count, (file, reason) = len(splits.skipped), splits.skipped[0]
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
-        for count, what in ((splits.seen, "in train"), (splits.related, "of a group that is in train")):
-            if count:
-                show.say(f"{count} of test {'is' if count == 1 else 'are'} {what} too")
+        for name, other in (("test", "train"), ("val", "train"), ("test", "val")):
+            related = splits.related_to(name, other), f"of a group that is in {other}"
+            for count, what in ((splits.seen_in(name, other), f"in {other}"), related):
+                if count:
+                    show.say(f"{count} of {name} {'is' if count == 1 else 'are'} {what} too")
         said = (
             untrained(splits, task),
+            unused(splits, task),
             missing(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
