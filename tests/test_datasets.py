@@ -119,11 +119,11 @@ def test_the_digest_is_of_what_the_splits_hold():
 def test_copies_in_train_and_test_are_counted_whatever_their_labels():
     shapes = [Data(pos=torch.rand(4, 3), y=torch.tensor([i])) for i in range(6)]
     copies = [shape.clone() for shape in shapes]
-    assert Splits(shapes[:3], [], copies[3:]).seen == 0
+    assert Splits(shapes[:3], [], copies[3:]).seen() == 0
     copies[1].y, copies[2].path = torch.tensor([5]), "elsewhere.off"
-    assert Splits(shapes[:3] * 2, shapes[3:], copies).seen == 3
+    assert Splits(shapes[:3] * 2, shapes[3:], copies).seen() == 3
     copies[0].pos[0, 0] += 1e-6
-    assert Splits(shapes[:3], [], copies).seen == 2
+    assert Splits(shapes[:3], [], copies).seen() == 2
 
 
 def test_vertices_of_masked_graphs_in_train_and_test_are_counted_by_the_masks():
@@ -133,13 +133,13 @@ def test_vertices_of_masked_graphs_in_train_and_test_are_counted_by_the_masks():
         return graph
 
     one = masked(0, 0, 4)
-    assert Splits([one], [], [masked(0, 4, 9)]).seen == 0
-    assert Splits([one], [], [masked(0, 2, 9)]).seen == 2
-    assert Splits([one], [], [masked(1, 2, 9)]).seen == 0
+    assert Splits([one], [], [masked(0, 4, 9)]).seen() == 0
+    assert Splits([one], [], [masked(0, 2, 9)]).seen() == 2
+    assert Splits([one], [], [masked(1, 2, 9)]).seen() == 0
     whole = Data(x=one.x, y=one.y)
-    assert (Splits([one], [], [whole]).seen, Splits([whole], [], [one]).seen) == (4, 4)
+    assert (Splits([one], [], [whole]).seen(), Splits([whole], [], [one]).seen()) == (4, 4)
     train = [masked(number, 0, 4) for number in range(3)]
-    assert Splits(train, [], [masked(0, 4, 9), masked(1, 3, 9), masked(2, 1, 9)]).seen == 2
+    assert Splits(train, [], [masked(0, 4, 9), masked(1, 3, 9), masked(2, 1, 9)]).seen() == 2
 
 
 def test_a_mesh_of_modelnet_is_twice_in_its_files(real_data):
@@ -149,7 +149,7 @@ def test_a_mesh_of_modelnet_is_twice_in_its_files(real_data):
         for split in ("train", "test")
     }
     twice = sum(content in files["train"] for content in files["test"])
-    assert load_dataset("folder", root=str(real_data / "modelnet10_micro")).seen == twice == 1
+    assert load_dataset("folder", root=str(real_data / "modelnet10_micro")).seen() == twice == 1
 
 
 def test_ones_own_lists():

@@ -137,7 +137,7 @@ class Splits:
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
 
-    def seen_in(self, name: str, other: str) -> int:
+    def seen(self, name: str = "test", other: str = "train") -> int:
         """How many of one list's shapes, or of its vertices of one masked graph, are in another too, whatever their targets."""
         same: dict[Any, list[Any]] = {}
         for shape, digests in zip(self.split(other), self._digests[other]):
@@ -148,7 +148,7 @@ class Splits:
         ]
         return sum(counts) if len(counts) == 1 else sum(map(bool, counts))
 
-    def related_to(self, name: str, other: str) -> int:
+    def related(self, name: str = "test", other: str = "train") -> int:
         """How many of one list's shapes are of a group that another has too."""
         groups = set(map(_group, self.split(other)))
         return sum(_group(shape) in groups for shape in self.split(name))

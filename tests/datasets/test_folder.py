@@ -78,7 +78,7 @@ def test_files_of_a_group_stay_together(tmp_path):
     assert [len(part) for part in parts] == [5, 2, 3]
     assert len(set.union(*parts)) == 10
     assert sum(map(len, (splits.train, splits.val, splits.test))) == 30
-    assert splits.related == 0
+    assert splits.related() == 0
     other = cotan.load_dataset("folder", **given, seed=1)
     assert {s.group for s in splits.test} != {s.group for s in other.test}
     with pytest.raises(
@@ -98,7 +98,7 @@ def test_groups_of_files_that_are_split_are_told(tmp_path):
     for kind in ("box", "ball"):
         (tmp_path / kind / "val").rename(tmp_path / kind / "test")
     splits = cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]")
-    assert ({s.group for s in splits.test}, len(splits.val), splits.related) == ({"0", "1"}, 0, 4)
+    assert ({s.group for s in splits.test}, len(splits.val), splits.related()) == ({"0", "1"}, 0, 4)
 
 
 def test_classes_and_splits_are_those_of_other_systems(tmp_path, monkeypatch):

@@ -107,8 +107,8 @@ def fit(
             count, (file, reason) = len(splits.skipped), splits.skipped[0]
             show.say(f"{count} {'files were' if count > 1 else 'file was'} skipped, the first {file}: {reason}")
         for name, other in (("test", "train"), ("val", "train"), ("test", "val")):
-            related = splits.related_to(name, other), f"of a group that is in {other}"
-            for count, what in ((splits.seen_in(name, other), f"in {other}"), related):
+            related = splits.related(name, other), f"of a group that is in {other}"
+            for count, what in ((splits.seen(name, other), f"in {other}"), related):
                 if count:
                     show.say(f"{count} of {name} {'is' if count == 1 else 'are'} {what} too")
         said = (
