@@ -236,9 +236,12 @@ def test_checkpoints_of_a_long_training_wait_for_the_disk(dear, tmp_path, monkey
     if dear:
         monkeypatch.setattr("cotan.training.epochs.DEAR", 0.0)
     synced, real = [], checkpoint.atomic.write
-    monkeypatch.setattr(
-        checkpoint.atomic, "write", lambda p, c, sync: synced.append((p.name, sync)) or real(p, c, sync=sync)
-    )
+
+    def write(path, *content, sync=False):
+        synced.append((path.name, sync))
+        real(path, *content, sync=sync)
+
+    monkeypatch.setattr(checkpoint.atomic, "write", write)
     fit("linear", clouds(), out=tmp_path, **{**QUICK, "epochs": 1})
     assert set(synced) >= {("run.json", True), ("best.safetensors", dear), ("last.safetensors", dear)}
 
