@@ -41,6 +41,13 @@ def test_radius_by_all_distances(device, limit, monkeypatch):
         assert torch.equal(source[target == i], expected)
 
 
+def test_where_many_are_within_the_distance_a_limit_lists_no_more(monkeypatch):
+    """A scan has thousands within a metre of each point near the scanner."""
+    monkeypatch.setattr(neighbours, "_within", None)
+    expected = distances(cloud()).fill_diagonal_(9).topk(3, largest=False).indices
+    assert torch.equal(radius_neighbours(cloud(), radius=2.0, limit=3)[0].view(-1, 3), expected)
+
+
 def test_at_just_the_distance_and_one_neighbour(device):
     pos = torch.tensor([[0.0, 0, 0], [2, 0, 0], [5, 0, 0]], device=device)
     assert radius_neighbours(pos, radius=2.0).tolist() == [[1, 0], [0, 1]]
