@@ -999,6 +999,23 @@ def test_a_seventh_column_is_left_out_and_said(tmp_path):
         assert cotan.read(tmp_path / "a.txt").color.tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
+def test_a_scanners_pts_has_an_intensity_before_its_colours(tmp_path):
+    (tmp_path / "a.pts").write_text("2\n0 0 0 55 255 0 0\n1 1 1 -12 0 255 0\n")
+    with pytest.warns(cotan.MeshWarning, match="column 4 left out$"):
+        assert cotan.read(tmp_path / "a.pts").color.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_what_else_a_ply_says_of_points_is_left_out_and_said(encoding, tmp_path):
+    rows = np.hstack([np.eye(3, dtype="<f4"), np.ones((3, 1), "<f4")])
+    head = f"ply\nformat {'ascii' if encoding == 'ascii' else 'binary_little_endian'} 1.0\nelement vertex 3\n"
+    head += "".join(f"property float {name}\n" for name in ("x", "y", "z", "intensity")) + "end_header\n"
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist())
+    (tmp_path / "a.ply").write_bytes(head.encode() + (text.encode() if encoding == "ascii" else rows.tobytes()))
+    with pytest.warns(cotan.MeshWarning, match="a.ply: intensity left out$"):
+        assert [*cotan.read(tmp_path / "a.ply").keys()] == ["pos"]
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
     rows = np.random.default_rng(0).normal(size=(7, 6)).astype("<f4")
@@ -1008,6 +1025,16 @@ def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
     (tmp_path / "a.ply").write_bytes(head.encode() + (text.encode() if encoding == "ascii" else rows.tobytes()))
     data = cotan.read(tmp_path / "a.ply")
     np.testing.assert_array_equal(np.hstack([data.pos, data.normal]), rows)
+
+
+@pytest.mark.parametrize("colors", [None, torch.rand(7, 3)])
+def test_points_keep_their_normals_in_a_ply(colors, tmp_path):
+    cloud = Data(pos=torch.rand(7, 3), normal=torch.randn(7, 3))
+    cotan.write(cloud, tmp_path / "a.ply", colors=colors)
+    back = cotan.read(tmp_path / "a.ply")
+    assert torch.equal(back.pos, cloud.pos)
+    assert torch.equal(back.normal, cloud.normal)
+    assert ("color" in back) == (colors is not None)
 
 
 def test_a_weighted_edge_list_is_read_in_both_directions_or_as_it_is(tmp_path):

@@ -57,7 +57,8 @@ def read(
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
         where vertices have colours (.ply .off .obj .glb ...; not those of a texture), normal (V, 3) where points have
         normals (.ply). Columns 4 to 6 of rows of points are normals if each row is of length one, or colours if they are
-        whole numbers from 0 to 255.
+        whole numbers from 0 to 255; of a .pts with seven columns, whose fourth is an intensity, columns 5 to 7. A
+        `cotan.MeshWarning` says what of points is left out.
         A graph as edge_index (2, E), both directions of an undirected edge, edge_weight (E,) where there are weights, and
         num_nodes. Nodes of an .edgelist that are numbers come in their order; node_id (V,) has these where they are not 0 to
         V - 1. Other attributes are left out, which a `cotan.MeshWarning` says.
@@ -284,7 +285,7 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
 
     .off and .obj keep the digits of `pos`. A .ply holds float32, or doubles where float32 would move vertices; .stl and
     .glb hold float32, and a `cotan.MeshWarning` says where that moves vertices. An .stl holds no colours and no vertices
-    but the corners of its faces.
+    but the corners of its faces. Of points, a .ply holds `data.normal`, (V, 3), too.
 
     Arguments:
         colors: (V, 3) in [0, 1]; or a function (V,), blue below zero and red above; or labels (V,), whole numbers. By
@@ -311,8 +312,14 @@ def write(data: Any, path: str | os.PathLike[str], *, colors: Any = None) -> Non
     if colors is None and kind in COLORED and is_color(data.get("color"), len(pos)):
         colors = data.color
     shades = None if colors is None else (colors_of(colors, len(pos)) * 255).round().to(torch.uint8)
-    write_kind = _text if kind in (".off", ".obj") else _ply if kind == ".ply" else _binary
-    atomic.save(path, write_kind(path, pos, face, shades))
+    if kind == ".ply":
+        normal = data.get("normal")
+        if face is not None or not isinstance(normal, torch.Tensor) or normal.shape != pos.shape:
+            normal = None
+        content = _ply(path, pos, face, shades, normal)
+    else:
+        content = (_text if kind in (".off", ".obj") else _binary)(path, pos, face, shades)
+    atomic.save(path, content)
 
 
 def _text(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
@@ -333,13 +340,23 @@ def _rows(row: str, table: torch.Tensor) -> str:
     return (row * len(table)) % tuple(table.flatten().tolist())
 
 
-def _ply(path: Path, pos: torch.Tensor, face: torch.Tensor | None, shades: torch.Tensor | None) -> bytes:
+def _ply(
+    path: Path,
+    pos: torch.Tensor,
+    face: torch.Tensor | None,
+    shades: torch.Tensor | None,
+    normal: torch.Tensor | None,
+) -> bytes:
     pos = pos.double()
     kind, code = ("double", "<f8") if _moved(pos, torch.float32) else ("float", "<f4")
     head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(pos)}"]
     head += [f"property {kind} {axis}" for axis in "xyz"]
-    vertices = np.empty(len(pos), [("pos", code, 3), ("color", "u1", 0 if shades is None else 3)])
+    sizes = [0 if value is None else 3 for value in (normal, shades)]
+    vertices = np.empty(len(pos), [("pos", code, 3), ("normal", "<f4", sizes[0]), ("color", "u1", sizes[1])])
     vertices["pos"] = pos.numpy()
+    if normal is not None:
+        head += [f"property float n{axis}" for axis in "xyz"]
+        vertices["normal"] = normal.detach().cpu().float().numpy()
     if shades is not None:
         head += [f"property uchar {name}" for name in ("red", "green", "blue")]
         vertices["color"] = shades.numpy()

@@ -23,6 +23,7 @@ from .errors import CotanError, MeshWarning
 from .off_file import load_off
 from .ply_file import polygons
 
+KNOWN = ("x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha")  # properties of the points of a PLY file
 HEADER = 2**16  # bytes of a file within which its header ends
 
 
@@ -82,7 +83,12 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
     pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
-    return pos, face, _colors(mesh), None if face.numel() else _normals(mesh)
+    if face.numel():
+        return pos, face, _colors(mesh), None
+    if others := [name for name in _properties(mesh) if name not in KNOWN]:
+        text = ", ".join(others[:5]) + " ..." * (len(others) > 5)
+        warnings.warn(f"{path}: {text} left out", MeshWarning, stacklevel=4)
+    return pos, face, _colors(mesh), _normals(mesh)
 
 
 class _Beside:
@@ -158,10 +164,20 @@ def _normals(cloud: Any) -> Tensor | None:
 
 def _columns(mesh: Any, *names: str) -> np.ndarray | None:
     """Properties of the vertices of a PLY file (V, 3) as they stand there; None where it has not all of them."""
-    table = mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
-    if not {*names} <= set((table.dtype.names if isinstance(table, np.ndarray) else table) or ()):
+    table = _vertices(mesh)
+    if not {*names} <= {*_properties(mesh)}:
         return None
     return np.stack([np.asarray(table[name]).reshape(-1) for name in names], 1)
+
+
+def _properties(mesh: Any) -> tuple[str, ...]:
+    """The names of the properties of a PLY file's vertices."""
+    table = _vertices(mesh)
+    return tuple((table.dtype.names if isinstance(table, np.ndarray) else table) or ())
+
+
+def _vertices(mesh: Any) -> Any:
+    return mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
 
 
 def _check_whole(path: Path) -> None:

@@ -19,6 +19,7 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Positions (V, 3) in float64, and colours and normals (V, 3) where columns 4 to 6 are such.
 
     Normals are of length one in every row, to the two digits that a file has at least; colours are whole, 0 to 255.
+    A scanner's .pts has seven columns, and the intensity before the colours (paulbourke.net/dataformats/pts).
     """
     try:
         rows = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _rows(path)
@@ -32,15 +33,18 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
     if not len(rows):
         raise CotanError(f"{path} has no points")
     columns = torch.from_numpy(rows.copy())
-    pos, more, color, normal = columns[:, :3], columns[:, 3:6], None, None
+    before = 4 if path.suffix.lower() == ".pts" and columns.shape[1] == 7 else 3
+    pos, more, color, normal = columns[:, :3], columns[:, before : before + 3], None, None
     if more.shape[1] == 3 and bool(((torch.linalg.vector_norm(more, dim=1) - 1).abs() < 0.01).all()):
         normal = more
     elif more.shape[1] == 3 and bool(((more >= 0) & (more <= 255) & (more % 1 == 0)).all()):
         color = (more / 255).float()
-    first = 4 if normal is None and color is None else 7
-    if columns.shape[1] >= first:
-        which = f"column {first}" if columns.shape[1] == first else f"columns {first} to {columns.shape[1]}"
-        expected = "" if first == 7 else ": columns 4 to 6 are read as colours, whole from 0 to 255, or as unit normals"
+    known = normal is not None or color is not None
+    left_out = [n + 1 for n in range(3, columns.shape[1]) if not known or not before <= n < before + 3]
+    if left_out:
+        which = f"column {left_out[0]}" if len(left_out) == 1 else f"columns {left_out[0]} to {left_out[-1]}"
+        these = f"columns {before + 1} to {before + 3}"
+        expected = "" if known else f": {these} are read as colours, whole from 0 to 255, or as unit normals"
         warnings.warn(f"{path}: {which} left out{expected}", MeshWarning, stacklevel=4)
     return pos, color, normal
 
