@@ -295,6 +295,15 @@ def test_one_triangle():
         assert found.min() < found.max()
 
 
+def test_points_as_faces_are_a_grid_that_is_one_where_points_are():
+    pos = torch.rand(300, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    edges = torch.linspace(-1, 1, 17, dtype=torch.float64)
+    expected = torch.histogramdd(pos, [edges] * 3).hist > 0
+    place = {"resolution": 16, "normalize": "none", "padding": 0}
+    found = voxels(pos, torch.arange(300).expand(3, -1), fill="surface", **place)
+    assert torch.equal(found.bool(), expected)
+
+
 def test_tsdf_of_a_sphere():
     pos, face = tensors(trimesh.creation.icosphere(subdivisions=5))
     found = voxels(pos, face, resolution=32, fill="tsdf", truncation=4.0)
