@@ -794,7 +794,7 @@ def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
 
 
 @pytest.mark.parametrize(
-    ("name", "best"), [("share", 3), ("share_error", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
+    ("name", "best"), [("share", 3), ("share_error", 4), ("error_1", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
 )
 def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scratch):
     """Of four epochs whose share is NaN, 0.4, 0.6 and 0.2; loss and accuracy are the same in all."""
@@ -809,7 +809,7 @@ def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scr
 
         @staticmethod
         def metrics(output, target):
-            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share}
+            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share, "error_1": share}
 
     cotan.task(f"own-{name}")(Own)
     data = replace(clouds(), task=f"own-{name}", test=[], stress={})
