@@ -1228,6 +1228,18 @@ def test_classes_of_other_names_are_not_resumed(tmp_path):
             fit("linear", replace(clouds(), classes=classes), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
 
 
+def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
+    class Own(Classify):
+        chosen_by = "mean_recall"
+
+    cotan.task("own")(Own)
+    data = replace(clouds(), task="own")
+    fit("linear", data, out=tmp_path, **QUICK)
+    Own.chosen_by = None
+    with pytest.raises(cotan.CotanError, match="resumed: chosen_by: 'mean_recall', now it is None"):
+        fit("linear", data, out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+
+
 def test_weights_of_another_run_are_not_resumed(tmp_path, capsys):
     for seed in (0, 1):
         fit("linear", clouds(), out=tmp_path / str(seed), seed=seed, **QUICK)

@@ -211,6 +211,7 @@ class Fit:
             "recipe": self.recipe.record(),
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
+            "chosen_by": self.task.chosen_by,
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }
