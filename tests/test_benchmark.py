@@ -306,6 +306,26 @@ def test_the_best_is_marked_where_it_is_known_which_that_is(metric, best, suite)
     assert (table.metric("d"), table.direction("d")) == (metric, -1 if metric == "absolute_error" else 1)
 
 
+def test_a_metric_is_no_end_of_another_and_what_was_refused_is_said_of_it(suite):
+    row = {"dataset": "d", "seed": 0, "chosen_by": "roc_auc", "test_loss": 1.0, "test_accuracy": 0.5}
+    rows = [
+        {
+            **row,
+            "model": "a",
+            "test_roc_auc": 0.3,
+            "test_macro_roc_auc": 0.2,
+            "stress_thin_loss": 1.0,
+            "stress_thin_roc_auc": 0.1,
+        },
+        {**row, "model": "b", "test_roc_auc_answered": 0.4, "test_refused": 1},
+    ]
+    table = cotan.Table(Suite.read(suite), suite.parent, rows)
+    assert table.axes("d") == ["test", "stress_thin"]
+    assert [cells[:3] for cells in table.summary("d")[1]] == [["a", "0.3", "0.1"], ["b", "-", "-"]]
+    assert table.refusals() == ["b on d, test: 1 shape refused, left out; roc_auc on the others 0.4"]
+    assert cotan.Table(Suite.read(suite), suite.parent, rows[1:]).axes("d") == ["test"]
+
+
 def test_a_table_of_losses_alone(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
@@ -942,7 +962,7 @@ def test_a_table_in_a_file_is_not_cut_to_a_terminals_width(tmp_path, monkeypatch
     monkeypatch.delenv("COLUMNS", raising=False)
     suite = Suite.of({"datasets": ["two-solids"], "models": ["linear"]})
     row = {"dataset": "two-solids", "model": "linear", "seed": 0, "val_accuracy": 1.0, "test_accuracy": 1.0}
-    row |= {f"stress_variant_number_{i}_accuracy": 1.0 for i in range(7)}
+    row |= {f"stress_variant_number_{i}_{of}": 1.0 for i in range(7) for of in ("loss", "accuracy")}
     Table(suite, tmp_path, [row]).show()
     lines = capsys.readouterr().out.splitlines()
     assert any("variant_number_0" in line and "variant_number_6" in line for line in lines)

@@ -722,6 +722,23 @@ def test_a_class_that_extends_a_layer_may_have_parameters_of_its_own():
     assert torch.allclose(cotan.apply(layer, graph), 2 * cotan.apply(plain, graph))
 
 
+def test_a_model_that_lists_a_task_is_told_that_one(scratch):
+    """Also where it lists one that it extends, and one of a package that is not there."""
+    cotan.task("mine")(type("Mine", (cotan.tasks.Label,), {}))
+
+    @cotan.model("listing", tasks=("elsewhere", "label", "mine"))
+    class Listing(nn.Module):
+        def __init__(self, in_dim, out_dim, *, task="label"):
+            super().__init__()
+            self.task = task
+
+        def forward(self, x):
+            return x
+
+    told = {task: cotan.create_model("listing", 3, 2, task=task).task for task in ("label", "mine")}
+    assert told == {"label": "label", "mine": "mine"}
+
+
 def test_a_task_that_extends_one_is_for_the_models_that_do_that_one(scratch):
     for name, task in (("mine", cotan.tasks.Classify), ("numbers", cotan.tasks.RegressVertices)):
         cotan.task(name)(type(name.title(), (task,), {}))

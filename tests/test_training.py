@@ -794,7 +794,7 @@ def test_with_class_balance_the_epoch_is_the_best_for_all_classes():
 
 
 @pytest.mark.parametrize(
-    ("name", "best"), [("share", 3), ("share_error", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
+    ("name", "best"), [("share", 3), ("share_error", 4), ("error_1", 4), ("accuracy", 1), (None, 1), ("sharp", None)]
 )
 def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scratch):
     """Of four epochs whose share is NaN, 0.4, 0.6 and 0.2; loss and accuracy are the same in all."""
@@ -809,7 +809,7 @@ def test_the_epoch_is_the_best_by_the_metric_that_the_task_names(name, best, scr
 
         @staticmethod
         def metrics(output, target):
-            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share}
+            return {"accuracy": 0.5, "share": (share := next(shares)), "share_error": share, "error_1": share}
 
     cotan.task(f"own-{name}")(Own)
     data = replace(clouds(), task=f"own-{name}", test=[], stress={})
@@ -1223,9 +1223,21 @@ def test_classes_of_other_names_are_not_resumed(tmp_path):
         with (
             nullcontext()
             if resumed
-            else pytest.raises(cotan.CotanError, match=r"its classes has .*\['cat', 'dog'\], now")
+            else pytest.raises(cotan.CotanError, match=r"resumed: classes: \['cat', 'dog'\], now")
         ):
             fit("linear", replace(clouds(), classes=classes), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+
+
+def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
+    class Own(Classify):
+        chosen_by = "mean_recall"
+
+    cotan.task("own")(Own)
+    data = replace(clouds(), task="own")
+    fit("linear", data, out=tmp_path, **QUICK)
+    Own.chosen_by = None
+    with pytest.raises(cotan.CotanError, match="resumed: chosen_by: 'mean_recall', now it is None"):
+        fit("linear", data, out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
 
 
 def test_weights_of_another_run_are_not_resumed(tmp_path, capsys):

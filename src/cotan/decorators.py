@@ -210,8 +210,8 @@ def task(name: str) -> Callable[[T], T]:
     `categorical = True` says that targets are classes; the loss then takes `weight`, of each class, and `smoothing`.
     `scaled = True` says that they are numbers of any size: `fit` scales models to train's mean and deviation, and the
     loss takes `deviation`. `chosen_by = "f1"` names the metric by which `fit` chooses the epoch and tables compare models:
-    the highest, or the lowest of one whose name ends in "error" or "loss". By default it is `accuracy`, where there is one,
-    else the loss.
+    the highest, or the lowest of one whose name ends in "error" or "loss", or in that and a number. By default it is
+    `accuracy`, where there is one, else the loss.
     """
 
     _check_name("task", name)
@@ -223,9 +223,8 @@ def task(name: str) -> Callable[[T], T]:
                 raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
         if cls.per not in ("shape", "vertex"):  # type: ignore[attr-defined]
             raise CotanError(f"task {name!r} ({origin}): per={cls.per!r}, expected 'shape' or 'vertex'")  # type: ignore[attr-defined]
-        for attribute in ("categorical", "scaled"):
-            setattr(cls, attribute, getattr(cls, attribute, False))
-        cls.chosen_by = getattr(cls, "chosen_by", None)  # type: ignore[attr-defined]
+        for attribute, default in {"categorical": False, "scaled": False, "chosen_by": None}.items():
+            setattr(cls, attribute, getattr(cls, attribute, default))
         add(Definition("task", name, cls, origin))
         return cls
 

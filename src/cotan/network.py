@@ -187,7 +187,7 @@ def create_model(
     """
     target = registry.lookup("task", task).target
     definition, chosen = registry.model_of(name, options)
-    known = task if definition.tasks is None else _done_as(target, definition.tasks)
+    known = task if definition.tasks is None else _done_as(task, definition.tasks)
     if known is None:
         raise CotanError(f"model {name!r} does not do task {task!r}; it does: {', '.join(definition.tasks or ())}")
     model = _create(definition, in_dim, out_dim, {"task": known, **chosen})
@@ -208,9 +208,14 @@ def create_model(
     return model
 
 
-def _done_as(target: Any, tasks: Iterable[str]) -> str | None:
-    """Which of the tasks that a model does one is, or extends."""
+def _done_as(task: str, tasks: Iterable[str]) -> str | None:
+    """Which of the tasks that a model does one is, or else extends."""
+    if task in tasks:
+        return task
+    target = registry.lookup("task", task).target
     for name in tasks:
+        if not registry.has("task", name):  # of a package that is not installed
+            continue
         base = registry.lookup("task", name).target
         if issubclass(target, base) and target.per == base.per:
             return name

@@ -15,7 +15,7 @@ from typing import Any
 
 from .datasets import Splits
 from .suite import Suite
-from .tasks import LESS_IS_BETTER
+from .tasks import less_is_better
 
 WIDE = 1000  # of a table that goes to no terminal: a line a model, whatever is read with
 
@@ -112,14 +112,15 @@ class Table:
     def direction(self, dataset: str) -> int:
         """1 where more of a dataset's metric is better, -1 where less is, 0 where nobody says."""
         metric = self.metric(dataset)
-        return -1 if metric.endswith(LESS_IS_BETTER) else int(metric in ("accuracy", self._chosen_by(dataset)))
+        return -1 if less_is_better(metric) else int(metric in ("accuracy", self._chosen_by(dataset)))
 
     def axes(self, dataset: str) -> list[str]:
         """Where the models of a dataset were measured: test (or val, without one), and the stress variants."""
         ending = f"_{self.metric(dataset)}"
-        names = dict.fromkeys(
-            key.removesuffix(ending) for row in self.rows_of(dataset) for key in row if key.endswith(ending)
-        )
+        found = ((row, key.removesuffix("_answered")) for row in self.rows_of(dataset) for key in row)
+        axes = ((row, key.removesuffix(ending)) for row, key in found if key.endswith(ending))
+        # test_macro_f1 is no f1 on a test_macro, which has no loss.
+        names = dict.fromkeys(axis for row, axis in axes if axis in ("val", "test") or f"{axis}_loss" in row)
         return [n for n in names if n != "val" or len(names) == 1]
 
     def cell(self, dataset: str, model: str, key: str) -> tuple[float, float | None] | None:
@@ -149,17 +150,19 @@ class Table:
         return header, out
 
     def refusals(self) -> list[str]:
-        """What models refused, which counts as wrong, and how they did on the rest."""
+        """What models refused, which counts as wrong in accuracy, and how they did on the rest."""
         out = []
         for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in self.rows):
+            metric = self.metric(dataset)
             for axis in self.axes(dataset):
                 refused = self.cell(dataset, model, f"{axis}_refused")
                 if refused is not None:
-                    rest = self.cell(dataset, model, f"{axis}_accuracy_answered")
+                    rest = self.cell(dataset, model, f"{axis}_{metric}_answered")
                     count = "1 shape" if refused[0] == 1 else f"{refused[0]:g} shapes"
                     where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {count} refused"
-                    counted = f"counted as wrong; accuracy on the others {_text(rest, _form('accuracy'))}"
-                    out.append(f"{where}, {counted if rest else 'left out'}")
+                    counted = "counted as wrong" if metric == "accuracy" and rest else "left out"
+                    others = f"; {metric} on the others {_text(rest, _form(metric))}" if rest else ""
+                    out.append(f"{where}, {counted}{others}")
         return out
 
     def failed(self) -> list[str]:

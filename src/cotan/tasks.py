@@ -11,11 +11,13 @@ from torch.nn import functional
 from .decorators import task
 from .errors import CotanError
 
-LESS_IS_BETTER = ("error", "loss")  # how such metrics end
-
-
 EACH, MOST = "mean_absolute_error_", 100  # of one number of several; more numbers than these are no list of targets
 SCORES = ("mean_recall", "mean_iou", "roc_auc", "average_precision")  # which count no refusal
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether less of it is better, as of mean_absolute_error_0, by how its name ends."""
+    return metric.rstrip("_0123456789").endswith(("error", "loss"))
 
 
 def ranking_metrics(score: Tensor, target: Tensor) -> dict[str, float]:
@@ -45,13 +47,16 @@ def ranking_metrics(score: Tensor, target: Tensor) -> dict[str, float]:
     return {"roc_auc": fmean(areas), "average_precision": fmean(precisions)} if areas else {}
 
 
-def _counts(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each class how many targets there are, how often it is the answer, and how often that is right."""
-    found = output.argmax(-1)
-    answered = output.amax(-1).isfinite()  # NaN would pass for the first class
+def _of_classes(output: Tensor, target: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Metrics of classes, and of each its intersection over union, NaN where it is neither a target nor an answer."""
+    highest, found = output.max(-1)
+    answered = highest.isfinite()  # NaN would pass for the first class
     rows = (target, found[answered], target[answered & (found == target)])
     there, found, right = (each.bincount(minlength=output.shape[-1]).double() for each in rows)
-    return there, found, right
+    metrics = {"accuracy": (right.sum() / there.sum()).item(), "mean_recall": (right / there).nanmean().item()}
+    if output.shape[-1] == 2:
+        metrics |= ranking_metrics(output[:, 1] - output[:, 0], target)
+    return metrics, right / (there + found - right)
 
 
 @task("classify")
@@ -71,14 +76,7 @@ class Classify:
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        there, _, right = _counts(output, target)
-        metrics = {
-            "accuracy": (right.sum() / there.sum()).item(),
-            "mean_recall": (right / there)[there > 0].mean().item(),
-        }
-        if output.shape[-1] == 2:
-            metrics |= ranking_metrics(output[:, 1] - output[:, 0], target)
-        return metrics
+        return _of_classes(output, target)[0]
 
 
 @task("label")
@@ -93,9 +91,8 @@ class Label(Classify):
 
     @staticmethod
     def metrics(output: Tensor, target: Tensor) -> dict[str, float]:
-        there, found, right = _counts(output, target)
-        either = there + found - right
-        return {**Classify.metrics(output, target), "mean_iou": (right / either)[either > 0].mean().item()}
+        metrics, overlap = _of_classes(output, target)
+        return {**metrics, "mean_iou": overlap.nanmean().item()}
 
 
 @task("match")

@@ -20,7 +20,7 @@ from ..errors import CotanError
 from ..network import made
 from ..sampling import Sampled
 from ..targets import check_output
-from ..tasks import EACH, LESS_IS_BETTER
+from ..tasks import EACH, less_is_better
 from . import checkpoint, folder
 from .device import keep_pages
 from .evaluate import Forward, over_all, score, units
@@ -182,7 +182,7 @@ class Fit:
                 raise CotanError(f"the epoch is chosen by {named[0]!r}, and val has none; it has {', '.join(val)}")
             rank = (-val["loss"],)
             if by:
-                score = -val[by] if by.endswith(LESS_IS_BETTER) else val[by]
+                score = -val[by] if less_is_better(by) else val[by]
                 rank = (-math.inf if math.isnan(score) else score, *rank)  # nothing is more than NaN
         better = self.best is None or rank > self.best
         if better:
@@ -211,6 +211,7 @@ class Fit:
             "recipe": self.recipe.record(),
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
+            "chosen_by": self.task.chosen_by,
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }

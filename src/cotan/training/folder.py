@@ -152,15 +152,16 @@ class AnotherRun(CotanError):
 
 
 def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise where a run to be resumed was another one: model, recipe, data, names of classes and plan must be the same."""
-    for what in ("model", "recipe", "dataset", "classes", "plan"):
-        a, b = (_flat(json.loads(json.dumps(record[what]))) for record in (stored, now))
+    """Raise where a run to be resumed was another one: model, recipe, data, names of classes, plan and the metric of the
+    choice must be the same.
+    """
+    for what in ("model", "recipe", "dataset", "classes", "plan", "chosen_by"):
+        a, b = (_flat(json.loads(json.dumps(record.get(what)))) for record in (stored, now))
         # What is in the shapes counts, not the folder that they were read from.
         for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key) and not (what == "recipe" and key in MAY_DIFFER):
-                raise AnotherRun(
-                    f"{path} cannot be resumed: its {what} has {key}={a.get(key)!r}, now it is {b.get(key)!r}. {AFRESH}"
-                )
+                had = f"its {what} has {key}=" if key else f"{what}: "
+                raise AnotherRun(f"{path} cannot be resumed: {had}{a.get(key)!r}, now it is {b.get(key)!r}. {AFRESH}")
     schedule, before, after = now["recipe"]["schedule"], stored["recipe"]["epochs"], now["recipe"]["epochs"]
     if after < stored["epoch"]:
         raise AnotherRun(f"{path} cannot be resumed: epochs={after}, and {stored['epoch']} are done. {AFRESH}")
@@ -173,7 +174,7 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
 
 def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(record, Mapping):
-        return {prefix or "description": record}
+        return {prefix: record}
     out: dict[str, Any] = {}
     for key, value in record.items():
         inner = f"{prefix}.{key}" if prefix else str(key)
