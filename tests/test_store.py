@@ -128,6 +128,23 @@ def test_the_transpose_of_a_stored_matrix_is_made_when_it_is_asked_for(tmp_path)
     assert later <= vars(blocks[0].pattern).keys()
 
 
+def test_a_matrix_from_the_store_goes_through_torchs_compiler_and_transforms(tetrahedron, fresh_store):
+    request, x = cotan.node("laplacian"), torch.randn(4, 2)
+    alone, again = (cotan.compute(tetrahedron, request) for _ in range(2))
+
+    def energy(x, A):
+        return (A @ x).square().sum()
+
+    expected = 2 * alone.to_dense().T @ (alone.to_dense() @ x)
+    torch.testing.assert_close(torch.func.grad(energy)(x, again), expected)
+    stored = cotan.compute(tetrahedron, request)
+    compiled = torch.compile(energy, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, stored), energy(x, alone))
+    blocks = [cotan.compute(tetrahedron, request) for _ in range(2)]
+    found = torch.func.grad(lambda x: energy(x, cotan.Sparse.block_diagonal(blocks)))(torch.cat([x, x]))
+    torch.testing.assert_close(found, torch.cat([expected, expected]))
+
+
 def test_values_may_share_memory(tmp_path):
     x, matrix = torch.arange(6.0), VALUES["sparse"]
     values = {"views": Both(x, x[:2]), "matrix": matrix, "on its pattern": matrix.with_values(torch.tensor([5.0, 6.0]))}

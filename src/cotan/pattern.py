@@ -265,7 +265,8 @@ def pointer(sorted_or_not: Tensor, size: int) -> Tensor:
 def _rows(rowptr: Tensor, entries: int) -> Tensor:
     """The row of each entry. On the CPU by numpy: torch wakes all threads for it, milliseconds where these are busy."""
     counts = rowptr[1:] - rowptr[:-1]
-    if rowptr.device.type == "cpu" and not is_compiling():
+    wrapped = is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(counts)
+    if rowptr.device.type == "cpu" and not wrapped:
         return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
     return torch.repeat_interleave(torch.arange(len(counts), device=rowptr.device), counts, output_size=entries)
 
