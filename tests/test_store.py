@@ -1,5 +1,6 @@
 """The store under bad weather."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -19,7 +20,7 @@ import safetensors.torch
 import torch
 
 import cotan
-from cotan import atomic
+from cotan import CotanError, atomic
 from cotan.evaluation import narrowed
 from cotan.packing import Packing
 from cotan.store import Store
@@ -525,6 +526,32 @@ def test_what_is_dear_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     assert (renamed, synced) == ([[7]], [7, 3])
     Store(tmp_path, 2**30).put("aa", torch.zeros(10), FACTS)  # which has its checksum, and can be computed again
     assert len(synced) == 2
+
+
+def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(number):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    atomic.save(tmp_path / "checkpoint", b"weights")
+    append(tmp_path / "results.jsonl", {})
+    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
+    assert (tmp_path / "results.jsonl").read_bytes() == b"{}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe.svg", tmp_path / "link.svg"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (pipe, link):
+        atomic.save(path, b"drawing")
+        assert os.read(end, 100) == b"drawing"
+        assert pipe.is_fifo()
+    os.close(end)
+    with pytest.raises(CotanError, match="cannot be written: Is a directory"):
+        atomic.save(tmp_path, b"drawing")
 
 
 def test_a_link_is_written_through(tmp_path):
