@@ -72,6 +72,12 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return quiet
 
 
+def test_blocks_are_joined_in_a_compiled_function() -> None:
+    blocks, x = [random_matrix(), random_matrix(7, 4, 9, seed=1)], torch.randn(9, 3, dtype=torch.float64)
+    found = compiled(lambda A, B, x: Sparse.block_diagonal([A, B]) @ x)(*blocks, x)
+    torch.testing.assert_close(found, torch.block_diag(*(block.to_dense() for block in blocks)) @ x)
+
+
 def test_a_triton_that_does_not_run_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It compiles a launcher in C; where there is no compiler, torch's kernels do the sums."""
 

@@ -1,5 +1,6 @@
 """The store under bad weather."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -19,7 +20,7 @@ import safetensors.torch
 import torch
 
 import cotan
-from cotan import atomic
+from cotan import CotanError, atomic
 from cotan.evaluation import narrowed
 from cotan.packing import Packing
 from cotan.store import Store
@@ -114,6 +115,8 @@ def test_a_pack_is_read_once_in_whatever_order(tmp_path, monkeypatch):
         assert all(packing.get(f"{number} {i}", "mass") is not None for i in range(2) for number in range(20))
     assert len(read) == 20
     assert len(packing.store._opened) < 20
+    assert all(packing.store.get(f"{number} 0", "mass") is not None for number in range(20))
+    assert len(packing.store._opened) < 20  # where nothing is prepared, and nothing would let go of them
 
 
 def test_the_transpose_of_a_stored_matrix_is_made_when_it_is_asked_for(tmp_path):
@@ -126,6 +129,23 @@ def test_the_transpose_of_a_stored_matrix_is_made_when_it_is_asked_for(tmp_path)
     assert later <= vars(batch.pattern).keys()
     assert same(cotan.Sparse.block_diagonal(blocks[:1]), matrix.to(dtype=torch.float64))
     assert later <= vars(blocks[0].pattern).keys()
+
+
+def test_a_matrix_from_the_store_goes_through_torchs_compiler_and_transforms(tetrahedron, fresh_store):
+    request, x = cotan.node("laplacian"), torch.randn(4, 2)
+    alone, again = (cotan.compute(tetrahedron, request) for _ in range(2))
+
+    def energy(x, A):
+        return (A @ x).square().sum()
+
+    expected = 2 * alone.to_dense().T @ (alone.to_dense() @ x)
+    torch.testing.assert_close(torch.func.grad(energy)(x, again), expected)
+    stored = cotan.compute(tetrahedron, request)
+    compiled = torch.compile(energy, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, stored), energy(x, alone))
+    blocks = [cotan.compute(tetrahedron, request) for _ in range(2)]
+    found = torch.func.grad(lambda x: energy(x, cotan.Sparse.block_diagonal(blocks)))(torch.cat([x, x]))
+    torch.testing.assert_close(found, torch.cat([expected, expected]))
 
 
 def test_values_may_share_memory(tmp_path):
@@ -328,7 +348,6 @@ def test_one_failure_is_of_one_value(tmp_path, monkeypatch):
 
 def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("cotan.store.MEMORY", 20_000)
-    monkeypatch.setattr("cotan.store.OPEN", 2)
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file", 2**30)
     with pytest.warns(RuntimeWarning, match="stays? in memory"):
@@ -347,7 +366,7 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     for pair in ("ab", "cd", "ef"):
         store.pack([Kept(key, torch.ones(2), FACTS) for key in pair])
     for key in "aaccee":
-        assert len(store.get(key, "mass")) == 2
+        assert len(store.get(key, "mass", packs=2)) == 2
         assert len(store._opened) <= 2
     for path, _ in store.entries():
         path.unlink()
@@ -508,6 +527,32 @@ def test_what_is_dear_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     assert (renamed, synced) == ([[7]], [7, 3])
     Store(tmp_path, 2**30).put("aa", torch.zeros(10), FACTS)  # which has its checksum, and can be computed again
     assert len(synced) == 2
+
+
+def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(number):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    atomic.save(tmp_path / "checkpoint", b"weights")
+    append(tmp_path / "results.jsonl", {})
+    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
+    assert (tmp_path / "results.jsonl").read_bytes() == b"{}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe.svg", tmp_path / "link.svg"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (pipe, link):
+        atomic.save(path, b"drawing")
+        assert os.read(end, 100) == b"drawing"
+        assert pipe.is_fifo()
+    os.close(end)
+    with pytest.raises(CotanError, match="cannot be written: Is a directory"):
+        atomic.save(tmp_path, b"drawing")
 
 
 def test_a_link_is_written_through(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -34,15 +35,22 @@ def write(path: Path, *content: bytes, sync: bool = False) -> None:
 
 
 def to_disk(file: IO[bytes]) -> None:
-    """What was written to a file stays there though the power is cut."""
+    """What was written to a file stays there though the power is cut, as far as its file system can say so."""
     file.flush()
-    os.fsync(file.fileno())
+    try:
+        os.fsync(file.fileno())
+    except OSError as reason:
+        if reason.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def save(path: Path, content: bytes, sync: bool = True) -> None:
     """`write`, through a link to where it leads, with a `CotanError` where it fails, of a full disk say."""
     try:
-        write(Path(os.path.realpath(path)), content, sync=sync)
+        if path.exists() and not path.is_file():  # a pipe or a device, in whose place a file would be
+            path.write_bytes(content)
+        else:
+            write(Path(os.path.realpath(path)), content, sync=sync)
     except OSError as reason:
         raise CotanError(
             f"{path} cannot be written: {reason.strerror or reason}. What was there before it is whole"

@@ -24,7 +24,7 @@ from .plan import Step, digest_of, make_plan
 from .sparse import Sparse
 from .store import Store, store
 from .stored import Facts
-from .values import check_storable, digest, is_live, is_named_tuple, map_tensors, move
+from .values import check_storable, digest, is_live, is_named_tuple, map_tensors, move, whole
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -284,7 +284,7 @@ def compute(data: Any, request: Any, *, dtype: torch.dtype = torch.float32, **op
     check_data(data)
     plan = make_plan({w.key: w for w in wanted}, sources_of(data))
     evaluation = Evaluation(data, wider=plan.wider)
-    values = {key: evaluation.value(step, dtype) for key, step in plan.roots.items()}
+    values = {key: whole(evaluation.value(step, dtype)) for key, step in plan.roots.items()}
     return values if several else values[wanted[0].key]
 
 

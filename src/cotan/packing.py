@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
-from .store import store
+from .store import PREPARING, store
 from .stored import Facts, Kept
 from .values import size_of
 
@@ -42,7 +42,7 @@ class Packing:
                 return pack.values[key].value
         if (value := self.alive.get(key)) is not None:
             return value
-        value = self.store.get(key, node)
+        value = self.store.get(key, node, PREPARING)
         if value is not None:
             self._met(key, value, size_of(value))
         return value

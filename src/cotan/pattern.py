@@ -76,13 +76,14 @@ class Pattern(Rows):
     """
 
     t_perm: Tensor
+    _columns: int | None = None
 
     def __init__(
         self, rowptr: Tensor, col: Tensor, transpose: int | tuple[Tensor, Tensor, Tensor], row: Tensor | None = None
     ):
         """transpose: t_rowptr, t_col and t_perm where they are known, else the number of columns."""
         self.rowptr, self.col = rowptr, col
-        self.row = row = _rows(rowptr, len(col)) if row is None else row
+        self.row = row = rows_of(rowptr, len(col)) if row is None else row
         if not isinstance(transpose, tuple):
             t_rowptr, t_perm = grouped(col, transpose)
             transpose = t_rowptr, row.index_select(0, t_perm), t_perm
@@ -93,7 +94,7 @@ class Pattern(Rows):
     def sketched(cls, rowptr: Tensor, col: Tensor, t_perm: Tensor, columns: int) -> Self:
         """One whose other tensors are made when first asked for: those of a shape are not, where its batch makes its own."""
         pattern = cls.__new__(cls)
-        pattern.rowptr, pattern.col, pattern.t_perm, pattern.columns = rowptr, col, t_perm, columns
+        pattern.rowptr, pattern.col, pattern.t_perm, pattern._columns = rowptr, col, t_perm, columns
         pattern._kept = {}
         return pattern
 
@@ -104,7 +105,7 @@ class Pattern(Rows):
 
     @cached_property
     def row(self) -> Tensor:  # type: ignore[override]
-        return _to_keep(lambda: _rows(self.rowptr, len(self.col)))
+        return _to_keep(lambda: rows_of(self.rowptr, len(self.col)))
 
     @cached_property
     def t_rowptr(self) -> Tensor:
@@ -114,9 +115,9 @@ class Pattern(Rows):
     def t_col(self) -> Tensor:
         return _to_keep(lambda: self.row.index_select(0, self.t_perm))
 
-    @cached_property
+    @property
     def columns(self) -> int:  # type: ignore[override]
-        return self.t_rowptr.size(0) - 1
+        return self.t_rowptr.size(0) - 1 if self._columns is None else self._columns
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -236,7 +237,7 @@ class Pairs(Rows):
 
     @property
     def row(self) -> Tensor:  # type: ignore[override]
-        return _rows(self.rowptr, len(self.col))
+        return rows_of(self.rowptr, len(self.col))
 
 
 def sorted_pattern(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
@@ -262,10 +263,11 @@ def pointer(sorted_or_not: Tensor, size: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _rows(rowptr: Tensor, entries: int) -> Tensor:
+def rows_of(rowptr: Tensor, entries: int) -> Tensor:
     """The row of each entry. On the CPU by numpy: torch wakes all threads for it, milliseconds where these are busy."""
     counts = rowptr[1:] - rowptr[:-1]
-    if rowptr.device.type == "cpu" and not is_compiling():
+    wrapped = is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(counts)
+    if rowptr.device.type == "cpu" and not wrapped:
         return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
     return torch.repeat_interleave(torch.arange(len(counts), device=rowptr.device), counts, output_size=entries)
 

@@ -20,7 +20,7 @@ from .pattern import first_alike as first_alike
 from .pattern import firsts as firsts
 from .pattern import grouped as grouped
 from .pattern import numbered as numbered
-from .pattern import pointer, sorted_pattern
+from .pattern import pointer, rows_of, sorted_pattern
 from .segments import segment_max as segment_max
 from .segments import segment_mean as segment_mean
 from .segments import segment_min as segment_min
@@ -142,12 +142,10 @@ class Sparse(Traceable):
 
         ends = at_rows(which).add_(torch.arange(1, sum(rows) + 1, device=which.device))  # a pointer begins with a zero
         pointers = joined("rowptr")
-        pattern = Pattern.sketched(
-            torch.cat([pointers[:1], pointers.index_select(0, ends).add_(at_rows(start))]),
-            joined("col").add_(at_entries(col_start)),
-            joined("t_perm").add_(at_entries(start)),
-            sum(cols),
-        ).whole()
+        rowptr = torch.cat([pointers[:1], pointers.index_select(0, ends).add_(at_rows(start))])
+        col, t_perm = joined("col").add_(at_entries(col_start)), joined("t_perm").add_(at_entries(start))
+        row = rows_of(rowptr, len(col))
+        pattern = Pattern(rowptr, col, (pointer(col, sum(cols)), row.index_select(0, t_perm), t_perm), row)
         return cls(pattern, torch.cat([block.values for block in blocks]))
 
     @property

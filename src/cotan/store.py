@@ -32,8 +32,8 @@ FORMAT = 2
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
 LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only or full disk; other errors may pass
 ATTEMPTS = 3  # failures in a row after which nothing more is written
-OPEN = 256  # packs kept in memory while shapes are prepared, whose order may be another than that of the packs
-AFTER = 16  # and then
+OPEN = 16  # packs kept in memory after a look into them
+PREPARING = 256  # and while shapes are prepared, whose order may be another than that of the packs
 
 
 class Store:
@@ -59,16 +59,16 @@ class Store:
     def path(self, key: str, node: str) -> Path:
         return self.folder.joinpath(node, key[:2], f"{key}.safetensors")
 
-    def get(self, key: str, node: str) -> Any:
-        """The value at an address, or None."""
+    def get(self, key: str, node: str, packs: int = OPEN) -> Any:
+        """The value at an address, or None; so many packs stay at hand."""
         if (kept := self.memory.get(key)) is not None:  # at once: another thread may drop it
             return kept[0].value(key)
         packed = self._packed(key, node)
-        file = None if packed is None else self._open(packed[0])
+        file = None if packed is None else self._open(packed[0], packs)
         if packed is not None and file is None:  # another process removed it
             self._known.pop(node, None)
         path = self.path(key, node) if packed is None or file is None else packed[0]
-        file = file or self._open(path)
+        file = file or self._open(path, packs)
         if file is None or key not in file.header:
             return None
         try:
@@ -127,7 +127,7 @@ class Store:
             while len(self.memory) > 1 and self._held > MEMORY:
                 self._held -= self.memory.popitem(last=False)[1][1]
 
-    def _open(self, path: Path) -> File | None:
+    def _open(self, path: Path, packs: int) -> File | None:
         """What a file holds, or None. A pack stays at hand for a while."""
         if (opened := self._opened.get(path)) is not None:
             return opened
@@ -145,10 +145,10 @@ class Store:
         if len(file.header) > 1:
             with self._lock:
                 self._opened[path] = file
-            self.close(OPEN)
+            self.close(packs)
         return file
 
-    def close(self, keep: int = AFTER) -> None:
+    def close(self, keep: int = OPEN) -> None:
         """Forget the packs at hand, but for the last."""
         with self._lock:
             while len(self._opened) > keep:

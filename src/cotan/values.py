@@ -53,6 +53,16 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
     return map_tensors(moved, value)
 
 
+def whole(value: Any) -> Any:
+    """The value, its matrices with all their tensors: torch.compile and torch.func are to meet no others."""
+    if isinstance(value, Sparse):
+        value.pattern.whole()
+    elif is_named_tuple(value):
+        for part in value:
+            whole(part)
+    return value
+
+
 def is_live(value: Any) -> bool:
     """Whether derivatives are being taken with respect to the value: then what depends on it is not stored."""
     if not isinstance(value, Tensor):

@@ -84,7 +84,8 @@ class Run:
                     ) from reason
         checkpoint.load_model(model, tensors, where)
         status = final.get("status", "running")
-        if final.get("checkpoint_sha256", here := checkpoint.sha256(folder / "best.safetensors")) != here:
+        known = final.get("checkpoint_sha256")
+        if known is not None and known != checkpoint.sha256(folder / "best.safetensors"):
             raise CotanError(
                 f"{where} is not the file that run.json is about: it was damaged, or is from another run. Without run.json it "
                 "loads, with what it says of itself"
