@@ -240,7 +240,7 @@ def test_a_store_that_stays_is_no_store_that_was_pruned(cotan, mesh, fresh_store
     monkeypatch.setattr(Path, "unlink", refused)
     out = cotan("cache", "--prune", "--node", "mass")
     assert out.returncode == 2
-    assert re.search(r"v2 holds [\d.]+ k?B that were to go: another process writes there, or they cannot", out.stderr)
+    assert re.search(r"v3 holds [\d.]+ k?B that were to go: another process writes there, or they cannot", out.stderr)
     assert cotan("cache", "--prune", "--keep", "1").returncode == 0
 
 

@@ -28,7 +28,7 @@ from .errors import CotanError
 from .processes import cache_folder
 from .stored import Facts, File, Kept, Packs, decode, describe, encode, options_of
 
-FORMAT = 2
+FORMAT = 3
 MEMORY = 256 * 2**20  # bytes kept in memory where the folder fails
 LASTING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a read-only or full disk; other errors may pass
 ATTEMPTS = 3  # failures in a row after which nothing more is written

@@ -49,11 +49,8 @@ class File(NamedTuple):
     tensors: Mapping[str, torch.Tensor]
 
     def value(self, key: str) -> Any:
-        description, *where, _, _ = self.header[key]
-        if isinstance(where[0], int):  # as files were at first: the first of its tensors, and how many
-            first, count = where
-            return put_together(description, [self.tensors[str(i)].clone() for i in range(first, first + count)])
-        return put_together(description, [self._piece(*piece) for piece in where[0]])
+        description, pieces, *_ = self.header[key]
+        return put_together(description, [self._piece(*piece) for piece in pieces])
 
     def _piece(self, name: str, start: int, *shape: int) -> torch.Tensor:
         own = self.tensors[name].narrow(0, start, math.prod(shape)).clone()
