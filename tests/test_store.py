@@ -449,7 +449,7 @@ def _compute(folder, results):
 def test_eight_processes_at_once_leave_one_right_entry(tmp_path):
     # Forked from a process without threads: a copy of one that holds OpenMP's would wait for them for ever.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cotan.show", "cotan.plan"])
+    context.set_forkserver_preload([__name__, "cotan.show", "cotan.plan", "torch_geometric.data"])
     results = context.Queue()
     workers = [context.Process(target=_compute, args=(str(tmp_path), results)) for _ in range(8)]
     for worker in workers:
