@@ -176,8 +176,8 @@ def layer(name: str, *, signal: str = "vertex", invariant_to: tuple[str, ...] = 
 def model(name: str, *, signal: str = "vertex", tasks: tuple[str, ...] | None = None) -> Callable[[T], T]:
     """Register an `nn.Module` with `__init__(self, in_dim, out_dim, *, task=..., options)`; `forward` as in a layer.
 
-    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default. `**options` beside
-    an option `layer` that names a layer are that layer's.
+    A `forward` without `x` starts from its nodes. `tasks` lists what it can do; all tasks by default. For a task that extends a
+    listed one, `task` is the listed one's name. `**options` beside an option `layer` that names a layer are that layer's.
     """
     return _module("model", name, signal=signal, tasks=tasks)
 
