@@ -78,13 +78,9 @@ def _orient(face: Tensor) -> Tensor:
     once, more = int((found.faces_at == 1).sum()), int((found.faces_at > 2).sum())
     if once or more:
         repeated = torch.unique(face.sort(0).values, dim=1).shape[1] < face.shape[1]
-        mend = (
-            "Drop its repeated faces, as `repair` does, or use"
-            if repeated
-            else "Fill its holes, or use"
-            if once
-            else "Use"
-        )
+        mend = "Fill its holes, or use" if once else "Use"
+        if repeated:
+            mend = "Drop its repeated faces, as `repair` does, or use"
         raise cotan.CotanError(
             "the torus map needs a closed surface, each edge with two faces; this mesh has "
             f"{once} edges with one face and {more} with more. {mend} another model"

@@ -182,8 +182,8 @@ class Fit:
                 raise CotanError(f"the epoch is chosen by {named[0]!r}, and val has none; it has {', '.join(val)}")
             rank = (-val["loss"],)
             if by:
-                score = -val[by] if less_is_better(by) else val[by]
-                rank = (-math.inf if math.isnan(score) else score, *rank)  # nothing is more than NaN
+                found = -val[by] if less_is_better(by) else val[by]
+                rank = (-math.inf if math.isnan(found) else found, *rank)  # nothing is more than NaN
         better = self.best is None or rank > self.best
         if better:
             self.best = rank

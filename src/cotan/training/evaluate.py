@@ -126,7 +126,7 @@ def units(model: nn.Module) -> dict[str, Tensor]:
 
 
 def over_all(metrics: dict[str, float], prepared: Prepared) -> dict[str, float]:
-    """The metrics with refused shapes counted as wrong in `accuracy`; errors and `..._answered` are of the rest."""
+    """The metrics with refused shapes counted as wrong in `accuracy`; all others, `..._answered` too, are of the rest."""
     if not prepared.refused:
         return metrics
     metrics = {**metrics, "refused": len(prepared.refused)}
