@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
@@ -250,11 +250,8 @@ def test_the_weights_of_a_finished_run_are_on_the_disk_before_it_says_so(tmp_pat
     synced = []
     monkeypatch.setattr(checkpoint.atomic, "to_disk", lambda file: synced.append(Path(file.name).name))
     fit("linear", clouds(), out=tmp_path, **{**QUICK, "epochs": 1})
-    assert [name.startswith(BESIDE) or name for name in synced] == [
-        True,
-        "best.safetensors",
-        True,
-    ]  # run.json around it
+    records = [name.startswith(BESIDE) or name for name in synced]  # run.json, first and last
+    assert records == [True, "best.safetensors", True]
 
 
 def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
@@ -1219,13 +1216,10 @@ def test_a_damaged_line_is_left_out_and_said(tmp_path):
 
 def test_classes_of_other_names_are_not_resumed(tmp_path):
     fit("linear", replace(clouds(), classes=("cat", "dog")), out=tmp_path, **QUICK)
-    for classes, resumed in ((("cat", "dog"), True), (("dog", "cat"), False)):
-        with (
-            nullcontext()
-            if resumed
-            else pytest.raises(cotan.CotanError, match=r"resumed: classes: \['cat', 'dog'\], now")
-        ):
-            fit("linear", replace(clouds(), classes=classes), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+    more = {**QUICK, "epochs": 5, "out": tmp_path, "resume": True}
+    with pytest.raises(cotan.CotanError, match=r"resumed: classes: \['cat', 'dog'\], now"):
+        fit("linear", replace(clouds(), classes=("dog", "cat")), **more)
+    assert len(fit("linear", replace(clouds(), classes=("cat", "dog")), **more).history) == 5
 
 
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
