@@ -164,20 +164,17 @@ def _normals(cloud: Any) -> Tensor | None:
 
 def _columns(mesh: Any, *names: str) -> np.ndarray | None:
     """Properties of the vertices of a PLY file (V, 3) as they stand there; None where it has not all of them."""
-    table = _vertices(mesh)
-    if not {*names} <= {*_properties(mesh)}:
+    found = _properties(mesh)
+    if not {*names} <= found.keys():
         return None
-    return np.stack([np.asarray(table[name]).reshape(-1) for name in names], 1)
+    return np.stack([np.asarray(found[name]).reshape(-1) for name in names], 1)
 
 
-def _properties(mesh: Any) -> tuple[str, ...]:
-    """The names of the properties of a PLY file's vertices."""
-    table = _vertices(mesh)
-    return tuple((table.dtype.names if isinstance(table, np.ndarray) else table) or ())
-
-
-def _vertices(mesh: Any) -> Any:
-    return mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+def _properties(mesh: Any) -> dict[str, Any]:
+    """The properties of a PLY file's vertices by their names."""
+    table = mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+    names = table.dtype.names if isinstance(table, np.ndarray) else table
+    return {name: table[name] for name in names or ()}
 
 
 def _check_whole(path: Path) -> None:
