@@ -317,12 +317,23 @@ def test_a_metric_is_no_end_of_another_and_what_was_refused_is_said_of_it(suite)
             "stress_thin_loss": 1.0,
             "stress_thin_roc_auc": 0.1,
         },
-        {**row, "model": "b", "test_roc_auc_answered": 0.4, "test_refused": 1},
+        {
+            **row,
+            "model": "b",
+            "test_roc_auc_answered": 0.4,
+            "test_refused": 1,
+            "stress_holed_loss": 1.0,
+            "stress_holed_roc_auc_answered": 0.2,
+            "stress_holed_refused": 2,
+        },
     ]
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
-    assert table.axes("d") == ["test", "stress_thin"]
+    assert table.axes("d") == ["test", "stress_thin", "stress_holed"]
     assert [cells[:3] for cells in table.summary("d")[1]] == [["a", "0.3", "0.1"], ["b", "-", "-"]]
-    assert table.refusals() == ["b on d, test: 1 shape refused, left out; roc_auc on the others 0.4"]
+    assert table.refusals() == [
+        "b on d, test: 1 shape refused, left out; roc_auc on the others 0.4",
+        "b on d, holed: 2 shapes refused, left out; roc_auc on the others 0.2",
+    ]
     assert cotan.Table(Suite.read(suite), suite.parent, rows[1:]).axes("d") == ["test"]
 
 

@@ -1207,7 +1207,7 @@ def test_a_damaged_line_is_left_out_and_said(tmp_path):
     run = fit("linear", clouds(), out=tmp_path, **QUICK)
     file = tmp_path / "metrics.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
-    for number, damaged in enumerate((b"3\n", b"\xff\n", bytes(30) + b"\n")):
+    for number, damaged in ((0, b"3\n"), (1, b"\xff\n"), (len(lines) - 1, bytes(30) + b"\n")):
         file.write_bytes(b"".join([*lines[:number], damaged, *lines[number + 1 :]]))
         said = rf"metrics\.jsonl, line {number + 1}, is left out, as it is not JSON: .*expect"
         with pytest.warns(RuntimeWarning, match=re.compile(said, re.I)):
