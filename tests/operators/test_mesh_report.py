@@ -3,7 +3,7 @@ import torch
 import trimesh
 
 from cotan.errors import CotanError
-from cotan.operators.mesh_report import mesh_report, repeats
+from cotan.operators.mesh_report import faults, mesh_report, repeats
 from cotan.sparse import numbered
 
 CLEAN = {
@@ -145,3 +145,7 @@ def test_rows_and_faces_that_are_counted_once():
 def test_a_pillow_has_no_inside():
     pillow = torch.eye(3), torch.tensor([[0, 0], [1, 2], [2, 1]])
     assert of(mesh_report(*pillow), inside_out_patches=0, closed=True)
+
+
+def test_one_of_a_kind_is_said_in_the_singular(sphere):
+    assert faults(mesh_report(sphere.pos, sphere.face.flip(0))) == "1 inside out patch"

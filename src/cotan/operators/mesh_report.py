@@ -104,7 +104,8 @@ def faults(report: dict[str, Any]) -> str:
     """What is wrong with a mesh by its report, "3 flat faces, 1 unreferenced vertex"; empty if nothing is."""
     found = ((report[name], name.replace("_", " ")) for name in FAULTS if report[name])
     return ", ".join(
-        f"{n} {name if n > 1 else name.replace('vertices', 'vertex').removesuffix('s')}" for n, name in found
+        f"{n} {name if n > 1 else name.replace('vertices', 'vertex').replace('patches', 'patch').removesuffix('s')}"
+        for n, name in found
     )
 
 
