@@ -111,6 +111,8 @@ def test_functions_are_drawn_in_their_colours(sphere, tmp_path):
     sphere.pos.requires_grad_()  # as where a saliency was asked for
     cotan.draw(sphere, tmp_path / "one.png", sphere.pos[:, 1])
     assert torch.equal(pixels(tmp_path / "one.png"), image)
+    cotan.draw(sphere, tmp_path / "large.png", sphere.pos[:, 1], size=960)
+    assert pixels(tmp_path / "large.png").shape == (2 * len(image), 2 * image.shape[1], 3)
     cotan.draw(Data(pos=sphere.pos), tmp_path / "two.png", {"a": sphere.pos[:, 1], "b": (sphere.pos + 1) / 2})
     assert pixels(tmp_path / "two.png").shape[1] > 1.5 * image.shape[1]
 

@@ -104,6 +104,7 @@ def draw(
         path: where to save the picture; None for nowhere.
         values: a function (V,), blue below zero and red above; or labels (V,), whole numbers; or colours (V, 3) in
             [0, 1]; or a dict of these by title, of which each is a picture.
+        size: of the picture, larger for more pixels; 480 makes 340 a row.
         up: the axis that points up.
         limit: the size from which on a function's colour is full, the same in all pictures; by default each picture has its
             own, which 98% of its values stay below.
@@ -155,7 +156,7 @@ def _draw(
             function = (each[0] / seen[0].clamp(min=1e-6)).flatten()
             each = seen[0] * diverging(function, 1.0).T.view(3, *seen[0].shape)
         painted.append(_paint(seen[0], seen[1], each.permute(1, 2, 0)))
-    return _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {})
+    return _save(path, painted, list(colors), min(3, len(colors)), 3.8 if bars else 3.2, 3.4, bars or {}, size / 4.8)
 
 
 def _views(shape: Any, **look: Any) -> Tensor:
@@ -208,6 +209,7 @@ def _save(
     width: float,
     height: float,
     bars: Mapping[str, tuple[Tensor, float]],
+    dpi: float = 100,
 ) -> Any:
     """Pictures (H, W, 3) in rows, each with its title; those of `bars` with the colours of a function and its full size."""
     import matplotlib.figure
@@ -216,7 +218,7 @@ def _save(
     if path is not None and Path(path).suffix != ".png":
         raise CotanError(f"{path}: expected a file ending in .png")
     rows = -(-len(pictures) // columns)
-    figure = matplotlib.figure.Figure(figsize=(width * columns, height * rows), dpi=100, layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(width * columns, height * rows), dpi=dpi, layout="constrained")
     for i, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, i, xticks=[], yticks=[])  # matplotlib measures ticks that are off too
         axes.imshow(picture.numpy())
