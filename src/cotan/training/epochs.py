@@ -74,7 +74,6 @@ class Fit:
         if self.recipe.sample:
             self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
         self.epoch = 0  # finished ones
-        self.dear = False
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
 
@@ -191,7 +190,7 @@ class Fit:
             self.run.metrics = {f"val_{name}": value for name, value in val.items()}
             self.best_state = {name: v.detach().clone() for name, v in checkpoint.state_of(self.run.model)[0].items()}
         if self.run.path is not None:
-            dear = self.dear = self.dear or sum(epoch["train_seconds"] for epoch in self.run.history) > DEAR
+            dear = sum(epoch["train_seconds"] for epoch in self.run.history) > DEAR
             folder.append(self.run.path / "metrics.jsonl", line, sync=dear)
             if better:
                 checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics), sync=dear)
