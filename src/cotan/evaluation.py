@@ -176,10 +176,9 @@ class Evaluation:
         data = self.data if step.domain is None else self.value(step.domain)
         if step.name in COUNTED:
             own = step.domain is None
-            count = self.vertices if own else number_of_vertices(data)
+            count, device = (self.vertices, self.device) if own else (number_of_vertices(data), device_of(data))
             if step.name == "num_nodes":
                 return count
-            device = self.device if own else device_of(data)
             if step.name == "ptr":
                 return torch.tensor([0, count], device=device)
             return torch.zeros(count, dtype=torch.long, device=device)
