@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache, partial, wraps
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Data
 
 import cotan
 from cotan import CotanError, decorators, registry
@@ -130,6 +131,20 @@ def test_a_name_with_variants_takes_no_definition_that_is_none_of_them(scratch):
         CotanError, match=r"'mass' is defined twice: .* Take another name; or, .* kind=\.\.\. of its own"
     ):
         cotan.operator(mass)
+
+
+def test_a_variant_of_a_script_comes_after_those_of_cotan_though_it_is_defined_before_they_are_loaded(scratch):
+    own = registry._state.definitions.pop(("operator", "mass"))
+
+    @cotan.operator("mass", kind="mine", per="vertex")
+    def mine(edge_index, num_nodes):
+        return torch.full((num_nodes,), 7.0)
+
+    for definition in own:
+        registry.add(definition)
+    graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]))
+    assert cotan.compute(graph, "mass").tolist() == [1, 1]
+    assert cotan.compute(graph, "mass", kind="mine").tolist() == [7, 7]
 
 
 def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):

@@ -125,6 +125,7 @@ def add(new: Definition) -> None:
         break
     else:
         found.append(new)
+        found.sort(key=lambda each: not each.origin.startswith(("cotan.", "cotan_")))  # a script may come before `load`
     if new.kind in ("layer", "model"):
         _state.by_class[new.target] = new
 
@@ -191,7 +192,7 @@ def model_of(name: str, options: Mapping[str, Any]) -> tuple[Definition, Mapping
 
 
 def variants(kind: str, name: str) -> list[Definition]:
-    """All definitions of a name, in the order of their registration. Raises for an unknown name, with the nearest."""
+    """All definitions of a name, cotan's before others, as they were registered. Raises for an unknown one, with the nearest."""
     one_of("kind", kind, KINDS)
     load()
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
