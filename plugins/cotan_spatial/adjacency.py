@@ -40,12 +40,19 @@ def mean_adjacency(adjacency: cotan.Sparse) -> cotan.Sparse:
 def normalized_adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> cotan.Sparse:
     """D^-1/2 A D^-1/2, A with one self-loop at each vertex and D_ii the sum of row i (Kipf and Welling 2017).
 
-    Where D_ii is not positive, row and column i are zero.
+    Where D_ii is zero, row and column i are zero; below zero it has no root, and is refused.
 
     Arguments:
         edge_index: (2, E). edge_weight: (E,), ones by default.
     """
-    return normalized(adjacency(edge_index, num_nodes, edge_weight, self_loops=True))
+    matrix = adjacency(edge_index, num_nodes, edge_weight, self_loops=True)
+    if edge_weight is not None and bool(((degree := matrix.sum_rows()) < 0).any()):
+        raise cotan.CotanError(
+            f"normalized_adjacency: the weights of the edges to vertex {int(degree.argmin())}, with its self-loop, sum to "
+            f"{float(degree.min()):.3g}, expected at least 0; edge_weight.abs() counts both signs alike, and sage, gin and "
+            "aggregate take negative weights as they are"
+        )
+    return normalized(matrix)
 
 
 def normalized(matrix: cotan.Sparse) -> cotan.Sparse:

@@ -62,7 +62,8 @@ def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
 class TopKNetwork(nn.Module):
     """Graph convolution (as gcn), relu and `TopK` pooling, `depth` times (Cangea et al. 2018; Gao and Ji 2019).
 
-    After each, what is left is read out, and the sum of these is the output. For tasks per vertex the way back follows,
+    After each, what is left is read out, and the sum of these is the output. A vertex whose weights sum to less than zero,
+    with its self-loop, has no neighbours. For tasks per vertex the way back follows,
     each signal added to what was there before the pooling.
 
     Arguments:

@@ -192,7 +192,7 @@ def model_of(name: str, options: Mapping[str, Any]) -> tuple[Definition, Mapping
 
 
 def variants(kind: str, name: str) -> list[Definition]:
-    """All definitions of a name, cotan's before others, as they were registered. Raises for an unknown one, with the nearest."""
+    """All definitions of a name, cotan's before others, as they were registered. Raises for an unknown name."""
     one_of("kind", kind, KINDS)
     load()
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash

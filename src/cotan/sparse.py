@@ -309,7 +309,9 @@ def edge_weights(edge_index: Tensor, weight: Tensor | None, *, signed: bool = Fa
     wrong = ~weight.isfinite() if signed else ~((weight >= 0) & (weight < math.inf))
     if wrong.any():
         least = "" if signed else " of at least 0"
-        raise CotanError(f"edge_weight: expected finite numbers{least}, got {float(weight.detach()[wrong][0]):g}")
+        got = float(weight.detach()[wrong][0])
+        instead = "; edge_weight.abs() counts both signs alike, edge_weight.clamp(min=0) leaves one out" * (got < 0)
+        raise CotanError(f"edge_weight: expected finite numbers{least}, got {got:g}{instead}")
     return weight.reshape(-1).double()
 
 

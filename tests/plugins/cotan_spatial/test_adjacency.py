@@ -47,10 +47,23 @@ def test_a_light_self_loop_is_normalized_by_hand():
     torch.testing.assert_close(cotan.compute(data, "normalized_adjacency").to_dense(), expected)
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0])
-def test_what_no_weight_reaches_is_left_out_of_the_normalized(weight):
-    data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([weight, 1.0]), num_nodes=2)
+def test_what_no_weight_reaches_is_left_out_of_the_normalized():
+    data = Data(edge_index=torch.tensor([[0, 0], [0, 1]]), edge_weight=torch.tensor([0.0, 1.0]), num_nodes=2)
     assert cotan.compute(data, "normalized_adjacency").to_dense().tolist() == [[0, 0], [0, 0.5]]
+
+
+def test_a_negative_degree_has_no_root():
+    both = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    data = Data(edge_index=both, edge_weight=torch.tensor([0.5, 0.5, -0.25, -0.25]), x=torch.rand(3, 4))
+    degree = torch.tensor([1.5, 1.25, 0.75])  # as PyG has it, where all are positive
+    assert float(cotan.compute(data, "normalized_adjacency").to_dense()[2, 1]) == pytest.approx(
+        -0.25 / float(degree[1] * degree[2]) ** 0.5
+    )
+    data.edge_weight = data.edge_weight * 6
+    with pytest.raises(cotan.CotanError, match=r"to vertex 2, with its self-loop, sum to -0.5, .* edge_weight.abs\(\)"):
+        cotan.apply(cotan.create_layer("gcn", 4, 2), data)
+    with pytest.raises(cotan.CotanError, match=r"of at least 0, got -1.5; edge_weight.abs\(\) counts both"):
+        cotan.apply(cotan.create_layer("chebyshev", 4, 2), data)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
