@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import networkx
 import numpy as np
 import pytest
 import torch
@@ -364,3 +365,20 @@ def test_what_lies_on_a_macs_gpu_is_refused():
     pos.here = 1.7 * shape.pos  # of which nothing is stored
     with pytest.raises(cotan.CotanError, match=r"pos is on mps, which has no float64, .*: data\.cpu\(\)"):
         cotan.compute(Data(pos=pos, face=shape.face), "mass")
+
+
+def test_weights_as_networkx_names_them_are_not_ignored_without_a_word():
+    from torch_geometric.utils import from_networkx
+
+    graph = from_networkx(networkx.Graph([(0, 1, {"weight": 3.0}), (1, 2, {"weight": 5.0})]))
+    for use in (
+        lambda: cotan.compute(graph, "laplacian"),
+        lambda: cotan.inputs(cotan.create_layer("gcn", 1, 1), graph),
+    ):
+        with pytest.warns(UserWarning, match=r"weight, .* plays no part; .* data\.edge_weight = data\.weight"):
+            use()
+    graph.edge_weight = graph.weight
+    assert cotan.compute(graph, "laplacian").diagonal().tolist() == [3, 8, 5]
+    del graph.edge_weight
+    graph.weight = torch.tensor([0.5])  # of the whole graph
+    assert cotan.compute(graph, "laplacian").diagonal().tolist() == [1, 2, 1]

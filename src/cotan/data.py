@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -57,6 +58,11 @@ def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
             else "cotan.apply, inputs and predict take it"
         )
         raise CotanError(f"a batch of {count} shapes where one is expected: {each}")
+    if "weight" in given - SOURCES.keys() and "edge_weight" not in given:  # as from_networkx leaves it
+        sizes = [getattr(data.get(name), "shape", (0,))[-1:] for name in ("edge_index", "weight")]
+        if sizes[0] == sizes[1]:
+            text = "weight, a number for each edge, plays no part; for weights of edges data.edge_weight = data.weight"
+            warnings.warn(text, stacklevel=3)
     return frozenset(given | COUNTED)
 
 
