@@ -15,13 +15,14 @@ import zipfile
 from contextlib import nullcontext, suppress
 from threading import Thread
 
+import networkx
 import numpy as np
 import pytest
 import torch
 import trimesh
 from scipy.sparse import csr_array, save_npz
 from torch_geometric.data import Data
-from torch_geometric.utils import from_trimesh
+from torch_geometric.utils import dense_to_sparse, from_trimesh
 
 import cotan
 from cotan.colors import diverging
@@ -1126,6 +1127,20 @@ def test_a_matrix_of_ones_is_read_however_well_it_packs(tmp_path, monkeypatch):
     save_npz(tmp_path / "a.npz", csr_array(np.ones((600, 600))))  # a hundredth of which is more than the file
     assert (tmp_path / "a.npz").stat().st_size < 600**2 * 12 / 100
     assert cotan.read(tmp_path / "a.npz").num_edges == 600**2
+
+
+def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp_path):
+    weights = np.triu(np.arange(144.0).reshape(12, 12), 1)
+    np.save(tmp_path / "a.npy", weights)
+    np.savetxt(tmp_path / "a.txt", weights)
+    np.savez(tmp_path / "a.npz", weights=weights)
+    for name, what in (("a.npy", "a square matrix"), ("a.txt", "a square matrix"), ("a.npz", "weights, and no sparse")):
+        with pytest.raises(cotan.CotanError, match=rf"{name} holds {what}.* Of a matrix A .*dense_to_sparse"):
+            cotan.read(tmp_path / name)
+    edge_index, weight = dense_to_sparse(torch.from_numpy(weights))
+    graph = Data(edge_index=edge_index, edge_weight=weight, num_nodes=12)
+    expected = networkx.laplacian_matrix(networkx.from_numpy_array((weights + weights.T) / 2)).toarray()
+    np.testing.assert_allclose(cotan.compute(graph, "laplacian").to_dense(), expected)
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,12 @@ def test_an_adjacency_of_pyg_is_told_how_to_be_edges():
         cotan.apply(model, data)
     data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())
     torch.testing.assert_close(cotan.apply(model, data), expected)
+    data.adj = data.adj_t.t().to_dense()
+    del data.adj_t, data.edge_index, data.edge_weight
+    with pytest.raises(cotan.CotanError, match=r"Of adj: data.*dense_to_sparse\(data.adj\). It has"):
+        cotan.apply(model, data)
+    data.edge_index, data.edge_weight = torch_geometric.utils.dense_to_sparse(data.adj)
+    torch.testing.assert_close(cotan.apply(model, data), expected)
 
 
 def sheet(rows: int, columns: int) -> Data:

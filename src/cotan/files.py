@@ -18,7 +18,7 @@ from . import atomic
 from .data import check_points
 from .errors import CotanError, MeshWarning, expect, one_of
 from .mesh_file import load
-from .points_file import POINTS, load_points
+from .points_file import OF_MATRIX, POINTS, load_points
 from .sparse import check_range, first_alike
 
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae")
@@ -207,6 +207,9 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
     left_out = ""
     try:
         if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                if "format" not in arrays:
+                    raise CotanError(f"{path} holds {', '.join(arrays)}, and no sparse matrix of scipy's. {OF_MATRIX}")
             matrix = scipy.sparse.load_npz(path)
             if matrix.format in ("csr", "csc", "bsr"):  # scipy follows its pointers, wherever they point
                 matrix.check_format(full_check=True)
@@ -233,6 +236,8 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
                 networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
             )
         coo = matrix.tocoo()
+    except CotanError:
+        raise
     except Exception as reason:
         raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
     if left_out:

@@ -359,6 +359,8 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
         )
     if "edge_index" in ways and "adj_t" in sources:
         hint = " Of adj_t: data.edge_index, data.edge_weight = torch_geometric.utils.to_edge_index(data.adj_t.t())."
+    if "edge_index" in ways and "adj" in sources:
+        hint = " Of adj: data.edge_index, data.edge_weight = torch_geometric.utils.dense_to_sparse(data.adj)."
     return MissingSource(f"{what}{hint} It has: {', '.join(sorted(sources - COUNTED))}")
 
 

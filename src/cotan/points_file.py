@@ -13,6 +13,11 @@ from torch import Tensor
 from .errors import CotanError, MeshWarning
 
 POINTS = (".xyz", ".pts", ".txt", ".npy")
+COLUMNS = 9  # that points may well have: places, colours and normals
+OF_MATRIX = (
+    "Of a matrix A of weights, edge_index, weight = torch_geometric.utils.dense_to_sparse(torch.from_numpy(A)) makes "
+    "Data(edge_index=edge_index, edge_weight=weight, num_nodes=len(A))"
+)
 
 
 def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -32,6 +37,8 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
         raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more")
     if not len(rows):
         raise CotanError(f"{path} has no points")
+    if rows.shape[0] == rows.shape[1] > COLUMNS:
+        raise CotanError(f"{path} holds a square matrix, {rows.shape}, and no points. {OF_MATRIX}")
     columns = torch.from_numpy(rows.copy())
     before = 4 if path.suffix.lower() == ".pts" and columns.shape[1] == 7 else 3
     pos, more, color, normal = columns[:, :3], columns[:, before : before + 3], None, None
