@@ -758,8 +758,10 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     assert hole[height > 0.5].unique().tolist() == pytest.approx([0.5], abs=0.003)  # grey, which is no pale blue
     graph = cotan.compute(sphere, "edge_index")
     for refused in (cotan.write, lambda *a: cotan.draw(*a, graph[0])):
-        with pytest.raises(cotan.CotanError, match=r"expected a shape with pos to \w+; it has: edge_index"):
+        with pytest.raises(cotan.CotanError, match=r"shape with pos to \w+; it has: edge_index; .*spring_layout"):
             refused(Data(edge_index=graph), tmp_path / "graph.ply")
+        with pytest.raises(cotan.CotanError, match=r"pos is \(642, 2\), .*; torch.nn.functional.pad\(pos, \(0, 1\)\)"):
+            refused(Data(pos=sphere.pos[:, :2]), tmp_path / "graph.ply")
     for bad in (torch.ones(5, 3), torch.ones(len(height), 2), (colors * 255).to(torch.uint8)):
         with pytest.raises(cotan.CotanError, match=r"colours are .*, expected \(642, 3\) from 0 to 1, or a function"):
             written(bad)

@@ -40,9 +40,14 @@ def check_points(use: str, data: Any) -> None:
     check_data(data)
     pos = data.get("pos")
     if pos is None:
-        raise CotanError(f"expected a shape with pos to {use}; it has: {', '.join(data.keys()) or 'nothing'}")
+        layout = (
+            "networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) places the vertices of a graph"
+        )
+        has = "; ".join([", ".join(data.keys()) or "nothing", *[layout] * (data.get("edge_index") is not None)])
+        raise CotanError(f"expected a shape with pos to {use}; it has: {has}")
     if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
-        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least")
+        plane = "; torch.nn.functional.pad(pos, (0, 1)) lays a plane in space" * (pos.shape[1:] == (2,))
+        raise CotanError(f"{use}: pos is {tuple(pos.shape)}, expected vertices (V, 3), one at least{plane}")
     if not bool(pos.isfinite().all()):
         raise CotanError(f"{use}: {int((~pos.isfinite()).any(1).sum())} of {len(pos)} vertices are not finite")
 
