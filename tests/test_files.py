@@ -1060,6 +1060,22 @@ def test_a_weighted_edge_list_is_read_in_both_directions_or_as_it_is(tmp_path):
         cotan.read(tmp_path / "rows.edgelist")
 
 
+def test_an_edge_list_does_not_choose_among_the_weights_of_an_edge(tmp_path):
+    path = tmp_path / "synapses.edgelist"
+    path.write_text("0 1 3\n1 0 5\n1 2 1\n2 1 1\n")
+    with pytest.raises(cotan.CotanError, match=r"weights 3 and 5 of one edge, 0 1, expected one; directed=True takes"):
+        cotan.read(path)
+    graph = cotan.read(path, directed=True)
+    assert torch.zeros(3, 3).index_put(tuple(graph.edge_index), graph.edge_weight).tolist() == [
+        [0, 3, 0],
+        [5, 0, 1],
+        [0, 1, 0],
+    ]
+    path.write_text("0 1 3\n0 1 1700000000\n")  # times, say
+    with pytest.raises(cotan.CotanError, match=r"weights 3 and 1.7e\+09 of one edge, 0 1, expected one$"):
+        cotan.read(path, directed=True)
+
+
 @pytest.mark.parametrize("kind", ["gml", "graphml"])
 def test_attributes_of_a_graph_that_are_left_out_are_named(kind, tmp_path):
     import networkx

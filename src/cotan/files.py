@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import warnings
 import zipfile
@@ -271,8 +272,13 @@ def _read_edgelist(path: Path, directed: bool) -> Any:
     lines = path.read_text("utf-8-sig").splitlines()
     rows = [row for line in lines if (row := line.partition("#")[0].split())]
     if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
-        graph = kind()
-        graph.add_weighted_edges_from((u, v, float(weight)) for u, v, weight in rows)
+        graph, edges = kind(), [(u, v, float(weight)) for u, v, weight in rows]
+        graph.add_weighted_edges_from(edges)
+        for u, v, weight in edges:
+            last = graph[u][v]["weight"]
+            if last != weight and not math.isnan(weight):  # NaN is refused in words of its own
+                ways = "" if directed else "; directed=True takes u v and v u for two edges"
+                raise CotanError(f"{path} has weights {weight:g} and {last:g} of one edge, {u} {v}, expected one{ways}")
         return graph
     return networkx.parse_edgelist(lines, create_using=kind)
 
