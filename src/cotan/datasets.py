@@ -266,7 +266,7 @@ def _digests(shape: Any, known: dict[int, tuple[Tensor, str]]) -> dict[str, str]
             try:
                 parts[name] = digest(value)
             except CotanError as reason:
-                raise CotanError(f"a shape's {name!r} is {reason}") from None
+                raise CotanError(f"a shape's {name!r} is {reason}; del shape.{name} drops it") from None
     return parts
 
 
