@@ -47,7 +47,8 @@ def match(
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
-        landmarks: (2, P), vertices of the source and of the target that are known to correspond.
+        landmarks: (2, P), vertices of the source and of the target that are known to correspond: the map sends these to
+            those. To tell left from right, some have to lie off the middle.
 
     >>> points = cotan.match(source, target).points
     >>> source.part[points]  # labels of the source, on the target
@@ -74,8 +75,11 @@ def match(
         if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
             normals = normals * outwards(source) * outwards(target)
         C = max(tried, key=lambda C: kept_round(point_map(C, *few), source, target, normals))
-    C = zoom_out(C, a.spectrum, b.spectrum, b.mass)
-    return Matched(point_map(C, a.spectrum, b.spectrum), C)
+    C = zoom_out(C, a.spectrum, b.spectrum, b.mass, landmarks=landmarks)
+    points = point_map(C, a.spectrum, b.spectrum)
+    if landmarks is not None:
+        points[landmarks[1]] = landmarks[0].to(points)
+    return Matched(points, C)
 
 
 class _Described(NamedTuple):
