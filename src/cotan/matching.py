@@ -11,11 +11,10 @@ from torch import Tensor
 from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
-from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .operators.functional_map import functional_map, landmark_values, paired, point_map, zoom_out
 from .operators.triangles import triangles
 from .sparse import check_range
 from .spectrum import Spectrum
-from .values import numbers
 
 SIGNS = 4  # eigenfunctions after the first: with six, four times the work, maps are little better
 
@@ -59,9 +58,7 @@ def match(
     if not 1 <= start <= k:
         raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
     if landmarks is not None:
-        landmarks = numbers("match: landmarks", landmarks)
-        if landmarks.ndim != 2 or len(landmarks) != 2:
-            raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
+        landmarks = paired("match", landmarks)
     known = (None, None) if landmarks is None else landmarks
     a, b = (_described(shape, k, at) for shape, at in zip((source, target), known, strict=True))
     few = a.spectrum.first(start), b.spectrum.first(start)

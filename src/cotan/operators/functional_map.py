@@ -7,6 +7,7 @@ A functional map C (K2, K1) takes the coefficients of a function on the source t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,6 +138,10 @@ def zoom_out(
     most = min(len(source.values), len(target.values))
     k = min(functional.shape)
     functional = functional[:k, :k]
+    if landmarks is not None:
+        landmarks = paired("zoom_out", landmarks)
+        for shape, at in zip((source, target), landmarks, strict=True):
+            check_range("zoom_out: landmarks", at, len(plain_vectors(shape)))
     while True:
         k = min(k + step, most)
         point = point_map(functional, source, target)
@@ -148,6 +153,14 @@ def zoom_out(
             functional = torch.linalg.solve(known, functional + weight * b.T @ a)
         if k == most:
             return functional
+
+
+def paired(what: str, landmarks: Any) -> Tensor:
+    """Landmarks (2, P) as a tensor."""
+    given = numbers(f"{what}: landmarks", landmarks)
+    if given.ndim != 2 or len(given) != 2:
+        raise CotanError(f"{what}: expected landmarks (2, P), got {tuple(given.shape)}")
+    return given
 
 
 def align_spectra(functional: Tensor, source: Spectrum, target: Spectrum) -> Spectrum:
