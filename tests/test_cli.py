@@ -457,7 +457,7 @@ def test_list_says_all_of_a_name(cotan):
     assert "cotan list stack" in out
     out = cotan("list", "zoom_out").stdout
     assert out.startswith(
-        "function cotan.operators.zoom_out(functional, source, target, target_mass, *, step=4)\n\nA functional map of"
+        "function cotan.operators.zoom_out(functional, source, target, target_mass, *, step=4, landmarks=None)\n\nA"
     )
 
 

@@ -1019,6 +1019,14 @@ def test_what_else_a_ply_says_of_points_is_left_out_and_said(encoding, tmp_path)
         assert [*cotan.read(tmp_path / "a.ply").keys()] == ["pos"]
 
 
+def test_what_else_a_ply_says_of_the_vertices_of_a_mesh_is_left_out_and_said(tmp_path):
+    mesh = trimesh.creation.box()
+    mesh.vertex_attributes.update(quality=np.ones(8, "f4"), texture_u=np.ones(8, "f4"))  # that textures are is known
+    mesh.export(tmp_path / "a.ply")
+    with pytest.warns(cotan.MeshWarning, match="a.ply: quality left out$"):
+        assert {*cotan.read(tmp_path / "a.ply").keys()} == {"pos", "face"}
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
     rows = np.random.default_rng(0).normal(size=(7, 6)).astype("<f4")

@@ -59,7 +59,7 @@ def read(
         where vertices have colours (.ply .off .obj .glb ...; not those of a texture), normal (V, 3) where points have
         normals (.ply). Columns 4 to 6 of rows of points are normals if each row is of length one, or colours if they are
         whole numbers from 0 to 255; of a .pts with seven columns, whose fourth is an intensity, columns 5 to 7. A
-        `cotan.MeshWarning` says what of points is left out.
+        `cotan.MeshWarning` names what else there is of points, or of the vertices of a .ply, such as its quality.
         A graph as edge_index (2, E), both directions of an undirected edge, edge_weight (E,) where there are weights, and
         num_nodes. Nodes of an .edgelist that are numbers come in their order; node_id (V,) has these where they are not 0 to
         V - 1. Other attributes are left out, which a `cotan.MeshWarning` says.

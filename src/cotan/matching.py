@@ -11,11 +11,10 @@ from torch import Tensor
 from .errors import CotanError, expect
 from .evaluation import compute
 from .nodes import node
-from .operators.functional_map import functional_map, landmark_values, point_map, zoom_out
+from .operators.functional_map import functional_map, landmark_values, paired, point_map, zoom_out
 from .operators.triangles import triangles
 from .sparse import check_range
 from .spectrum import Spectrum
-from .values import numbers
 
 SIGNS = 4  # eigenfunctions after the first: with six, four times the work, maps are little better
 
@@ -47,7 +46,8 @@ def match(
 
     Arguments:
         source, target: shapes, as `cotan.read` gives. k, start: eigenpairs. commute: see `functional_map`.
-        landmarks: (2, P), vertices of the source and of the target that are known to correspond.
+        landmarks: (2, P), vertices of the source and of the target that are known to correspond: the map sends these to
+            those. To tell left from right, some have to lie off the middle.
 
     >>> points = cotan.match(source, target).points
     >>> source.part[points]  # labels of the source, on the target
@@ -58,9 +58,7 @@ def match(
     if not 1 <= start <= k:
         raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
     if landmarks is not None:
-        landmarks = numbers("match: landmarks", landmarks)
-        if landmarks.ndim != 2 or len(landmarks) != 2:
-            raise CotanError(f"match: expected landmarks (2, P), got {tuple(landmarks.shape)}")
+        landmarks = paired("match", landmarks)
     known = (None, None) if landmarks is None else landmarks
     a, b = (_described(shape, k, at) for shape, at in zip((source, target), known, strict=True))
     few = a.spectrum.first(start), b.spectrum.first(start)
@@ -74,8 +72,11 @@ def match(
         if not any(compute(shape, "mesh_report")["boundary_loops"] for shape in (source, target)):
             normals = normals * outwards(source) * outwards(target)
         C = max(tried, key=lambda C: kept_round(point_map(C, *few), source, target, normals))
-    C = zoom_out(C, a.spectrum, b.spectrum, b.mass)
-    return Matched(point_map(C, a.spectrum, b.spectrum), C)
+    C = zoom_out(C, a.spectrum, b.spectrum, b.mass, landmarks=landmarks)
+    points = point_map(C, a.spectrum, b.spectrum)
+    if landmarks is not None:
+        points[landmarks[1]] = landmarks[0].to(points)
+    return Matched(points, C)
 
 
 class _Described(NamedTuple):

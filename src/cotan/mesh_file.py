@@ -23,7 +23,8 @@ from .errors import CotanError, MeshWarning
 from .off_file import load_off
 from .ply_file import polygons
 
-KNOWN = ("x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha")  # properties of the points of a PLY file
+KNOWN = ("x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha")  # properties of the vertices of a PLY file
+TEXTURE = ("s", "t", "u", "v", "texture_u", "texture_v")
 HEADER = 2**16  # bytes of a file within which its header ends
 
 
@@ -83,12 +84,11 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
         )
     pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
-    if face.numel():
-        return pos, face, _colors(mesh), None
-    if others := [name for name in _properties(mesh) if name not in KNOWN]:
+    known = (*KNOWN, *TEXTURE) if face.numel() else KNOWN
+    if others := [name for name in _properties(mesh) if name not in known]:
         text = ", ".join(others[:5]) + " ..." * (len(others) > 5)
         warnings.warn(f"{path}: {text} left out", MeshWarning, stacklevel=4)
-    return pos, face, _colors(mesh), _normals(mesh)
+    return pos, face, _colors(mesh), None if face.numel() else _normals(mesh)
 
 
 class _Beside:

@@ -181,6 +181,10 @@ def test_what_would_be_a_wrong_map_is_refused(pair):
         zoom_out(torch.full((5, 5), math.nan).double(), source, target, target_mass)
     with pytest.raises(CotanError, match="landmark_values: vertices out of range: vertex numbers -1 to 3"):
         landmark_values(source, torch.tensor([3, -1]))  # the last vertex, were it an index
+    with pytest.raises(CotanError, match="zoom_out: landmarks out of range: vertex numbers -1 to 3"):
+        zoom_out(torch.eye(5).double(), source, target, target_mass, landmarks=torch.tensor([[0, 1], [3, -1]]))
+    with pytest.raises(CotanError, match=r"zoom_out: expected landmarks \(2, P\), got \(3, 2\)"):
+        zoom_out(torch.eye(5).double(), source, target, target_mass, landmarks=torch.ones(3, 2).long())
     with pytest.raises(CotanError, match="from_point_map: point out of range: vertex numbers -1 to"):
         from_point_map(order - 1, source, target, target_mass)
 

@@ -93,6 +93,16 @@ def test_nearest_to_others():
     torch.testing.assert_close(distance[:, 0], (queries - points[index[:, 0]]).norm(dim=1))
 
 
+def test_points_may_be_arrays():
+    """As numpy.loadtxt gives landmarks."""
+    pos = cloud()
+    _, index = nearest(pos, (pos[[5, 80]] + 1e-3).numpy())
+    assert torch.equal(index[:, 0], torch.tensor([5, 80]))
+    assert torch.equal(nearest(pos.numpy(), pos.tolist())[1][:, 0], torch.arange(len(pos)))
+    with pytest.raises(CotanError, match="nearest: queries is a str, expected numbers"):
+        nearest(pos, "landmarks.csv")
+
+
 def test_refusals():
     with pytest.raises(CotanError, match="k=0"):
         nearest_neighbours(cloud(5), k=0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..decorators import operator
 from ..errors import CotanError, at_least
-from ..values import is_live
+from ..values import is_live, numbers
 from .checks import check_pos
 from .edge_lengths import length
 
@@ -64,7 +64,8 @@ def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     Distances have derivatives: `nearest(a, b)[0].square().mean() + nearest(b, a)[0].square().mean()` is the chamfer
     distance of two clouds.
     """
-    points, queries = check_pos(points, None), check_pos(queries, points.shape[-1])
+    points = check_pos(numbers("nearest: points", points), None)
+    queries = check_pos(numbers("nearest: queries", queries), points.shape[-1])
     if not 1 <= k <= len(points):
         raise CotanError(f"nearest: k={k} of {len(points)} points")
     fixed, asked = points.detach(), queries.detach()
