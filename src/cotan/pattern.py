@@ -60,7 +60,9 @@ class Rows:
         return self._once(f"pairs {count}", lambda: Pairs(self, count))
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
-        """What is kept under a key, made when first asked for."""
+        """What is kept under a key, made when first asked for; each time in a compiled function."""
+        if is_compiling():
+            return make()
         if key not in self._kept:
             self._kept[key] = _to_keep(make)
         return self._kept[key]
@@ -100,7 +102,7 @@ class Pattern(Rows):
 
     def whole(self) -> Self:
         """Itself with all tensors, as a compiled forward is to meet it."""
-        _ = self.parts
+        _, self._columns = self.parts, None
         return self
 
     @cached_property
@@ -126,8 +128,6 @@ class Pattern(Rows):
 
     @property
     def transposed(self) -> Pattern:
-        if is_compiling():
-            return _Transposed(self)
         return self._once("transposed", lambda: _Transposed(self))
 
     def part(self, rows: slice) -> tuple[Rows, slice]:
@@ -138,10 +138,18 @@ class Pattern(Rows):
         return part, part.of
 
     def to(self, device: torch.device | str) -> Pattern:
-        col = self.col.to(device)
-        if col is self.col:  # "cuda" may be the "cuda:0" where it is
+        return self.map(lambda part: part.to(device))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Pattern:
+        """With a function applied to each tensor that it was made of; itself where that changes none."""
+        before = self.parts if self._columns is None else [self.rowptr, self.col, self.t_perm]
+        after = [function(part) for part in before]
+        if all(a is b for a, b in zip(before, after, strict=True)):
             return self
-        return Pattern.of(part.to(device) for part in self.parts)
+        if self._columns is None:
+            return Pattern.of(after)
+        rowptr, col, t_perm = after
+        return Pattern.sketched(rowptr, col, t_perm, self._columns)
 
     @property
     def parts(self) -> list[Tensor]:
@@ -173,17 +181,14 @@ class _Transposed(Pattern):
             # A strong reference would be a cycle, and keep a batch on the device until the collector runs.
             self._base = weakref.ref(base)
 
-    def _found(self, name: str, value: Callable[[], Tensor]) -> Tensor:
-        return value() if is_compiling() else self._once(f"64 {name}", value)
-
     @property
     def row(self) -> Tensor:  # type: ignore[override]
-        return self._found("row", lambda: self.t_col.index_select(0, self._perm))
+        return self._once("64 row", lambda: self.t_col.index_select(0, self._perm))
 
     @property
     def t_perm(self) -> Tensor:  # type: ignore[override]
         numbers = torch.arange(len(self._perm), device=self._perm.device)
-        return self._found("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+        return self._once("64 t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
 
     @property
     def transposed(self) -> Pattern:

@@ -24,7 +24,10 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     """The value with `function` applied to each tensor in it; itself where that changes none of a matrix's tensors."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, Sparse | Spectrum | BlockDiagonal):
+    if isinstance(value, Sparse):
+        pattern, values = value.pattern.map(function), function(value.values)
+        return value if pattern is value.pattern and values is value.values else Sparse(pattern, values)
+    if isinstance(value, Spectrum | BlockDiagonal):
         before, form = torch.utils._pytree.tree_flatten(value)
         after = [function(tensor) for tensor in before]
         same = all(a is b for a, b in zip(after, before, strict=True))
@@ -41,8 +44,6 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
     """The value on a device, its floating-point tensors in a dtype. Matrices that share tensors share them there too."""
-    if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
-        return value
     there: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(t: Tensor) -> Tensor:
