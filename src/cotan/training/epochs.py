@@ -46,11 +46,11 @@ class Fit:
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
         self.task: Any = registry.lookup("task", task).target
-        if task == "match" and splits.template is not None and (size := splits.template.num_nodes) > 1000:
+        if self.task.template and splits.template is not None and (size := splits.template.num_nodes) > 1000:
             show.say(
                 f"distances between all {size:,} vertices of the template: about {6e-6 * size**2:.0f} s, unless stored"
             )
-        self.distances = splits.distances if task == "match" else None
+        self.distances = splits.distances if self.task.template else None
         self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
