@@ -124,7 +124,7 @@ def fit(
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
+            Fit(run, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
 
 
