@@ -23,11 +23,8 @@ SIGNALS = ("vertex", "image", "volume", "sequence")
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
 @overload
-def operator(name: F) -> F: ...
+def operator(name: T) -> T: ...
 
 
 @overload

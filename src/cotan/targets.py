@@ -142,9 +142,9 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 which = f"number {int(absent.nonzero()[0])} of " if not absent.all() else ""
                 raise CotanError(f"dataset {splits.name!r}, {name}: {which}y is NaN everywhere")
     if definition.categorical and train:
-        there = set(torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).tolist())
+        there = torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).unique().tolist()
         if len(there) < 2:
-            only = there.pop()
+            only = there[0]
             called = f" ({splits.classes[only]})" if only < len(splits.classes) else ""
             raise CotanError(
                 f"dataset {splits.name!r}: all training targets are class {only}{called}; expected two classes or more"
