@@ -196,7 +196,7 @@ class Fit:
             folder.append(self.run.path / "metrics.jsonl", line, sync=dear)
             if better:
                 checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics), sync=dear)
-            tensors, extra = checkpoint.state_of(self.run.model, self.optimizer.optimizer)
+            tensors, extra = checkpoint.state_of(self.run.model, self.optimizer)
             record = {
                 **self._record(line),
                 "optimizer": extra,
@@ -248,7 +248,7 @@ class Fit:
             self.show.say(f"{reason}: starting afresh")
             return False
         checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
-        checkpoint.load_optimizer(self.optimizer.optimizer, tensors, record["optimizer"])
+        checkpoint.load_optimizer(self.optimizer, tensors, record["optimizer"])
         self.run.best_epoch = known
         self.best = tuple(record["best"]["rank"])
         self.run.history = history
