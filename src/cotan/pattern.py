@@ -161,13 +161,9 @@ class Pattern(Rows):
         rowptr, col, t_rowptr, t_col, t_perm, row = parts
         return Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row)
 
-    def __reduce__(self) -> Any:
-        return Pattern, (
-            self.rowptr,
-            self.col,
-            (self.t_rowptr, self.t_col, self.t_perm),
-            self.row,
-        )  # torch.load knows classes
+    def __reduce__(self) -> Any:  # by the class, which torch.load knows
+        rowptr, col, *transpose, row = self.parts
+        return Pattern, (rowptr, col, tuple(transpose), row)
 
 
 class _Transposed(Pattern):

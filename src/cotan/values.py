@@ -126,7 +126,7 @@ def size_of(value: Any) -> int:
         return sum(part.nbytes for part in (p.rowptr, p.col, p.t_perm, value.values))
     tensors: list[Tensor] = []
     take_apart(value, tensors)
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def take_apart(value: Any, tensors: list[Tensor]) -> Any:
