@@ -109,7 +109,9 @@ class Evaluation:
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     _count(step.name, Count(hits=1))
-                    value = narrowed(step, move(stored, self.device), dtype)
+                    value = move(stored, self.device)
+                    if stored_dtype != dtype:
+                        value = narrowed(step, value, dtype)
                     self.values[step.identity, dtype] = value
                     return value
         return None

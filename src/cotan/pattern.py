@@ -78,7 +78,7 @@ class Pattern(Rows):
     """
 
     t_perm: Tensor
-    _columns: int | None = None
+    _columns: int | None = None  # of a sketched one; else t_rowptr says it
 
     def __init__(
         self, rowptr: Tensor, col: Tensor, transpose: int | tuple[Tensor, Tensor, Tensor], row: Tensor | None = None
@@ -142,14 +142,12 @@ class Pattern(Rows):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Pattern:
         """With a function applied to each tensor that it was made of; itself where that changes none."""
-        before = self.parts if self._columns is None else [self.rowptr, self.col, self.t_perm]
-        after = [function(part) for part in before]
-        if all(a is b for a, b in zip(before, after, strict=True)):
+        rowptr, col, t_perm = function(self.rowptr), function(self.col), function(self.t_perm)
+        if rowptr is self.rowptr and col is self.col and t_perm is self.t_perm:
             return self
-        if self._columns is None:
-            return Pattern.of(after)
-        rowptr, col, t_perm = after
-        return Pattern.sketched(rowptr, col, t_perm, self._columns)
+        if self._columns is not None:
+            return Pattern.sketched(rowptr, col, t_perm, self._columns)
+        return Pattern(rowptr, col, (function(self.t_rowptr), function(self.t_col), t_perm), function(self.row))
 
     @property
     def parts(self) -> list[Tensor]:

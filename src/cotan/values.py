@@ -44,6 +44,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
     """The value on a device, its floating-point tensors in a dtype. Matrices that share tensors share them there too."""
+    if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
+        return value  # at once: most are there
     there: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(t: Tensor) -> Tensor:

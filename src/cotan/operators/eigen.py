@@ -37,7 +37,7 @@ def eigenpairs(matrix: Sparse, mass: Tensor, k: int = 128, tolerance: float = 1e
 
 
 def eigenpairs_of_many(
-    matrices: Sequence[Sparse], masses: Sequence[Tensor], k: int, tolerance: float
+    matrices: Sequence[Sparse], masses: Sequence[Tensor], k: int = 128, tolerance: float = 1e-6
 ) -> list[tuple[Tensor, Tensor]]:
     """Of several shapes. On the CPU each is solved on one thread, as many at once as torch has threads."""
     if matrices[0].device.type not in FACTORISED:
