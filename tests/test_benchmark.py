@@ -335,6 +335,11 @@ def test_a_metric_is_no_end_of_another_and_what_was_refused_is_said_of_it(suite)
         "b on d, holed: 2 shapes refused, left out; roc_auc on the others 0.2",
     ]
     assert cotan.Table(Suite.read(suite), suite.parent, rows[1:]).axes("d") == ["test"]
+    again = [{**rows[0], "seed": seed} for seed in (1, 2)]
+    del again[1]["stress_thin_roc_auc"]
+    assert "a on d, thin: only 2 of 3 runs have roc_auc" in str(
+        cotan.Table(Suite.read(suite), suite.parent, [*rows, *again])
+    )
 
 
 def test_a_table_of_losses_alone(suite):

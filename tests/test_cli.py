@@ -229,6 +229,17 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     assert "removed 1 files" in cotan("cache", "--prune").stdout
 
 
+def test_what_an_older_format_left_is_said_and_pruned(cotan, fresh_store):
+    old, own = (fresh_store.folder.with_name("v2") / name for name in ("mass/ab/abc.safetensors", "notes.txt"))
+    old.parent.mkdir(parents=True)
+    for file in (old, own):
+        file.write_bytes(bytes(2048))
+    assert f"{old.parents[2]}: 2.0 kB of an older format; --prune removes it" in cotan("cache").stdout
+    assert f"{old.parents[2]}: 2.0 kB of an older format, removed" in cotan("cache", "--prune").stdout
+    assert own.exists()
+    assert not old.exists()
+
+
 def test_a_store_that_stays_is_no_store_that_was_pruned(cotan, mesh, fresh_store, monkeypatch):
     """As where it is another user's."""
 

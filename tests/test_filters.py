@@ -204,6 +204,10 @@ def test_errors(sphere):
         draw_filters(cotan.create_layer("spectral", 1, 1), sphere, vertex=642)
     with pytest.raises(cotan.CotanError, match="vertex=-1, expected 0 to 641"):
         draw_filters(cotan.create_layer("spectral", 1, 1), sphere, vertex=-1)
+    with pytest.raises(
+        cotan.CotanError, match=r"unknown kind of picture \(f.xyz\) 'xyz'.* There is: .*pdf, .*png, .*svg"
+    ):
+        draw_filters(cotan.create_layer("spectral", 1, 1), sphere, file="f.xyz")
     with pytest.raises(cotan.CotanError, match="curves=0, expected a whole number of at least 1"):
         draw_filters(cotan.create_layer("spectral", 1, 1), sphere, curves=0)
 

@@ -209,6 +209,18 @@ def test_a_record_is_the_same_computed_and_stored(tetrahedron, fresh_store):
         cotan.compute(tetrahedron, "counts_of", extra=True)
 
 
+def test_complex_numbers_are_in_single_precision(tetrahedron, fresh_store, scratch):
+    @cotan.operator(per="vertex")
+    def phases(pos, *, kind: str = "complex64"):
+        return torch.polar(pos[:, 0].abs(), pos[:, 1]).to(getattr(torch, kind))
+
+    assert torch.equal(*(cotan.compute(tetrahedron, "phases") for _ in range(2)))
+    with pytest.raises(
+        cotan.CotanError, match=r"node 'phases.*' gives torch.complex128, expected torch.complex64, or real"
+    ):
+        cotan.compute(tetrahedron, "phases", kind="complex128")
+
+
 def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):
     model = cotan.create_model(
         "spectral", in_dim=16, out_dim=2, k=8, width=4, depth=1, features=cotan.node("spectrum_signature")

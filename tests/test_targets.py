@@ -9,7 +9,7 @@ import torch_geometric
 from torch_geometric.data import Data
 
 import cotan
-from cotan.targets import counted, target, untrained, width
+from cotan.targets import counted, remarks, target, width
 from cotan.testing import another_device
 from cotan.training import model_for
 
@@ -381,16 +381,16 @@ def test_targets_on_two_devices_are_counted_together(tetrahedron):
 def test_classes_that_nobody_trains_on_are_said():
     shapes, named = many(lambda i: torch.tensor([i % 4]), 8), ("a", "b", "c", "d")
     train, test = shapes[:2], shapes
-    assert untrained(cotan.Splits(train, [], test, classes=named), "classify") == (
+    assert remarks(cotan.Splits(train, [], test, classes=named), "classify") == [
         "class 'c': no training shape, 2 in test; class 'd': no training shape, 2 in test"
-    )
-    assert untrained(cotan.Splits(train, [], test[:3]), "classify") == "class 2: no training shape, 1 in test"
-    assert untrained(cotan.Splits(test, [], train, classes=named), "classify") == ""
-    assert untrained(cotan.Splits(train, [], test), "regress") == untrained(cotan.Splits(train), "classify") == ""
+    ]
+    assert remarks(cotan.Splits(train, [], test[:3]), "classify") == ["class 2: no training shape, 1 in test"]
+    assert remarks(cotan.Splits(test, [], train, classes=named), "classify") == []
+    assert remarks(cotan.Splits(train, [], test), "regress") == remarks(cotan.Splits(train), "classify") == []
     first, every = nodes(mask=torch.arange(12) % 3 > 0), nodes(mask=torch.arange(12) < 10)
-    assert untrained(cotan.Splits([first], [], [every]), "label") == "class 0: no training target, 4 in test"
-    assert untrained(cotan.Splits([first], [], [first]), "label") == ""
-    assert untrained(cotan.Splits([first], [], [every]), "match") == ""
+    assert remarks(cotan.Splits([first], [], [every]), "label") == ["class 0: no training target, 4 in test"]
+    assert remarks(cotan.Splits([every], [], [first]), "label") == []
+    assert remarks(cotan.Splits([first], [], [every]), "match") == []
 
 
 def test_fit_says_what_nobody_trains_on(capsys):

@@ -6,7 +6,6 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -32,11 +31,10 @@ from .errors import CotanError, at_least
 from .evaluation import Evaluation
 from .network import made
 from .nodes import Request, node
-from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
 from .targets import counted, mask_of, target
-from .together import evaluate_together, evaluated, groups
+from .together import evaluated
 from .values import move
 from .warming import warm
 
@@ -272,14 +270,10 @@ class Augmented:
         """The samples of one epoch."""
         plan = self.plan(seed)
         prepared = _empty(plan, self.shapes, self.per)
-        for group in groups(self.shapes):
-            evaluations = [self.evaluations[number] for number in group]
-            with one_thread() if len(group) > 1 else nullcontext():
-                evaluate_together(plan, evaluations, self.dtype)
-                for evaluation in evaluations:
-                    sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
-                    _add(prepared, sample, evaluation.data, self.per, evaluation)
-                    evaluation.forget(step for step in plan.steps if step.transient)
+        for evaluation in evaluated(plan, self.shapes, self.dtype, self.packing, known=self.evaluations):
+            sample = evaluate_plan(plan, evaluation.data, self.dtype, evaluation)
+            _add(prepared, sample, evaluation.data, self.per, evaluation)
+            evaluation.forget(step for step in plan.steps if step.transient)
         self.packing.write()
         return prepared
 

@@ -23,7 +23,7 @@ from .datasets import Splits, load_dataset
 from .errors import CotanError, expect
 from .suite import Entry, Suite
 from .table import Table
-from .training import checkpoint, fit, model_for
+from .training import fit, model_for
 from .training.folder import DIGESTS, RESULTS, AnotherRun, InUse, alone, append, check_kind
 from .training.progress import Progress
 from .training.recipe import node_of
@@ -242,7 +242,7 @@ class _Bench:
         row |= {"model_name": entry.name, "model_options": dict(entry.options), "features": entry.features}
         row |= {"dataset_name": dataset.name, "dataset_options": dict(dataset.options)}
         row |= {"run": str(where.relative_to(self.folder)), "suite": self.suite.name, "chosen_on": chosen_on}
-        row["checkpoint_sha256"] = checkpoint.sha256(where / "best.safetensors")
+        row["checkpoint_sha256"] = read_json(where / "run.json")["checkpoint_sha256"]
         with alone(self.folder, timeout=60):
             append(self.folder / RESULTS, row)
 

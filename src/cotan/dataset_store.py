@@ -37,7 +37,7 @@ def get(key: str) -> dict[str, Any] | None:
     record = json.loads(found["record"])
     lists: dict[str, Any] = {name: _unpacked(found[name]) for name in record["lists"]}
     stress = {n.removeprefix("stress_"): lists.pop(n) for n in record["lists"] if n.startswith("stress_")}
-    template = next(iter(_unpacked(found["template"]) if "template" in found else []), None)
+    template = next(iter(_unpacked(found["template"])), None)
     return {
         **lists,
         "stress": stress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -298,7 +299,7 @@ def _by_masks(data: Any, name: str) -> Splits:
     for split, mask in masks.items():
         if isinstance(y, Tensor) and y.ndim:
             _check_split(f"{split}_mask", mask, y.numel() if len(y) == 1 else len(y), name)
-    bare = data.clone("mask")  # other tensors stay shared
+    bare = copy(data)
     for split in masks:
         del bare[f"{split}_mask"]
     lists: dict[str, Any] = {"train": [], **{split: [_masked(bare, mask)] for split, mask in masks.items()}}
@@ -326,11 +327,7 @@ def _check_split(name: str, mask: Any, count: int, dataset: str) -> None:
 
 
 def _masked(shape: Any, mask: Tensor) -> Any:
-    other = type(shape)()
-    for name in list(shape.keys()):
-        other[name] = shape[name]
-    other.mask = mask
-    return other
+    return copy(shape).update({"mask": mask})
 
 
 def _share(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -23,11 +23,8 @@ SIGNALS = ("vertex", "image", "volume", "sequence")
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
 @overload
-def operator(name: F) -> F: ...
+def operator(name: T) -> T: ...
 
 
 @overload
@@ -223,7 +220,7 @@ def task(name: str) -> Callable[[T], T]:
                 raise CotanError(f"task {name!r} ({origin}) has no {attribute!r}: a task has per, loss and metrics")
         if cls.per not in ("shape", "vertex"):  # type: ignore[attr-defined]
             raise CotanError(f"task {name!r} ({origin}): per={cls.per!r}, expected 'shape' or 'vertex'")  # type: ignore[attr-defined]
-        for attribute, default in {"categorical": False, "scaled": False, "chosen_by": None}.items():
+        for attribute, default in {"categorical": False, "scaled": False, "template": False, "chosen_by": None}.items():
             setattr(cls, attribute, getattr(cls, attribute, default))
         add(Definition("task", name, cls, origin))
         return cls

@@ -21,10 +21,9 @@ from .errors import CotanError
 from .nodes import COUNTED, as_node, node
 from .packing import Packing
 from .plan import Step, digest_of, make_plan
-from .sparse import Sparse
 from .store import Store, store
 from .stored import Facts
-from .values import check_storable, digest, is_live, is_named_tuple, map_tensors, move, whole
+from .values import check_storable, digest, is_live, map_tensors, move, whole
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -110,7 +109,9 @@ class Evaluation:
                 stored = self._stored(step, address, stored_dtype)
                 if stored is not None:
                     _count(step.name, Count(hits=1))
-                    value = narrowed(step, move(stored, self.device), dtype)
+                    value = move(stored, self.device)
+                    if stored_dtype != dtype:
+                        value = narrowed(step, value, dtype)
                     self.values[step.identity, dtype] = value
                     return value
         return None
@@ -232,11 +233,6 @@ def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:
             )
         return out
 
-    if isinstance(value, Sparse):
-        numbers = narrow(value.values)
-        return value if numbers is value.values else value.with_values(numbers)
-    if is_named_tuple(value):
-        return type(value)(*(narrowed(step, part, dtype) for part in value))
     return map_tensors(narrow, value)
 
 

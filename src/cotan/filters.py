@@ -26,7 +26,7 @@ from . import atomic
 from .application import inputs, place_of
 from .colors import PALETTE, diverging, draw_bar
 from .data import check_data, number_of_vertices
-from .errors import CotanError, at_least, expect
+from .errors import CotanError, at_least, expect, one_of
 from .evaluation import compute
 from .network import instead_of, needs
 from .nodes import Node
@@ -47,6 +47,7 @@ def draw_filters(
         curves: how many pairs (input, output) are drawn.
         file: where to save the picture.
     """
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure
 
     expect("draw_filters", model, nn.Module, "a model or a layer")
@@ -54,6 +55,8 @@ def draw_filters(
     expect("draw_filters: vertex", vertex, SupportsIndex, "a whole number")
     at_least(1, "draw_filters", curves=curves)
     expect("draw_filters: file", file, str | os.PathLike | None, "a file")
+    if file is not None and (kind := Path(file).suffix[1:].lower()):
+        one_of(f"kind of picture ({file})", kind, FigureCanvasBase.get_supported_filetypes())
     layers = filtering(model)
     if not 0 <= vertex < number_of_vertices(data):
         raise CotanError(f"vertex={vertex}, expected 0 to {number_of_vertices(data) - 1}")

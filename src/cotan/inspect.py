@@ -124,9 +124,8 @@ def draw(
         each = numbers("colours", each).detach().cpu()
         if each.ndim == 1 and each.is_floating_point():
             bars[title] = each, usual_size(each) if limit is None else limit
-        colors[title] = colors_of(each, len(data.pos), limit)
-        if title in bars and each.isfinite().all():
-            colors[title] = each / bars[title][1]
+        finite = title in bars and each.shape == data.pos.shape[:1] and bool(each.isfinite().all())
+        colors[title] = each / bars[title][1] if finite else colors_of(each, len(data.pos), limit)
     if limit is not None and not bars:
         raise CotanError(f"draw: limit={limit}, expected functions (V,) that it limits")
     return _draw(data, path, colors, size, up, bars)

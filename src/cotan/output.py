@@ -18,7 +18,7 @@ from .inspect import draw
 from .show import shape_of
 from .sparse import Sparse
 from .spectrum import Spectrum
-from .values import map_tensors
+from .values import is_named_tuple, map_tensors
 
 
 def print_value(value: Any) -> None:
@@ -73,7 +73,7 @@ def write_numbers(value: Any, path: Path) -> None:
         return atomic.save(path, content.getvalue())
     if isinstance(value, Spectrum):
         arrays = {"values": value.values, "vectors": value.vectors}
-    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+    elif is_named_tuple(value):
         arrays = value._asdict()
     else:
         arrays = {"value": value}

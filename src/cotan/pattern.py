@@ -60,7 +60,9 @@ class Rows:
         return self._once(f"pairs {count}", lambda: Pairs(self, count))
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
-        """What is kept under a key, made when first asked for."""
+        """What is kept under a key, made when first asked for; each time in a compiled function."""
+        if is_compiling():
+            return make()
         if key not in self._kept:
             self._kept[key] = _to_keep(make)
         return self._kept[key]
@@ -76,7 +78,7 @@ class Pattern(Rows):
     """
 
     t_perm: Tensor
-    _columns: int | None = None
+    _columns: int | None = None  # of a sketched one; else t_rowptr says it
 
     def __init__(
         self, rowptr: Tensor, col: Tensor, transpose: int | tuple[Tensor, Tensor, Tensor], row: Tensor | None = None
@@ -100,7 +102,7 @@ class Pattern(Rows):
 
     def whole(self) -> Self:
         """Itself with all tensors, as a compiled forward is to meet it."""
-        _ = self.parts
+        _, self._columns = self.parts, None
         return self
 
     @cached_property
@@ -126,8 +128,6 @@ class Pattern(Rows):
 
     @property
     def transposed(self) -> Pattern:
-        if is_compiling():
-            return _Transposed(self)
         return self._once("transposed", lambda: _Transposed(self))
 
     def part(self, rows: slice) -> tuple[Rows, slice]:
@@ -138,10 +138,16 @@ class Pattern(Rows):
         return part, part.of
 
     def to(self, device: torch.device | str) -> Pattern:
-        col = self.col.to(device)
-        if col is self.col:  # "cuda" may be the "cuda:0" where it is
+        return self.map(lambda part: part.to(device))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Pattern:
+        """With a function applied to each tensor that it was made of; itself where that changes none."""
+        rowptr, col, t_perm = function(self.rowptr), function(self.col), function(self.t_perm)
+        if rowptr is self.rowptr and col is self.col and t_perm is self.t_perm:
             return self
-        return Pattern.of(part.to(device) for part in self.parts)
+        if self._columns is not None:
+            return Pattern.sketched(rowptr, col, t_perm, self._columns)
+        return Pattern(rowptr, col, (function(self.t_rowptr), function(self.t_col), t_perm), function(self.row))
 
     @property
     def parts(self) -> list[Tensor]:
@@ -153,13 +159,9 @@ class Pattern(Rows):
         rowptr, col, t_rowptr, t_col, t_perm, row = parts
         return Pattern(rowptr, col, (t_rowptr, t_col, t_perm), row)
 
-    def __reduce__(self) -> Any:
-        return Pattern, (
-            self.rowptr,
-            self.col,
-            (self.t_rowptr, self.t_col, self.t_perm),
-            self.row,
-        )  # torch.load knows classes
+    def __reduce__(self) -> Any:  # by the class, which torch.load knows
+        rowptr, col, *transpose, row = self.parts
+        return Pattern, (rowptr, col, tuple(transpose), row)
 
 
 class _Transposed(Pattern):
@@ -173,17 +175,14 @@ class _Transposed(Pattern):
             # A strong reference would be a cycle, and keep a batch on the device until the collector runs.
             self._base = weakref.ref(base)
 
-    def _found(self, name: str, value: Callable[[], Tensor]) -> Tensor:
-        return value() if is_compiling() else self._once(f"64 {name}", value)
-
     @property
     def row(self) -> Tensor:  # type: ignore[override]
-        return self._found("row", lambda: self.t_col.index_select(0, self._perm))
+        return self._once("64 row", lambda: self.t_col.index_select(0, self._perm))
 
     @property
     def t_perm(self) -> Tensor:  # type: ignore[override]
         numbers = torch.arange(len(self._perm), device=self._perm.device)
-        return self._found("t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+        return self._once("64 t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
 
     @property
     def transposed(self) -> Pattern:

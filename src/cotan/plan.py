@@ -173,13 +173,11 @@ def make_plan(
         wanted = as_node(request)
         try:
             plan.roots[name] = resolver.resolve(wanted, domain, ())
-        except MissingSource:
-            if not wanted.optional:
-                raise
         except CotanError as reason:
             if not wanted.optional:
                 raise
-            failed[name] = reason
+            if not isinstance(reason, MissingSource):
+                failed[name] = reason
     if failed:
         reasons = "\n".join(map(str, failed.values()))
         what = "its default" if len(failed) == 1 else "their defaults"

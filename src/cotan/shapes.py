@@ -128,7 +128,7 @@ def _places(name: str, numbers: Tensor, batch: Tensor) -> Tensor:
     return places[0]
 
 
-def _split(value: Tensor, places: Tensor, count: int, dim: int = 0) -> Sequence[Tensor]:
+def _split(value: Tensor, places: Tensor, count: int, dim: int) -> Sequence[Tensor]:
     """What each shape has of values of vertices, edges or faces, in their order."""
     if bool((places.diff() < 0).any()):
         value = value.index_select(dim, places.argsort(stable=True))

@@ -19,8 +19,10 @@ from .data import sources_of
 from .errors import CotanError
 from .evaluation import Evaluation
 from .network import create_model, members, needs
+from .nodes import COUNTED
 from .sparse import Sparse
 from .spectrum import Spectrum
+from .values import is_named_tuple
 
 LOOKS = {  # fill, stroke, corner radius
     "source": ("#eceff4", "#7b8494", 16),
@@ -61,7 +63,7 @@ def draw(
         model = create_model(name, in_dim_of(name, [data], None, options or {}), 8, task=task, **(options or {}))
         plan = model_plan(model, have)
         for step in plan.steps:
-            if step.name in ("batch", "ptr", "num_nodes"):
+            if step.name in COUNTED:
                 continue
             box = drawing.get(step.identity)
             if box is None:
@@ -69,7 +71,7 @@ def draw(
                 kind = "source" if step.definition is None else "operator"
                 seconds = evaluation.costs.get(step.identity)
                 cost = "" if step.definition is None else ", stored" if seconds is None else f", {_seconds(seconds)}"
-                parents = [p.identity for p in step.parents if p.name not in ("batch", "ptr", "num_nodes")]
+                parents = [p.identity for p in step.parents if p.name not in COUNTED]
                 box = drawing[step.identity] = Box(kind, step.label, shape_of(value) + cost, parents)
             box.models.add(name)
         _draw_model(drawing, name, model, plan, task)
@@ -118,7 +120,7 @@ def shape_of(value: Any) -> str:
         return f"{value.shape[0]} x {value.shape[1]} sparse"
     if isinstance(value, Spectrum):
         return f"{len(value.values)} pairs x {value.vectors.shape[0]}"
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if is_named_tuple(value):
         return ", ".join(value._fields)
     if isinstance(value, int | float):
         return str(value)

@@ -42,8 +42,8 @@ class Store:
     >>> Store("/tmp/cache", limit=10 * 2**30)
     """
 
-    def __init__(self, folder: str | os.PathLike[str], limit: int):
-        self.folder = Path(folder).absolute() / f"v{FORMAT}"
+    def __init__(self, folder: str | os.PathLike[str], limit: int, version: int = FORMAT):
+        self.folder = Path(folder).absolute() / f"v{version}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self._held = 0  # bytes of it
@@ -194,6 +194,10 @@ class Store:
 
     def _family_folder(self, family: str, node: str) -> Path:
         return self.folder / node / "families" / family[:2] / family
+
+    def older(self) -> list[Store]:
+        """What versions of cotan with an older format left in the same cache; this one reads none of it."""
+        return [Store(self.folder.parent, self.limit, version) for version in range(1, FORMAT)]
 
     def entries(self) -> Iterator[tuple[Path, os.stat_result]]:
         """The files of all entries, packs among them."""

@@ -150,19 +150,23 @@ class Table:
         return header, out
 
     def refusals(self) -> list[str]:
-        """What models refused, which counts as wrong in accuracy, and how they did on the rest."""
+        """What models refused, which counts as wrong in accuracy, and how they did on the rest; means over some runs only."""
         out = []
         for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in self.rows):
             metric = self.metric(dataset)
+            runs = [row for row in self.rows_of(dataset) if row["model"] == model]
             for axis in self.axes(dataset):
+                where = f"{model} on {dataset}, {axis.removeprefix('stress_')}"
+                having = sum(f"{axis}_{metric}" in row for row in runs)
+                if 0 < having < len(runs):
+                    out.append(f"{where}: only {having} of {len(runs)} runs have {metric}")
                 refused = self.cell(dataset, model, f"{axis}_refused")
                 if refused is not None:
                     rest = self.cell(dataset, model, f"{axis}_{metric}_answered")
                     count = "1 shape" if refused[0] == 1 else f"{refused[0]:g} shapes"
-                    where = f"{model} on {dataset}, {axis.removeprefix('stress_')}: {count} refused"
                     counted = "counted as wrong" if metric == "accuracy" and rest else "left out"
                     others = f"; {metric} on the others {_text(rest, _form(metric))}" if rest else ""
-                    out.append(f"{where}, {counted}{others}")
+                    out.append(f"{where}: {count} refused, {counted}{others}")
         return out
 
     def failed(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,7 +61,7 @@ def width(splits: Splits, task: str) -> int:
     definition = registry.lookup("task", task).target
     if not definition.categorical:
         return _each(target(shapes[0], definition.per))
-    if task == "match" and splits.template is not None:
+    if definition.template and splits.template is not None:
         return len(splits.template.pos)
     if splits.classes:
         return len(splits.classes)
@@ -143,53 +142,44 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
                 which = f"number {int(absent.nonzero()[0])} of " if not absent.all() else ""
                 raise CotanError(f"dataset {splits.name!r}, {name}: {which}y is NaN everywhere")
     if definition.categorical and train:
-        there = set(torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).tolist())
+        there = torch.cat([counted(shape, definition.per).cpu() for shape in splits.train]).unique().tolist()
         if len(there) < 2:
-            only = there.pop()
+            only = there[0]
             called = f" ({splits.classes[only]})" if only < len(splits.classes) else ""
             raise CotanError(
                 f"dataset {splits.name!r}: all training targets are class {only}{called}; expected two classes or more"
             )
 
 
-def untrained(splits: Splits, task: str) -> str:
-    """A line on the classes that test has and train has not; empty if there are none."""
+def remarks(splits: Splits, task: str) -> list[str]:
+    """What is odd about targets that pass, a line each: classes that train or all lists lack, numbers that are missing."""
     definition = registry.lookup("task", task).target
-    if not definition.categorical or task == "match" or not splits.test:  # not every vertex of a template is in train
-        return ""
-    train, test = (
-        Counter(torch.cat([counted(shape, definition.per).cpu() for shape in shapes]).tolist())
-        for shapes in (splits.train, splits.test)
-    )
-    names, what = dict(enumerate(splits.classes)), "shape" if definition.per == "shape" else "target"
-    missing = sorted(test.keys() - train.keys())
-    return "; ".join(f"class {names.get(i, i)!r}: no training {what}, {test[i]} in test" for i in missing)
-
-
-def unused(splits: Splits, task: str) -> str:
-    """A line on numbers below the highest label that no target has, where classes have no names; empty if there are none."""
-    definition = registry.lookup("task", task).target
-    if not definition.categorical or task == "match" or splits.classes:
-        return ""
-    shapes = [shape for some in splits.lists().values() for shape in some]
-    there = torch.cat([counted(shape, definition.per).cpu() for shape in shapes]).unique().tolist()
-    highest = there[-1]
-    if not (lacking := sorted(set(range(highest)) - set(there))):
-        return ""
-    which = f"class {lacking[0]}" if len(lacking) == 1 else f"{len(lacking)} classes, the first {lacking[0]},"
-    hint = f"; if {highest} stands for no label, a mask leaves it out" if highest - 1 in lacking else ""
-    return f"no target is of {which} of {highest + 1}{hint}"
-
-
-def missing(splits: Splits, task: str) -> str:
-    """A line on how many numbers of y are NaN; empty if none is."""
-    definition = registry.lookup("task", task).target
-    counts = []
-    for name, shapes in splits.lists().items():
-        y = [counted(shape, definition.per) for shape in shapes]
-        if number := sum(int(each.isnan().sum()) for each in y):
-            counts.append(f"{number} of {sum(each.numel() for each in y)} in {name}")
-    return f"numbers of y that are missing (NaN): {', '.join(counts)}" if counts else ""
+    y = {
+        name: torch.cat([counted(shape, definition.per).cpu() for shape in shapes])
+        for name, shapes in splits.lists().items()
+        if shapes
+    }
+    if not definition.categorical:
+        absent = {name: int(each.isnan().sum()) for name, each in y.items()}
+        counts = ", ".join(f"{count} of {y[name].numel()} in {name}" for name, count in absent.items() if count)
+        return [f"numbers of y that are missing (NaN): {counts}"] if counts else []
+    if definition.template:  # not every vertex of it is in train
+        return []
+    highest = max(int(each.max()) for each in y.values())
+    there = {name: each.bincount(minlength=highest + 1) for name, each in y.items()}
+    lines = []
+    if splits.test:
+        names, what = dict(enumerate(splits.classes)), "shape" if definition.per == "shape" else "target"
+        missing = (there["test"] * (there["train"] == 0)).tolist()
+        lines.append(
+            "; ".join(f"class {names.get(i, i)!r}: no training {what}, {n} in test" for i, n in enumerate(missing) if n)
+        )
+    lacking = (torch.stack([*there.values()]).sum(0) == 0).nonzero()[:, 0].tolist()
+    if lacking and not splits.classes:
+        which = f"class {lacking[0]}" if len(lacking) == 1 else f"{len(lacking)} classes, the first {lacking[0]},"
+        hint = f"; if {highest} stands for no label, a mask leaves it out" if highest - 1 in lacking else ""
+        lines.append(f"no target is of {which} of {highest + 1}{hint}")
+    return [*filter(None, lines)]
 
 
 def check_output(output: Any, target: Tensor, rows: Tensor | None, model: Any, task: Any) -> None:

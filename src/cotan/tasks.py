@@ -103,6 +103,7 @@ class Match(Classify):
     """
 
     per = "vertex"
+    template = True
 
 
 @task("regress")

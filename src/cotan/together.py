@@ -36,11 +36,20 @@ def groups(shapes: Sequence[Any], alone: int = 0) -> Iterator[range]:
 
 
 def evaluated(
-    plan: Plan, shapes: Sequence[Any], dtype: torch.dtype, keep: Packing, *, alone: int = 0
+    plan: Plan,
+    shapes: Sequence[Any],
+    dtype: torch.dtype,
+    keep: Packing,
+    *,
+    alone: int = 0,
+    known: Sequence[Evaluation] = (),
 ) -> Iterator[Evaluation]:
-    """Of each shape, in order, its evaluation of a plan: small ones are evaluated together, on one thread (`one_thread`)."""
+    """Of each shape, in order, its evaluation of a plan: small ones are evaluated together, on one thread (`one_thread`).
+
+    known: the shapes' evaluations, where they are kept.
+    """
     for group in groups(shapes, alone):
-        waiting = [Evaluation(shapes[number], keep=keep, wider=plan.wider) for number in group]
+        waiting = [known[n] if known else Evaluation(shapes[n], keep=keep, wider=plan.wider) for n in group]
         with one_thread() if len(group) > 1 else nullcontext():
             evaluate_together(plan, waiting, dtype)
             while waiting:  # what was made of a shape goes before the next is looked at

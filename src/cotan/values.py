@@ -24,7 +24,10 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     """The value with `function` applied to each tensor in it; itself where that changes none of a matrix's tensors."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, Sparse | Spectrum | BlockDiagonal):
+    if isinstance(value, Sparse):
+        pattern, values = value.pattern.map(function), function(value.values)
+        return value if pattern is value.pattern and values is value.values else Sparse(pattern, values)
+    if isinstance(value, Spectrum | BlockDiagonal):
         before, form = torch.utils._pytree.tree_flatten(value)
         after = [function(tensor) for tensor in before]
         same = all(a is b for a, b in zip(after, before, strict=True))
@@ -42,7 +45,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Any:
     """The value on a device, its floating-point tensors in a dtype. Matrices that share tensors share them there too."""
     if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
-        return value
+        return value  # at once: most are there
     there: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(t: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ def size_of(value: Any) -> int:
         return sum(part.nbytes for part in (p.rowptr, p.col, p.t_perm, value.values))
     tensors: list[Tensor] = []
     take_apart(value, tensors)
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def take_apart(value: Any, tensors: list[Tensor]) -> Any:
@@ -161,6 +164,10 @@ def take_apart(value: Any, tensors: list[Tensor]) -> Any:
 
 def check_storable(value: Any) -> None:
     """Raise for a value of a kind that a node cannot give."""
+    for part in value if is_named_tuple(value) else [value]:
+        held = part.values if isinstance(part, Sparse) else part
+        if isinstance(held, Tensor) and held.dtype == torch.complex128:  # which safetensors does not know
+            raise CotanError("torch.complex128, expected torch.complex64, or real numbers: torch.view_as_real(...)")
     if isinstance(value, Tensor | Sparse | Spectrum) or is_named_tuple(value) or is_data(value):
         return
     try:

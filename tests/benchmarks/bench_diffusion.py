@@ -122,7 +122,6 @@ def our_epoch(data: cotan.Splits, batch: int) -> Callable[[], None]:
     recipe = Recipe(batch_size=batch, device="cpu", val_share=0, label_smoothing=SMOOTHING)
     fit = Fit(
         Run(model, recipe, classes=data.classes),
-        "classify",
         data,
         {"train": train},
         Progress("none"),

@@ -32,7 +32,7 @@ def ratio(name: str, data: cotan.Splits, options: dict, rounds: int = 9) -> tupl
     model = model_for(name, data, seed=0, **options)
     train, val = prepare(model, data.train), prepare(model, data.val)
     run = Run(model, Recipe(batch_size=12, device="cpu"), classes=data.classes)
-    ours = Fit(run, "classify", data, {"train": train, "val": val}, Progress("none"), make_fabric(run.recipe))
+    ours = Fit(run, data, {"train": train, "val": val}, Progress("none"), make_fabric(run.recipe))
     batches = list(train.batches(12))
     optimizer = torch.optim.Adam(model.parameters())
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..decorators import operator
 from ..errors import CotanError
 from ..nodes import node
-from ..sparse import Pattern, Sparse, grouped
+from ..pattern import Pattern, grouped, sorted_order
+from ..sparse import Sparse
 from .checks import check_edges, check_pos
 from .threads import one_thread
 
@@ -53,7 +54,10 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         raise CotanError(f"gradient: ridge={ridge}, expected a finite number of at least 0")
     with one_thread():
         pos = check_pos(pos)
-        pattern, diagonal = with_diagonal(*sorted_edges(check_edges(edge_index, len(pos)), len(pos)), len(pos))
+        edges = check_edges(edge_index, len(pos))
+        order = sorted_order(edges[0], edges[1], (len(pos), len(pos)))
+        source, target = edges.index_select(1, order)
+        pattern, diagonal = with_diagonal(source, target, len(pos))
         order = grouped(pattern.counts, int(pattern.counts.max()) + 1)[1]
         begin, count, diagonal = (t.index_select(0, order) for t in (pattern.rowptr, pattern.counts, diagonal))
         tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
@@ -115,14 +119,6 @@ def blocks(count: Any) -> Iterator[tuple[slice, int]]:
         stop = start + max(bisect(ends, ENTRIES, key=lambda end: (end - start) * count[end - 1]), 1)
         yield slice(start, stop), int(count[stop - 1])
         start = stop
-
-
-def sorted_edges(edge_index: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Source and target, sorted by source, then target. The edges of a mesh are so already."""
-    key = edge_index[0] * size + edge_index[1]
-    if not bool((key[1:] >= key[:-1]).all()):
-        edge_index = edge_index[:, torch.argsort(key, stable=True)]
-    return edge_index[0], edge_index[1]
 
 
 def with_diagonal(source: Tensor, target: Tensor, size: int) -> tuple[Pattern, Tensor]:

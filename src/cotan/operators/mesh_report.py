@@ -45,13 +45,10 @@ def mesh_report(pos: Tensor, face: Tensor) -> dict[str, Any]:
     t = topology(kept)
     o = orientation(t)
 
-    fans_at = torch.zeros(len(pos), dtype=torch.long)
-    corners = kept.reshape(-1)
     number, fan = fans(t)
-    vertex_of_fan = torch.zeros(number, dtype=torch.long).scatter(0, fan, corners)
-    fans_at.index_add_(0, vertex_of_fan, torch.ones_like(vertex_of_fan))
+    vertex_of_fan = torch.zeros(number, dtype=torch.long).scatter(0, fan, kept.reshape(-1))
     crowded = t.edges[:, t.faces_at > 2]
-    pinched = fans_at > 1
+    pinched = vertex_of_fan.bincount(minlength=len(pos)) > 1
     pinched[crowded.reshape(-1)] = True
 
     edges, used = len(t.faces_at), count_used(kept, len(pos))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..values import map_tensors
+from ..values import map_tensors, whole
 
 TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 2e-4, torch.float64: 1e-8}
 
@@ -34,7 +34,7 @@ class Report:
 def leaves(value: Any) -> list[Tensor]:
     """All tensors of a value, those that parts of it share for each."""
     found: list[Tensor] = []
-    map_tensors(lambda t: found.append(t) or t, value)  # type: ignore[func-returns-value]
+    map_tensors(lambda t: found.append(t) or t, whole(value))  # type: ignore[func-returns-value]
     return found
 
 

@@ -18,7 +18,7 @@ from ..plan import Plan, Step, make_plan
 from ..sparse import Sparse
 from ..spectrum import Spectrum
 from ..together import evaluate_together
-from ..values import move, put_together, take_apart
+from ..values import is_named_tuple, move, put_together, take_apart
 from .compare import (
     Report,
     central,
@@ -296,7 +296,7 @@ def observe(
         vectors = value.vectors if "vertex" not in orders else value.vectors[orders["vertex"]]  # type: ignore[index]
         gap = 1 / (1 + value.values)
         return [value.values, (vectors * gap) @ vectors.T]  # type: ignore[operator]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if is_named_tuple(value):
         return [t for part in value for t in observe(part, per, orders, index=index)]
     if isinstance(value, Tensor):
         if index is not None:

@@ -37,7 +37,6 @@ class Fit:
     def __init__(
         self,
         run: Run,
-        task: str,
         splits: Splits,
         prepared: Mapping[str, Prepared],
         show: Progress,
@@ -45,12 +44,12 @@ class Fit:
         on_epoch: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.run, self.recipe, self.splits, self.show, self.on_epoch = run, run.recipe, splits, show, on_epoch
-        self.task: Any = registry.lookup("task", task).target
-        if task == "match" and splits.template is not None and (size := splits.template.num_nodes) > 1000:
+        self.task: Any = registry.lookup("task", splits.task).target
+        if self.task.template and splits.template is not None and (size := splits.template.num_nodes) > 1000:
             show.say(
                 f"distances between all {size:,} vertices of the template: about {6e-6 * size**2:.0f} s, unless stored"
             )
-        self.distances = splits.distances if task == "match" else None
+        self.distances = splits.distances if self.task.template else None
         self.fabric = fabric
         run.model.to(self.fabric.device)
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
@@ -73,9 +72,13 @@ class Fit:
             self.augmented = Augmented(run.model, answered, self.recipe.augment, self.task.per)
         if self.recipe.sample:
             self.sampled = Sampled(run.model, answered, self.prepared["train"], self.recipe.sample)
-        self.epoch = 0  # finished ones
         self.best: tuple[float, ...] | None = None
         self.best_state: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        """How many are finished."""
+        return len(self.run.history)
 
     def run_all(self, resume: bool) -> None:
         if self.run.path is not None:
@@ -125,7 +128,6 @@ class Fit:
         line |= {f"val_{name}": value for name, value in val.items()}
         line |= {"train_seconds": seconds, "val_seconds": time.perf_counter() - start}
         self._check_finite({"train": loss} | ({"val": val["loss"]} if val else {}))
-        self.epoch += 1
         self.run.history.append(line)
         self._keep(line, val)
         self.show.step(self.epoch, _facts(line))
@@ -194,7 +196,7 @@ class Fit:
             folder.append(self.run.path / "metrics.jsonl", line, sync=dear)
             if better:
                 checkpoint.save(self.run.path, "best", self.best_state, self._record(self.run.metrics), sync=dear)
-            tensors, extra = checkpoint.state_of(self.run.model, _bare(self.optimizer))
+            tensors, extra = checkpoint.state_of(self.run.model, self.optimizer)
             record = {
                 **self._record(line),
                 "optimizer": extra,
@@ -246,8 +248,8 @@ class Fit:
             self.show.say(f"{reason}: starting afresh")
             return False
         checkpoint.load_model(self.run.model, tensors, str(path / "last.safetensors"))
-        checkpoint.load_optimizer(_bare(self.optimizer), tensors, record["optimizer"])
-        self.epoch, self.run.best_epoch = done, known
+        checkpoint.load_optimizer(self.optimizer, tensors, record["optimizer"])
+        self.run.best_epoch = known
         self.best = tuple(record["best"]["rank"])
         self.run.history = history
         self.best_state, self.run.metrics = weights, chosen["metrics"]
@@ -326,10 +328,6 @@ class Fit:
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(place_of(self.run.model)[0])
-
-
-def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _facts(line: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     if not prepared.answered:
         raise CotanError(prepared.refusals())
     task = registry.lookup("task", name).target
-    distances = splits.distances if splits is not None and name == "match" else None
+    distances = splits.distances if splits is not None and task.template else None
     with in_eval(model):
         metrics = score(model, task, prepared.batches(batch_size), distances=distances)
     if math.isnan(metrics["loss"]):

@@ -21,7 +21,7 @@ from ..errors import CotanError, expect
 from ..network import made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
-from ..targets import check, missing, untrained, unused
+from ..targets import check, remarks
 from . import folder
 from .device import make_fabric, own_randomness
 from .epochs import Fit
@@ -112,9 +112,7 @@ def fit(
                 if count:
                     show.say(f"{count} of {name} {'is' if count == 1 else 'are'} {what} too")
         said = (
-            untrained(splits, task),
-            unused(splits, task),
-            missing(splits, task),
+            *remarks(splits, task),
             far_from_one(prepared["train"]),
             numbered(splits, prepared),
             too_deep(model, chosen.sample),
@@ -126,7 +124,7 @@ def fit(
         run.dataset = {"name": splits.name, "options": splits.options, "digest": splits.digest}
         run.costs = _costs(prepared)
         with own_randomness():
-            Fit(run, task, splits, prepared, show, fabric, on_epoch).run_all(resume)
+            Fit(run, splits, prepared, show, fabric, on_epoch).run_all(resume)
     return run
 
 
