@@ -134,6 +134,8 @@ def test_a_stack_says_which_option_it_does_not_know():
         cotan.CotanError, match=r"unknown option of a stack of 'spectral' 'widht'. Did you mean 'width'"
     ):
         cotan.create_model("spectral", 3, 4, widht=3)
+    with pytest.raises(cotan.CotanError, match=r"concat, depth, dropout, heads"):  # the stack's and the layer's, once
+        cotan.create_model("gat", 3, 4, edge_dim=3)
     with pytest.raises(cotan.CotanError, match=r"in_dim=0, expected a positive whole number"):
         cotan.create_model("spectral", 0, 4)
     with pytest.raises(cotan.CotanError, match=r"unknown task 'segmentation'. Did you mean 'label' \(segmentation\)"):

@@ -272,7 +272,7 @@ def check_options(definition: Definition, options: Mapping[str, Any]) -> None:
         if owner is not None:
             check_value(owner, name, value)
         elif not takes[-1].open_options:
-            raise unknown_option(f"option of {what}", name, [own for each in takes for own in shown_options(each)])
+            raise unknown_option(f"option of {what}", name, {own for each in takes for own in shown_options(each)})
 
 
 def check_value(definition: Definition, name: str, value: Any) -> None:
