@@ -343,12 +343,6 @@ def test_a_table_of_losses_alone(suite):
     assert (table.metric("d"), table.axes("d")) == ("loss", ["test"])
 
 
-def test_a_folder_called_as_a_suite_is_none(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo").mkdir()
-    assert Suite.read("demo").name == "demo"
-
-
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
     import cotan.benchmark as benchmark
 
@@ -659,6 +653,8 @@ def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monke
 def test_a_suite_without_models():
     with pytest.raises(cotan.CotanError, match="has no models"):
         Suite.of({"datasets": ["two-solids"]})
+    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
+        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
     with pytest.raises(
         cotan.CotanError, match=r"Suite: expected entries of its own kind; Suite.of, as bench, takes a mapping"
     ):
@@ -917,13 +913,6 @@ def test_parts_of_folds_at_once_have_no_failures_in_the_end(tmp_path, monkeypatc
     monkeypatch.setattr(benchmark._Bench, "run", lambda self: table)
     monkeypatch.setattr(benchmark, "results", lambda *_: [*real(suite, out), elsewhere[1]])
     assert not bench(suite, out=out, progress="none").failures
-
-
-def test_options_that_are_no_table_are_named():
-    with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
-        Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
-    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
-        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
 
 
 def test_the_table_for_other_programs(suite, tmp_path, capsys):

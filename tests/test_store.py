@@ -26,7 +26,7 @@ from cotan.stored import Facts, Kept, decode, describe
 from cotan.training.folder import append
 from cotan.values import move
 
-FACTS = Facts("mass", "mass", {"k": 3}, "family", 0.5)
+FACTS = Facts("mass", "mass", {"k": 3, "sizes": (1, 2)}, "family", 0.5)
 
 
 class Both(NamedTuple):
@@ -59,6 +59,7 @@ def test_values_come_back_as_they_went(value, tmp_path):
     store.put("key", value, FACTS)
     assert same(value, Store(tmp_path, 2**30).get("key", "mass"))
     assert describe(only_file(store)) == {"key": FACTS}
+    assert dict(store.family("family", "mass")) == {"key": FACTS.options}
 
 
 def packed(folder, values):
@@ -164,9 +165,12 @@ def test_what_another_process_is_writing_is_left_to_it(tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("a", torch.ones(1), FACTS)
     writing = store._family_folder("family", "mass") / f"{atomic.BESIDE}b"
-    writing.write_text("{")
+    writing.write_text("{}")
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
+    store.prune()
     assert writing.exists()
+    (writing.parent / "a").write_text("")  # as a power cut leaves it
+    assert not [*store.family("family", "mass")]
 
 
 def test_packs_written_within_one_tick_are_met(tmp_path):
@@ -255,12 +259,16 @@ def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_stor
 def test_a_value_that_another_wrote_with_the_right_checksum_is_computed_again(
     description, count, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cotan.stored.take_apart", lambda value, own: own.append(value) or description)
-    store = packed(tmp_path, [(key, torch.ones(2)) for key in "ab"[:count]])
+    values = [(key, torch.ones(2)) for key in "ab"[:count]]
+    with monkeypatch.context() as patch:
+        patch.setattr("cotan.stored.take_apart", lambda value, own: own.append(value) or description)
+        store = packed(tmp_path, values)
     with pytest.warns(RuntimeWarning, match="is damaged .* computed again"):
         assert store.get("a", "mass") is None
     assert store.get("a", "mass") is None
     assert not list(store.entries())
+    packed(tmp_path, values)
+    assert torch.equal(store.get("a", "mass"), torch.ones(2))
 
 
 def test_every_flipped_byte_is_found(tmp_path):
@@ -355,6 +363,18 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     assert [store.get(key, "mass") is not None for key in "dfb"] == [True, True, False]
 
 
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_stays_as_it_is_is_asked_once(error, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    store = Store(tmp_path, 2**30)
+    with pytest.warns(RuntimeWarning, match="values from now on stay in memory"):
+        store.put("a", torch.ones(2), FACTS)
+    assert not store.writable
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
     store = Store(tmp_path, 2**30)
@@ -380,17 +400,19 @@ def test_others_may_read_what_one_has_written(tmp_path):
 
 
 def test_the_least_recently_used_go_first(tmp_path):
-    store = Store(tmp_path, 2**30)
-    for i, key in enumerate(("aa", "bb", "cc")):
-        store.put(key, torch.zeros(1000), FACTS)
-        os.utime(store.path(key, "mass"), (i, i))
-    store.get("aa", "mass")  # now the youngest
-    size = store.path("aa", "mass").stat().st_size
-    assert store.prune(2 * size)[0] == 1
-    assert store.get("bb", "mass") is None
-    assert store.get("aa", "mass") is not None
+    store, keys = Store(tmp_path, 2**30), ("aa", "bb", "cc")
+    for used in itertools.permutations(keys):
+        for key in keys:
+            store.put(key, torch.zeros(1000), FACTS)
+            os.utime(store.path(key, "mass"), (used.index(key), used.index(key)))
+        assert store.prune(2 * store.path("aa", "mass").stat().st_size)[0] == 1
+        assert {path.stem for path, _ in store.entries()} == {*used[1:]}
+    oldest = used[1]
+    store.get(oldest, "mass")  # now the youngest
+    assert store.prune(store.path(oldest, "mass").stat().st_size)[0] == 1
+    assert store.get(oldest, "mass") is not None
     assert store.prune(0, node="other") == (0, 0)
-    assert store.prune(0)[0] == 2
+    assert store.prune(0)[0] == 1
 
 
 def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
@@ -437,7 +459,7 @@ def test_a_size_cap_is_kept(tmp_path):
     store = Store(tmp_path, 100_000)
     for i in range(60):
         store.put(f"{i:03}", torch.zeros(1000), FACTS)
-    assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
+        assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
 
 
 def _compute(folder, results):

@@ -180,9 +180,11 @@ def test_resume_without_a_checkpoint_starts_afresh_and_says_so(tmp_path, capsys)
 
 def test_resume_of_another_recipe_is_refused(tmp_path):
     fit("linear", clouds(), out=tmp_path / "run", **QUICK)
-    with pytest.raises(cotan.CotanError, match=r"recipe has lr=0.01, now it is 0.1"):
-        fit("linear", clouds(), out=tmp_path / "run", resume=True, **{**QUICK, "lr": 0.1})
-    longer = fit("linear", clouds(), out=tmp_path / "run", resume=True, **{**QUICK, "epochs": 5})
+    for change, said in (({"lr": 0.1}, "lr=0.01, now it is 0.1"), ({"precision": "bf16"}, "precision='32', now")):
+        with pytest.raises(cotan.CotanError, match=f"its recipe has {said}"):
+            fit("linear", clouds(), out=tmp_path / "run", resume=True, **QUICK | change)
+    may_differ = {"epochs": 5, "patience": 9, "device": "auto"}
+    longer = fit("linear", clouds(), out=tmp_path / "run", resume=True, **QUICK | may_differ)
     assert len(longer.history) == 5
 
 
@@ -1253,6 +1255,20 @@ def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
     Own.chosen_by = None
     with pytest.raises(cotan.CotanError, match="resumed: chosen_by: 'mean_recall', now it is None"):
         fit("linear", data, out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+
+
+def test_another_model_and_another_version_of_an_operator_are_not_resumed(tmp_path, scratch):
+    def resumed(version, width):
+        text = f"@cotan.operator(per='vertex', version={version})\ndef height(pos): return pos"
+        exec(text, {"cotan": cotan, "__name__": "notebook"})
+        model = model_for("linear", clouds(), features="height", width=width)
+        return fit(model, clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 1})
+
+    resumed(1, 4)
+    with pytest.raises(cotan.CotanError, match=r"cannot be resumed: its model has options\.width=4, now it is 5"):
+        resumed(1, 5)
+    with pytest.raises(cotan.CotanError, match="cannot be resumed: its plan has features 0="):
+        resumed(2, 4)
 
 
 def test_weights_of_another_run_are_not_resumed(tmp_path, capsys):
