@@ -87,6 +87,13 @@ def test_one_value_makes_no_pack(fresh_store):
     assert dict(fresh_store.family("family", "mass")).keys() == {"aa", "bb"}
 
 
+def test_what_waits_is_written_where_preparing_is_stopped(fresh_store):
+    with pytest.raises(KeyboardInterrupt), Packing() as packing:
+        packing.put("aa", torch.ones(2), FACTS)
+        raise KeyboardInterrupt
+    assert torch.equal(fresh_store.get("aa", "mass"), torch.ones(2))
+
+
 def test_a_pack_is_read_once_in_whatever_order(tmp_path, monkeypatch):
     for number in range(20):
         packed(tmp_path, [(f"{number} {i}", torch.ones(1)) for i in range(2)])
@@ -534,14 +541,18 @@ def test_what_is_dear_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
 
 
 def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkeypatch):
+    refused = [errno.EINVAL, errno.EINVAL, errno.EIO]
+
     def refuse(number):
-        raise OSError(errno.EINVAL, "Invalid argument")
+        raise OSError(refused.pop(0), "of fsync")
 
     monkeypatch.setattr(os, "fsync", refuse)
     atomic.save(tmp_path / "checkpoint", b"weights")
     append(tmp_path / "results.jsonl", {})
-    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
     assert (tmp_path / "results.jsonl").read_bytes() == b"{}\n"
+    with pytest.raises(CotanError, match="checkpoint cannot be written: of fsync"):  # as of a disk that fails
+        atomic.save(tmp_path / "checkpoint", b"newer")
+    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

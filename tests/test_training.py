@@ -1100,6 +1100,25 @@ def test_what_is_loaded_does_not_hold_its_file(tmp_path):
     assert torch.equal(tensors["a"], torch.ones(5000))
 
 
+def test_tensors_that_share_memory_are_kept(tmp_path):
+    x = torch.arange(4.0)
+    given = {"a": x, "b": x[2:], "c": x.view(2, 2).T}
+    checkpoint.save(tmp_path, "last", given, {})
+    tensors, _ = checkpoint.load(tmp_path, "last")
+    assert all(torch.equal(tensors[name], value) for name, value in given.items())
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    fit("linear", clouds(), out=tmp_path, **QUICK)
+    monkeypatch.setattr("safetensors.safe_open", refuse)
+    with pytest.raises(cotan.CotanError, match=r"last\.safetensors cannot be read: .*Input/output error"):
+        fit("linear", clouds(), out=tmp_path, resume=True, **QUICK)
+    assert not (tmp_path / "earlier-1").exists()
+
+
 def test_a_run_stays_in_its_folder_wherever_the_caller_goes(tmp_path, monkeypatch):
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
