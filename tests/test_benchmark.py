@@ -296,14 +296,16 @@ def test_a_table_of_other_numbers_and_of_failures(suite):
     assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
 
 
-@pytest.mark.parametrize(("metric", "best"), [("accuracy", "b"), ("absolute_error", "a"), ("f1", None)])
+@pytest.mark.parametrize(
+    ("metric", "best"), [("accuracy", "b"), ("absolute_error", "a"), ("log_loss", "a"), ("f1", None)]
+)
 def test_the_best_is_marked_where_it_is_known_which_that_is(metric, best, suite):
     rows = [{"dataset": "d", "model": m, "seed": 0, f"test_{metric}": value} for m, value in (("a", 0.2), ("b", 0.7))]
     marked = re.findall(r"<td>(\w)</td><td class=.best", cotan.Table(Suite.read(suite), suite.parent, rows).html("d"))
     assert marked == ([] if best is None else [best])
     rows[1] |= {"chosen_by": metric, "test_accuracy": 0.1}
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
-    assert (table.metric("d"), table.direction("d")) == (metric, -1 if metric == "absolute_error" else 1)
+    assert (table.metric("d"), table.direction("d")) == (metric, -1 if best == "a" else 1)
 
 
 def test_a_metric_is_no_end_of_another_and_what_was_refused_is_said_of_it(suite):

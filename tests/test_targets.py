@@ -93,8 +93,6 @@ def test_what_is_no_shape():
         cotan.CotanError, match=r"there are no shapes to evaluate on: 'val' of Splits\(.*val 0.* is empty"
     ):
         cotan.evaluate(cotan.create_model("gcn", 2, 2), cotan.Splits([], [], many()), split="val")
-    with pytest.raises(cotan.CotanError, match=r"expected a model \(an nn.Module\) or the name of one, got function"):
-        cotan.fit(many, cotan.Splits(many(), [], many()), **QUICK)
 
 
 def test_features_that_some_lack_or_that_differ():

@@ -1227,8 +1227,6 @@ def test_what_is_no_model_to_train():
             model_for("linear", clouds(), **wrong)
     with pytest.raises(cotan.CotanError, match=r"expected a node's name or cotan\.node\(\.\.\.\), got NoneType"):
         Recipe(augment=None)
-    with pytest.raises(cotan.CotanError, match="dataset 'own data' has no shapes"):
-        model_for("linear", Splits([]))
 
 
 @pytest.mark.parametrize(
@@ -1297,10 +1295,14 @@ def test_weights_of_another_run_are_not_resumed(tmp_path, capsys):
     shutil.copy(tmp_path / "0/best.safetensors", best)
     with pytest.raises(cotan.CotanError, match=r"cannot be resumed: its recipe has seed=0, now it is 1"):
         fit("linear", clouds(), out=tmp_path / "1", resume=True, seed=1, **QUICK)
-    # Of its own, but an older one, as where a power cut kept one file and not the other.
     tensors, record = checkpoint.load(tmp_path / "0", "best")
+    longer = {**QUICK, "epochs": 5, "progress": "lines", "out": tmp_path / "0", "resume": True}
+    checkpoint.save(tmp_path / "0", "best", tensors, record | {"epoch": 5})  # as a kill between the two files leaves it
+    fit("linear", clouds(), **longer)
+    assert f"resuming {tmp_path}/0 after epoch 4 of 5" in capsys.readouterr().err
+    # Of its own, but an older one, as where a power cut kept one file and not the other.
     checkpoint.save(tmp_path / "0", "best", tensors, record | {"epoch": 0})
-    fit("linear", clouds(), out=tmp_path / "0", resume=True, seed=0, **{**QUICK, "progress": "lines"})
+    fit("linear", clouds(), **longer)
     assert re.search(r"has no best.safetensors of epoch \d: starting afresh", capsys.readouterr().err)
 
 
@@ -1369,10 +1371,6 @@ def test_bad_targets_are_refused():
     far.test[0].y = torch.tensor([2])
     with pytest.raises(cotan.CotanError, match=r"test\[0\]: labels 2 to 2, but there are 2 classes"):
         fit("linear", far, **QUICK)
-    without = clouds()
-    del without.train[1].y
-    with pytest.raises(cotan.CotanError, match=r"train\[1\] has no y"):
-        fit("linear", without, **QUICK)
     with pytest.raises(cotan.CotanError, match="wants a label for each of 10 vertices"):
         fit(cotan.create_model("linear", 3, 2, task="label"), clouds(), **QUICK)
     with pytest.raises(cotan.CotanError, match=r"expected a dataset's name, an object with \.train, \.val and \.test"):
