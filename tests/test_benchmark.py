@@ -889,6 +889,11 @@ def test_a_page_of_a_dataset_without_test(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 0.5}]
     text = "The best epoch was chosen on val, whose numbers these are: there is no test"
     assert Table(Suite.read(suite), suite.parent, rows).protocol("d") == text
+    rows = [rows[0] | {"chosen_on": on, "test_loss": 0.5} for on in ("val", "test")]
+    assert Table(Suite.read(suite), suite.parent, rows).protocol("d") == ON_TEST  # as of one fold of many
+    row = {"dataset": "d", "model": "m", "seed": 0, "val_loss": 0.5, "stress_thin_loss": 0.5}
+    text = "The best epoch was chosen on val; the stress variants were looked at once"
+    assert Table(Suite.read(suite), suite.parent, [row]).protocol("d") == text
 
 
 def test_parts_of_folds_at_once_have_no_failures_in_the_end(tmp_path, monkeypatch):
