@@ -267,7 +267,7 @@ def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, ca
 
 
 def test_a_long_name_of_a_model_takes_no_room_from_the_numbers(suite, monkeypatch, capsys):
-    name = "a model of a name that is longer than the terminal is wide, which happens"
+    name = "a model of a [red] name that is longer than the terminal is wide, which happens"
     rows = [{"dataset": "d", "model": name, "seed": seed, "val_accuracy": 0.25 + seed / 2} for seed in (0, 1)]
     monkeypatch.setenv("COLUMNS", "50")
     cotan.Table(Suite.read(suite), suite.parent, rows).show()
@@ -287,13 +287,14 @@ def test_decimal_points_stand_below_each_other():
 
 
 def test_a_table_of_other_numbers_and_of_failures(suite):
-    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 1.0 + i} for i in range(2)]
-    failures = [("d", "n", 1, "too [small]"), ("d", "o", None, "no mass")]
+    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 2.0 * i} for i in range(2)]
+    rows = [row | {"parameters": 1200, "epoch_seconds": 0.25, "prepare_seconds": 4.0} for row in rows]
+    failures = [("d", "n", 0, "too [small]"), ("d", "o", None, "no mass")]
     table = cotan.Table(Suite.read(suite), suite.parent, rows, failures)
     assert (table.metric("d"), table.axes("d")) == ("error", ["val"])
-    assert table.cell("d", "m", "val_error") == (1.5, 0.5)
-    assert table.summary("d")[1] == [["m", "1.5 ± 0.5", "-", "-", "-"]]
-    assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
+    assert table.cell("d", "m", "val_error") == (1, 1)
+    assert table.summary("d")[1] == [["m", "1 ± 1", "1,200", "0.25", "4"]]
+    assert "failed: n on d, seed 0: too [small]\nfailed: o on d: no mass\n" in str(table)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +304,7 @@ def test_the_best_is_marked_where_it_is_known_which_that_is(metric, best, suite)
     rows = [{"dataset": "d", "model": m, "seed": 0, f"test_{metric}": value} for m, value in (("a", 0.2), ("b", 0.7))]
     marked = re.findall(r"<td>(\w)</td><td class=.best", cotan.Table(Suite.read(suite), suite.parent, rows).html("d"))
     assert marked == ([] if best is None else [best])
+    assert "best" not in cotan.Table(Suite.read(suite), suite.parent, rows[:1]).html("d")  # among one
     rows[1] |= {"chosen_by": metric, "test_accuracy": 0.1}
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
     assert (table.metric("d"), table.direction("d")) == (metric, -1 if best == "a" else 1)
@@ -343,6 +345,8 @@ def test_a_table_of_losses_alone(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
     assert (table.metric("d"), table.axes("d")) == ("loss", ["test"])
+    rows[0] |= {"test_f1": 0.5, "test_accuracy": 0.5}
+    assert table.metric("d") == "accuracy"  # by which the epoch was chosen, where the task names none
 
 
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
