@@ -447,6 +447,8 @@ def test_finished_results_are_shown_without_their_data(suite, tmp_path, monkeypa
     again = bench(suite, out=tmp_path, progress="none")
     assert again.rows == first.rows
     assert write_report(again).read_text() == page  # with its pictures, and what was skipped
+    (tmp_path / "digests.json").unlink()  # as in a folder of before there were any
+    assert bench(suite, out=tmp_path, progress="none").rows == first.rows
     suite.write_text(SUITE.replace("[0, 1]", "[0, 1, 2]"))
     with pytest.raises(cotan.CotanError, match="two-solids is gone"):
         bench(suite, out=tmp_path, progress="none")
