@@ -345,6 +345,7 @@ def test_masks_that_leave_nothing_and_labels_outside_of_them():
     data = nodes(y=unknown[:, None], mask=~PARTS[2])
     assert counted(data, "vertex").tolist() == unknown[unknown >= 0].tolist()
     assert width(cotan.Splits([data]), "label") == 3
+    assert width(cotan.Splits([data], template=Data(pos=torch.rand(9, 3))), "label") == 3  # 9 to `match`
     assert fit([data], [nodes(mask=PARTS[2])], "label").status == "finished"
 
 
