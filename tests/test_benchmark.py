@@ -357,7 +357,7 @@ def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_pat
     def fit(*args, **kwargs):
         seeds.append(args[2].seed)
         if len(seeds) == 1:
-            bench(suite, out=tmp_path, seeds=[1], progress="none")
+            bench(suite, out=tmp_path, models=["wide"], progress="none")
         return real(*args, **kwargs)
 
     monkeypatch.setattr(benchmark, "fit", fit)
@@ -490,6 +490,17 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert model == "careful"
     assert "stress_tiny: 6 of 6 refused; the first: shape 0 of 6: too small" in reason
     assert write_report(table).exists()
+
+
+def test_a_model_that_refuses_all_of_test_has_no_result(tmp_path, monkeypatch):
+    data = two_solids()
+    for shape in data.test:
+        shape.pos = shape.pos / 1000
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    model = {"name": "linear", "features": "fails_on_small"}
+    table = bench({"datasets": ["two-solids"], "models": [model]}, out=tmp_path, progress="none")
+    assert not table.rows
+    assert table.failures[0][3].startswith("test: 6 of 6 refused")
 
 
 def test_a_suite_in_which_all_failed_has_a_page_that_says_so(tmp_path, monkeypatch):

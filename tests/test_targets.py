@@ -9,7 +9,7 @@ import torch_geometric
 from torch_geometric.data import Data
 
 import cotan
-from cotan.targets import counted, target, untrained, width
+from cotan.targets import check, counted, target, untrained, width
 from cotan.testing import another_device
 from cotan.training import model_for
 
@@ -347,6 +347,8 @@ def test_masks_that_leave_nothing_and_labels_outside_of_them():
     assert width(cotan.Splits([data]), "label") == 3
     assert width(cotan.Splits([data], template=Data(pos=torch.rand(9, 3))), "label") == 3  # 9 to `match`
     assert fit([data], [nodes(mask=PARTS[2])], "label").status == "finished"
+    with pytest.raises(cotan.CotanError, match=r"labels 0 to 2, but there are 2 classes"):
+        check(cotan.Splits([nodes()], classes=("a", "b")), "label", None)
 
 
 def test_targets_that_are_no_number_or_none_at_all():
