@@ -761,7 +761,7 @@ def test_a_model_runs_on_the_datasets_it_names(tmp_path):
     assert [(row["dataset"], row["model"]) for row in table.rows] == [("a", "both"), ("b", "both"), ("b", "one")]
     assert [dataset.label for dataset in Suite.of(suite).only(["one"]).datasets] == ["b"]  # others are not even made
     digests = json.loads((tmp_path / "digests.json").read_text())
-    more = [*models, small | {"label": "another", "datasets": ["b"]}]
+    more = [*models, {"name": "mlp", "options": small["options"], "datasets": ["b"]}]
     bench(suite | {"models": more}, out=tmp_path, progress="none")
     assert digests.items() <= json.loads((tmp_path / "digests.json").read_text()).items()  # of a too
     with pytest.raises(cotan.CotanError, match="unknown dataset of 'both' in suite 'c'"):

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -556,7 +557,7 @@ def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkey
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path):
     pipe, link = tmp_path / "pipe.svg", tmp_path / "link.svg"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
@@ -566,6 +567,11 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
         assert os.read(end, 100) == b"drawing"
         assert pipe.is_fifo()
     os.close(end)
+    there, terminal = os.openpty()
+    atomic.save(Path(os.ttyname(terminal)), b"drawing")
+    assert os.read(there, 100) == b"drawing"
+    os.close(there)
+    os.close(terminal)
     with pytest.raises(CotanError, match="cannot be written: Is a directory"):
         atomic.save(tmp_path, b"drawing")
 

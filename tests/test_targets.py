@@ -9,7 +9,7 @@ import torch_geometric
 from torch_geometric.data import Data
 
 import cotan
-from cotan.targets import check, counted, target, untrained, width
+from cotan.targets import check, counted, target, untrained, unused, width
 from cotan.testing import another_device
 from cotan.training import model_for
 
@@ -155,12 +155,14 @@ def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
     assert [float(shape.y) < 4 for shape in cut.val] == [True]
 
     two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
-    splits = cotan.Splits(two, [], two[:1], task="regress")
+    splits = cotan.Splits(two, [], two[1:2], task="regress")  # the one number of test is enough
     run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
     said = capsys.readouterr().err
     assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", said)
     assert "error 0 " not in said  # one of several numbers is among the run's metrics, and in no line
     assert run.metrics["val_mean_absolute_error_0"] >= 0
+    with pytest.raises(cotan.CotanError, match="test: y is NaN everywhere"):
+        cotan.evaluate(run, many(lambda i: torch.full((1, 2), torch.nan)))
     for lacking, where in ((many(lambda i: torch.tensor([[i, torch.nan]])), "train: number 1 of y"), (two, "test: y")):
         tests = many(lambda i: torch.full((1, 2), torch.nan))
         with pytest.raises(cotan.CotanError, match=f"{where} is NaN everywhere"):
@@ -389,7 +391,7 @@ def test_classes_that_nobody_trains_on_are_said():
     first, every = nodes(mask=torch.arange(12) % 3 > 0), nodes(mask=torch.arange(12) < 10)
     assert untrained(cotan.Splits([first], [], [every]), "label") == "class 0: no training target, 4 in test"
     assert untrained(cotan.Splits([first], [], [first]), "label") == ""
-    assert untrained(cotan.Splits([first], [], [every]), "match") == ""
+    assert untrained(cotan.Splits([first], [], [every]), "match") == unused(cotan.Splits([first]), "match") == ""
 
 
 def test_fit_says_what_nobody_trains_on(capsys):
