@@ -105,9 +105,14 @@ def test_large_values_are_not_held(fresh_store, monkeypatch):
     monkeypatch.setattr("cotan.packing.HELD", 1000)
     facts = Facts("mass", "mass", {}, "", 0.0)
     with Packing() as packing:
+        packing.put("record", {"genus": 1}, facts)
         for i in range(5):
             packing.put(f"key {i}", torch.ones(100), facts)
         assert list(packing.recent) == ["key 3", "key 4"]
+        assert packing.get("record", "mass") == {"genus": 1}  # which waits to be written
+        packing.get("key 3", "mass")
+        packing.put("key 6", torch.ones(100), facts)
+        assert list(packing.recent) == ["key 3", "key 6"]
         packing.put("key 5", torch.ones(1000), facts)
         assert (list(packing.recent), packing.held) == ([], 0)
         assert len(packing.get("key 0", "mass")) == 100
@@ -117,14 +122,14 @@ def test_large_values_are_not_held(fresh_store, monkeypatch):
 
 def test_a_large_value_or_a_full_pack_is_written_at_once(fresh_store, monkeypatch):
     monkeypatch.setattr("cotan.packing.FULL", 1000)
-    monkeypatch.setattr("cotan.packing.SMALL", 10_000)
+    monkeypatch.setattr("cotan.packing.SMALL", 500)
     facts = Facts("mass", "mass", {}, "", 0.0)
     with Packing() as packing:
-        for key, size in (("small", 100), ("second", 100), ("large", 10_000)):
+        for key, size in (("small", 100), ("second", 100), ("large", 200)):
             packing.put(key, torch.ones(size), facts)
-        assert packing.held == 4 * 10_200
-        packing.put("large", torch.ones(10_000), facts)
-        assert packing.held == 4 * 10_200  # once
+        assert packing.held == 4 * 400
+        packing.put("large", torch.ones(200), facts)
+        assert packing.held == 4 * 400  # once
         assert [fresh_store.get(key, "mass") is None for key in ("small", "second", "large")] == [True, True, False]
         packing.put("third", torch.ones(100), facts)
         assert fresh_store.get("small", "mass") is not None

@@ -267,7 +267,7 @@ def test_no_terminal_is_too_narrow_for_the_numbers(suite, width, monkeypatch, ca
 
 
 def test_a_long_name_of_a_model_takes_no_room_from_the_numbers(suite, monkeypatch, capsys):
-    name = "a model of a name that is longer than the terminal is wide, which happens"
+    name = "a model of a [red] name that is longer than the terminal is wide, which happens"
     rows = [{"dataset": "d", "model": name, "seed": seed, "val_accuracy": 0.25 + seed / 2} for seed in (0, 1)]
     monkeypatch.setenv("COLUMNS", "50")
     cotan.Table(Suite.read(suite), suite.parent, rows).show()
@@ -287,23 +287,27 @@ def test_decimal_points_stand_below_each_other():
 
 
 def test_a_table_of_other_numbers_and_of_failures(suite):
-    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 1.0 + i} for i in range(2)]
-    failures = [("d", "n", 1, "too [small]"), ("d", "o", None, "no mass")]
+    rows = [{"dataset": "d", "model": "m", "seed": i, "val_loss": 0.5, "val_error": 2.0 * i} for i in range(2)]
+    rows = [row | {"parameters": 1200, "epoch_seconds": 0.25, "prepare_seconds": 4.0} for row in rows]
+    failures = [("d", "n", 0, "too [small]"), ("d", "o", None, "no mass")]
     table = cotan.Table(Suite.read(suite), suite.parent, rows, failures)
     assert (table.metric("d"), table.axes("d")) == ("error", ["val"])
-    assert table.cell("d", "m", "val_error") == (1.5, 0.5)
-    assert table.summary("d")[1] == [["m", "1.5 ± 0.5", "-", "-", "-"]]
-    assert "failed: n on d, seed 1: too [small]\nfailed: o on d: no mass\n" in str(table)
+    assert table.cell("d", "m", "val_error") == (1, 1)
+    assert table.summary("d")[1] == [["m", "1 ± 1", "1,200", "0.25", "4"]]
+    assert "failed: n on d, seed 0: too [small]\nfailed: o on d: no mass\n" in str(table)
 
 
-@pytest.mark.parametrize(("metric", "best"), [("accuracy", "b"), ("absolute_error", "a"), ("f1", None)])
+@pytest.mark.parametrize(
+    ("metric", "best"), [("accuracy", "b"), ("absolute_error", "a"), ("log_loss", "a"), ("f1", None)]
+)
 def test_the_best_is_marked_where_it_is_known_which_that_is(metric, best, suite):
     rows = [{"dataset": "d", "model": m, "seed": 0, f"test_{metric}": value} for m, value in (("a", 0.2), ("b", 0.7))]
     marked = re.findall(r"<td>(\w)</td><td class=.best", cotan.Table(Suite.read(suite), suite.parent, rows).html("d"))
     assert marked == ([] if best is None else [best])
+    assert "best" not in cotan.Table(Suite.read(suite), suite.parent, rows[:1]).html("d")  # among one
     rows[1] |= {"chosen_by": metric, "test_accuracy": 0.1}
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
-    assert (table.metric("d"), table.direction("d")) == (metric, -1 if metric == "absolute_error" else 1)
+    assert (table.metric("d"), table.direction("d")) == (metric, -1 if best == "a" else 1)
 
 
 def test_a_metric_is_no_end_of_another_and_what_was_refused_is_said_of_it(suite):
@@ -346,12 +350,8 @@ def test_a_table_of_losses_alone(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 1.0, "test_loss": 0.5}]
     table = cotan.Table(Suite.read(suite), suite.parent, rows)
     assert (table.metric("d"), table.axes("d")) == ("loss", ["test"])
-
-
-def test_a_folder_called_as_a_suite_is_none(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo").mkdir()
-    assert Suite.read("demo").name == "demo"
+    rows[0] |= {"test_f1": 0.5, "test_accuracy": 0.5}
+    assert table.metric("d") == "accuracy"  # by which the epoch was chosen, where the task names none
 
 
 def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_path, monkeypatch):
@@ -362,7 +362,7 @@ def test_what_another_process_finished_meanwhile_is_not_run_again(suite, tmp_pat
     def fit(*args, **kwargs):
         seeds.append(args[2].seed)
         if len(seeds) == 1:
-            bench(suite, out=tmp_path, seeds=[1], progress="none")
+            bench(suite, out=tmp_path, models=["wide"], progress="none")
         return real(*args, **kwargs)
 
     monkeypatch.setattr(benchmark, "fit", fit)
@@ -452,6 +452,8 @@ def test_finished_results_are_shown_without_their_data(suite, tmp_path, monkeypa
     again = bench(suite, out=tmp_path, progress="none")
     assert again.rows == first.rows
     assert write_report(again).read_text() == page  # with its pictures, and what was skipped
+    (tmp_path / "digests.json").unlink()  # as in a folder of before there were any
+    assert bench(suite, out=tmp_path, progress="none").rows == first.rows
     suite.write_text(SUITE.replace("[0, 1]", "[0, 1, 2]"))
     with pytest.raises(cotan.CotanError, match="two-solids is gone"):
         bench(suite, out=tmp_path, progress="none")
@@ -493,6 +495,17 @@ def test_a_stress_variant_that_a_model_cannot_take_is_an_empty_cell(suite, tmp_p
     assert model == "careful"
     assert "stress_tiny: 6 of 6 refused; the first: shape 0 of 6: too small" in reason
     assert write_report(table).exists()
+
+
+def test_a_model_that_refuses_all_of_test_has_no_result(tmp_path, monkeypatch):
+    data = two_solids()
+    for shape in data.test:
+        shape.pos = shape.pos / 1000
+    monkeypatch.setattr("cotan.benchmark.load_dataset", lambda *args, **kwargs: data)
+    model = {"name": "linear", "features": "fails_on_small"}
+    table = bench({"datasets": ["two-solids"], "models": [model]}, out=tmp_path, progress="none")
+    assert not table.rows
+    assert table.failures[0][3].startswith("test: 6 of 6 refused")
 
 
 def test_a_suite_in_which_all_failed_has_a_page_that_says_so(tmp_path, monkeypatch):
@@ -664,6 +677,8 @@ def test_a_wrong_suite_is_refused_before_anything_is_done(suite, tmp_path, monke
 def test_a_suite_without_models():
     with pytest.raises(cotan.CotanError, match="has no models"):
         Suite.of({"datasets": ["two-solids"]})
+    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
+        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
     with pytest.raises(
         cotan.CotanError, match=r"Suite: expected entries of its own kind; Suite.of, as bench, takes a mapping"
     ):
@@ -750,6 +765,10 @@ def test_a_model_runs_on_the_datasets_it_names(tmp_path):
     table = bench(suite, out=tmp_path, progress="none")
     assert [(row["dataset"], row["model"]) for row in table.rows] == [("a", "both"), ("b", "both"), ("b", "one")]
     assert [dataset.label for dataset in Suite.of(suite).only(["one"]).datasets] == ["b"]  # others are not even made
+    digests = json.loads((tmp_path / "digests.json").read_text())
+    more = [*models, {"name": "mlp", "options": small["options"], "datasets": ["b"]}]
+    bench(suite | {"models": more}, out=tmp_path, progress="none")
+    assert digests.items() <= json.loads((tmp_path / "digests.json").read_text()).items()  # of a too
     with pytest.raises(cotan.CotanError, match="unknown dataset of 'both' in suite 'c'"):
         bench(suite | {"models": [small | {"label": "both", "datasets": ["c"]}]}, out=tmp_path, progress="none")
     twice = [small | {"datasets": ["a"]}, small | {"datasets": ["b"]}]
@@ -896,6 +915,11 @@ def test_a_page_of_a_dataset_without_test(suite):
     rows = [{"dataset": "d", "model": "m", "seed": 0, "val_loss": 0.5}]
     text = "The best epoch was chosen on val, whose numbers these are: there is no test"
     assert Table(Suite.read(suite), suite.parent, rows).protocol("d") == text
+    rows = [rows[0] | {"chosen_on": on, "test_loss": 0.5} for on in ("val", "test")]
+    assert Table(Suite.read(suite), suite.parent, rows).protocol("d") == ON_TEST  # as of one fold of many
+    row = {"dataset": "d", "model": "m", "seed": 0, "val_loss": 0.5, "stress_thin_loss": 0.5}
+    text = "The best epoch was chosen on val; the stress variants were looked at once"
+    assert Table(Suite.read(suite), suite.parent, [row]).protocol("d") == text
 
 
 def test_parts_of_folds_at_once_have_no_failures_in_the_end(tmp_path, monkeypatch):
@@ -922,13 +946,6 @@ def test_parts_of_folds_at_once_have_no_failures_in_the_end(tmp_path, monkeypatc
     monkeypatch.setattr(benchmark._Bench, "run", lambda self: table)
     monkeypatch.setattr(benchmark, "results", lambda *_: [*real(suite, out), elsewhere[1]])
     assert not bench(suite, out=out, progress="none").failures
-
-
-def test_options_that_are_no_table_are_named():
-    with pytest.raises(cotan.CotanError, match=r"options=\[3\] in \[\[models\]\], expected a table \{ name = value \}"):
-        Suite.of({"models": [{"name": "mlp", "options": [3]}], "datasets": ["blobs"]})
-    with pytest.raises(cotan.CotanError, match=r"models is a list of names .*; one is 3"):
-        Suite.of({"models": ["mlp", 3], "datasets": ["blobs"]})
 
 
 def test_the_table_for_other_programs(suite, tmp_path, capsys):

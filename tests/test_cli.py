@@ -95,8 +95,9 @@ def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_pa
     first = cotan("compute", mesh, "spectrum", "-o", "k=9", "--out", tmp_path / "s.npz", "--double")
     assert "computed in" in first.stdout, first.stderr
     assert "from the store" in cotan("compute", mesh, "spectrum", "-o", "k=9", "--double").stdout
-    values = numpy.load(tmp_path / "s.npz")["values"]
-    assert numpy.allclose(values, [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
+    found = numpy.load(tmp_path / "s.npz")
+    assert numpy.allclose(found["values"], [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
+    assert found["vectors"].shape == (162, 9)
 
 
 def test_compute_writes_a_matrix_into_a_folder_of_its_own(cotan, mesh, tmp_path):
@@ -129,9 +130,11 @@ def test_compute_writes_matrices_of_a_tuple_and_a_record_as_json(cotan, mesh, tm
     import numpy
 
     assert cotan("compute", mesh, "gradient", "--out", tmp_path / "g.npz").returncode == 0
-    found = numpy.load(tmp_path / "g.npz")
-    assert len({len(found[name]) for name in found}) == 1
-    assert any(name.endswith("_values") for name in found)
+    found, matrices = numpy.load(tmp_path / "g.npz"), compute(read(mesh), "gradient")._asdict()
+    assert len(found) == 3 * len(matrices)
+    for name, matrix in matrices.items():
+        for part in ("row", "col", "values"):
+            assert numpy.array_equal(found[f"{name}_{part}"], getattr(matrix, part))
     out = cotan("compute", mesh, "mesh_report", "--out", tmp_path / "r.npz")
     assert (out.returncode, out.stderr) == (
         2,

@@ -153,6 +153,23 @@ def test_a_bar_beside_each_function_says_what_its_colours_are(sphere, tmp_path, 
     ]
 
 
+def test_edges_of_a_graph_are_drawn_in_the_colours_of_their_ends(tmp_path, monkeypatch):
+    ends = Data(pos=torch.tensor([[-1.0, 0, 0], [1, 0, 0]]), edge_index=torch.tensor([[0, 1, 0], [1, 0, 0]]))
+
+    def columns():
+        cotan.draw(ends, tmp_path / "a.png", torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
+        image = pixels(tmp_path / "a.png")
+        red, blue = (coloured(image) & (image[..., i] > image[..., 2 - i]) for i in (0, 2))
+        return (red | blue).any(0), red.any(0).nonzero().amin() - blue.any(0).nonzero().amax()
+
+    drawn, apart = columns()
+    assert bool(drawn[drawn.nonzero().amin() : drawn.nonzero().amax()].float().mean() > 0.9)
+    assert abs(apart) < 30  # where the two colours meet
+    monkeypatch.setattr("cotan.inspect.RODS", 1)
+    drawn, apart = columns()
+    assert apart > 100
+
+
 def test_a_limit_is_one_scale_for_all_pictures(sphere, tmp_path):
     def share(**options):
         cotan.draw(sphere, tmp_path / "a.png", {"f": sphere.pos[:, 1], "tenth": sphere.pos[:, 1] / 10}, **options)

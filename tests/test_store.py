@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -26,7 +27,7 @@ from cotan.stored import Facts, Kept, decode, describe
 from cotan.training.folder import append
 from cotan.values import map_tensors, move
 
-FACTS = Facts("mass", "mass", {"k": 3}, "family", 0.5)
+FACTS = Facts("mass", "mass", {"k": 3, "sizes": (1, 2)}, "family", 0.5)
 
 
 class Both(NamedTuple):
@@ -59,6 +60,7 @@ def test_values_come_back_as_they_went(value, tmp_path):
     store.put("key", value, FACTS)
     assert same(value, Store(tmp_path, 2**30).get("key", "mass"))
     assert describe(only_file(store)) == {"key": FACTS}
+    assert dict(store.family("family", "mass")) == {"key": FACTS.options}
 
 
 def packed(folder, values):
@@ -84,6 +86,13 @@ def test_one_value_makes_no_pack(fresh_store):
             packing.put(key, torch.ones(2), FACTS)
     assert {path.parent.name for path, _ in fresh_store.entries()} == {"aa", "bb"}
     assert dict(fresh_store.family("family", "mass")).keys() == {"aa", "bb"}
+
+
+def test_what_waits_is_written_where_preparing_is_stopped(fresh_store):
+    with pytest.raises(KeyboardInterrupt), Packing() as packing:
+        packing.put("aa", torch.ones(2), FACTS)
+        raise KeyboardInterrupt
+    assert torch.equal(fresh_store.get("aa", "mass"), torch.ones(2))
 
 
 def test_a_pack_is_read_once_in_whatever_order(tmp_path, monkeypatch):
@@ -165,9 +174,12 @@ def test_what_another_process_is_writing_is_left_to_it(tmp_path):
     store = Store(tmp_path, 2**30)
     store.put("a", torch.ones(1), FACTS)
     writing = store._family_folder("family", "mass") / f"{atomic.BESIDE}b"
-    writing.write_text("{")
+    writing.write_text("{}")
     assert [key for key, _ in store.family("family", "mass")] == ["a"]
+    store.prune()
     assert writing.exists()
+    (writing.parent / "a").write_text("")  # as a power cut leaves it
+    assert not [*store.family("family", "mass")]
 
 
 def test_packs_written_within_one_tick_are_met(tmp_path):
@@ -256,12 +268,16 @@ def test_a_damaged_entry_is_said_once_and_computed_again(tetrahedron, fresh_stor
 def test_a_value_that_another_wrote_with_the_right_checksum_is_computed_again(
     description, count, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cotan.stored.take_apart", lambda value, own: own.append(value) or description)
-    store = packed(tmp_path, [(key, torch.ones(2)) for key in "ab"[:count]])
+    values = [(key, torch.ones(2)) for key in "ab"[:count]]
+    with monkeypatch.context() as patch:
+        patch.setattr("cotan.stored.take_apart", lambda value, own: own.append(value) or description)
+        store = packed(tmp_path, values)
     with pytest.warns(RuntimeWarning, match="is damaged .* computed again"):
         assert store.get("a", "mass") is None
     assert store.get("a", "mass") is None
     assert not list(store.entries())
+    packed(tmp_path, values)
+    assert torch.equal(store.get("a", "mass"), torch.ones(2))
 
 
 def test_every_flipped_byte_is_found(tmp_path):
@@ -356,6 +372,18 @@ def test_what_memory_holds_is_bounded(tmp_path, monkeypatch):
     assert [store.get(key, "mass") is not None for key in "dfb"] == [True, True, False]
 
 
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_stays_as_it_is_is_asked_once(error, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    store = Store(tmp_path, 2**30)
+    with pytest.warns(RuntimeWarning, match="values from now on stay in memory"):
+        store.put("a", torch.ones(2), FACTS)
+    assert not store.writable
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_degrades_to_memory(tmp_path, monkeypatch):
     store = Store(tmp_path, 2**30)
@@ -381,17 +409,19 @@ def test_others_may_read_what_one_has_written(tmp_path):
 
 
 def test_the_least_recently_used_go_first(tmp_path):
-    store = Store(tmp_path, 2**30)
-    for i, key in enumerate(("aa", "bb", "cc")):
-        store.put(key, torch.zeros(1000), FACTS)
-        os.utime(store.path(key, "mass"), (i, i))
-    store.get("aa", "mass")  # now the youngest
-    size = store.path("aa", "mass").stat().st_size
-    assert store.prune(2 * size)[0] == 1
-    assert store.get("bb", "mass") is None
-    assert store.get("aa", "mass") is not None
+    store, keys = Store(tmp_path, 2**30), ("aa", "bb", "cc")
+    for used in itertools.permutations(keys):
+        for key in keys:
+            store.put(key, torch.zeros(1000), FACTS)
+            os.utime(store.path(key, "mass"), (used.index(key), used.index(key)))
+        assert store.prune(2 * store.path("aa", "mass").stat().st_size)[0] == 1
+        assert {path.stem for path, _ in store.entries()} == {*used[1:]}
+    oldest = used[1]
+    store.get(oldest, "mass")  # now the youngest
+    assert store.prune(store.path(oldest, "mass").stat().st_size)[0] == 1
+    assert store.get(oldest, "mass") is not None
     assert store.prune(0, node="other") == (0, 0)
-    assert store.prune(0)[0] == 2
+    assert store.prune(0)[0] == 1
 
 
 def test_what_is_left_of_a_removed_value_or_a_killed_writer_goes(tmp_path):
@@ -438,7 +468,7 @@ def test_a_size_cap_is_kept(tmp_path):
     store = Store(tmp_path, 100_000)
     for i in range(60):
         store.put(f"{i:03}", torch.zeros(1000), FACTS)
-    assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
+        assert sum(stat.st_size for _, stat in store.entries()) <= 110_000
 
 
 def _compute(folder, results):
@@ -513,18 +543,22 @@ def test_what_is_dear_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
 
 
 def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkeypatch):
+    refused = [errno.EINVAL, errno.EINVAL, errno.EIO]
+
     def refuse(number):
-        raise OSError(errno.EINVAL, "Invalid argument")
+        raise OSError(refused.pop(0), "of fsync")
 
     monkeypatch.setattr(os, "fsync", refuse)
     atomic.save(tmp_path / "checkpoint", b"weights")
     append(tmp_path / "results.jsonl", {})
-    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
     assert (tmp_path / "results.jsonl").read_bytes() == b"{}\n"
+    with pytest.raises(CotanError, match="checkpoint cannot be written: of fsync"):  # as of a disk that fails
+        atomic.save(tmp_path / "checkpoint", b"newer")
+    assert (tmp_path / "checkpoint").read_bytes() == b"weights"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path):
     pipe, link = tmp_path / "pipe.svg", tmp_path / "link.svg"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
@@ -534,6 +568,11 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
         assert os.read(end, 100) == b"drawing"
         assert pipe.is_fifo()
     os.close(end)
+    there, terminal = os.openpty()
+    atomic.save(Path(os.ttyname(terminal)), b"drawing")
+    assert os.read(there, 100) == b"drawing"
+    os.close(there)
+    os.close(terminal)
     with pytest.raises(CotanError, match="cannot be written: Is a directory"):
         atomic.save(tmp_path, b"drawing")
 

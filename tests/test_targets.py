@@ -9,7 +9,7 @@ import torch_geometric
 from torch_geometric.data import Data
 
 import cotan
-from cotan.targets import counted, remarks, target, width
+from cotan.targets import check, counted, remarks, target, width
 from cotan.testing import another_device
 from cotan.training import model_for
 
@@ -93,8 +93,6 @@ def test_what_is_no_shape():
         cotan.CotanError, match=r"there are no shapes to evaluate on: 'val' of Splits\(.*val 0.* is empty"
     ):
         cotan.evaluate(cotan.create_model("gcn", 2, 2), cotan.Splits([], [], many()), split="val")
-    with pytest.raises(cotan.CotanError, match=r"expected a model \(an nn.Module\) or the name of one, got function"):
-        cotan.fit(many, cotan.Splits(many(), [], many()), **QUICK)
 
 
 def test_features_that_some_lack_or_that_differ():
@@ -157,12 +155,14 @@ def test_a_missing_number_is_as_one_that_a_mask_leaves_out(capsys):
     assert [float(shape.y) < 4 for shape in cut.val] == [True]
 
     two = many(lambda i: torch.tensor([[i, torch.nan if i % 2 else 1.0]]))
-    splits = cotan.Splits(two, [], two[:1], task="regress")
+    splits = cotan.Splits(two, [], two[1:2], task="regress")  # the one number of test is enough
     run = cotan.fit(model_for("gcn", splits, width=4, depth=1), splits, **{**QUICK, "progress": "lines"})
     said = capsys.readouterr().err
     assert re.search(r"numbers of y that are missing \(NaN\): \d of 16 in train", said)
     assert "error 0 " not in said  # one of several numbers is among the run's metrics, and in no line
     assert run.metrics["val_mean_absolute_error_0"] >= 0
+    with pytest.raises(cotan.CotanError, match="test: y is NaN everywhere"):
+        cotan.evaluate(run, many(lambda i: torch.full((1, 2), torch.nan)))
     for lacking, where in ((many(lambda i: torch.tensor([[i, torch.nan]])), "train: number 1 of y"), (two, "test: y")):
         tests = many(lambda i: torch.full((1, 2), torch.nan))
         with pytest.raises(cotan.CotanError, match=f"{where} is NaN everywhere"):
@@ -347,7 +347,10 @@ def test_masks_that_leave_nothing_and_labels_outside_of_them():
     data = nodes(y=unknown[:, None], mask=~PARTS[2])
     assert counted(data, "vertex").tolist() == unknown[unknown >= 0].tolist()
     assert width(cotan.Splits([data]), "label") == 3
+    assert width(cotan.Splits([data], template=Data(pos=torch.rand(9, 3))), "label") == 3  # 9 to `match`
     assert fit([data], [nodes(mask=PARTS[2])], "label").status == "finished"
+    with pytest.raises(cotan.CotanError, match=r"labels 0 to 2, but there are 2 classes"):
+        check(cotan.Splits([nodes()], classes=("a", "b")), "label", None)
 
 
 def test_targets_that_are_no_number_or_none_at_all():
@@ -390,6 +393,7 @@ def test_classes_that_nobody_trains_on_are_said():
     first, every = nodes(mask=torch.arange(12) % 3 > 0), nodes(mask=torch.arange(12) < 10)
     assert remarks(cotan.Splits([first], [], [every]), "label") == ["class 0: no training target, 4 in test"]
     assert remarks(cotan.Splits([every], [], [first]), "label") == []
+    assert remarks(cotan.Splits([first], [], [first]), "label") == ["no target is of class 0 of 3"]
     assert remarks(cotan.Splits([first], [], [every]), "match") == []
 
 

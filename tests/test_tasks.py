@@ -78,8 +78,10 @@ def test_intersections_over_unions():
 
 def test_errors_of_numbers():
     output, target = torch.tensor([[1.0], [2], [3], [6]]), torch.tensor([1, 2, 3, 2])
-    assert Regress.metrics(output, target) == {"mean_absolute_error": 1, "root_mean_square_error": 2}
+    for shaped in (target, target[:, None]):
+        assert Regress.metrics(output, shaped) == {"mean_absolute_error": 1, "root_mean_square_error": 2}
     assert Regress.loss(output, target) == 4
+    assert Regress.loss(output, target.double()).dtype == output.dtype
     assert Regress.loss(output, target, deviation=torch.tensor([2.0])) == 1
 
 
@@ -96,9 +98,10 @@ def test_numbers_that_are_missing_count_nowhere():
     assert lacking == {"mean_absolute_error": 1, "root_mean_square_error": 1, "mean_absolute_error_0": 1}
     diverged = Regress.metrics(torch.full((3, 2), torch.nan), target)
     assert all(map(math.isnan, diverged.values()))
-    assert len(Regress.metrics(torch.zeros(2, 101), torch.zeros(2, 101))) == 2
+    assert [len(Regress.metrics(torch.zeros(2, n), torch.zeros(2, n))) for n in (100, 101)] == [102, 2]
     loss = Regress.loss(output, target, deviation=torch.tensor([1.0, 2.0]))
     assert loss.item() == pytest.approx((1 + 0.25 + 0 + 2.25) / 4)
     loss.backward()
     assert (output.grad == 0).tolist() == [[False, True], [True, False], [True, False]]
+    assert Regress.loss(output, target * torch.nan) == 0
     assert Regress.loss(torch.tensor([[torch.nan]]), torch.tensor([1.0])).isnan()  # what the model gives is not missing

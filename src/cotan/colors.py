@@ -11,6 +11,7 @@ from .errors import CotanError
 from .values import numbers
 
 GREY = torch.tensor([0.80, 0.83, 0.88])
+RODS = 20000  # edges of a graph up to which they are drawn; more hide what they join
 # Told apart by the colour-blind as well, on white and on black: six of Okabe and Ito (2008), and the six that a search found
 # farthest from all others as those see them who lack red or green cones.
 _TOLD_APART = "0072b2 e69f00 009e73 cc79a7 56b4e9 d55e00 664466 99bb66 0044bb ff99aa 992222 5588ff"

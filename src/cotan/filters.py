@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from . import atomic
 from .application import inputs, place_of
-from .colors import PALETTE, diverging, draw_bar
+from .colors import PALETTE, RODS, diverging, draw_bar
 from .data import check_data, number_of_vertices
 from .errors import CotanError, at_least, expect, one_of
 from .evaluation import compute
@@ -209,8 +209,8 @@ def _where(layer: nn.Module, data: Any, vertex: int) -> tuple[Any, int]:
 
 
 def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
-    """A signal (V,) on a shape in 3D axes, blue, white and red about zero: faces where there are some, else points."""
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+    """A signal (V,) on a shape in 3D axes, blue, white and red about zero: faces where there are some, else points and edges."""
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
     pos = torch.nn.functional.pad(data.pos.detach().cpu().double(), (0, 3))[:, :3]  # of a plane too
     if data.get("face") is not None:
@@ -221,6 +221,8 @@ def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
         paint = (diverging(values[face].mean(0)) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
         axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=paint, edgecolors=paint, linewidths=0.2))
     else:
+        if (edges := data.get("edge_index")) is not None and edges.shape[1] <= 2 * RODS:
+            axes.add_collection3d(Line3DCollection(pos[edges.cpu().T].numpy(), colors="0.8", linewidths=0.5, zorder=0))
         axes.scatter(
             *pos.T.numpy(), c=diverging(values).numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False
         )

@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import cross
+from torch.nn.functional import normalize
 
 from . import atomic, registry
-from .colors import GREY, colors_of, diverging, draw_bar, usual_size
+from .colors import GREY, RODS, colors_of, diverging, draw_bar, usual_size
 from .data import check_points
 from .errors import CotanError, expect
 from .evaluation import compute
@@ -29,6 +31,8 @@ from .values import numbers
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
 LETTERS = 42  # of a title that are about as wide as a picture
 BEADS = 20000  # points of a cloud that are drawn
+OCTAHEDRON = torch.tensor([[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]])
+PRISM = torch.tensor([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4], [2, 0, 3], [2, 3, 5]])
 EYE = (0.9, 0.45, 1.9)  # from the front, a little from the right and from above, where y is up
 GOOD = ("manifold", "closed", "orientable")
 COUNTS = ("vertices", "faces", "edges", "components", "boundary_loops", "euler", "genus")
@@ -98,7 +102,9 @@ def picture(data: Any, path: str | Path, *, up: str = "y") -> None:
 def draw(
     data: Any, path: str | Path | None, values: Any, *, size: int = 480, up: str = "y", limit: float | None = None
 ) -> Any:
-    """A mesh, or points, coloured by functions of its vertices, as a PNG. The figure of matplotlib is returned.
+    """A mesh, a graph or points, coloured by functions of its vertices, as a PNG. The figure of matplotlib is returned.
+
+    More than 20,000 edges of a graph are left out, and so are points beyond as many.
 
     Arguments:
         path: where to save the picture; None for nowhere.
@@ -142,7 +148,7 @@ def _draw(
     """Colours (V, 3); and functions (V,) over their full size, coloured at each pixel: zero is white inside a face too."""
     from torch_geometric.data import Data
 
-    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data.pos.detach())
+    shape, corner = (data, slice(None)) if data.get("face") is not None else _beads(data)
     shape = Data(pos=shape.pos.detach(), face=shape.face)
     columns = [each[corner].view(shape.num_nodes, -1).float() for each in colors.values()]
     shape.color = torch.cat(columns, 1)
@@ -180,17 +186,27 @@ def _components(matrix: Sparse) -> int:
     return connected(matrix.shape[0], matrix.row.cpu(), matrix.col.cpu())[0]
 
 
-def _beads(pos: Tensor) -> tuple[Any, Tensor]:
-    """An octahedron at each of the points (at `BEADS` of them), and which point each of its corners belongs to."""
+def _beads(data: Any) -> tuple[Any, Tensor]:
+    """An octahedron at each point (at `BEADS` of them), a prism along each edge, and the point that each corner is of."""
     from torch_geometric.data import Data
 
-    pos = pos.double()
+    pos = data.pos.detach().double()
     some = torch.arange(len(pos)) if len(pos) <= BEADS else torch.linspace(0, len(pos) - 1, BEADS).long()
     size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.7 * len(some) ** -0.5)
-    tips = torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)
-    sides = torch.tensor([[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]])
-    face = (sides + 6 * torch.arange(len(some))[:, None, None]).view(-1, 3).T.contiguous()
-    return Data(pos=(pos[some, None] + size * tips).view(-1, 3), face=face), some.repeat_interleave(6)
+    beads = pos[some, None] + size * torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)  # (N, 6, 3)
+    ends = some.new_zeros(0, 2)
+    if (edges := data.get("edge_index")) is not None and edges.shape[1] <= 2 * RODS:
+        low, high, _ = undirected(edges[0].cpu(), edges[1].cpu(), len(pos))
+        ends = torch.stack([low, high], 1)  # (E, 2)
+    along = normalize(pos[ends[:, 1]] - pos[ends[:, 0]])
+    across = normalize(cross(along, torch.eye(3).to(pos)[along.abs().argmin(1)]))
+    turned = pos.new_tensor([[1, 0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]])
+    ring = turned @ torch.stack([across, cross(along, across)], 1)  # (E, 3, 3)
+    rods = (pos[ends][:, :, None] + 0.15 * size * ring[:, None]).flatten(1, 2)  # (E, 6, 3)
+    first = 6 * torch.arange(len(beads) + len(rods))[:, None, None]
+    face = torch.cat([(OCTAHEDRON + first[: len(beads)]).flatten(0, 1), (PRISM + first[len(beads) :]).flatten(0, 1)])
+    corner = torch.cat([some[:, None].expand(-1, 6), ends.repeat_interleave(3, 1)])
+    return Data(pos=torch.cat([beads, rods]).view(-1, 3), face=face.T.contiguous()), corner.flatten()
 
 
 def shaded_views(data: Any, path: str | Path, *, up: str = "z") -> None:

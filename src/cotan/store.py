@@ -43,7 +43,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int, version: int = FORMAT):
-        self.folder = Path(folder).absolute() / f"v{version}"
+        self.folder = Path(folder) / f"v{version}"
         self.limit = limit
         self.memory: OrderedDict[str, tuple[File, int]] = OrderedDict()
         self._held = 0  # bytes of it
@@ -69,7 +69,7 @@ class Store:
             self._known.pop(node, None)
         path = self.path(key, node) if packed is None or file is None else packed[0]
         file = file or self._open(path, packs)
-        if file is None or key not in file.header:
+        if file is None:
             return None
         try:
             return file.value(key)
@@ -186,8 +186,6 @@ class Store:
         except OSError:
             return
         for member in members:
-            if member.name.startswith("."):
-                continue
             with contextlib.suppress(OSError, ValueError):
                 if self.path(member.name, node).exists():
                     yield member.name, options_of(json.loads(member.read_text()))

@@ -85,7 +85,7 @@ class Packs:
                 for key, facts in entries.items():
                     found[key] = folder / name, facts.seconds
                     if facts.family:
-                        families[facts.family] = {**families.get(facts.family, {}), key: options_of(facts.options)}
+                        families[facts.family] = {**families.get(facts.family, {}), key: facts.options}
         return cls(stamp, found, families, counts)
 
 
@@ -114,9 +114,7 @@ def encode(values: Sequence[Kept]) -> tuple[bytes, bytes]:
         memory.add(at)
     first = values[0].facts
     shared = {"node": first.node, "label": first.label, "options": dict(first.options)}
-    content: bytes = save(
-        named or {"none": torch.zeros(0)}, {"cotan": json.dumps({"shared": shared, "values": header})}
-    )
+    content: bytes = save(named, {"cotan": json.dumps({"shared": shared, "values": header})})
     return hashlib.blake2b(content, digest_size=CHECKSUM).digest(), content
 
 
@@ -139,8 +137,9 @@ def describe(path: Path) -> dict[str, Facts]:
         text = file.read(min(length, os.fstat(file.fileno()).st_size))  # a damaged length may be anything
     try:
         header = _header(text)
+        shared = header["shared"] | {"options": options_of(header["shared"]["options"])}
         values = header["values"].items()
-        return {key: Facts(**header["shared"], family=family, seconds=seconds) for key, (*_, family, seconds) in values}
+        return {key: Facts(**shared, family=family, seconds=seconds) for key, (*_, family, seconds) in values}
     except (LookupError, TypeError, AttributeError) as reason:  # JSON still, but another
         raise ValueError(f"{path} has no header of the store") from reason
 

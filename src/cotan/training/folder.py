@@ -177,6 +177,5 @@ def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: record}
     out: dict[str, Any] = {}
     for key, value in record.items():
-        inner = f"{prefix}.{key}" if prefix else str(key)
-        out.update(_flat(value, inner) if isinstance(value, Mapping) and value else {inner: value})
+        out |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return out

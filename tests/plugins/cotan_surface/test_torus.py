@@ -79,21 +79,26 @@ def test_maps_that_rounding_folds_are_passed_over():
     assert all(flat_area(chart.value, chart.disc).min() > 0 for chart in charts(pos, face, maps=4))
 
 
-def test_where_all_maps_fold_there_are_maps_still():
-    pos, face = rope(300)
-    found = charts(pos, face, maps=30)
+@pytest.fixture(scope="module")
+def folding():
+    """All maps of a rope on which some fold, as charts and as the operator has them."""
+    return charts(*rope(300), maps=30), torus(*rope(300), maps=30, resolution=16)
+
+
+def test_where_all_maps_fold_there_are_maps_still(folding):
+    found, value = folding
     assert len(found) == 30
     flat = [flat_area(chart.value, chart.disc) for chart in found]
     assert min(area.min() for area in flat) <= 0
     assert all(area.sum() == pytest.approx(0.25, abs=1e-9) for area in flat)
-    assert torus(pos, face, maps=30, resolution=16).scale.isfinite().all()
+    assert value.scale.isfinite().all()
 
 
-def test_faces_turned_over_are_counted():
+def test_faces_turned_over_are_counted(folding):
     """At each vertex, as exact fractions have them."""
     assert not torus(*rope(60), maps=4, resolution=16).turned.any()
-    pos, face = rope(300)
-    count, found = torus(pos, face, maps=30, resolution=16).turned, charts(pos, face, maps=30)
+    (pos, face), (found, value) = rope(300), folding
+    count = value.turned
     assert count[:, -1].any()
     for m in (0, -1):
         z = places(found[m].value, found[m].disc)
