@@ -157,6 +157,8 @@ def zoom_out(
 
 def paired(what: str, landmarks: Any) -> Tensor:
     """Landmarks (2, P) as a tensor."""
+    if isinstance(landmarks, list | tuple):  # of tensors, which torch makes no tensor of
+        landmarks = [numbers(f"{what}: landmarks", each).tolist() for each in landmarks]
     given = numbers(f"{what}: landmarks", landmarks)
     if given.ndim != 2 or len(given) != 2:
         raise CotanError(f"{what}: expected landmarks (2, P), got {tuple(given.shape)}")
