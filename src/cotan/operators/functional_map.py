@@ -22,9 +22,7 @@ from .neighbours import nearest
 
 TREE = 24  # dimensions up to which a k-d tree is quicker than products
 HELD = 2**22  # products at once
-LANDMARKS = (
-    0.1  # their weight beside that of the surface: with 1, landmarks that are 1% off spoil maps of isometric shapes
-)
+LANDMARKS = 0.1  # their weight beside the surface's: with 1, landmarks that are 1% off spoil maps of isometric shapes
 
 
 def functional_map(
