@@ -177,6 +177,12 @@ def test_a_shape_without_targets_stays_in_train_when_a_val_is_cut(task):
         split = Splits(shapes, task=task).with_val(seed)
         assert len(split.val) == 2
         assert split.train[0] is shapes[0]
+    for shape in shapes[:9]:
+        shape.mask = torch.zeros(len(shape.y), dtype=torch.bool)
+    for seed in range(20):
+        split = Splits(shapes, task=task).with_val(seed)
+        assert [len(split.train), len(split.val)] == [10, 1]
+        assert split.val[0] in shapes[9:]
 
 
 def test_too_few_shapes_for_a_val():

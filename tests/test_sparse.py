@@ -488,6 +488,8 @@ def test_block_diagonal_is_each_block_alone() -> None:
 def test_the_transpose_of_the_transpose_when_the_first_is_gone() -> None:
     T = random_matrix(seed=4).pattern.transposed  # only the transpose is kept
     assert torch.equal(T.transposed.t_perm, random_matrix(seed=4).pattern.t_perm)
+    assert T.to("cpu") is T
+    assert not T._kept  # what only second derivatives need is not made for it
     assert torch.equal(Pattern(T.rowptr, T.col, T.shape[1]).t_perm, T.t_perm)
     assert torch.equal(Pattern(T.rowptr, T.col, T.shape[1]).row, T.row)
 

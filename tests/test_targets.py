@@ -64,6 +64,7 @@ def test_a_mask_of_vertices_leaves_out_no_class_of_a_shape():
     ("y", "message"),
     [
         ("cat", r"train\[10\]: y is a str, expected numbers"),
+        ([torch.ones(2)], r"train\[10\]: y is a list, expected numbers"),
         (torch.tensor([10**9]), "labels up to 1000000000, expected classes numbered from 0"),
         (torch.tensor([1.0]), r"y holds torch\.float32, expected class numbers"),
         (torch.tensor([-1]), r"train\[10\]: labels -1 to -1, but there are 2 classes \(0 to 1\)$"),

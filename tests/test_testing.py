@@ -8,6 +8,7 @@ from torch import nn
 
 import cotan
 from cotan import testing
+from cotan.pattern import Pattern
 
 
 class Base(nn.Module):
@@ -378,6 +379,12 @@ def rounding(pos):
     return pos.float()
 
 
+def mistaken(pos, edge_index):
+    matrix = cotan.Sparse.from_coo(*edge_index, pos.new_ones(edge_index.shape[1]), (len(pos), len(pos)))
+    rowptr, col, t_rowptr, t_col, t_perm, row = matrix.pattern.parts
+    return cotan.Sparse(Pattern(rowptr, col, (t_rowptr, t_col.flip(0), t_perm), row), matrix.values)
+
+
 def seeding(pos):
     torch.manual_seed(1)
     return pos * torch.rand(1).to(pos)
@@ -391,6 +398,7 @@ def seeding(pos):
         (flattening, "flattening changes its input pos in place"),
         (ignoring, "option 'k' is taken and never used"),
         (short, r"short on a mesh: declared per='vertex', but \(161, 3\) for 162"),
+        (mistaken, "mistaken: storing on a mesh: integer values differ"),
         (forgetful, "node 'forgetful' gives a NoneType, expected a tensor"),
         (numpys, "node 'numpys' gives a ndarray, expected a tensor"),
     ],

@@ -1301,9 +1301,8 @@ def test_weights_of_another_run_are_not_resumed(tmp_path, capsys):
         fit("linear", clouds(), out=tmp_path / "1", resume=True, seed=1, **QUICK)
     tensors, record = checkpoint.load(tmp_path / "0", "best")
     longer = {**QUICK, "epochs": 5, "progress": "lines", "out": tmp_path / "0", "resume": True}
-    checkpoint.save(
-        tmp_path / "0", "best", tensors, record | {"epoch": 5}
-    )  # as a kill leaves it, before last is written
+    # As a kill leaves it, before last is written.
+    checkpoint.save(tmp_path / "0", "best", tensors, record | {"epoch": 5})
     append(tmp_path / "0/metrics.jsonl", {"epoch": 5})
     fit("linear", clouds(), **longer)
     assert f"resuming {tmp_path}/0 after epoch 4 of 5" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from .data import check_data
 from .errors import CotanError, expect, one_of
 from .store import store
 from .stored import Facts
-from .targets import mask_of, target
+from .targets import counted, mask_of, target
 from .values import digest
 
 SPLITS = ("train", "val", "test")
@@ -117,7 +117,7 @@ class Splits:
                 )
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
-        y = [torch.as_tensor(shape.y).reshape(-1) for shape in self.train]
+        y = [counted(shape, task.per).reshape(-1) for shape in self.train]
         groups = list(map(_group, self.train))
         given = [i for i, each in enumerate(y) if not each.isnan().all()]  # an atom has no bonds to be labelled
         sample: dict[Any, int] = {}  # of each group a shape with a target

@@ -119,7 +119,8 @@ class Pattern(Rows):
 
     @property
     def columns(self) -> int:  # type: ignore[override]
-        return self.t_rowptr.size(0) - 1 if self._columns is None else self._columns
+        known = self._columns  # another thread may call `whole`
+        return self.t_rowptr.size(0) - 1 if known is None else known
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -138,16 +139,21 @@ class Pattern(Rows):
         return part, part.of
 
     def to(self, device: torch.device | str) -> Pattern:
+        if self.col.to(device) is self.col:  # at once: a transpose would make what only second derivatives need
+            return self
         return self.map(lambda part: part.to(device))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Pattern:
         """With a function applied to each tensor that it was made of; itself where that changes none."""
-        rowptr, col, t_perm = function(self.rowptr), function(self.col), function(self.t_perm)
-        if rowptr is self.rowptr and col is self.col and t_perm is self.t_perm:
+        columns = self._columns
+        before = self.parts if columns is None else [self.rowptr, self.col, self.t_perm]
+        after = [function(part) for part in before]
+        if all(a is b for a, b in zip(after, before, strict=True)):
             return self
-        if self._columns is not None:
-            return Pattern.sketched(rowptr, col, t_perm, self._columns)
-        return Pattern(rowptr, col, (function(self.t_rowptr), function(self.t_col), t_perm), function(self.row))
+        if columns is None:
+            return Pattern.of(after)
+        rowptr, col, t_perm = after
+        return Pattern.sketched(rowptr, col, t_perm, columns)
 
     @property
     def parts(self) -> list[Tensor]:

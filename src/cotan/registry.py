@@ -124,8 +124,8 @@ def add(new: Definition) -> None:
         found[i] = new
         break
     else:
-        found.append(new)
-        found.sort(key=lambda each: not each.origin.startswith(("cotan.", "cotan_")))  # a script may come before `load`
+        # A script may come before `load`; a list that is sorted in place is empty to another thread meanwhile.
+        found[:] = sorted([*found, new], key=lambda each: not each.origin.startswith(("cotan.", "cotan_")))
     if new.kind in ("layer", "model"):
         _state.by_class[new.target] = new
 

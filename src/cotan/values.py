@@ -78,8 +78,7 @@ def is_live(value: Any) -> bool:
 def numbers(what: str, given: Any) -> Tensor:
     """A tensor of what holds numbers."""
     try:
-        several = isinstance(given, list | tuple) and any(isinstance(each, Tensor) for each in given)
-        return torch.stack([torch.as_tensor(each) for each in given]) if several else torch.as_tensor(given)
+        return torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError):
         raise CotanError(f"{what} is a {type(given).__name__}, expected numbers") from None
 

@@ -22,9 +22,7 @@ from .neighbours import nearest
 
 TREE = 24  # dimensions up to which a k-d tree is quicker than products
 HELD = 2**22  # products at once
-LANDMARKS = (
-    0.1  # their weight beside that of the surface: with 1, landmarks that are 1% off spoil maps of isometric shapes
-)
+LANDMARKS = 0.1  # their weight beside the surface's: with 1, landmarks that are 1% off spoil maps of isometric shapes
 
 
 def functional_map(
@@ -157,6 +155,8 @@ def zoom_out(
 
 def paired(what: str, landmarks: Any) -> Tensor:
     """Landmarks (2, P) as a tensor."""
+    if isinstance(landmarks, list | tuple):  # of tensors, which torch makes no tensor of
+        landmarks = [numbers(f"{what}: landmarks", each).tolist() for each in landmarks]
     given = numbers(f"{what}: landmarks", landmarks)
     if given.ndim != 2 or len(given) != 2:
         raise CotanError(f"{what}: expected landmarks (2, P), got {tuple(given.shape)}")
