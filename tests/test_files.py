@@ -1079,6 +1079,14 @@ def test_an_edge_list_does_not_choose_among_the_weights_of_an_edge(tmp_path):
         [5, 0, 1],
         [0, 1, 0],
     ]
+    path.write_text("0 1 0.1\n1 0 0.10000000149\n")  # as doubles and float32 have it
+    assert cotan.read(path).edge_weight.tolist() == pytest.approx([0.1, 0.1])
+    path.write_text("0 1 0.1\n1 0 0.100001\n")
+    with pytest.raises(cotan.CotanError, match=r"weights 0.1 and 0.100001 of one edge"):
+        cotan.read(path)
+    path.write_text("0 1 nan\n1 0 3\n")
+    with pytest.raises(cotan.CotanError, match=r"weights nan and 3 of one edge"):
+        cotan.read(path)
     path.write_text("0 1 3\n0 1 1700000000\n")  # times, say
     with pytest.raises(cotan.CotanError, match=r"weights 3 and 1.7e\+09 of one edge, 0 1, expected one$"):
         cotan.read(path, directed=True)
