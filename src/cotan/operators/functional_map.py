@@ -22,9 +22,8 @@ from .neighbours import nearest
 
 TREE = 24  # dimensions up to which a k-d tree is quicker than products
 HELD = 2**22  # products at once
-LANDMARKS = (
-    0.1  # their weight beside that of the surface: with 1, landmarks that are 1% off spoil maps of isometric shapes
-)
+# The weight of landmarks beside that of the surface: with 1, those that are 1% off spoil maps of isometric shapes.
+LANDMARKS = 0.1
 
 
 def functional_map(
