@@ -41,8 +41,8 @@ def check_points(use: str, data: Any) -> None:
     pos = data.get("pos")
     if pos is None:
         layout = (
-            "of a graph networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) gives a place to each "
-            "vertex, and graph.pos = torch.stack([torch.tensor(place) for place in places.values()]) has them"
+            "places = networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) and "
+            "graph.pos = torch.stack([*map(torch.tensor, places.values())]) lay a graph out"
         )
         has = "; ".join([", ".join(data.keys()) or "nothing", *[layout] * (data.get("edge_index") is not None)])
         raise CotanError(f"expected a shape with pos to {use}; it has: {has}")

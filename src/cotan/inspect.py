@@ -195,7 +195,7 @@ def _beads(data: Any) -> tuple[Any, Tensor]:
     size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.7 * len(some) ** -0.5)
     beads = pos[some, None] + size * torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)  # (N, 6, 3)
     ends = some.new_zeros(0, 2)
-    if (edges := data.get("edge_index")) is not None:
+    if (edges := data.get("edge_index")) is not None and edges.shape[-1] <= 2 * RODS:
         source, target = check_edges(edges, len(pos)).cpu()
         low, high, _ = undirected(source, target, len(pos))
         ends = torch.stack([low, high], 1)[: len(low) if len(low) <= RODS else 0]  # (E, 2)
