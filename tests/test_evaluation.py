@@ -375,10 +375,12 @@ def test_weights_as_networkx_names_them_are_not_ignored_without_a_word():
         lambda: cotan.compute(graph, "laplacian"),
         lambda: cotan.inputs(cotan.create_layer("gcn", 1, 1), graph),
     ):
-        with pytest.warns(UserWarning, match=r"weight, .* plays no part; .* data\.edge_weight = data\.weight"):
+        with pytest.warns(UserWarning, match=r"weight, .* is no edge_weight; data\.edge_weight = data\.weight"):
             use()
     graph.edge_weight = graph.weight
     assert cotan.compute(graph, "laplacian").diagonal().tolist() == [3, 8, 5]
     del graph.edge_weight
     graph.weight = torch.tensor([0.5])  # of the whole graph
     assert cotan.compute(graph, "laplacian").diagonal().tolist() == [1, 2, 1]
+    for weight in (0.5, [1, 2], torch.empty(0)):  # of a mesh, which has no edges of its own
+        cotan.compute(Data(pos=torch.eye(3), face=torch.tensor([[0], [1], [2]]), weight=weight), "mass")

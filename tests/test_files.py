@@ -758,7 +758,7 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
     assert hole[height > 0.5].unique().tolist() == pytest.approx([0.5], abs=0.003)  # grey, which is no pale blue
     graph = cotan.compute(sphere, "edge_index")
     for refused in (cotan.write, lambda *a: cotan.draw(*a, graph[0])):
-        with pytest.raises(cotan.CotanError, match=r"shape with pos to \w+; it has: edge_index; .*spring_layout"):
+        with pytest.raises(cotan.CotanError, match=r"shape with pos to \w+; it has: edge_index; places = .*layout"):
             refused(Data(edge_index=graph), tmp_path / "graph.ply")
         with pytest.raises(cotan.CotanError, match=r"pos is \(642, 2\), .*; torch.nn.functional.pad\(pos, \(0, 1\)\)"):
             refused(Data(pos=sphere.pos[:, :2]), tmp_path / "graph.ply")
@@ -769,6 +769,20 @@ def test_colours_functions_and_labels_reach_the_file(sphere, tmp_path):
         with pytest.raises(cotan.CotanError, match=f"^colours are from 0 to 1, got {got}"):
             written(bad)
     assert torch.equal(written(colors.round() * 1.002 - 0.001), written(colors.round()))  # less than a byte outside
+
+
+def test_a_graph_that_is_laid_out_as_its_refusal_says_is_drawn():
+    import torch_geometric
+
+    graph = Data(edge_index=torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), num_nodes=3)
+    with pytest.raises(cotan.CotanError, match="spring_layout") as caught:
+        cotan.draw(graph, None, torch.rand(3))
+    lines = str(caught.value).split("; ")[-1].removesuffix(" lay a graph out")
+    exec(
+        lines.replace(" and ", "\n"),
+        {"graph": graph, "torch": torch, "networkx": networkx, "torch_geometric": torch_geometric},
+    )
+    cotan.draw(graph, None, torch.rand(3))
 
 
 def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):
@@ -1079,6 +1093,14 @@ def test_an_edge_list_does_not_choose_among_the_weights_of_an_edge(tmp_path):
         [5, 0, 1],
         [0, 1, 0],
     ]
+    path.write_text("0 1 0.1\n1 0 0.10000000149\n")  # as doubles and float32 have it
+    assert cotan.read(path).edge_weight.tolist() == pytest.approx([0.1, 0.1])
+    path.write_text("0 1 0.1\n1 0 0.100001\n")
+    with pytest.raises(cotan.CotanError, match=r"weights 0.1 and 0.100001 of one edge"):
+        cotan.read(path)
+    path.write_text("0 1 nan\n1 0 3\n")
+    with pytest.raises(cotan.CotanError, match=r"weights nan and 3 of one edge"):
+        cotan.read(path)
     path.write_text("0 1 3\n0 1 1700000000\n")  # times, say
     with pytest.raises(cotan.CotanError, match=r"weights 3 and 1.7e\+09 of one edge, 0 1, expected one$"):
         cotan.read(path, directed=True)

@@ -185,6 +185,9 @@ def test_a_signal_is_blue_below_zero_and_red_above(size, elevation):
     data.pos = torch.tensor([[-1.0, -1, -1], [0, 1, -1], [1, 1, 1], [1, -1, 1], [0, 0, 0]])[:, :size]
     axes = Figure().add_subplot(projection="3d")
     draw_signal(axes, data, torch.tensor([-3.0, -1.5, 0, 1.5, 3]), 2)
+    draw_signal(
+        Figure().add_subplot(projection="3d"), Data(pos=data.pos, edge_index=data.edge_index[:, :0]), data.pos[:, 0], 2
+    )
     edges, points, mark = axes.collections
     assert len(edges._segments3d) == 8  # four in both directions
     red, _, blue, _ = points._facecolors.T

@@ -165,9 +165,13 @@ def test_edges_of_a_graph_are_drawn_in_the_colours_of_their_ends(tmp_path, monke
     drawn, apart = columns()
     assert bool(drawn[drawn.nonzero().amin() : drawn.nonzero().amax()].float().mean() > 0.9)
     assert abs(apart) < 30  # where the two colours meet
+    ends.edge_index = torch.tensor([[0, 0], [1, 0]])  # two edges, one of them a loop
     monkeypatch.setattr("cotan.inspect.RODS", 1)
     drawn, apart = columns()
     assert apart > 100
+    ends.edge_index = torch.tensor([[0], [2]])  # which is the number of edge 1 to 0
+    with pytest.raises(cotan.CotanError, match="edge_index out of range: vertex numbers 0 to 2, expected 0 to 1"):
+        columns()
 
 
 def test_a_limit_is_one_scale_for_all_pictures(sphere, tmp_path):

@@ -256,6 +256,17 @@ def test_a_step_with_all_neighbours_of_all_seeds_is_that_of_the_whole(layer, fea
         assert line["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
 
 
+def test_a_part_that_is_refused_where_the_whole_was_not_is_said_to_be_one():
+    """The weights that reach vertex 0 sum to 5, and that of the one that is drawn may be negative."""
+    data = Data(edge_index=torch.stack([torch.arange(1, 21), torch.zeros(20, dtype=torch.long)]), num_nodes=21)
+    data.edge_weight = torch.tensor([-2.0] * 5 + [1.0] * 15)
+    data.x, data.y, data.train_mask = torch.rand(21, 2), torch.arange(21) % 2, torch.arange(21) < 2
+    recipe = {**QUICK, "epochs": 20, "val_share": 0}
+    with pytest.raises(cotan.CotanError, match=r"sample: of a part, .* sum to -1, .* -1 draws all neighbours"):
+        fit("gcn", [data], **recipe, sample=[1])
+    fit("gcn", [data], **recipe, sample=[-1])
+
+
 class Foreign(nn.Module):
     task = "label"
 

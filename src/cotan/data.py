@@ -41,7 +41,8 @@ def check_points(use: str, data: Any) -> None:
     pos = data.get("pos")
     if pos is None:
         layout = (
-            "networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) places the vertices of a graph"
+            "places = networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) and "
+            "graph.pos = torch.stack([*map(torch.tensor, places.values())]) lay a graph out"
         )
         has = "; ".join([", ".join(data.keys()) or "nothing", *[layout] * (data.get("edge_index") is not None)])
         raise CotanError(f"expected a shape with pos to {use}; it has: {has}")
@@ -63,10 +64,10 @@ def sources_of(data: Mapping[str, Any] | Any) -> frozenset[str]:
             else "cotan.apply, inputs and predict take it"
         )
         raise CotanError(f"a batch of {count} shapes where one is expected: {each}")
-    if "weight" in given - SOURCES.keys() and "edge_weight" not in given:  # as from_networkx leaves it
-        sizes = [getattr(data.get(name), "shape", (0,))[-1:] for name in ("edge_index", "weight")]
-        if sizes[0] == sizes[1]:
-            text = "weight, a number for each edge, plays no part; for weights of edges data.edge_weight = data.weight"
+    if "weight" not in SOURCES and "edge_weight" not in given:  # as from_networkx leaves it
+        edges, weight = (getattr(data.get(name), "shape", ()) for name in ("edge_index", "weight"))
+        if weight == edges[1:] and weight not in ((), (0,)):
+            text = "weight, a number for each edge, is no edge_weight; data.edge_weight = data.weight makes it that"
             warnings.warn(text, stacklevel=3)
     return frozenset(given | COUNTED)
 

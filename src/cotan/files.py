@@ -276,9 +276,11 @@ def _read_edgelist(path: Path, directed: bool) -> Any:
         graph.add_weighted_edges_from(edges)
         for u, v, weight in edges:
             last = graph[u][v]["weight"]
-            if last != weight and not math.isnan(weight):  # NaN is refused in words of its own
+            if not (math.isclose(last, weight, rel_tol=1e-6) or math.isnan(last)):  # NaN is refused in words of its own
                 ways = "" if directed else "; directed=True takes u v and v u for two edges"
-                raise CotanError(f"{path} has weights {weight:g} and {last:g} of one edge, {u} {v}, expected one{ways}")
+                raise CotanError(
+                    f"{path} has weights {weight:.9g} and {last:.9g} of one edge, {u} {v}, expected one{ways}"
+                )
         return graph
     return networkx.parse_edgelist(lines, create_using=kind)
 

@@ -221,7 +221,7 @@ def draw_signal(axes: Any, data: Any, values: Tensor, mark: int) -> None:
         paint = (diverging(values[face].mean(0)) * (0.75 + 0.25 * light[:, None])).clamp(0, 1).numpy()
         axes.add_collection3d(Poly3DCollection(corners.numpy(), facecolors=paint, edgecolors=paint, linewidths=0.2))
     else:
-        if (edges := data.get("edge_index")) is not None and edges.shape[1] <= 2 * RODS:
+        if (edges := data.get("edge_index")) is not None and 0 < edges.shape[1] <= 2 * RODS:  # none is refused
             axes.add_collection3d(Line3DCollection(pos[edges.cpu().T].numpy(), colors="0.8", linewidths=0.5, zorder=0))
         axes.scatter(
             *pos.T.numpy(), c=diverging(values).numpy(), s=14, edgecolors="0.6", linewidths=0.3, depthshade=False

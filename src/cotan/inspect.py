@@ -25,7 +25,7 @@ from .nodes import node
 from .operators.topology import connected
 from .operators.undirected import undirected
 from .pattern import numbered
-from .sparse import Sparse
+from .sparse import Sparse, check_edges
 from .values import numbers
 
 PARTS = 100  # of a shape; of more, some eigenfunctions of zero say as much
@@ -195,9 +195,10 @@ def _beads(data: Any) -> tuple[Any, Tensor]:
     size = float((pos.amax(0) - pos.amin(0)).norm()) * min(0.04, 0.7 * len(some) ** -0.5)
     beads = pos[some, None] + size * torch.cat([torch.eye(3), -torch.eye(3)]).to(pos)  # (N, 6, 3)
     ends = some.new_zeros(0, 2)
-    if (edges := data.get("edge_index")) is not None and edges.shape[1] <= 2 * RODS:
-        low, high, _ = undirected(edges[0].cpu(), edges[1].cpu(), len(pos))
-        ends = torch.stack([low, high], 1)  # (E, 2)
+    if (edges := data.get("edge_index")) is not None and edges.shape[-1] <= 2 * RODS:
+        source, target = check_edges(edges, len(pos)).cpu()
+        low, high, _ = undirected(source, target, len(pos))
+        ends = torch.stack([low, high], 1)[: len(low) if len(low) <= RODS else 0]  # (E, 2)
     along = normalize(pos[ends[:, 1]] - pos[ends[:, 0]])
     across = normalize(cross(along, torch.eye(3).to(pos)[along.abs().argmin(1)]))
     turned = pos.new_tensor([[1, 0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]])
