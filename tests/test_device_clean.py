@@ -4,6 +4,7 @@ training, the store. Where there is a GPU it is the GPU; elsewhere one is preten
 import itertools
 import warnings
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,11 +21,13 @@ from cotan.nodes import node
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
+from cotan.sampling import Sampled
 from cotan.testing import Nothing, another_device, check_operator, mixed_precision
 from cotan.testing.elsewhere import BELOW, Elsewhere
 from cotan.testing.operators import observe
 from cotan.testing.shapes import example
 from cotan.training import loop
+from cotan.training.epochs import Fit
 from cotan.training.evaluate import Forward
 from cotan.values import map_tensors, move
 from cotan.warming import warm
@@ -389,6 +392,27 @@ def test_a_step_does_not_wait(name, task, gpu):
     if task == "label":
         assert batch.count == len(batch.rows) == len(target) == sum(int(shape.mask.sum()) for shape in own)
         assert batch.rows.device.type == gpu.type
+
+
+def test_what_comes_to_a_gpu_does_not_wait(gpu):
+    graph = shapes(GRAPHS[:1], y=by_vertex)[0]
+    model = cotan.create_model("gcn", 3, 3, task="label", **SMALL).to(gpu)
+    with waits() as found:
+        samples = [move(sample, gpu) for sample in prepare(model, [graph], per="vertex").samples[0].values()]
+    assert not found
+    assert set().union(*map(devices, samples)) == {gpu.type}
+    sampled = Sampled(model, [graph], prepare(model, [graph], per="vertex").to(gpu), (3, 2))
+    with waits() as found:
+        steps = list(sampled.batches(4, 0))
+    assert not found
+    assert len(steps) == 6
+
+
+def test_whether_weights_are_finite_is_asked_once(gpu):
+    model = cotan.create_model("gcn", 3, 3, **SMALL).to(gpu)
+    with waits() as found:
+        Fit._check_finite(SimpleNamespace(run=SimpleNamespace(model=model)), {"train": 1.0})
+    assert len(found) == 1
 
 
 def test_waits_are_found(gpu):

@@ -181,7 +181,7 @@ class Sampled:
     def _batch(self, place: int, seeds: Array, rng: np.random.Generator) -> Batch:
         whole, y = self.whole.samples[place], self.whole.targets[place]
         part = self.samplers[place]._cut(seeds, rng)
-        sample, rows = evaluate_plan(self.rest, part, self.dtype), part.n_id.to(y.device)
+        sample, rows = evaluate_plan(self.rest, part, self.dtype), move(part.n_id, y.device)
         sample.update({name: whole[name].index_select(0, rows) for name in self.cut})
         values = {name: move(value, y.device) for name, value in collate_samples(self.plan, [sample]).items()}
         return Batch(values, y.index_select(0, rows), torch.arange(len(seeds), device=y.device), len(seeds))

@@ -47,10 +47,12 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
     if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
         return value  # at once: most are there
     there: dict[int, tuple[Tensor, Tensor]] = {}
+    on = str(device).startswith("cuda")  # a GPU's work before it is not waited for; on the way back it has to be
 
     def moved(t: Tensor) -> Tensor:
         if id(t) not in there:
-            there[id(t)] = t, t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+            to = dtype if t.is_floating_point() else None
+            there[id(t)] = t, t.to(device=device, dtype=to, non_blocking=on)
         return there[id(t)][1]
 
     return map_tensors(moved, value)
