@@ -3,16 +3,17 @@ training, the store. Where there is a GPU it is the GPU; elsewhere one is preten
 
 import itertools
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import Data
 
 import cotan
-from cotan.batching import prepare
+from cotan.batching import per_of, prepare
 from cotan.data import sources_of
 from cotan.datasets import Splits
 from cotan.evaluation import Evaluation
@@ -20,11 +21,13 @@ from cotan.nodes import node
 from cotan.operators import eigen
 from cotan.operators.geodesic_distance import all_distances
 from cotan.plan import make_plan
+from cotan.sampling import Sampled
 from cotan.testing import Nothing, another_device, check_operator, mixed_precision
-from cotan.testing.elsewhere import Elsewhere
+from cotan.testing.elsewhere import BELOW, Elsewhere
 from cotan.testing.operators import observe
 from cotan.testing.shapes import example
 from cotan.training import loop
+from cotan.training.epochs import Fit
 from cotan.training.evaluate import Forward
 from cotan.values import map_tensors, move
 from cotan.warming import warm
@@ -291,47 +294,130 @@ def test_no_processes_are_started_for_shapes_on_a_gpu(gpu):
 
 
 class Waits(TorchDispatchMode):
-    """Raises where a GPU's work is waited for: by what asks for a number on it, or for how many there are."""
+    """Lists where a GPU's work is waited for: by what asks for a number on it, how many there are, or copies without
+    `non_blocking`.
+    """
 
-    ASKING = (aten._local_scalar_dense, aten.nonzero, aten.bincount, aten._unique2, aten.unique_consecutive, aten.equal)
+    ASKING = (
+        *(aten._local_scalar_dense, aten.nonzero, aten.bincount, aten._unique2, aten.unique_consecutive, aten.equal),
+        *(aten.masked_select, aten.linalg_matrix_exp, aten._linalg_check_errors, aten.multinomial),
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if isinstance(args[0] if args else None, Elsewhere):
-            mask = func.overloadpacket is aten.index and any(i.dtype == torch.bool for i in args[1] if i is not None)
-            if mask or func.overloadpacket in self.ASKING:
-                raise RuntimeError(f"{func} waits for the GPU")
-        return func(*args, **(kwargs or {}))
+        kwargs, name = kwargs or {}, func.overloadpacket
+        there, *others = [isinstance(arg, Elsewhere) for arg in args[:2]] or [False]
+        if name is aten._to_copy and kwargs.get("device") is not None:
+            waits = there != (kwargs["device"] == BELOW) and not kwargs.get("non_blocking")
+        elif name is aten.copy_:
+            waits = [there] != others and not (args[2] if len(args) > 2 else kwargs.get("non_blocking"))
+        elif name in (aten.index, aten.index_put, aten.index_put_):  # by a mask, or by what is copied for it
+            waits = there and any(
+                i.dtype == torch.bool or not isinstance(i, Elsewhere) for i in args[1] if i is not None
+            )
+        elif name is aten.repeat_interleave:
+            waits = there and kwargs.get("output_size") is None
+        else:
+            waits = there and name in self.ASKING
+        if waits:
+            self.found.append(str(func))
+        return func(*args, **kwargs)
 
 
 @contextmanager
-def no_waits():
+def waits():
+    """The list of what is waited for inside."""
     if not torch.cuda.is_available():
-        with Waits():
-            yield
+        with Waits() as mode:
+            yield mode.found
         return
+    found = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it may not see all waits
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: found.append(str(message))
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+OF_A_STEP = {"topk": 6}  # how many vertices, and how many edges, each of three poolings leaves
+GRIDS = {"sequence": (3, 16), "image": (3, 16, 16), "volume": (3, 8, 8, 8)}
+SMALL_GRIDS = {
+    "toric": {"resolution": 16, "width": 8},
+    "multiview": {"size": 16, "width": 4, "count": 4},
+    "voxel": {"resolution": 12},
+    "voxel-dbn": {"resolution": 12, **SMALL_DBN},
+}
+PER_VERTEX = (
+    "gcn",
+    "gat",
+    "gaussian",
+    "chebyshev",
+    "smooth-spectral",
+    "spectral",
+    "diffusion",
+    "pyramid",
+    "topk",
+    "toric",
+)
 
 
 @pytest.mark.parametrize(
-    "name", ["gcn", "gat", "gaussian", "chebyshev", "smooth-spectral", "diffusion", "pyramid", "toric"]
+    ("name", "task"), [(n, "classify") for n in cotan.names("model")] + [(n, "label") for n in PER_VERTEX]
 )
-def test_a_step_does_not_wait(name, gpu):
-    own = shapes(MESHES[:2], y=by_vertex, mask=lambda i, d: torch.arange(d.num_nodes) % 2 == 0)
-    model = cotan.create_model(name, 3, 3, task="label", **{"toric": {"resolution": 16}}.get(name, {})).to(gpu)
-    prepared = prepare(model, own, per="vertex").to(gpu)
-    for checked in (False, True):  # kernels are compiled in the first
-        with no_waits() if checked else nullcontext():
+def test_a_step_does_not_wait(name, task, gpu):
+    """But where its output has a size that the numbers decide."""
+    grids = {grid: lambda i, d, shape=shape: torch.randn(shape) for grid, shape in GRIDS.items()}
+    labels = {"y": by_turns} if task == "classify" else {"y": by_vertex}
+    if task == "label":
+        labels["mask"] = lambda i, d: torch.arange(d.num_nodes) % 2 == 0
+    own = shapes(MESHES[:2], **grids, **labels)
+    small = SMALL if name in cotan.names("layer") else SMALL_GRIDS.get(name, {})
+    model = cotan.create_model(name, 3, 3, task=task, **small).to(gpu)
+    prepared = prepare(model, own, per=per_of(model)).to(gpu)
+    optimizer = cotan.Recipe().make_optimizer(model.parameters())
+    for _ in range(2):  # kernels are compiled in the first
+        with waits() as found:
             batch = prepared.collate([0, 1])
+            optimizer.zero_grad()
             output, target = batch.counted(Forward(model)(batch))
             torch.nn.functional.cross_entropy(output, target).backward()
-    assert batch.count == len(batch.rows) == len(target) == sum(int(shape.mask.sum()) for shape in own)
-    assert batch.rows.device.type == gpu.type
-    if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match=r"nonzero.* waits"), no_waits():
-            target.nonzero()
+            optimizer.step()
+    assert len(found) == OF_A_STEP.get(name, 0), found
+    if task == "label":
+        assert batch.count == len(batch.rows) == len(target) == sum(int(shape.mask.sum()) for shape in own)
+        assert batch.rows.device.type == gpu.type
+
+
+def test_what_comes_to_a_gpu_does_not_wait(gpu):
+    graph = shapes(GRAPHS[:1], y=by_vertex)[0]
+    model = cotan.create_model("gcn", 3, 3, task="label", **SMALL).to(gpu)
+    with waits() as found:
+        samples = [move(sample, gpu) for sample in prepare(model, [graph], per="vertex").samples[0].values()]
+    assert not found
+    assert set().union(*map(devices, samples)) == {gpu.type}
+    sampled = Sampled(model, [graph], prepare(model, [graph], per="vertex").to(gpu), (3, 2))
+    with waits() as found:
+        steps = list(sampled.batches(4, 0))
+    assert not found
+    assert len(steps) == 6
+
+
+def test_whether_weights_are_finite_is_asked_once(gpu):
+    model = cotan.create_model("gcn", 3, 3, **SMALL).to(gpu)
+    with waits() as found:
+        Fit._check_finite(SimpleNamespace(run=SimpleNamespace(model=model)), {"train": 1.0})
+    assert len(found) == 1
+
+
+def test_waits_are_found(gpu):
+    x = torch.ones(3, device=gpu)
+    for wait in (Tensor.nonzero, Tensor.cpu, lambda x: x[x > 0], lambda x: torch.ones(3).to(gpu), lambda x: x[[0, 1]]):
+        with waits() as found:
+            wait(x)
+        assert len(found) == 1

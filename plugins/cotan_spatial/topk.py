@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.errors import at_least
+from cotan.sparse import sorted_pattern
 
 from .adjacency import normalized
 
@@ -42,7 +43,7 @@ def largest(score: Tensor, batch: Tensor, ratio: float) -> Tensor:
     else:  # one sort of whole numbers, a third of the time: the bits of floats are in the floats' order, but for the sign
         bits = (score.float() + 0.0).view(torch.int32)  # -0 is 0
         order = (batch * 2**32 - (bits ^ (bits >> 31 & 0x7FFFFFFF))).argsort(stable=True)
-    count = batch.bincount()
+    count = torch.zeros_like(batch).index_add(0, batch, torch.ones_like(batch))  # a bincount waits for a GPU
     stay = (ratio * count.double() * (1 - 1e-12)).ceil().long()  # 0.55 of 100, which rounds to above 55, is 55
     end = count.cumsum(0) - count + stay
     return order[torch.arange(len(batch), device=batch.device) < end.index_select(0, batch[order])]
@@ -54,8 +55,9 @@ def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:
     place[kept] = torch.arange(len(kept), device=kept.device)
     row, col = place.index_select(0, matrix.row), place.index_select(0, matrix.col)
     inside = ((row | col) >= 0).nonzero()[:, 0]  # found once: a GPU is waited for
-    row, col, values = (each.index_select(0, inside) for each in (row, col, matrix.values))
-    return cotan.Sparse.from_coo(row, col, values, (len(kept), len(kept)))
+    row, col = row.index_select(0, inside), col.index_select(0, inside)
+    pattern, order = sorted_pattern(row, col, (len(kept), len(kept)))
+    return cotan.Sparse(pattern, matrix.values.index_select(0, inside.index_select(0, order)))
 
 
 @cotan.model("topk")

@@ -15,7 +15,7 @@ class Cayley(nn.Module):
 
     L is the Laplacian with eigenvalues from 0 to 2 (the rescaled one, plus 1), the W_j are complex, and h > 0 is
     learned: the larger, the finer C tells small eigenvalues apart. The inverse is found by steps of Jacobi,
-    u <- u + D^-1 (v - (h L + i) u) from u = 0, D the diagonal of h L + i: what is left shrinks by about
+    u <- D^-1 (v - (h L + i - D) u) from u = 0, D the diagonal of h L + i: what is left shrinks by about
     h / sqrt(1 + h^2) each. A vertex sees those at most order * steps edges away.
 
     Arguments:
@@ -50,22 +50,22 @@ class Cayley(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
-        h = self.log_zoom.exp()
-        diagonal = h * (rescaled_laplacian.diagonal() + 1)[:, None, None]
-
-        def times(z: Tensor) -> Tensor:
-            return h * (z + rescaled_laplacian @ z)
+        h, matrix = self.log_zoom.exp(), rescaled_laplacian
+        diagonal = h * (matrix.diagonal() + 1)[:, None, None]
+        beside = matrix.with_values(matrix.values.where(matrix.row != matrix.col, 0))  # L without its diagonal
+        inverse = 1 / (diagonal**2 + 1)
+        real, imaginary = diagonal * inverse, torch.cat([inverse, -inverse], 1)  # of 1 / D: (d - i) / (d^2 + 1)
 
         def over_diagonal(z: Tensor) -> Tensor:
-            return (diagonal * z - rotated(z)) / (diagonal**2 + 1)
+            return torch.addcmul(real * z, imaginary, z.flip(1))
 
         z = torch.stack([x, torch.zeros_like(x)], 1)  # (V, 2, C): real and imaginary part
         parts = [x]
         for _ in range(self.order):
-            v = times(z) - rotated(z)
+            v = torch.addcmul(diagonal * z - rotated(z), h, beside @ z)  # (h L - i) z
             z = over_diagonal(v)
             for _ in range(self.steps - 1):
-                z = z + over_diagonal(v - times(z) - rotated(z))
+                z = over_diagonal(torch.addcmul(v, h, beside @ z, value=-1))
             parts += [2 * z[:, 0], -2 * z[:, 1]]  # Re (a + ib)(p + iq) = ap - bq
         y = torch.cat(parts, 1) @ self.weight.flatten(0, 1)
         return y if self.bias is None else y + self.bias

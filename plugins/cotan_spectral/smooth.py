@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.errors import at_least, one_of
+from cotan.spectrum import equal
 
 from .kernels import KERNELS
 from .spectral import to_basis
@@ -55,8 +56,9 @@ class SmoothSpectral(nn.Module):
 
 def relative(spectrum: cotan.Spectrum) -> Tensor:
     """Each eigenvalue over the largest of its own shape, (K,) in [0, 1]; zeros where that is zero."""
+    values, sizes = spectrum.values, spectrum.sizes
     parts = []
-    for values in spectrum.values.split(spectrum.sizes):
-        top = values[-1:]
-        parts.append(values / top.where(top > 0, 1))
+    for rows in [values.reshape(len(sizes), -1)] if equal(sizes) else values.split(sizes):
+        top = rows[..., -1:]
+        parts.append((rows / top.where(top > 0, 1)).flatten())
     return torch.cat(parts)

@@ -31,10 +31,9 @@ class Spectral(nn.Module):
 
     def forward(self, x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:
         c = to_basis(x, spectrum, mass)  # (sum K_b, in_dim)
-        space = eigenspaces(spectrum)
         # A traced graph has one path for all data.
-        if torch.compiler.is_compiling() or int(space[-1]) + 1 < len(space):
-            c = (c[:, None] @ self.shared(space, spectrum.index))[:, 0]
+        if torch.compiler.is_compiling() or not spectrum.simple:
+            c = (c[:, None] @ self.shared(spectrum.eigenspaces, spectrum.index))[:, 0]
         else:
             c = self.apart(c, spectrum)
         return spectrum.vectors @ c
@@ -42,6 +41,8 @@ class Spectral(nn.Module):
     def apart(self, c: Tensor, spectrum: cotan.Spectrum) -> Tensor:
         """c_i W_i where all eigenvalues are simple: pair i of every shape meets W_i in one product."""
         k, shapes = len(self.weight), len(spectrum.sizes)
+        if all(size == k for size in spectrum.sizes):
+            return torch.einsum("bki,kio->bko", c.view(shapes, k, -1), self.weight).flatten(0, 1)
         shape = torch.cat([torch.full((size,), b, device=c.device) for b, size in enumerate(spectrum.sizes)])
         place = shape * k + spectrum.index  # places without a pair stay zero
         c = c.new_zeros(shapes * k, c.shape[1]).index_copy(0, place, c).view(shapes, k, -1)
@@ -57,14 +58,6 @@ class Spectral(nn.Module):
         count = torch.zeros_like(space).index_add(0, space, torch.ones_like(space)).clamp(min=1)
         mean = torch.zeros_like(weight).index_add(0, space, weight) / count[:, None, None]
         return mean[space]
-
-
-def eigenspaces(spectrum: cotan.Spectrum) -> Tensor:
-    """(sum K_b,) the number of each pair's eigenspace: eigenvalues of a shape within 1e-6 of each other are one."""
-    values, index = spectrum.values.detach(), spectrum.index
-    if torch.finfo(values.dtype).eps > 1e-6:  # half precision cannot tell close eigenvalues from equal ones
-        return torch.arange(len(values), device=values.device)
-    return ((index == 0) | (values - values.roll(1) > 1e-6 * values)).cumsum(0) - 1
 
 
 def to_basis(x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:

@@ -16,6 +16,15 @@ def angle(turn: float) -> float:
     return turn
 
 
+def rotations(vector: Tensor) -> Tensor:
+    """(B, 3, 3) those about vectors (B, 3) by their lengths: Rodrigues' formula, since torch's exponential waits for a GPU."""
+    skew = vector.new_zeros(len(vector), 3, 3)
+    for k in range(3):
+        skew[:, k - 2, k - 1], skew[:, k - 1, k - 2] = -vector[:, k], vector[:, k]
+    turns, one = vector.norm(dim=1)[:, None, None] / math.pi, torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return one + torch.sinc(turns) * skew + torch.sinc(turns / 2) ** 2 / 2 * skew @ skew
+
+
 def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = False) -> Tensor:
     """Each of the grids (B, R, R, R) turned about its middle by a random rotation, and stretched by a random factor.
 
@@ -24,11 +33,8 @@ def turned(grid: Tensor, angle: float, scale: float = 0.1, *, mirror: bool = Fal
     """
     b = len(grid)
     vector = (2 * torch.rand(b, 3, device=grid.device, dtype=grid.dtype) - 1) * angle
-    skew = grid.new_zeros(b, 3, 3)
-    for k in range(3):
-        skew[:, k - 2, k - 1], skew[:, k - 1, k - 2] = -vector[:, k], vector[:, k]
     with torch.autocast(grid.device.type, enabled=False):  # bfloat16 is not for places: it tells 256 of them apart
-        rotation = torch.linalg.matrix_exp(skew)
+        rotation = rotations(vector)
         if mirror:
             axes = functional.one_hot(torch.rand(b, 3, device=grid.device).argsort(1), 3).to(grid)
             rotation = axes * (2 * torch.randint_like(vector, 2) - 1)[:, None] @ rotation

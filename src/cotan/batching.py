@@ -95,9 +95,9 @@ class Prepared:
             moved = Sample({name: there[id(value)] for name, value in sample.items()})
             moved.vertices = sample.vertices
             samples.append(moved)
-        targets = [t.to(device) for t in self.targets]
+        targets = [move(t, device) for t in self.targets]
         masks = None if self.masks is None else [m.cpu() for m in self.masks]  # how many count is asked of the host
-        indices = None if self.indices is None else [i.to(device) for i in self.indices]
+        indices = None if self.indices is None else [move(i, device) for i in self.indices]
         return replace(
             self, samples=samples, targets=targets, masks=masks, indices=indices, device=torch.device(device)
         )

@@ -182,7 +182,7 @@ class Sampled:
         whole, y = self.whole.samples[place], self.whole.targets[place]
         part = self.samplers[place]._cut(seeds, rng)
         try:
-            sample, rows = evaluate_plan(self.rest, part, self.dtype), part.n_id.to(y.device)
+            sample, rows = evaluate_plan(self.rest, part, self.dtype), move(part.n_id, y.device)
         except CotanError as reason:  # of what the whole has passed
             raise CotanError(
                 f"sample: of a part, whose vertices are numbered anew, {reason}. -1 draws all neighbours, as the whole has"

@@ -43,7 +43,7 @@ class BlockDiagonal(Traceable):
     def times(self, x: Tensor) -> Tensor:
         if x.shape[0] != self.shape[1]:
             raise CotanError(f"block-diagonal vectors of shape {self.shape} times a signal of {x.shape[0]} rows")
-        if _equal(self.heights) and _equal(self.widths):  # one batched product
+        if equal(self.heights) and equal(self.widths):  # one batched product
             dense = self.rows.view(len(self.heights), self.heights[0], self.widths[0])
             dense = dense.mT if self.transposed else dense
             side = x.reshape(len(self.heights), dense.shape[2], prod(x.shape[1:]))
@@ -66,17 +66,36 @@ class Spectrum:
         values (K,), vectors (V, K). In a batch: values (sum K_b,), vectors block-diagonal (sum V_b, sum K_b).
         sizes: the number of pairs of each shape, (K,) for one.
         index (sum K_b,): the place of each pair in its own shape's spectrum, 0 the smallest.
+        eigenspaces (sum K_b,): the number of each pair's. simple: whether each has one pair.
     """
 
     def __init__(self, values: Tensor, vectors: Tensor | BlockDiagonal, sizes: tuple[int, ...] | None = None):
         self.values, self.vectors = values, vectors
         self.sizes = sizes if sizes is not None else (len(values),)
+        self._simple: bool | None = None
+        self._shapes: Sequence[Spectrum] = ()  # of a batch, where they are known
 
     @property
     def index(self) -> Tensor:
-        if len(self.sizes) == 1:
-            return torch.arange(self.sizes[0], device=self.values.device)
+        if equal(self.sizes):
+            return torch.arange(self.sizes[0], device=self.values.device).repeat(len(self.sizes))
         return torch.cat([torch.arange(size, device=self.values.device) for size in self.sizes])
+
+    @property
+    def eigenspaces(self) -> Tensor:
+        """(sum K_b,) the number of each pair's eigenspace: eigenvalues of a shape within 1e-6 of each other are one."""
+        values = self.values.detach()
+        if torch.finfo(values.dtype).eps > 1e-6:  # half precision cannot tell close eigenvalues from equal ones
+            return torch.arange(len(values), device=values.device)
+        return ((self.index == 0) | (values - values.roll(1) > 1e-6 * values)).cumsum(0) - 1
+
+    @property
+    def simple(self) -> bool:
+        """Whether each eigenspace has one pair. A GPU is waited for once a shape, and not again for its batches."""
+        if self._simple is None:
+            several = (shape.simple for shape in self._shapes)
+            self._simple = all(several) if self._shapes else int(self.eigenspaces[-1]) + 1 == len(self.values)
+        return self._simple
 
     def first(self, k: int) -> Spectrum:
         """The k smallest pairs of a single shape."""
@@ -96,7 +115,9 @@ class Spectrum:
         width = max(widths)
         padded = [torch.nn.functional.pad(b, (0, width - b.shape[1])) if b.shape[1] < width else b for b in blocks]
         vectors = BlockDiagonal(torch.cat(padded), tuple(len(b) for b in blocks), widths)
-        return cls(torch.cat([s.values for s in spectra]), vectors, widths)
+        out = cls(torch.cat([s.values for s in spectra]), vectors, widths)
+        out._shapes = spectra
+        return out
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:
         return Spectrum(
@@ -107,7 +128,8 @@ class Spectrum:
         return f"Spectrum({len(self.values)} pairs, {self.vectors.shape[0]} vertices, {self.values.dtype})"
 
 
-def _equal(sizes: tuple[int, ...]) -> bool:
+def equal(sizes: tuple[int, ...]) -> bool:
+    """Whether all are one number."""
     return max(sizes) * len(sizes) == sum(sizes)  # one question: each comparison may be compiled both ways
 
 

@@ -112,9 +112,9 @@ def _block(channels: int, most: int = CHANNELS) -> int:
 def total(pointer: Tensor, index: Tensor, v: Tensor | None, x: Tensor) -> Tensor:
     """(R, C): sum over e in pointer[r]:pointer[r + 1] of v_e x_{index e}; v (E,) or None and x (N, C), or (E, J), (N, J, C)."""
     sets, channels = x.shape[1] if x.ndim == 3 else 1, x.shape[-1]
-    out = x.new_zeros(len(pointer) - 1, channels)
+    out = x.new_empty(len(pointer) - 1, channels)
     if not out.numel() or not sets:
-        return out
+        return out.zero_()
     x, block = x.contiguous(), _block(channels)
     weights = x if v is None else v.contiguous()
     grid = (len(out), triton.cdiv(channels, block))
@@ -125,7 +125,7 @@ def total(pointer: Tensor, index: Tensor, v: Tensor | None, x: Tensor) -> Tensor
 def each(pointer: Tensor, index: Tensor, v: Tensor, x: Tensor) -> Tensor:
     """(R, J, C): sum over e in pointer[r]:pointer[r + 1] of v_ej x_{index e}; v (E, J), x (N, C)."""
     sets, channels = v.shape[1], x.shape[1]
-    out = x.new_zeros(len(pointer) - 1, sets, channels)
+    out = x.new_empty(len(pointer) - 1, sets, channels)
     if not out.numel():
         return out
     padded = int(triton.next_power_of_2(sets))
@@ -138,9 +138,9 @@ def each(pointer: Tensor, index: Tensor, v: Tensor, x: Tensor) -> Tensor:
 def sampled(row: Tensor, col: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """(E,): <a_row, b_col>; (E, J) if a or b has J sets in the middle."""
     shape = (len(row), *(a.shape[1:-1] or b.shape[1:-1]))
-    out = a.new_zeros(shape)
+    out = a.new_empty(shape)
     if not out.numel() or not a.shape[-1]:
-        return out
+        return out.zero_()
     sets = shape[1] if len(shape) == 2 else 1
     args = (row, col, a.contiguous(), b.contiguous(), out, len(row), sets, a.shape[-1])
     constants = {"A_SETS": a.ndim == 3, "B_SETS": b.ndim == 3, "ENTRIES": ENTRIES, "BLOCK": _block(a.shape[-1], 64)}

@@ -47,10 +47,13 @@ def move(value: Any, device: torch.device | str | None = None, dtype: torch.dtyp
     if isinstance(value, Sparse) and device == value.device and dtype in (None, value.dtype):
         return value  # at once: most are there
     there: dict[int, tuple[Tensor, Tensor]] = {}
+    # On the way to a GPU its work is not waited for; but pinned memory may be written over before it is read.
+    to_gpu = str(device).startswith("cuda")
 
     def moved(t: Tensor) -> Tensor:
         if id(t) not in there:
-            there[id(t)] = t, t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+            to = dtype if t.is_floating_point() else None
+            there[id(t)] = t, t.to(device=device, dtype=to, non_blocking=to_gpu and not t.is_pinned())
         return there[id(t)][1]
 
     return map_tensors(moved, value)

@@ -136,8 +136,8 @@ class Fit:
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
         """Raise where training diverged, with the best weights so far back in the model."""
-        trained = (p for p in self.run.model.parameters() if p.requires_grad)
-        if all(map(math.isfinite, losses.values())) and all(p.isfinite().all() for p in trained):
+        finite = torch.stack([p.isfinite().all() for p in self.run.model.parameters() if p.requires_grad])
+        if all(map(math.isfinite, losses.values())) and finite.all():
             return
         if self.best_state:
             checkpoint.load_model(self.run.model, self.best_state, "the best epoch")

@@ -71,14 +71,22 @@ def test_pairs_of_one_eigenvalue_share_the_mean_of_their_multipliers(cycle, bump
 
 
 def test_both_paths_give_the_same_where_eigenvalues_are_simple(bumpy):
-    from cotan_spectral.spectral import eigenspaces
-
     layer = cotan.create_layer("spectral", 3, 2, k=20).double()
     spectrum = cotan.inputs(layer, list(bumpy))["spectrum"]
-    space = eigenspaces(spectrum)
+    space = spectrum.eigenspaces
     assert space.tolist() == list(range(40))
     c = torch.randn(40, 3, dtype=torch.float64)
     assert torch.allclose(layer.apart(c, spectrum), (c[:, None] @ layer.shared(space, spectrum.index))[:, 0])
+
+
+def test_simple_eigenvalues_are_known_of_a_batch_by_its_shapes(cycle, bumpy):
+    layer = cotan.create_layer("spectral", 1, 1, k=5)
+    simple, other, double = (cotan.inputs(layer, data)["spectrum"] for data in (*bumpy, cycle(12)))
+    for shapes, expected in (([simple, other], True), ([simple, double], False), ([double, double], False)):
+        batch = cotan.Spectrum.block_diagonal(shapes)
+        unknown = cotan.Spectrum(batch.values, batch.vectors, batch.sizes)
+        assert batch.simple == unknown.simple == expected
+    assert double.eigenspaces.tolist() == [0, 1, 1, 2, 2]
 
 
 def test_errors():

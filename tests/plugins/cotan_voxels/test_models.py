@@ -1,9 +1,10 @@
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from torch_geometric.data import Data
 
 import cotan
-from cotan_voxels.turn import turned
+from cotan_voxels.turn import rotations, turned
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -65,6 +66,14 @@ def test_voxels_are_turned_in_training_only():
 def test_a_turn_by_nothing_is_nothing():
     grid = torch.rand(2, 9, 9, 9, dtype=torch.float64)
     assert torch.allclose(turned(grid, 0.0, 0.0), grid)
+
+
+def test_rotations_are_those_of_scipy():
+    vectors = torch.tensor(
+        [[0, 0, 0], [0.3, -0.2, 0.1], [1e-9, 0, 0], [0, 2, -3], [0, torch.pi, 0]], dtype=torch.float64
+    )
+    expected = torch.from_numpy(Rotation.from_rotvec(vectors.numpy()).as_matrix())
+    torch.testing.assert_close(rotations(vectors), expected, rtol=0, atol=1e-14)
 
 
 def test_turns_keep_a_ball_and_move_a_rod():
