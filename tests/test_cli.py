@@ -94,8 +94,11 @@ def test_compute_says_where_the_value_came_from(cotan, mesh, fresh_store, tmp_pa
 
     first = cotan("compute", mesh, "spectrum", "-o", "k=9", "--out", tmp_path / "s.npz", "--double")
     assert "computed in" in first.stdout, first.stderr
-    assert "from the store" in cotan("compute", mesh, "spectrum", "-o", "k=9", "--double").stdout
+    again = cotan("compute", mesh, "spectrum", "-o", "k=9", "--double").stdout
+    assert "from the store" in again
     found = numpy.load(tmp_path / "s.npz")
+    numbers = ", ".join(f"{value:.6g}" for value in found["values"][:8])
+    assert f"  9  in [{found['values'].min():.6g}, {found['values'].max():.6g}]  starts {numbers}\n" in again
     assert numpy.allclose(found["values"], [0] + [2] * 3 + [6] * 5, rtol=0.06, atol=1e-9)
     assert found["vectors"].shape == (162, 9)
 
@@ -117,13 +120,18 @@ def test_compute_writes_a_matrix_into_a_folder_of_its_own(cotan, mesh, tmp_path)
         assert message in out.stderr
 
 
-def test_inspect_draws_what_a_network_of_views_sees(cotan, mesh, tmp_path):
+def test_inspect_draws_what_a_network_of_views_sees(cotan, mesh, tmp_path, monkeypatch):
     from matplotlib.image import imread
 
     out = cotan("inspect", mesh, "--views", "--out", tmp_path / "v.png")
     assert out.stdout.endswith(f"picture: {tmp_path / 'v.png'}\n")
     height, width = imread(tmp_path / "v.png").shape[:2]
     assert (height, width) == (600, 800)  # three rows of four
+    asked = []
+    monkeypatch.setattr("cotan.inspect.shaded_views", lambda *_, up: asked.append(up))
+    for up in ([], ["--up", "x"]):
+        cotan("inspect", mesh, "--views", *up, "--out", tmp_path / "v.png")
+    assert asked == ["z", "x"]
 
 
 def test_compute_writes_matrices_of_a_tuple_and_a_record_as_json(cotan, mesh, tmp_path):
@@ -141,6 +149,11 @@ def test_compute_writes_matrices_of_a_tuple_and_a_record_as_json(cotan, mesh, tm
         f"error: --out {tmp_path}/r.npz: the value is a record, expected .json\n",
     )
     assert not (tmp_path / "r.npz").exists()
+    out = cotan("compute", mesh, "num_nodes", "--out", tmp_path / "n.npz")
+    assert (
+        out.stderr
+        == f"error: --out {tmp_path}/n.npz: a int cannot be written; .npz takes tensors, matrices and tuples of them\n"
+    )
     assert cotan("compute", mesh, "mesh_report", "--out", tmp_path / "r.json").returncode == 0
     assert json.loads((tmp_path / "r.json").read_text())["euler"] == 2
     out = cotan("compute", mesh, "mass", "--out", tmp_path / "m.json")
@@ -230,6 +243,10 @@ def test_cache_shows_and_prunes(cotan, mesh, fresh_store):
     assert "mass" in shown.stdout
     assert "1 entries" in shown.stdout
     assert "removed 1 files" in cotan("cache", "--prune").stdout
+    for node in ("mass", "edge_lengths"):
+        cotan("compute", mesh, node)
+    one = cotan("cache", "--prune", "--node", "mass")
+    assert (one.returncode, "removed 1 files" in one.stdout) == (0, True)
 
 
 def test_what_an_older_format_left_is_said_and_pruned(cotan, fresh_store):
@@ -295,6 +312,7 @@ FIT = ["fit", "--model", "gcn", "--dataset", "blocks", "--epochs", "1", "--out",
         (["compute", "MESH", "spectrm"], "Did you mean 'spectrum'"),
         (["compute", "MESH", "spectrum", "-o", "kk=3"], "Did you mean 'k'"),
         (["compute", "MESH", "spectrum", "-o", "k"], "expected NAME=VALUE"),
+        (["show", "--filters", "RUN", "-o", "k=3"], "no MODEL and no option with it"),
         (["compute", "nowhere.off", "spectrum"], "no file nowhere.off"),
         (["show", "specral"], "Did you mean 'spectral'"),
         (["show"], "no model named; there is: aggregate, "),
@@ -334,6 +352,7 @@ def test_options_as_python_writes_them():
 
     pairs = {"a=False": False, "a=false": False, "a=None": None, "a=0.5": 0.5, "a=[1, 2]": [1, 2], "a=mean": "mean"}
     assert [_options([pair])["a"] for pair in pairs] == list(pairs.values())
+    assert _options(["in-both=1", "words_of=a-b"]) == {"in_both": 1, "words_of": "a-b"}
 
 
 def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
@@ -370,6 +389,10 @@ def test_fit_then_predict_labels_as_coloured_meshes(cotan, mesh, tmp_path):
     found = [float(line) for line in (tmp_path / "numbers.txt").read_text().splitlines()]
     assert len(found) == len(read(mesh).pos)
     assert f"{min(found):.6g} to {max(found):.6g}" in numbers.stdout
+    (tmp_path / "seam.xyz").write_text("0 0 0\n1 0 0\n0 0 0\n")
+    seam = cotan("predict", tmp_path / "run", tmp_path / "seam.xyz", "--out", tmp_path / "seam.txt")
+    assert len((tmp_path / "seam.txt").read_text().splitlines()) == 3  # a line for each row of the file
+    assert " at 0 " not in seam.stdout
     two = cotan("predict", tmp_path / "run", mesh, other, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     names = {path.name for path in (tmp_path / "two").iterdir()}
@@ -433,6 +456,8 @@ def test_fit_then_predict_one_answer_a_shape(cotan, mesh, tmp_path, monkeypatch)
     assert first.startswith("skipped bad.off: bad.off cannot be read as a mesh")
     assert second == "skipped gone.off: no file gone.off"
     assert last == "2 of 3 files skipped, the first bad.off"
+    out = cotan("predict", "classes", "bad.off", "gone.off", "--out", "none.csv")
+    assert (out.returncode, out.stdout, Path("none.csv").exists()) == (1, "", False)
     out = cotan("predict", "classes", "bad.off", "--out", "none.csv")
     assert (out.returncode, out.stderr.startswith("error: bad.off cannot"), Path("none.csv").exists()) == (
         2,
@@ -529,8 +554,10 @@ def test_a_training_that_is_stopped_keeps_its_run_and_says_so_to_scripts(cotan, 
 def test_values_per_vertex_are_written_in_colours(cotan, mesh, tmp_path):
     for name in ("h.png", "h.ply"):
         node = ("heat_kernel_signature", "mean_curvature")[name == "h.ply"]
-        assert cotan("compute", mesh, node, "--out", tmp_path / name).returncode == 0
+        out = cotan("compute", mesh, node, "--out", tmp_path / name)
+        assert out.returncode == 0
         assert (tmp_path / name).stat().st_size > 1000
+        assert ("drawn are the first 9 of 16 columns" in out.stdout) == (name == "h.png")
     none = ("spectrum", "mesh_report", "raster")
     for node, name in (("mass", "m.txt"), ("mass", "m.stl"), *((node, "n.png") for node in none), ("voxels", "v.ply")):
         refused = cotan("compute", mesh, node, "--out", tmp_path / name)
@@ -589,9 +616,9 @@ def test_a_seed_that_failed_fails_the_command(cotan, tmp_path, monkeypatch):
     suite = Suite.of({"datasets": ["blobs"], "models": ["mlp"], "seeds": [0, 1]})
     row["key"] = suite.key(*suite.each()[0])
     monkeypatch.setattr("cotan.report.write_report", lambda table: tmp_path)
-    for seed, code in ((1, 1), (None, 0)):  # of None, a stress variant that the model cannot take
-        failed = [("blobs", "mlp", seed, "not finite")]
-        monkeypatch.setattr("cotan.benchmark.bench", lambda *_, f=failed, **__: Table(suite, tmp_path, [row], f))
+    for seed, rows, code in ((1, [row], 1), (None, [row], 0), (None, [], 1)):  # of None a stress variant that the model
+        failed = [("blobs", "mlp", seed, "not finite")]  # cannot take, or all there is
+        monkeypatch.setattr("cotan.benchmark.bench", lambda *_, r=rows, f=failed, **__: Table(suite, tmp_path, r, f))
         assert cotan("bench", "demo").returncode == code
     stopped = Table(suite, tmp_path, [row], stopped=True)
     monkeypatch.setattr("cotan.benchmark.bench", lambda *_, **__: stopped)

@@ -250,6 +250,19 @@ def test_a_gradient_through_a_shape_within_the_data_is_not_stored(sphere, scratc
     sphere.other_shape.pos = sphere.pos.clone().requires_grad_()
     for _ in range(2):
         assert cotan.compute(sphere, cotan.node("mass", on="other_shape")).requires_grad
+    sphere.pos = sphere.pos.double().requires_grad_()
+    with torch.no_grad():
+        assert not cotan.compute(sphere, "mass", dtype=torch.float64).requires_grad
+
+
+def test_weights_within_an_operator_are_no_live_source(sphere, scratch):
+    linear = torch.nn.Linear(3, 2).double()
+
+    @cotan.operator(per="vertex", version=1)
+    def encoded(pos):
+        return linear(pos)
+
+    assert not cotan.compute(sphere, "encoded").requires_grad
 
 
 def test_a_source_of_ones_own_is_looked_at_as_the_others_are(sphere):

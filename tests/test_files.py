@@ -459,6 +459,7 @@ def test_an_stl_keeps_the_triangles(sphere, tmp_path):
     cotan.write(sphere, tmp_path / "s.stl")
     back = cotan.read(tmp_path / "s.stl")
     assert torch.equal(back.pos[back.face], sphere.pos[sphere.face])
+    assert cotan.read(tmp_path / "s.stl", weld=False).num_nodes == sphere.num_nodes
 
 
 COLORS = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
@@ -591,6 +592,9 @@ def test_digits_far_from_the_origin_are_kept(sphere, tmp_path):
     stray = Data(pos=torch.cat([moved.pos, torch.zeros(1, 3, dtype=torch.float64)]))  # a missing value, say
     cotan.write(stray, tmp_path / "stray.ply")
     assert torch.equal(cotan.read(tmp_path / "stray.ply").pos, stray.pos)
+    wide = torch.cat([0.01 * torch.rand(1100, 3), 1e6 * torch.rand(2000, 3)]).double() + 1 / 3  # a detail comes first
+    cotan.write(Data(pos=wide), tmp_path / "wide.obj")
+    assert cotan.read(tmp_path / "wide.obj").pos.dtype == torch.float32
 
 
 def test_a_wide_tile_far_from_the_origin_keeps_its_cells(tmp_path):
@@ -625,8 +629,9 @@ def test_graphs_of_each_kind(tmp_path):
     g = networkx.karate_club_graph()
     networkx.write_graphml(networkx.Graph(g.edges), tmp_path / "g.graphml")
     networkx.write_edgelist(g, tmp_path / "g.edgelist", data=False)
+    networkx.write_edgelist(networkx.Graph(g.edges), tmp_path / "dicts.edgelist")
     scipy.sparse.save_npz(tmp_path / "g.npz", scipy.sparse.csr_matrix(networkx.to_scipy_sparse_array(g, weight=None)))
-    for name in ("g.graphml", "g.edgelist", "g.npz"):
+    for name in ("g.graphml", "g.edgelist", "dicts.edgelist", "g.npz"):
         data = cotan.read(tmp_path / name)
         assert (data.num_nodes, data.edge_index.shape[1]) == (34, 2 * 78)
         assert "edge_weight" not in data
@@ -638,6 +643,10 @@ def test_graphs_of_each_kind(tmp_path):
 def test_numbered_nodes_keep_their_order(tmp_path):
     (tmp_path / "g.edgelist").write_text("10 1\n1 0\n0 2\n")
     assert cotan.read(tmp_path / "g.edgelist").edge_index.tolist() == [[0, 0, 1, 1, 2, 3], [1, 2, 0, 3, 0, 1]]
+    for names in ("b 7 7 3", f"0 7 7 {2**63}"):  # of which some are no numbers, or none of int64
+        (tmp_path / "g.edgelist").write_text("{} {}\n{} {}\n".format(*names.split()))
+        data = cotan.read(tmp_path / "g.edgelist")
+        assert (data.edge_index.tolist(), "node_id" in data) == ([[0, 1, 1, 2], [1, 0, 2, 1]], False)
 
 
 def test_write_leaves_nothing_half_written(sphere, tmp_path):
@@ -690,6 +699,8 @@ def test_repair_drops_what_is_not_finite(tmp_path):
         cotan.read(tmp_path / "n.obj")
     with pytest.warns(cotan.MeshWarning, match="dropped 1 vertices that are not finite"):
         assert cotan.read(tmp_path / "n.obj", repair=True).num_nodes == 3
+    (tmp_path / "n.xyz").write_text("0 0 0\nnan 1 0\n0 1 inf\n0 1 0\n")
+    assert cotan.read(tmp_path / "n.xyz", repair=True).pos.tolist() == [[0, 0, 0], [0, 1, 0]]
 
 
 def test_nothing_left_after_repair_is_one_error(tmp_path):
@@ -921,8 +932,18 @@ def test_rows_of_points_keep_colours_and_normals_apart(name, tmp_path):
     draw = np.random.default_rng(0)
     pos, tilt = draw.random((50, 3)), draw.normal(size=(50, 3))
     normal = tilt / np.linalg.norm(tilt, axis=1, keepdims=True)
-    color = draw.integers(0, 256, (50, 3))
-    for more, kept in ((normal, "normal"), (color, "color"), (tilt, None), (pos[:, :0], None)):
+    color = np.vstack([[[0, 0, 255]], draw.integers(0, 256, (49, 3))])
+    for more, kept in (
+        (normal, "normal"),
+        (normal.round(2), "normal"),
+        (1.05 * normal, None),
+        (color, "color"),
+        (color / 2, None),
+        (color + 1, None),
+        (color - 1, None),
+        (tilt, None),
+        (pos[:, :0], None),
+    ):
         rows = np.hstack([pos, more])
         if name == "a.npy":
             np.save(tmp_path / name, rows)
@@ -930,13 +951,16 @@ def test_rows_of_points_keep_colours_and_normals_apart(name, tmp_path):
             head = "50" if name == "counted.pts" else ""
             delimiter = ", " if name == "commas.xyz" else " "
             np.savetxt(tmp_path / name, rows, header=head, comments="" if head else "#", delimiter=delimiter)
-        with pytest.warns(cotan.MeshWarning, match="columns 4 to 6 left out") if more is tilt else nullcontext():
+        with (
+            pytest.warns(cotan.MeshWarning, match="columns 4 to 6 left out")
+            if more.size and not kept
+            else nullcontext()
+        ):
             data = cotan.read(tmp_path / name, dtype=torch.float64)
         assert set(data.keys()) == {"pos", *([kept] if kept else [])}
         np.testing.assert_array_equal(data.pos, pos)
         if kept:
-            expected = normal if kept == "normal" else color / 255
-            np.testing.assert_allclose(data[kept], expected, atol=1e-7)
+            np.testing.assert_allclose(data[kept], more if kept == "normal" else color / 255, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -1020,6 +1044,20 @@ def test_a_scanners_pts_has_an_intensity_before_its_colours(tmp_path):
     (tmp_path / "a.pts").write_text("2\n0 0 0 55 255 0 0\n1 1 1 -12 0 255 0\n")
     with pytest.warns(cotan.MeshWarning, match="column 4 left out$"):
         assert cotan.read(tmp_path / "a.pts").color.tolist() == [[1, 0, 0], [0, 1, 0]]
+    (tmp_path / "nine.pts").write_text("0 0 0 255 0 0 0 0 1\n1 1 1 0 255 0 0 0 1\n")
+    with pytest.warns(cotan.MeshWarning, match="columns 7 to 9 left out$"):
+        assert cotan.read(tmp_path / "nine.pts").color.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_one_row_is_a_point(tmp_path):
+    (tmp_path / "a.xyz").write_text("0 1 2\n")
+    assert cotan.read(tmp_path / "a.xyz").pos.tolist() == [[0, 1, 2]]
+
+
+def test_an_array_of_objects_is_not_unpickled(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 3), object))
+    with pytest.raises(cotan.CotanError, match="Object arrays cannot be loaded"):
+        cotan.read(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
@@ -1050,6 +1088,7 @@ def test_normals_of_the_points_of_a_ply(encoding, tmp_path):
     (tmp_path / "a.ply").write_bytes(head.encode() + (text.encode() if encoding == "ascii" else rows.tobytes()))
     data = cotan.read(tmp_path / "a.ply")
     np.testing.assert_array_equal(np.hstack([data.pos, data.normal]), rows)
+    assert data.normal.dtype == torch.float32
 
 
 @pytest.mark.parametrize("colors", [None, torch.rand(7, 3)])
@@ -1059,6 +1098,9 @@ def test_points_keep_their_normals_in_a_ply(colors, tmp_path):
     back = cotan.read(tmp_path / "a.ply")
     assert torch.equal(back.pos, cloud.pos)
     assert torch.equal(back.normal, cloud.normal)
+    cloud.face = torch.tensor([[0], [1], [2]])
+    cotan.write(cloud, tmp_path / "mesh.ply")
+    assert b"property float nx" not in (tmp_path / "mesh.ply").read_bytes()
     assert ("color" in back) == (colors is not None)
 
 
@@ -1191,6 +1233,7 @@ def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp
     np.testing.assert_allclose(cotan.compute(graph, "laplacian").to_dense(), expected)
 
 
+@pytest.mark.parametrize("kind", [b"csr", b"csc"])
 @pytest.mark.parametrize(
     ("part", "wrong", "said"),
     [
@@ -1199,10 +1242,10 @@ def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp
         ("indices", [0, -7], "must be >= 0"),
     ],
 )
-def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(part, wrong, said, tmp_path):
-    parts = {"format": b"csr", "shape": [3, 3], "data": [1.0, 1.0], "indices": [1, 0], "indptr": [0, 1, 2, 2]}
+def test_a_matrix_whose_pointers_lead_out_of_it_is_refused(kind, part, wrong, said, tmp_path):
+    parts = {"format": kind, "shape": [3, 3], "data": [1.0, 1.0], "indices": [1, 0], "indptr": [0, 1, 2, 2]}
     np.savez(tmp_path / "a.npz", **parts)
-    assert cotan.read(tmp_path / "a.npz").edge_index.tolist() == [[0, 1], [1, 0]]
+    assert sorted(cotan.read(tmp_path / "a.npz").edge_index.T.tolist()) == [[0, 1], [1, 0]]
     np.savez(tmp_path / "a.npz", **{**parts, part: wrong})
     with pytest.raises(cotan.CotanError, match=said):
         cotan.read(tmp_path / "a.npz")
@@ -1239,17 +1282,22 @@ def test_a_matrix_with_more_than_numbers_in_its_last_line_ends_no_process(end, t
 
 
 def ply(kind: str, *rows, count="uchar", lengths=None) -> bytes:
-    """Five vertices, and faces in rows; of lengths, what the file says of these."""
+    """Five vertices, and faces in rows; of lengths, what the file says of these. Between them what no mesh is made of."""
     head = f"ply\nformat {kind} 1.0\nelement vertex 5\nproperty float x\nproperty double y\nproperty float z\n"
-    head += f"element face {len(rows)}\nproperty uchar flag\nproperty list {count} int vertex_indices\nend_header\n"
+    head += "element camera 1\nproperty uchar x\nelement patch 1\nproperty list uchar uchar vertex_indices\n"
+    name = "vertex_indices" if count == "uchar" else "vertex_index"
+    head += (
+        f"element face {len(rows)}\nproperty list uchar uchar texcoord\nproperty list {count} int {name}\nend_header\n"
+    )
+    more = [7], [3, 0, 1, 4]
     pos, lengths = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (2, 2, 0)], lengths or [len(row) for row in rows]
     if kind == "ascii":
-        lines = [*pos, *((9, size, *row) for size, row in zip(lengths, rows))]
+        lines = [*pos, *more, *((3, 0, 1, 4, size, *row) for size, row in zip(lengths, rows))]
         return (head + "".join(" ".join(map(str, line)) + "\n" for line in lines)).encode()
     order = "<" if "little" in kind else ">"
-    body = b"".join(struct.pack(f"{order}fdf", *p) for p in pos)
+    body = b"".join(struct.pack(f"{order}fdf", *p) for p in pos) + bytes(itertools.chain(*more))
     for size, row in zip(lengths, rows):
-        body += struct.pack(f"{order}B{'B' if count == 'uchar' else 'I'}{len(row)}i", 9, size, *row)
+        body += struct.pack(f"{order}4B{'B' if count == 'uchar' else 'I'}{len(row)}i", 3, 0, 1, 4, size, *row)
     return head.encode() + body
 
 
@@ -1262,7 +1310,7 @@ def test_polygons_of_a_ply_and_their_numbers_beyond_its_end(kind, count, tmp_pat
     assert found.pos[4].tolist() == [2, 2, 0]
     assert sorted(map(sorted, found.face.T.tolist())) == [[0, 1, 2], [0, 2, 3], [1, 2, 4]]
     whole, beyond = ply(kind, *rows, count=count), ply(kind, *rows, count=count, lengths=[4, 250])
-    wrong = [whole[:-12], whole.replace(b"face 2", b"face 4000000000")]
+    wrong = [whole[:-2], whole.replace(b"face 2", b"face 4000000000")]
     for content in wrong if kind == "ascii" else [*wrong, beyond]:  # of a text trimesh takes what is in the line
         (tmp_path / "a.ply").write_bytes(content)
         with pytest.raises(cotan.CotanError, match=r"a.ply"):

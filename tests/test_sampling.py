@@ -24,7 +24,7 @@ from cotan.batching import prepare
 from cotan.cli import app
 from cotan.datasets import Splits
 from cotan.pattern import sorted_order
-from cotan.sampling import Sampled
+from cotan.sampling import Sampled, split
 from cotan.training import Recipe, fit, model_for
 
 QUICK = {"batch_size": 16, "lr": 1e-2, "progress": "none", "device": "cpu"}
@@ -127,20 +127,25 @@ def test_with_all_neighbours_a_models_output_is_that_of_the_whole(layer, options
 
 
 def test_what_is_one_a_vertex_or_edge_is_cut_and_the_rest_is_there_as_it_is():
-    cotan.source("charge_of_test", per="vertex")
+    cotan.source("index_of_refraction", per="vertex")
     cotan.source("bond_of_test", per="edge")
-    edges = torch.arange(8).expand(2, -1)  # as many as vertices
-    data = Data(x=torch.rand(8, 2), edge_index=edges, charge_of_test=torch.arange(8), bond_of_test=torch.arange(8))
+    edges = torch.arange(7, -1, -1).expand(2, -1)  # as many as vertices, in another order
+    data = Data(x=torch.rand(8, 2), edge_index=edges, index_of_refraction=torch.arange(8), bond_of_test=torch.arange(8))
     data.update({"train_mask": np.arange(8) < 4, "y": list(range(8)), "edge_kind": torch.arange(8), "u": torch.rand(3)})
     data.update({"name": "graph", "batch": torch.zeros(8, dtype=torch.long), "ptr": torch.tensor([0, 8])})
     part = NeighbourSampler(data, [2]).about([5, 1])
-    for name in ("charge_of_test", "y", "bond_of_test", "edge_kind"):
+    for name in ("index_of_refraction", "y"):
         assert part[name].tolist() == [5, 1]
+    for name in ("bond_of_test", "edge_kind"):
+        assert part[name].tolist() == [2, 6]
     assert part.train_mask.tolist() == [False, True]
     assert torch.equal(part.u, data.u)
     assert part.name == "graph"
     assert cotan.compute(part, "num_nodes") == 2
     assert "ptr" not in part
+    cotan.source("partner_of_test", per="vertex", index="vertex")
+    with pytest.raises(cotan.CotanError, match="partner_of_test holds vertex numbers"):
+        NeighbourSampler(changed(partner_of_test=torch.zeros(40, 1).long()), [2])
 
 
 def test_an_epoch_meets_each_seed_once_in_an_order_of_its_own():
@@ -312,6 +317,10 @@ def test_several_graphs_with_masks_and_a_few_seeds():
     assert len(run.history) == 1
     assert len(seen) == 3 + 3 + 2 + 2  # ceil(40 / 16) parts of each graph, then val and test, each graph alone
     assert max(seen[:6]) < 80
+    whole = prepare(model, data.train, per="vertex")
+    parts = Sampled(model, data.train, whole, (2, 2)).batches(16, seed=0)
+    of_second = [bool((data.train[1].x == part.values["features 0"][0]).all(1).any()) for part in parts]
+    assert sorted(of_second) == [False] * 3 + [True] * 3 != of_second  # not one graph after the other
 
 
 def test_sampling_learns_as_well_as_the_whole():
@@ -329,7 +338,8 @@ def test_a_model_deeper_than_the_hops_is_said(capsys):
     for depth, said in ((2, False), (3, True)):
         model = model_for("sage", data, depth=depth)
         fit(model, data, **QUICK | {"progress": "lines"}, epochs=1, sample=(2, 2))
-        assert ("the model has 3 layers, and sample=(2, 2) draws 2 hops" in capsys.readouterr().err) == said
+        err = capsys.readouterr().err
+        assert ("draws 2 hops" in err) == ("the model has 3 layers, and sample=(2, 2)" in err) == said
 
 
 def test_on_another_device(gpu):
@@ -371,6 +381,14 @@ def test_models_and_recipes_that_parts_do_not_serve(layer, options, recipe, mess
     with pytest.raises(cotan.CotanError, match=message):
         fit(model_for(layer, data, **options), data, **QUICK, sample=(2, 2), **recipe)
     assert not cotan.counts()  # before anything is computed
+
+
+def test_numbers_of_vertices_and_what_is_at_others_are_not_cut_out():
+    coarse = cotan.node("mass", on="coarsen")
+    cut, rest = split(cotan.make_plan({"x": "x", "coarse": coarse}, ["x", "edge_index", "num_nodes"]))
+    assert (cut, [*rest.roots]) == (["x"], ["coarse"])
+    with pytest.raises(cotan.CotanError, match="'farthest_points' is made of all points"):
+        split(cotan.make_plan({"": "farthest_points"}, ["pos", "edge_index"]))
 
 
 def test_tasks_that_parts_do_not_serve():

@@ -241,6 +241,8 @@ def test_a_number_a_vertex():
     rows = [Data(x=shape.x, y=shape.x.expand(3, 2)) for shape in shapes]
     with pytest.raises(cotan.CotanError, match=r"as long as its shape has vertices; .* is the task 'regress-vertices'"):
         cotan.fit("linear", cotan.Splits(rows, [], rows, task="regress"), **QUICK)
+    three = [Data(x=torch.ones(count, 1), y=torch.ones(3)) for count in (3, 4)]  # one has as many vertices by chance
+    check(cotan.Splits(three, [], three, task="regress"), "regress", 3)
     for shape in shapes[:6]:
         shape.mask = torch.tensor([True, True, False])
     splits = cotan.Splits(*lists, task="regress-vertices")
@@ -286,6 +288,8 @@ def test_a_graph_with_the_masks_of_pyg():
     assert run.dataset["digest"] == same.dataset["digest"]
     with pytest.raises(cotan.CotanError, match="has train_mask and no mask, so that all of it would count"):
         fit([data], [data], "label")
+    data.mask = PARTS[0]
+    check(cotan.Splits([data], [], [data], task="label"), "label", 3)
     with pytest.raises(cotan.CotanError, match=r"or a Data with train_mask, val_mask and test_mask; got a Data"):
         cotan.fit("gcn", nodes(), **QUICK)
 

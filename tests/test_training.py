@@ -93,6 +93,12 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not():
     assert deterministic(a.history) != deterministic(c.history)
 
 
+def test_no_epoch_of_a_seed_is_one_of_the_next():
+    models = (model_for("linear", clouds(), seed=0, dropout=0.3) for _ in range(2))
+    runs = [fit(model, clouds(), seed=seed, **{**QUICK, "lr": 1e-12}) for seed, model in enumerate(models)]
+    assert len({line["train_loss"] for run in runs for line in run.history}) == 8
+
+
 def test_the_callers_generator_is_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -922,7 +928,7 @@ def test_a_model_of_functions_is_given_to_load(tmp_path):
 
 def test_bf16_trains():
     run = fit("linear", clouds(), precision="bf16", **QUICK)
-    assert run.history[-1]["val_loss"] > 0
+    assert 0 < run.history[-1]["val_loss"] != fit("linear", clouds(), **QUICK).history[-1]["val_loss"]
     assert next(run.model.parameters()).dtype == torch.float32
 
 
@@ -1665,6 +1671,21 @@ def test_an_output_of_another_shape_is_named():
         fit(Own(pooled=True), cotan.load_dataset("blocks", nodes=60, features=4), **QUICK)
     with pytest.raises(cotan.CotanError, match=r"Own gives 3 classes, and there are targets up to 3"):
         fit(Own(), cotan.load_dataset("blocks", nodes=60, features=4, classes=4), **QUICK)
+    with pytest.raises(
+        cotan.CotanError, match=r"Scores gives \(4,\) for a batch with 4 targets.* expected \(4, classes\)"
+    ):
+        fit(Scores(), clouds(), **QUICK)
+
+
+class Scores(nn.Module):
+    """One number a shape, where each class wants its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x, batch, ptr):
+        return cotan.pool(self.linear(x), batch, len(ptr) - 1)[:, 0]
 
 
 def test_an_unknown_augmentation_leaves_the_earlier_run_where_it_is(tmp_path):

@@ -213,7 +213,7 @@ class Evaluation:
                 self.digests[name] = str(self.vertices)
             else:
                 self.digests[name] = digest(self.data[name])
-        return {name: self.digests[name] for name in sorted(step.reaches)}
+        return {name: self.digests[name] for name in step.reaches}
 
 
 def narrowed(step: Step, value: Any, dtype: torch.dtype) -> Any:

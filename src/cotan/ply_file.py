@@ -55,7 +55,7 @@ class _Words:
         self.words, self.at = body.split(), 0
 
     def __call__(self, kind: str, count: int) -> Any:
-        part = self.words[self.at : self.at + count] if count >= 0 else []
+        part = self.words[self.at : self.at + count]
         if len(part) != count:
             raise ValueError("it ends too early")
         self.at += count

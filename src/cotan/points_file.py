@@ -39,7 +39,7 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
         raise CotanError(f"{path} has no points")
     if rows.shape[0] == rows.shape[1] > COLUMNS:
         raise CotanError(f"{path} holds a square matrix, {rows.shape}, and no points. {OF_MATRIX}")
-    columns = torch.from_numpy(rows.copy())
+    columns = torch.from_numpy(rows)
     before = 4 if path.suffix.lower() == ".pts" and columns.shape[1] == 7 else 3
     pos, more, color, normal = columns[:, :3], columns[:, before : before + 3], None, None
     if more.shape[1] == 3 and bool(((torch.linalg.vector_norm(more, dim=1) - 1).abs() < 0.01).all()):
