@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.errors import at_least
-from cotan.sparse import sorted_pattern
+from cotan.sparse import pointer, sorted_pattern
 
 from .adjacency import normalized
 
@@ -43,10 +43,13 @@ def largest(score: Tensor, batch: Tensor, ratio: float) -> Tensor:
     else:  # one sort of whole numbers, a third of the time: the bits of floats are in the floats' order, but for the sign
         bits = (score.float() + 0.0).view(torch.int32)  # -0 is 0
         order = (batch * 2**32 - (bits ^ (bits >> 31 & 0x7FFFFFFF))).argsort(stable=True)
-    count = torch.zeros_like(batch).index_add(0, batch, torch.ones_like(batch))  # a bincount waits for a GPU
-    stay = (ratio * count.double() * (1 - 1e-12)).ceil().long()  # 0.55 of 100, which rounds to above 55, is 55
-    end = count.cumsum(0) - count + stay
-    return order[torch.arange(len(batch), device=batch.device) < end.index_select(0, batch[order])]
+    batch = batch[order]
+    before = torch.cat([batch.new_full((1,), -1), batch])[:-1]
+    number = (batch != before).cumsum(0)  # of each shape among those that have vertices, from 1 to at most V
+    begin = pointer(number, len(batch) + 1)
+    stay = (ratio * begin.diff().double() * (1 - 1e-12)).ceil().long()  # 0.55 of 100, which rounds to above 55, is 55
+    end = begin[:-1] + stay
+    return order[torch.arange(len(batch), device=batch.device) < end.index_select(0, number)]
 
 
 def part(matrix: cotan.Sparse, kept: Tensor) -> cotan.Sparse:

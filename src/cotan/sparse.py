@@ -20,7 +20,8 @@ from .pattern import first_alike as first_alike
 from .pattern import firsts as firsts
 from .pattern import grouped as grouped
 from .pattern import numbered as numbered
-from .pattern import pointer, rows_of
+from .pattern import pointer as pointer
+from .pattern import rows_of
 from .pattern import sorted_pattern as sorted_pattern
 from .segments import segment_max as segment_max
 from .segments import segment_mean as segment_mean

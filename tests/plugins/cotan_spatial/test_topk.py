@@ -38,6 +38,12 @@ def test_products_that_round_to_above_a_whole_number_keep_no_more(ratio, size, s
     assert len(largest(torch.rand(size), torch.zeros(size, dtype=torch.long), ratio)) == stay
 
 
+def test_shapes_without_vertices_may_stand_between():
+    batch, score = torch.tensor([2, 2, 2, 7, 9, 9]), torch.tensor([1.0, 3, 2, 0, 5, 4])
+    for dtype in (torch.float32, torch.float64):
+        assert largest(score.to(dtype), batch, 0.5).tolist() == [1, 2, 3, 4]
+
+
 def test_part_is_a_slice():
     A = cotan.Sparse.from_coo(torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0]), torch.arange(4.0) + 1, (3, 3))
     kept = torch.tensor([2, 0])
