@@ -1,5 +1,7 @@
 """Batches: one shape alone and the same shape among others are the same."""
 
+import pickle
+import weakref
 from datetime import date
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -207,6 +209,20 @@ def test_a_batch_of_spectra_is_a_spectrum_but_no_shape():
         batch.first(2)
     with pytest.raises(cotan.CotanError, match="a batch of batches: give the spectra of single shapes"):
         collate([batch, batch], per=None)
+
+
+def test_a_batch_of_spectra_has_their_vectors_once():
+    """In its file, and in memory: its shapes may go."""
+    spectra = [random_spectrum(50, 30), random_spectrum(40, 30)]
+    batch = collate(spectra, per=None)
+    assert len(pickle.dumps(batch)) < 1.5 * batch.vectors.rows.nbytes
+    shape = weakref.ref(spectra.pop())
+    assert shape() is None
+    assert batch.simple
+    assert pickle.loads(pickle.dumps(batch)).simple
+    old = cotan.Spectrum.__new__(cotan.Spectrum)  # of a pickle from before it was kept what is simple
+    vars(old).update(values=batch.values, vectors=batch.vectors, sizes=batch.sizes)
+    assert old.simple
 
 
 def test_values_per_edge_that_nothing_tells_apart_are_not_cut():

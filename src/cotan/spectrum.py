@@ -6,12 +6,14 @@ In a batch the vectors are block-diagonal and the values follow each other, so c
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .errors import CotanError
 from .traceable import Traceable, register
@@ -69,11 +71,20 @@ class Spectrum:
         eigenspaces (sum K_b,): the number of each pair's. simple: whether each has one pair.
     """
 
+    _simple: bool | None = None
+    _shapes: Sequence[weakref.ref[Spectrum]] = ()  # of a batch, which keeps no second copy of their vectors alive
+
     def __init__(self, values: Tensor, vectors: Tensor | BlockDiagonal, sizes: tuple[int, ...] | None = None):
         self.values, self.vectors = values, vectors
         self.sizes = sizes if sizes is not None else (len(values),)
-        self._simple: bool | None = None
-        self._shapes: Sequence[Spectrum] = ()  # of a batch, where they are known
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "values":  # others may be simple where these are not
+            self._simple, self._shapes = None, ()
+
+    def __reduce__(self) -> Any:
+        return Spectrum, (self.values, self.vectors, self.sizes)
 
     @property
     def index(self) -> Tensor:
@@ -93,8 +104,11 @@ class Spectrum:
     def simple(self) -> bool:
         """Whether each eigenspace has one pair. A GPU is waited for once a shape, and not again for its batches."""
         if self._simple is None:
-            several = (shape.simple for shape in self._shapes)
-            self._simple = all(several) if self._shapes else int(self.eigenspaces[-1]) + 1 == len(self.values)
+            shapes = [shape() for shape in self._shapes]
+            if not shapes or None in shapes:
+                self._simple = int(self.eigenspaces[-1]) + 1 == len(self.values)
+            else:
+                self._simple = all(shape.simple for shape in shapes if shape is not None)
         return self._simple
 
     def first(self, k: int) -> Spectrum:
@@ -116,7 +130,8 @@ class Spectrum:
         padded = [torch.nn.functional.pad(b, (0, width - b.shape[1])) if b.shape[1] < width else b for b in blocks]
         vectors = BlockDiagonal(torch.cat(padded), tuple(len(b) for b in blocks), widths)
         out = cls(torch.cat([s.values for s in spectra]), vectors, widths)
-        out._shapes = spectra
+        if not is_compiling():
+            out._shapes = tuple(map(weakref.ref, spectra))
         return out
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:

@@ -87,6 +87,8 @@ def test_simple_eigenvalues_are_known_of_a_batch_by_its_shapes(cycle, bumpy):
         unknown = cotan.Spectrum(batch.values, batch.vectors, batch.sizes)
         assert batch.simple == unknown.simple == expected
     assert double.eigenspaces.tolist() == [0, 1, 1, 2, 2]
+    other.values = double.values
+    assert not other.simple
 
 
 def test_errors():
