@@ -6,7 +6,6 @@ In a batch the vectors are block-diagonal and the values follow each other, so c
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -71,20 +70,11 @@ class Spectrum:
         eigenspaces (sum K_b,): the number of each pair's. simple: whether each has one pair.
     """
 
-    _simple: bool | None = None
-    _shapes: Sequence[weakref.ref[Spectrum]] = ()  # of a batch, which keeps no second copy of their vectors alive
+    _simple: tuple[Tensor, bool] | None = None  # of which values, and what
 
     def __init__(self, values: Tensor, vectors: Tensor | BlockDiagonal, sizes: tuple[int, ...] | None = None):
         self.values, self.vectors = values, vectors
         self.sizes = sizes if sizes is not None else (len(values),)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "values":  # others may be simple where these are not
-            self._simple, self._shapes = None, ()
-
-    def __reduce__(self) -> Any:
-        return Spectrum, (self.values, self.vectors, self.sizes)
 
     @property
     def index(self) -> Tensor:
@@ -103,13 +93,9 @@ class Spectrum:
     @property
     def simple(self) -> bool:
         """Whether each eigenspace has one pair. A GPU is waited for once a shape, and not again for its batches."""
-        if self._simple is None:
-            shapes = [shape() for shape in self._shapes]
-            if not shapes or None in shapes:
-                self._simple = int(self.eigenspaces[-1]) + 1 == len(self.values)
-            else:
-                self._simple = all(shape.simple for shape in shapes if shape is not None)
-        return self._simple
+        if self._simple is None or self._simple[0] is not self.values:
+            self._simple = self.values, int(self.eigenspaces[-1:].sum()) + 1 == len(self.values)
+        return self._simple[1]
 
     def first(self, k: int) -> Spectrum:
         """The k smallest pairs of a single shape."""
@@ -131,7 +117,7 @@ class Spectrum:
         vectors = BlockDiagonal(torch.cat(padded), tuple(len(b) for b in blocks), widths)
         out = cls(torch.cat([s.values for s in spectra]), vectors, widths)
         if not is_compiling():
-            out._shapes = tuple(map(weakref.ref, spectra))
+            out._simple = out.values, all(shape.simple for shape in spectra)
         return out
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:
