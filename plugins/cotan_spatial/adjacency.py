@@ -46,18 +46,18 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor
         edge_index: (2, E). edge_weight: (E,), ones by default.
     """
     matrix = adjacency(edge_index, num_nodes, edge_weight, self_loops=True)
-    if edge_weight is not None and bool(((degree := matrix.sum_rows()) < 0).any()):
+    degree = matrix.sum_rows()
+    if edge_weight is not None and bool((degree < 0).any()):
         raise cotan.CotanError(
             f"normalized_adjacency: the weights of the edges to vertex {int(degree.argmin())}, with its self-loop, sum to "
             f"{float(degree.min()):.3g}, expected at least 0; edge_weight.abs() counts both signs alike, and sage, gin and "
             "aggregate take negative weights as they are"
         )
-    return normalized(matrix)
+    return normalized(matrix, degree)
 
 
-def normalized(matrix: cotan.Sparse) -> cotan.Sparse:
-    """D^-1/2 A D^-1/2, D_ii the sum of row i; where that is not positive, row and column i are zero."""
-    degree = matrix.sum_rows()
+def normalized(matrix: cotan.Sparse, degree: Tensor) -> cotan.Sparse:
+    """D^-1/2 A D^-1/2, D_ii = degree_i the sum of row i; where that is not positive, row and column i are zero."""
     root = torch.where(degree > 0, degree.where(degree > 0, 1).rsqrt(), 0)
     return matrix.with_values(root[matrix.row] * matrix.values * root[matrix.col])
 

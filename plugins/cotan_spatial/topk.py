@@ -101,7 +101,7 @@ class TopKNetwork(nn.Module):
     def forward(self, x: Tensor, adjacency: cotan.Sparse, batch: Tensor, ptr: Tensor) -> Tensor:
         readings, before = [], []
         for layer, pool in zip(self.layers, self.pools, strict=True):
-            matrix = normalized(adjacency)
+            matrix = normalized(adjacency, adjacency.sum_rows())
             fine = layer(matrix @ x).relu()
             x, adjacency, batch, kept = pool(fine, adjacency, batch)
             before.append((fine, matrix, kept))

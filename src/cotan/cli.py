@@ -546,12 +546,13 @@ def cache(
     if prune:
         count, size = kept.prune(int(keep * 2**30), node)
         say(f"removed {count} files, {_size(size)}")
+    gone = prune and not node
     for old in kept.older():
         size = sum(stat.st_size for _, stat in old.entries())
-        if prune and not node:
+        if gone:
             old.prune(0)
         if size:
-            now = ", removed" if prune and not node else "; --prune removes it"
+            now = ", removed" if gone else "; --prune removes it"
             say(f"{old.folder}: {_size(size)} of an older format{now}")
     rows = kept.summary()
     left = sum(size for name, (_, size) in rows.items() if node in (None, name))

@@ -40,11 +40,12 @@ def check_points(use: str, data: Any) -> None:
     check_data(data)
     pos = data.get("pos")
     if pos is None:
-        layout = (
-            "places = networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) and "
-            "graph.pos = torch.stack([*map(torch.tensor, places.values())]) lay a graph out"
-        )
-        has = "; ".join([", ".join(data.keys()) or "nothing", *[layout] * (data.get("edge_index") is not None)])
+        has = ", ".join(data.keys()) or "nothing"
+        if data.get("edge_index") is not None:
+            has += (
+                "; places = networkx.spring_layout(torch_geometric.utils.to_networkx(graph), dim=3) and "
+                "graph.pos = torch.stack([*map(torch.tensor, places.values())]) lay a graph out"
+            )
         raise CotanError(f"expected a shape with pos to {use}; it has: {has}")
     if pos.ndim != 2 or pos.shape[1] != 3 or not len(pos):
         plane = "; torch.nn.functional.pad(pos, (0, 1)) lays a plane in space" * (pos.shape[1:] == (2,))
