@@ -201,6 +201,8 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(sphere, tmp_path):
     for message, (points, values) in refused.items():
         with pytest.raises(cotan.CotanError, match=f"^{message}"):
             cotan.draw(Data(pos=points), tmp_path / "a.png", values)
+    with pytest.raises(cotan.CotanError, match="up is one of 'x', 'y', 'z'; got None"):
+        cotan.draw(sphere, None, pos[:, 0], up=None)
 
 
 def test_the_plugin_that_draws_is_named_where_it_is_missing(sphere, tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def _draw(
     shape = Data(pos=shape.pos.detach(), face=shape.face)
     columns = [each[corner].view(shape.num_nodes, -1).float() for each in colors.values()]
     shape.color = torch.cat(columns, 1)
-    eye = torch.tensor(EYE).roll("xyz".find(up) - 1).tolist()
+    eye = torch.tensor(EYE).roll("xyz".find(str(up)) - 1).tolist()
     look: dict[str, Any] = {"rig": (eye,), "up": up, "size": size, "samples": 2}
     seen = _close(_views(shape, outputs=("silhouette", "shaded", "color"), **look)[0])
     painted = []
