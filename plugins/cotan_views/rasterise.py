@@ -133,13 +133,13 @@ def _slabs(triangles: Triangles, size: int) -> Slabs:
 
 
 def _by_height(corner: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(3 * m,) top, bottom and middle corners, and y there. (lerp by 0 or 1 is exact, and much faster than where.)"""
-    level, order = [y.index_select(0, c) for c in corner], list(corner.to(y.dtype))
+    """(3 * m,) top, bottom and middle corners, and y there. (Adding a difference or 0 is faster than where.)"""
+    level, order = [y.index_select(0, c) for c in corner], list(corner)
     for i, j in ((0, 1), (2, 1), (0, 2)):
-        swap = (level[i] - level[j]).sign_().clamp_(min=0)
+        swap = (order[j] - order[i]).mul_(level[i] > level[j])
+        order[i], order[j] = order[i] + swap, order[j] - swap
         level[i], level[j] = torch.minimum(level[i], level[j]), torch.maximum(level[i], level[j])
-        order[i], order[j] = torch.lerp(order[i], order[j], swap), torch.lerp(order[j], order[i], swap)
-    return torch.cat(order).int(), torch.cat(level)
+    return torch.cat(order), torch.cat(level)
 
 
 def _pixels(slabs: Slabs, size: int, budget: int) -> Iterator[Fragments]:
