@@ -432,7 +432,7 @@ def test_derivative_of_what_is_one_in_a_multiple_eigenvalue():
     torch.testing.assert_close(ours, difference, atol=1e-7, rtol=0)
 
 
-@pytest.mark.parametrize("of", ("weights", "mass", "scale"))
+@pytest.mark.parametrize("of", ["weights", "mass", "scale"])
 def test_second_derivatives_are_refused(of):
     """Also of a sum of eigenvalues, and where only those of what comes after the pairs are asked for."""
     live = {name: ones(12).requires_grad_() for name in ("weights", "mass", "scale")}
