@@ -113,3 +113,12 @@ def test_numbers_that_are_too_small_or_no_whole_numbers(wrong):
         cotan.CotanError, match=rf"^here: b={re.escape(repr(wrong))}, expected a whole number of at least 2$"
     ):
         at_least(2, "here", a=2, b=wrong)
+
+
+@pytest.mark.parametrize("time", [torch.tensor(0.1, requires_grad=True), [torch.nn.Parameter(torch.tensor(0.1))]])
+def test_an_option_takes_no_derivatives(time):
+    """Its gradient would be lost without a word."""
+    with pytest.raises(
+        cotan.CotanError, match=r"option 'time' of node 'laplacian': a tensor that requires grad.*Detach it"
+    ):
+        cotan.compute(TETRAHEDRON, "laplacian", kind="heat", time=time)

@@ -403,6 +403,21 @@ def test_what_takes_derivatives_itself_is_judged_and_predicted_without_a_graph(m
     assert (len(outputs), kept) == (3, [0])
 
 
+@pytest.mark.parametrize("augment", [(), ("random_rotation",)])
+@pytest.mark.parametrize("features", [None, ("vertex_normals",)])
+def test_shapes_that_require_grad_still(features, augment):
+    """As after a look at what an answer depends on. What is prepared once serves all epochs, and has no derivative in pos."""
+    results = []
+    for live in (False, True):
+        splits = clouds()
+        for shape in (*splits.train, *splits.val, *splits.test):
+            shape.pos = 1.0 * shape.pos.double().requires_grad_(live)
+        run = fit(model_for("linear", splits, features=features, seed=0), splits, **QUICK, augment=augment)
+        found = [p.probabilities for p in predict(run, splits.test)]
+        results.append((deterministic(run.history), run.metrics, evaluate(run, splits.test), found))
+    assert str(results[0]) == str(results[1])
+
+
 def test_a_number_that_is_the_same_everywhere_has_no_deviation_by_rounding():
     shapes = clouds()
     for shape in [*shapes.train, *shapes.val, *shapes.test]:

@@ -29,13 +29,14 @@ class Cameras(NamedTuple):
     Attributes:
         eye: (N, 3). axes: (N, 3, 3), whose rows are the directions right, up and forward; right and up that are scaled and
             sheared make a camera with a matrix of its own.
-        focal: what turns coordinates into those of a picture from -1 to 1: of x / z in perspective, else of x.
+        focal: what turns coordinates into those of a picture from -1 to 1: of x / z in perspective, else of x. A number; as a
+            tensor, of all or of each (N,), it has derivatives.
         perspective: pinholes, not parallel projections.
     """
 
     eye: Tensor
     axes: Tensor
-    focal: float
+    focal: float | Tensor
     perspective: bool
 
 

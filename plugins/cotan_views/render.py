@@ -158,6 +158,10 @@ def _parts(
     budget = max(min(2**16, budget), math.ceil(work / (threads * math.ceil(work / (threads * budget)))))
     pos, face = pos.double(), face.contiguous()
     eye, axes = cameras.eye.to(pos), cameras.axes.to(pos)
+    if isinstance(cameras.focal, Tensor):  # as a matrix of each camera's own, all of whose derivatives are taken
+        focal = cameras.focal.to(pos).expand(n)
+        axes = axes * torch.stack([focal, focal, torch.ones_like(focal)], 1)[:, :, None]
+        cameras = cameras._replace(focal=1.0)
     color = None if color is None else color.double()
     parts = []
     begin = v = f = 0
@@ -246,6 +250,9 @@ def _tensors(cameras: Cameras, **values: Tensor | None) -> None:
         raise cotan.CotanError(
             f"cameras have eye (N, 3) and axes (N, 3, 3), finite and of one at least; got {said(eye)} and {said(axes)}"
         )
+    focal = cameras.focal
+    if isinstance(focal, Tensor) and not (focal.shape in ((), (len(eye),)) and focal.isfinite().all()):
+        raise cotan.CotanError(f"focal is a finite number, or one for each of {len(eye)} cameras; got {said(focal)}")
     for name, value in values.items():
         if not isinstance(value, Tensor) and (value is not None or name in ("pos", "face")):
             raise cotan.CotanError(f"{name} is a tensor; got {type(value).__name__}")

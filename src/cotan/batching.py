@@ -266,6 +266,7 @@ class Augmented:
         on = [node(request, seed=seed * len(self.augment) + i) for i, request in enumerate(self.augment)]
         return model_plan(self.model, self.have, on)
 
+    @torch.no_grad()  # as what `fit` prepares
     def epoch(self, seed: int) -> Prepared:
         """The samples of one epoch."""
         plan = self.plan(seed)

@@ -187,6 +187,8 @@ class Evaluation:
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
         check_source(step.name, value, data)
+        if isinstance(value, torch.Tensor) and value.requires_grad and not torch.is_grad_enabled():
+            value = value.detach()  # as all that is computed of it
         if step.name == "pos":
             return value.double()
         numbers = step.index is not None and isinstance(value, torch.Tensor)

@@ -79,6 +79,11 @@ def _freeze(name: str, key: str, value: Any) -> Any:
     """An option as a hashable value that JSON can say."""
     if value is None or isinstance(value, bool | int | float | str | Node):
         return value
+    if getattr(value, "requires_grad", False):
+        raise CotanError(
+            f"option {key!r} of node {name!r}: a tensor that requires grad, expected plain numbers, which pass on none. "
+            "Detach it; or call the operator's function, as those in cotan.operators, with the values that it takes"
+        )
     if hasattr(value, "tolist"):  # a tensor or an array
         value = value.tolist()
         if not isinstance(value, list):

@@ -178,6 +178,7 @@ class Sampled:
         cuts = [(i, some) for i, seeds in enumerate(self.seeds) for some in shuffled(seeds, size, rng)]
         return (self._batch(*cuts[number], rng) for number in rng.permutation(len(cuts)))  # type: ignore[call-arg]
 
+    @torch.no_grad()  # as what `fit` prepares
     def _batch(self, place: int, seeds: Array, rng: np.random.Generator) -> Batch:
         whole, y = self.whole.samples[place], self.whole.targets[place]
         part = self.samplers[place]._cut(seeds, rng)

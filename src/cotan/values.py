@@ -73,7 +73,8 @@ def is_live(value: Any) -> bool:
     """Whether derivatives are being taken with respect to the value: then what depends on it is not stored."""
     if not isinstance(value, Tensor):
         return is_data(value) and any(is_live(value[name]) for name in value.keys())
-    if value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
+    recorded = value.requires_grad and torch.is_grad_enabled()
+    if recorded or torch._C._functorch.is_functorch_wrapped_tensor(value):
         return True
     return torch.autograd.forward_ad.unpack_dual(value).tangent is not None
 

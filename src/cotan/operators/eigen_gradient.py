@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CotanError
 from ..sparse import ReverseMode, Sparse
 from ..values import is_live
 
@@ -43,17 +44,18 @@ class _Pairs(ReverseMode):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        _, _, values, vectors, ctx.L, mass = inputs
-        ctx.save_for_backward(values, vectors, mass)
+        r, _, values, vectors, ctx.L, mass = inputs
+        ctx.save_for_backward(values, vectors, mass, r)
         ctx.save_for_forward(values, vectors, mass)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_values: Tensor, d_vectors: Tensor) -> Any:
-        values, phi, mass = ctx.saved_tensors
-        along = phi.mT @ d_vectors  # (K, K)
-        d_r = phi * d_values + phi @ (along * _gaps(values)) - _off(ctx.L, mass, values, phi, d_vectors)
-        return d_r, -0.5 * along.diagonal(), None, None, None, None
+        values, phi, mass, r = ctx.saved_tensors
+        with torch.no_grad():
+            along = phi.mT @ d_vectors  # (K, K)
+            d_r = phi * d_values + phi @ (along * _gaps(values)) - _off(ctx.L, mass, values, phi, d_vectors)
+            d_norm = -0.5 * along.diagonal()
+        return *_Once.apply(d_r, d_norm, r, d_values, d_vectors), None, None, None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
     def jvp(ctx: Any, r: Tensor, norm: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -61,6 +63,23 @@ class _Pairs(ReverseMode):
         along = phi.mT @ r  # (K, K)
         d_phi = phi @ (along * _gaps(values)) - _off(ctx.L, mass, values, phi, r) - 0.5 * phi * norm
         return along.diagonal().clone(), d_phi
+
+
+class _Once(torch.autograd.Function):
+    """What it is given first, refusing derivatives with respect to all that this was computed of."""
+
+    @staticmethod
+    def forward(d_r: Tensor, d_norm: Tensor, *of: Tensor) -> tuple[Tensor, Tensor]:
+        return d_r.clone(), d_norm.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise CotanError("spectrum: a second derivative, expected first ones alone: its pairs have no others")
+
+    jvp = backward
 
 
 def _gaps(values: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     check(Splits(train=[], test=list(shapes)), name, made(model).get("out_dim"), train=False)
     device = place_of(model)[1]
     keep_pages(device)
-    prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(device)
+    with torch.no_grad():
+        prepared = prepare(model, shapes, per=per_of(model), refuse=True).to(device)
     if not prepared.answered:
         raise CotanError(prepared.refusals())
     task = registry.lookup("task", name).target

@@ -128,6 +128,7 @@ def fit(
     return run
 
 
+@torch.no_grad()  # shapes may require grad still, as after a look at what a model answers and why
 def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict[str, Prepared]:
     """Of all lists: those of one graph, which differ in what counts, have one matrix."""
     keep, per = Packing(), per_of(model)

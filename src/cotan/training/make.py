@@ -89,6 +89,7 @@ def _width(sample: Sample, signal: str, requests: Mapping[str, Any]) -> int:
     return sum(sample[key].shape[0] for key in sample)
 
 
+@torch.no_grad()
 def _samples(plan: Plan, shapes: Sequence[Any]) -> list[Sample]:
     """Of the shapes whose features are not refused, so that the odd one out is told; of the first if they are computed."""
     found = []

@@ -53,13 +53,12 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
         return []
     device = place_of(model)[1]
     keep_pages(device)
-    with in_eval(model):
+    with in_eval(model), torch.no_grad():
         prepared = prepare(model, shapes, per=None).to(device)
         out: list[Prediction] = []
         for places in prepared.places(batch_size):
             values = prepared.values(places)
-            with torch.no_grad():
-                output = forward(model, values).detach().float().cpu()  # a module that gives forces has a graph
+            output = forward(model, values).detach().float().cpu()  # a module that gives forces has a graph
             vertices = [prepared.samples[i].vertices[None] for i in places]
             for i, each in zip(places, uncollate(output, vertices, per=task.per)):
                 if each.numel() and not each.max().isfinite():  # the largest of some with a NaN is NaN

@@ -287,6 +287,26 @@ def test_the_gradient_of_a_part_is_no_larger_than_the_part():
     assert len(large) < 4
 
 
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+@pytest.mark.parametrize("focal", [1.6, [1.6, 1.3]])
+def test_gradients_reach_the_focal_length(projection, focal):
+    pos, face = soup(6)
+    rig = cameras([[1.9, 1.2, 1.0], [-1.0, 2.1, 0.9]], projection=projection)
+    outputs = {"size": 8, "outputs": ("silhouette", "normals", "depth", "position"), "softness": 2.0}
+
+    def pictures(focal):
+        c = rig._replace(focal=focal)
+        return render(pos, face, c, **outputs), raster(pos, face, c, size=8).barycentric
+
+    given = torch.tensor(focal, dtype=torch.float64)
+    assert torch.autograd.gradcheck(pictures, given.requires_grad_())
+    if given.ndim == 0:
+        torch.testing.assert_close(pictures(given), pictures(focal))
+    for wrong in (torch.ones(3), given * math.nan):
+        with pytest.raises(cotan.CotanError, match="focal is a finite number, or one for each of 2 cameras; got"):
+            pictures(wrong)
+
+
 def test_a_camera_with_a_matrix_of_its_own():
     pos, face = knot()
     pos = pos + torch.tensor([0.1, 0.3, -0.2])
