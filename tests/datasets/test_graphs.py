@@ -31,7 +31,9 @@ def test_masks_part_the_nodes():
     assert torch.bincount(data.train[0].y[masks[0]]).tolist() == [7] * 4
     assert torch.equal(data.train[0].x, data.test[0].x)
     assert data.digest == cotan.load_dataset("blocks", labelled=7).digest
-    assert data.digest != cotan.load_dataset("blocks", labelled=7, seed=1).digest
+    other = cotan.load_dataset("blocks", labelled=7, seed=1)
+    assert data.digest != other.digest
+    assert not torch.equal(masks[0], other.train[0].mask)
 
 
 def test_neighbours_tell_more_than_the_node_itself():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import networkx
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -63,10 +64,12 @@ def test_models_take_them(own, kind, model):
 
 
 def test_the_grid_is_the_king_s_graph(own):
-    pos, edge_index = mnist.grid(2, 3)
-    assert pos.tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, -1, 0], [1, -1, 0], [2, -1, 0]]
-    neighbours = {0: {1, 3, 4}, 1: {0, 2, 3, 4, 5}, 2: {1, 4, 5}, 3: {0, 1, 4}, 4: {0, 1, 2, 3, 5}, 5: {1, 2, 4}}
-    assert set(map(tuple, edge_index.T.tolist())) == {(i, j) for i, near in neighbours.items() for j in near}
+    pos, edge_index = mnist.grid(3, 4)
+    squares = [(row, column) for row in range(3) for column in range(4)]
+    assert pos.tolist() == [[column, -row, 0] for row, column in squares]
+    kings = nx.strong_product(nx.path_graph(3), nx.path_graph(4)).to_directed()
+    expected = sorted((squares.index(a), squares.index(b)) for a, b in kings.edges)
+    assert list(map(tuple, edge_index.T.tolist())) == expected
     data = cotan.load_dataset("mnist", root=str(own), kind="grid", train=3, test=1)
     a, b = data.train[0], data.test[0]
     assert a.edge_index is b.edge_index

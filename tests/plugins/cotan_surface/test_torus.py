@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan_surface.toric import push
 from cotan_surface.torus import Torus, chart_figure, torus
-from cotan_surface.torus.cut import _sharpest, extremities, triples
+from cotan_surface.torus.cut import _sharpest, cut, extremities, triples
 from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
@@ -123,6 +123,14 @@ def test_the_picture_says_how_many_faces_are_turned_over(monkeypatch):
     monkeypatch.setattr("cotan_surface.torus.picture.draw", lambda *_: draw(chart.value, chart.disc, 32))
     title = chart_figure(*bumpy(0, level=2), resolution=32).axes[2].get_title()
     assert title == f"that copy, cut open; {turned} of 320 faces turned over"
+
+
+def test_faces_without_area_do_not_collapse():
+    pos, face = tensors(trimesh.creation.icosphere(2))
+    a, b, _ = face[:, 40].tolist()
+    pos[a] = pos[b] + 1e-9 * (pos[a] - pos[b])
+    chart = charts(pos, face, balance=0)[0]
+    assert flat_area(chart.value, chart.disc).min() > 1e-5  # the mean is 8e-4
 
 
 @settings(max_examples=25, deadline=None)
@@ -289,6 +297,32 @@ def test_extremities_are_looked_for_from_the_sharpest_vertex(tip):
     for number, point in enumerate(rest, start=2):  # each as far as can be from those before it
         near = far[[first, second, *rest][:number]].min(0)
         assert near[point] == pytest.approx(near.max())
+
+
+def test_of_equally_far_vertices_the_first_is_taken_however_the_shape_lies():
+    pos, face = tensors(trimesh.creation.box().subdivide())
+    found = []
+    for seed in range(5):
+        turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed)).double())[0]
+        ball = sphere(pos @ turn.T, face if torch.linalg.det(turn) > 0 else face.flip(0))
+        found.append(ball.vertex[extremities(ball, edge_graph(ball.pos, ball.face), 5)].tolist())
+    assert found == found[:1] * 5
+
+
+def test_vertices_at_one_place_are_taken_once():
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    ball = sphere(pos, torch.tensor([[0, 0, 0, 1], [2, 1, 3, 2], [1, 3, 2, 3]]))
+    assert sorted(extremities(ball, edge_graph(ball.pos, ball.face), 5)) == [0, 1, 2, 3]
+
+
+def test_there_is_no_cut_to_a_point_that_another_passes_or_surrounds():
+    ball = sphere(*SHAPES["tetrahedron"])
+    graph = edge_graph(ball.pos, ball.face)
+    _, before = dijkstra(graph, indices=0, return_predecessors=True)
+    farthest = int(dijkstra(graph, indices=0).argmax())
+    between = int(before[farthest])
+    assert cut(ball, graph, (farthest, 0, between)) is None
+    assert cut(ball, graph, (farthest, between, 0)).cones == (farthest, between, 0)
 
 
 def test_triples_are_all_and_once():

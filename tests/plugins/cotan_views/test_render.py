@@ -331,6 +331,9 @@ def test_what_is_behind_the_eye_is_not_seen_and_what_reaches_past_it_is_cut():
     seen = (up < 0) & (expected < 9.2)
     assert torch.equal(silhouette > 0, seen)
     torch.testing.assert_close(depth[seen], expected[seen])
+    wall = torch.tensor([[0.0, -9, -9], [0, 9, -9], [0, 0, 9]], dtype=torch.float64)  # two thousandths before the eye
+    depth = render(wall, torch.tensor([[0], [1], [2]]), cameras([(0.002, 0, 0)]), size=8, outputs=("depth",))
+    torch.testing.assert_close(depth, torch.full_like(depth, 0.002))
 
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
