@@ -11,9 +11,11 @@ import pytest
 import torch
 import trimesh
 from scipy.spatial import cKDTree
+from torch_geometric.data import Data
 
 import cotan
 from cotan.processes import Processes
+from cotan_datasets.alter import holes, scaled
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
@@ -167,6 +169,28 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
         assert mesh.body_count == 1
         fans, _ = sheets(mesh.faces, len(mesh.vertices))
         assert (fans == 1).all()
+
+
+def shape_of(mesh):
+    return Data(pos=torch.tensor(mesh.vertices), face=torch.tensor(mesh.faces).T.contiguous())
+
+
+def test_holes_are_of_a_share_of_the_vertices_and_on_one_side_of_a_sheet():
+    ball = shape_of(trimesh.creation.icosphere(subdivisions=4))
+    left = len(holes(ball, np.random.default_rng(0)).pos)
+    assert 0.045 * 2562 - 3 <= 2562 - left <= 0.045 * 2562 + 10  # some vertices may have lost all of their faces
+    sheet = shape_of(trimesh.creation.box((1, 1, 1e-3)).subdivide_to_size(0.05))
+    here = holes(sheet, np.random.default_rng(0)).pos
+    gone = sheet.pos[cKDTree(here).query(sheet.pos)[0] > 1e-6]
+    assert len(gone) > 20
+    assert cKDTree(gone).query(gone * torch.tensor([1, 1, -1]))[0].min() > 1e-6  # what lies across is there
+
+
+def test_scales_go_both_ways():
+    ball = shape_of(trimesh.creation.icosphere(subdivisions=0))
+    rng = np.random.default_rng(0)
+    size = torch.stack([scaled(ball, rng).pos.norm(dim=1).mean() for _ in range(40)]).log2()
+    assert -1 <= size.min() < -0.7 < 0.7 < size.max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from cotan_surface.torus.cut import _sharpest, cut, extremities, triples
 from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
-from cotan_surface.torus.maps import charts
+from cotan_surface.torus.maps import _cut, charts
 from cotan_surface.torus.sphere import sphere
 
 trimesh = pytest.importorskip("trimesh")
@@ -322,7 +322,7 @@ def test_there_is_no_cut_to_a_point_that_another_passes_or_surrounds():
     farthest = int(dijkstra(graph, indices=0).argmax())
     between = int(before[farthest])
     assert cut(ball, graph, (farthest, 0, between)) is None
-    assert cut(ball, graph, (farthest, between, 0)).cones == (farthest, between, 0)
+    assert _cut(ball, graph, [farthest, 0, between]).cones == (farthest, between, 0)  # another is in the middle then
 
 
 def test_triples_are_all_and_once():
@@ -364,6 +364,7 @@ def test_pieces_are_refused():
         ({"face": torch.zeros(3, 4, dtype=torch.long)}, "only faces collapsed"),
         ({"pos": torch.full((642, 3), torch.nan)}, "finite positions"),
         ({"resolution": 48}, "power of two from 4 to 512, got 48"),
+        ({"resolution": 1024}, "power of two from 4 to 512, got 1024"),
         ({"weights": "mean"}, "unknown weights of torus 'mean'.* There is: cotan, uniform"),
         ({"maps": 0}, "maps=0, expected a whole number of at least 1"),
         ({"maps": 31}, "has only 30 different torus maps, got maps=31"),
