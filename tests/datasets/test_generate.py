@@ -199,6 +199,28 @@ def test_individuals_differ_in_size_of_limbs_and_sides_match():
     assert p[:, 0].max() == pytest.approx(-p[:, 0].min(), rel=0.01)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_sides_bend_as_in_a_mirror(name):
+    kind = body(name)
+    right = np.flatnonzero(kind.twin != np.arange(len(kind.twin)))
+    left = kind.twin[right]
+    angles = np.zeros((len(kind.parent), 3))
+    for side in (left, right):
+        angles[side] = (kind.turn + kind.fold)[side].sum(1)
+    posed = kind.bend(kind.end, np.eye(len(angles)), angles, np.ones(len(angles)))
+    assert np.allclose(posed[right], posed[left] * [-1, 1, 1])
+    assert len(right) == 0 or np.abs(posed - kind.end).max() > 0.1
+
+
+def test_limbs_that_are_bent_into_each_other_touch():
+    kind = body("human")
+    angles, scale = np.zeros((len(kind.parent), 3)), np.ones(len(kind.parent))
+    assert not kind.touching(angles, scale).any()
+    legs = [b for b, name in enumerate(kind.names) if name.startswith("leg0")]
+    angles[legs, 2] = np.sign(kind.start[legs, 0]) * -0.4  # towards each other
+    assert {PARTS[part] for part in kind.part[kind.touching(angles, scale)]} == {"leg"}
+
+
 def canonical(face):
     """A triangulation up to the order of faces and of the corners in a face."""
     face = np.asarray(face)

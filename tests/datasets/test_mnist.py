@@ -178,7 +178,7 @@ def test_touching_and_nearest():
     assert set(map(tuple, found.T.tolist())) == {(j, i) for i in range(40) for j in near[i, 1:].tolist()}
     square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
     assert superpixels._nearest(square, 1).tolist() == [[1, 0, 0, 1], [0, 1, 2, 3]]
-    grid = 0.7 + 0.1 * np.stack(np.divmod(np.arange(9), 3), 1)  # rounding makes the steps of 0.1 differ
+    grid = 0.3 + 0.1 * np.stack(np.divmod(np.arange(9), 3), 1)  # rounding makes the steps of 0.1 differ
     assert set(superpixels._nearest(grid, 2)[0, 8:10].tolist()) == {1, 3}
     assert superpixels._nearest(square[:2], 8).tolist() == [[1, 0], [0, 1]]
 
