@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
-from cotan_datasets.generate import generate
+from cotan_datasets.generate import _angles, generate
 from cotan_datasets.poses import creature
 from cotan_datasets.remesh import MeshError, check_sphere, sheets
 
@@ -210,6 +210,17 @@ def test_sides_bend_as_in_a_mirror(name):
     posed = kind.bend(kind.end, np.eye(len(angles)), angles, np.ones(len(angles)))
     assert np.allclose(posed[right], posed[left] * [-1, 1, 1])
     assert len(right) == 0 or np.abs(posed - kind.end).max() > 0.1
+
+
+def test_knees_bend_one_way_and_hips_both():
+    kind = body("human")
+    found = np.stack([_angles(kind, np.ones(len(kind.parent)), (0, 1), np.random.default_rng(i)) for i in range(20)])
+    bends = np.einsum("nbi,bi->nb", found, kind.fold[:, 0])
+    knees = (kind.fold[:, 0] != 0).any(1) & (kind.turn[:, 0] == 0).all(1)
+    assert knees.sum() == 2
+    assert (bends[:, knees] >= 0).all()
+    hips = np.einsum("nbi,bi->nb", found, kind.turn[:, 0])[:, [kind.names.index("leg0")]]
+    assert hips.min() < 0 < hips.max()
 
 
 def test_limbs_that_are_bent_into_each_other_touch():

@@ -103,6 +103,9 @@ def test_splits_share_no_individual_and_stress_keeps_them():
     assert len(set.union(*individuals.values())) == 50
     for name in ("poses", "fine", "coarse"):
         assert [job["seed"] for job in todo[name]] == [job["seed"] for job in todo["test"]]
+        assert len(todo[name]) == 10
+    assert all(job["bend"] == [0.5, 1.0] for job in todo["poses"])
+    assert [len(jobs(**(OPTIONS | {"per_class": 9}))[split]) for split in SPLITS] == [70, 10, 10]
     more = jobs(**(OPTIONS | {"per_class": 10}))
     assert all(job in more["train"] for job in todo["train"])
 
@@ -154,6 +157,8 @@ def test_stress_variants(small):
         assert torch.allclose(variant["scaled"].pos, ratio.median() * shape.pos)
         edge = mesh_of(shape).edges_unique_length.mean()
         assert 0.05 * edge < (variant["noisy"].pos - shape.pos).std() < 0.2 * edge
+    sizes = {float((a.pos / b.pos).median()) for a, b in zip(small.stress["scaled"], small.test, strict=True)}
+    assert len(sizes) == 3  # each is changed in its own way
 
 
 def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):

@@ -528,10 +528,24 @@ def test_a_vertex_counts_by_its_mass():
     model.head = torch.nn.Identity()
     first = batch["batch"].diff(prepend=torch.tensor([-1])) > 0
     batch |= {"mass": first.float(), "torus": batch["torus"]._replace(scale=torch.ones_like(batch["torus"].scale))}
-    mean, _ = model(**batch).chunk(2, 1)
+    mean, peak = model(**batch).chunk(2, 1)
     model.task = "label"
     features = model(**batch)[:, :8]  # the same, at the vertices
     assert torch.allclose(mean, features[first], atol=1e-5)
+    assert peak.min() < 0  # the maximum is over the vertices, whose features are not all positive
+
+
+def test_no_dilation_is_of_half_the_torus():
+    for resolution, expected in ((8, [1, 2, 1, 2]), (16, [1, 2, 4, 1]), (32, [1, 2, 4, 8])):
+        model = cotan.create_model("toric", 3, 4, resolution=resolution)
+        assert [block.first.dilation[0] for block in model.blocks] == expected
+
+
+def test_a_vertex_without_faces_has_a_label():
+    pos, face = bumpy(0, level=1)
+    shape = Data(pos=torch.cat([pos, pos[:1]]).float(), face=face)
+    model = cotan.create_model("toric", 3, 4, task="label", resolution=16, width=8).eval()
+    assert cotan.apply(model, shape).isfinite().all()
 
 
 @pytest.mark.parametrize("task", ["classify", "label"])

@@ -344,6 +344,15 @@ def test_a_vertex_without_faces_may_lie_anywhere(projection):
     assert torch.equal(render(astray, face, c, size=24, outputs=PLAIN), render(pos, face, c, size=24, outputs=PLAIN))
 
 
+def test_what_looks_away_from_the_picture_has_ambient_light_only():
+    # Seen from inside, a wall at the right that leans outwards as it goes away.
+    pos = torch.tensor([[0.9, -1, 1], [0.9, 1, 1], [1.2, 0, -1]], dtype=torch.float64)
+    c = cameras([(0, 0, 2)], up="y", fov=90.0)
+    shaded, *_, back = render(pos, torch.tensor([[0], [1], [2]]), c, size=32, outputs=("shaded", "normals"))[0, 0]
+    assert (back < 0).sum() > 50
+    assert (shaded[back < 0] == 0.2).all()
+
+
 def test_degenerate_faces_and_needles_leave_pictures_finite():
     pos, face = sphere(1)
     odd = torch.tensor([[0, 0, 0], [0, 1, 1], [0, 1, 2]])
