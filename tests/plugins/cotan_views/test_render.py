@@ -11,6 +11,7 @@ from cotan_views.cameras import Cameras, cameras
 from cotan_views.channels import CHANNELS
 from cotan_views.normalise import normalise
 from cotan_views.render import _parts, raster, render
+from cotan_views.shading import vertex_normals
 
 from .shapes import data, knot, load, soup, sphere
 
@@ -342,6 +343,15 @@ def test_a_vertex_without_faces_may_lie_anywhere(projection):
     c = cameras(projection=projection)
     astray = torch.cat((pos, torch.tensor([[1e30, -1e30, 1e30], [0, 0, -1e9]], dtype=torch.float64)))
     assert torch.equal(render(astray, face, c, size=24, outputs=PLAIN), render(pos, face, c, size=24, outputs=PLAIN))
+
+
+def test_normals_of_vertices_are_those_of_the_operator():
+    pos, face = soup(20)
+    face = (
+        face.flatten()[torch.arange(60) * 7 % 60].view(3, 20) % 11
+    )  # corners that several faces of different area share
+    found = torch.nn.functional.normalize(vertex_normals(pos, face), dim=1)
+    torch.testing.assert_close(found, cotan.operators.vertex_normals(pos, face))
 
 
 def test_what_looks_away_from_the_picture_has_ambient_light_only():
