@@ -511,6 +511,6 @@ def test_cuda(method, gpu):
 
 @pytest.mark.cuda
 def test_cuda_where_faces_disagree(gpu):
-    pos, face = tensors(trimesh.util.concatenate(PIECES["one inside out"][0]))
+    pos, face = tensors(trimesh.util.concatenate(PIECES["two inside out"][0]))
     face[:, ::7] = face[:, ::7].flip(0)
     assert torch.equal(voxels(pos.cuda(), face.cuda()).cpu(), voxels(pos, face))
