@@ -72,9 +72,7 @@ def _cut(points: Tensor, corner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         torch.stack((p, c, q))[:, base],
     ]
     kept = torch.cat((whole, split[tip], split[base], split[base]))
-    points = torch.cat((points, cuts), 1)
-    points[2].clamp_(min=CUT)  # corners behind belong to no triangle any more; no division by zero
-    return points, torch.cat(corners, 1), kept
+    return torch.cat((points, cuts), 1), torch.cat(corners, 1), kept
 
 
 def _crossing(points: Tensor, a: Tensor, b: Tensor, a_hidden: Tensor) -> Tensor:

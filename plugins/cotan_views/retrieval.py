@@ -51,7 +51,7 @@ def mean_average_precision(ranking: Tensor, relevant: Tensor) -> float:
     count = relevant.sum(1)
     if not count.any():
         raise cotan.CotanError("no query has a relevant shape in the gallery")
-    average = (precision * hit).sum(1) / count.clamp(min=1)
+    average = (precision * hit).sum(1) / count
     return float(average[count > 0].mean())
 
 

@@ -47,7 +47,7 @@ def agreeing(found: Edges, triangles: Tensor) -> tuple[Edges, Tensor]:
     index = piece[:, None].expand(-1, 3)
     low = triangles.new_full((count, 3), math.inf).scatter_reduce_(0, index, triangles.amin(1), "amin")
     high = triangles.new_full((count, 3), -math.inf).scatter_reduce_(0, index, triangles.amax(1), "amax")
-    a, b, c = (triangles - ((low + high) / 2)[piece, None]).unbind(1)
+    a, b, c = triangles.unbind(1)
     volume = low.new_zeros(count).index_add_(0, piece, (a * torch.linalg.cross(b, c)).sum(1))
     out = torch.full_like(whole, -1, dtype=torch.long)
     for i in torch.where(whole, (high - low).norm(dim=1), -1).argsort(descending=True)[: int(whole.sum())].tolist():

@@ -166,7 +166,10 @@ def test_bad_folders(tmp_path):
     (tmp_path / "bodies.tar.xz").touch()
     with pytest.raises(cotan.CotanError, match=r"is no folder; .*; beside it there is bodies\.tar\.xz$"):
         cotan.load_dataset("folder", root=str(tmp_path / "bodies"))
-    (tmp_path / "bodies.tar.xz").unlink()
+    (tmp_path / "bodies.tar.xz").rename(tmp_path / "bodies [2].zip")
+    with pytest.raises(cotan.CotanError, match=r"beside it there is bodies \[2\]\.zip$"):
+        cotan.load_dataset("folder", root=str(tmp_path / "bodies [2]"))
+    (tmp_path / "bodies [2].zip").unlink()
     with pytest.raises(cotan.CotanError, match="there is: nothing"):
         cotan.load_dataset("folder", root=str(tmp_path))
     (tmp_path / "notes.txt").write_text("hello")

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
-from cotan_datasets.generate import generate
+from cotan_datasets.generate import _angles, generate
 from cotan_datasets.poses import creature
 from cotan_datasets.remesh import MeshError, check_sphere, sheets
 
@@ -197,6 +197,39 @@ def test_individuals_differ_in_size_of_limbs_and_sides_match():
     assert np.std([s[1] for s in spans]) / np.mean([s[1] for s in spans]) < 0.1
     p = generate("human", 1, **still)["pos"]
     assert p[:, 0].max() == pytest.approx(-p[:, 0].min(), rel=0.01)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_sides_bend_as_in_a_mirror(name):
+    kind = body(name)
+    right = np.flatnonzero(kind.twin != np.arange(len(kind.twin)))
+    left = kind.twin[right]
+    angles = np.zeros((len(kind.parent), 3))
+    for side in (left, right):
+        angles[side] = (kind.turn + kind.fold)[side].sum(1)
+    posed = kind.bend(kind.end, np.eye(len(angles)), angles, np.ones(len(angles)))
+    assert np.allclose(posed[right], posed[left] * [-1, 1, 1])
+    assert len(right) == 0 or np.abs(posed - kind.end).max() > 0.1
+
+
+def test_knees_bend_one_way_and_hips_both():
+    kind = body("human")
+    found = np.stack([_angles(kind, np.ones(len(kind.parent)), (0, 1), np.random.default_rng(i)) for i in range(20)])
+    bends = np.einsum("nbi,bi->nb", found, kind.fold[:, 0])
+    knees = (kind.fold[:, 0] != 0).any(1) & (kind.turn[:, 0] == 0).all(1)
+    assert knees.sum() == 2
+    assert (bends[:, knees] >= 0).all()
+    hips = np.einsum("nbi,bi->nb", found, kind.turn[:, 0])[:, [kind.names.index("leg0")]]
+    assert hips.min() < 0 < hips.max()
+
+
+def test_limbs_that_are_bent_into_each_other_touch():
+    kind = body("human")
+    angles, scale = np.zeros((len(kind.parent), 3)), np.ones(len(kind.parent))
+    assert not kind.touching(angles, scale).any()
+    legs = [b for b, name in enumerate(kind.names) if name.startswith("leg0")]
+    angles[legs, 2] = np.sign(kind.start[legs, 0]) * -0.4  # towards each other
+    assert {PARTS[part] for part in kind.part[kind.touching(angles, scale)]} == {"leg"}
 
 
 def canonical(face):

@@ -93,6 +93,13 @@ def test_labels_of_edges_are_voted_on(root):
             file.unlink()
 
 
+def test_labels_in_a_file_for_edges_are_for_edges(tmp_path):
+    put(tmp_path / "train/one.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")  # with as many vertices
+    put(tmp_path / "train/one.eseg", "1 2 2")
+    data = load(tmp_path, votes=False)
+    assert data.train[0].y_index.tolist() == [[0, 1, 0], [1, 2, 2]]
+
+
 def test_soft_labels_count_instead(root):
     label(root, "1\n1\n2\n2\n2\n", suffix=".eseg")
     label(root, "0.4 0.6 0\n1 0 0\n0.3 0.7 0\n0.1 0.1 0.8\n0.5 0.5 0\n", folder="sseg", suffix=".seseg")

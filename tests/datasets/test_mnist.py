@@ -63,10 +63,12 @@ def test_models_take_them(own, kind, model):
 
 
 def test_the_grid_is_the_king_s_graph(own):
-    pos, edge_index = mnist.grid(2, 3)
-    assert pos.tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, -1, 0], [1, -1, 0], [2, -1, 0]]
-    neighbours = {0: {1, 3, 4}, 1: {0, 2, 3, 4, 5}, 2: {1, 4, 5}, 3: {0, 1, 4}, 4: {0, 1, 2, 3, 5}, 5: {1, 2, 4}}
-    assert set(map(tuple, edge_index.T.tolist())) == {(i, j) for i, near in neighbours.items() for j in near}
+    pos, edge_index = mnist.grid(3, 4)
+    squares = [(row, column) for row in range(3) for column in range(4)]
+    assert pos.tolist() == [[column, -row, 0] for row, column in squares]
+    kings = networkx.strong_product(*map(networkx.path_graph, (3, 4))).to_directed()
+    expected = sorted((squares.index(a), squares.index(b)) for a, b in kings.edges)
+    assert list(map(tuple, edge_index.T.tolist())) == expected
     data = cotan.load_dataset("mnist", root=str(own), kind="grid", train=3, test=1)
     a, b = data.train[0], data.test[0]
     assert a.edge_index is b.edge_index
@@ -95,8 +97,8 @@ def test_idx(tmp_path):
 def test_labels_that_are_no_digits(own, tmp_path):
     for file in own.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(20, 255, dtype=np.uint8)))
-    with pytest.raises(cotan.CotanError, match="t10k-labels-idx1-ubyte has labels up to 255, expected digits"):
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(20, 10, dtype=np.uint8)))
+    with pytest.raises(cotan.CotanError, match="t10k-labels-idx1-ubyte has labels up to 10, expected digits"):
         cotan.load_dataset("mnist", root=str(tmp_path))
 
 
@@ -156,6 +158,7 @@ def test_superpixels_of_a_flag():
     x, centre, edges = superpixels.superpixel_graph(image, 49, 0.1, "touching", 8)
     assert set(x[:, 0].tolist()) == {0, 1}
     assert ((centre[:, 0] > 13.5) == (x[:, 0] == 1)).all()
+    assert -27 <= centre[:, 1].min() < -20 < -7 < centre[:, 1].max() <= 0
     assert 20 <= len(x) <= 80
     graph = networkx.Graph(edges.T.tolist())
     assert len(graph) == len(x)
@@ -175,6 +178,8 @@ def test_touching_and_nearest():
     assert set(map(tuple, found.T.tolist())) == {(j, i) for i in range(40) for j in near[i, 1:].tolist()}
     square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
     assert superpixels._nearest(square, 1).tolist() == [[1, 0, 0, 1], [0, 1, 2, 3]]
+    grid = 0.3 + 0.1 * np.stack(np.divmod(np.arange(9), 3), 1)  # rounding makes the steps of 0.1 differ
+    assert set(superpixels._nearest(grid, 2)[0, 8:10].tolist()) == {1, 3}
     assert superpixels._nearest(square[:2], 8).tolist() == [[1, 0], [0, 1]]
 
 

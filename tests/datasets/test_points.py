@@ -26,6 +26,15 @@ def test_points_without_noise_lie_where_they_should():
     r, angle = shape.x.norm(dim=1), torch.atan2(shape.x[:, 1], shape.x[:, 0]) / (2 * torch.pi)
     distance = (angle - r - shape.y / 3 + 0.5) % 1 - 0.5
     assert distance.abs().max() < 1e-3
+    assert r.square().mean() == pytest.approx(1 / 2, abs=0.05)  # evenly over the disc
+
+
+def test_noise_is_gaussian_and_as_wide_as_said():
+    shape = cotan.load_dataset("xor", noise=0.2, points=4000).train[0]
+    noise = shape.x - shape.x.sign()
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(0.2, rel=0.03)
+    assert (noise.abs() < 0.2).double().mean() == pytest.approx(0.683, abs=0.02)
 
 
 def test_a_line_parts_the_blobs_but_not_xor():
@@ -43,7 +52,7 @@ def test_a_line_parts_the_blobs_but_not_xor():
 
 def test_bad_options():
     with pytest.raises(cotan.CotanError, match="points >= 10"):
-        cotan.load_dataset("xor", points=2)
+        cotan.load_dataset("xor", points=9)
     with pytest.raises(cotan.CotanError, match="arms=1"):
         cotan.load_dataset("spiral", arms=1)
     with pytest.raises(cotan.CotanError, match="blobs: classes=1, expected a whole number of at least 2"):

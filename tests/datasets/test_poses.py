@@ -11,9 +11,11 @@ import pytest
 import torch
 import trimesh
 from scipy.spatial import cKDTree
+from torch_geometric.data import Data
 
 import cotan
 from cotan.processes import Processes
+from cotan_datasets.alter import holes, scaled
 from cotan_datasets.body import PARTS
 from cotan_datasets.creatures import CLASSES, body
 from cotan_datasets.generate import _angles
@@ -101,6 +103,9 @@ def test_splits_share_no_individual_and_stress_keeps_them():
     assert len(set.union(*individuals.values())) == 50
     for name in ("poses", "fine", "coarse"):
         assert [job["seed"] for job in todo[name]] == [job["seed"] for job in todo["test"]]
+        assert len(todo[name]) == 10
+    assert all(job["bend"] == [0.5, 1.0] for job in todo["poses"])
+    assert [len(jobs(**(OPTIONS | {"per_class": 9}))[split]) for split in SPLITS] == [70, 10, 10]
     more = jobs(**(OPTIONS | {"per_class": 10}))
     assert all(job in more["train"] for job in todo["train"])
 
@@ -152,6 +157,8 @@ def test_stress_variants(small):
         assert torch.allclose(variant["scaled"].pos, ratio.median() * shape.pos)
         edge = mesh_of(shape).edges_unique_length.mean()
         assert 0.05 * edge < (variant["noisy"].pos - shape.pos).std() < 0.2 * edge
+    sizes = {float((a.pos / b.pos).median()) for a, b in zip(small.stress["scaled"], small.test, strict=True)}
+    assert len(sizes) == 3  # each is changed in its own way
 
 
 def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
@@ -167,6 +174,28 @@ def test_holes_open_a_manifold_and_keep_what_belongs_to_vertices(small):
         assert mesh.body_count == 1
         fans, _ = sheets(mesh.faces, len(mesh.vertices))
         assert (fans == 1).all()
+
+
+def shape_of(mesh):
+    return Data(pos=torch.tensor(mesh.vertices), face=torch.tensor(mesh.faces).T.contiguous())
+
+
+def test_holes_are_of_a_share_of_the_vertices_and_on_one_side_of_a_sheet():
+    ball = shape_of(trimesh.creation.icosphere(subdivisions=4))
+    left = len(holes(ball, np.random.default_rng(0)).pos)
+    assert 0.045 * 2562 - 3 <= 2562 - left <= 0.045 * 2562 + 10  # some vertices may have lost all of their faces
+    sheet = shape_of(trimesh.creation.box((1, 1, 1e-3)).subdivide_to_size(0.05))
+    here = holes(sheet, np.random.default_rng(0)).pos
+    gone = sheet.pos[cKDTree(here).query(sheet.pos)[0] > 1e-6]
+    assert len(gone) > 20
+    assert cKDTree(gone).query(gone * torch.tensor([1, 1, -1]))[0].min() > 1e-6  # what lies across is there
+
+
+def test_scales_go_both_ways():
+    ball = shape_of(trimesh.creation.icosphere(subdivisions=0))
+    rng = np.random.default_rng(0)
+    size = torch.stack([scaled(ball, rng).pos.norm(dim=1).mean() for _ in range(40)]).log2()
+    assert -1 <= size.min() < -0.7 < 0.7 < size.max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_numbers_instead_of_classes(own):
         ("A", ["1, 37"], r"OWN_A\.txt: nodes 1 to 37, expected 1 to 36"),
         ("A", ["1, 2, 3", "2, 1, 3"], r"OWN_A\.txt has 3 numbers a line"),
         ("A", ["1, two"], "no table of numbers"),
+        ("A", ["1, 2 # 3"], "no table of numbers"),
         ("A", ["1, 2.5"], "something else than whole numbers"),
         ("graph_indicator", [1, 2, 1], "the nodes of each together"),
         ("graph_labels", [1, 2], r"nodes of 12 graphs, but OWN_graph_labels\.txt has 2 lines"),
@@ -182,7 +183,9 @@ def test_folds_from_files(own, tmp_path):
             load(own, indices=str(folder))
 
 
-def test_wrong_folds(own):
+def test_folds_of_a_set_have_each_class_evenly_and_wrong_ones_are_refused(own):
+    for seed in range(4):
+        assert sorted(int(graph.y) for graph in load(own, seed=seed).test) == [0, 0, 1, 1]
     for options in ({"fold": 3}, {"fold": -1}, {"folds": 1}, {"folds": 13}):
         with pytest.raises(cotan.CotanError, match="expected 2 to 12 folds and one of them, from 0"):
             load(own, **options)

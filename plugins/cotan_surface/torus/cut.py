@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cotan.operators import triangles
 
-from .edges import fans, following, owners, path
+from .edges import fans, owners, path
 from .sphere import Sphere
 
 EXTREMITIES = 5
@@ -100,10 +100,8 @@ def _open(sphere: Sphere, left: list[int], right: list[int], cones: tuple[int, i
     vertex = owners(fan, face)
     copy, number = torch.zeros_like(vertex), fan.reshape(-1)
     # The faces right of the cut hold its edges in the direction back.
-    for which, part in ((2, right), (1, left)):
+    for which, part in ((1, left), (2, right)):
         part = torch.tensor(part, device=face.device)
-        back = torch.isin(key, part[1:] * size + part[:-1])
-        copy[number[back]] = which
-        copy[number[following(face)[back]]] = which
+        copy[number[torch.isin(key, part[1:] * size + part[:-1])]] = which
     copy[number[torch.isin(start, torch.tensor([cones[0], cones[2]], device=face.device))]] = 0
     return Disc(fan.cpu().numpy(), vertex.cpu().numpy(), copy.cpu().numpy(), cones)

@@ -14,7 +14,7 @@ def edge_graph(pos: Tensor, face: Tensor):
 
     start, end = face.reshape(-1), face.roll(-1, 0).reshape(-1)
     length = (pos[start] - pos[end]).norm(dim=1)
-    # csgraph takes a stored zero for no edge.
+    # Vertices at one place are a little apart: each is taken once where vertices far from each other are looked for.
     length = length.clamp(min=1e-9 * float(length.max()))
     size = len(pos)
     return coo_matrix((length.cpu().numpy(), (start.cpu().numpy(), end.cpu().numpy())), shape=(size, size)).tocsr()

@@ -40,7 +40,6 @@ def draw(value: NDArray[np.complex128], disc: Disc, resolution: int) -> tuple[Te
     left = dx * (py - y) - dy * (px - x)
     owns = (dy < 0) | ((dy == 0) & (dx > 0))
     hit = ((left > 0) | ((left == 0) & owns)).all(0).nonzero().squeeze(1)
-    hit = hit[left[:, hit].sum(0) > 0]
     pixel = (i[hit].long() % r) * r + j[hit].long() % r
     # A face so small that it turned over on the lattice is drawn over by its neighbours: take one of them, always.
     first = torch.full((r * r,), len(row)).scatter_reduce_(0, pixel, hit, "amin")

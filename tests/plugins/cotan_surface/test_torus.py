@@ -13,11 +13,11 @@ from torch_geometric.data import Data
 import cotan
 from cotan_surface.toric import push
 from cotan_surface.torus import Torus, chart_figure, torus
-from cotan_surface.torus.cut import _sharpest, extremities, triples
+from cotan_surface.torus.cut import _sharpest, cut, extremities, triples
 from cotan_surface.torus.edges import edge_graph
 from cotan_surface.torus.embed import flat_area, places
 from cotan_surface.torus.image import draw
-from cotan_surface.torus.maps import charts
+from cotan_surface.torus.maps import _cut, charts
 from cotan_surface.torus.sphere import sphere
 
 trimesh = pytest.importorskip("trimesh")
@@ -123,6 +123,14 @@ def test_the_picture_says_how_many_faces_are_turned_over(monkeypatch):
     monkeypatch.setattr("cotan_surface.torus.picture.draw", lambda *_: draw(chart.value, chart.disc, 32))
     title = chart_figure(*bumpy(0, level=2), resolution=32).axes[2].get_title()
     assert title == f"that copy, cut open; {turned} of 320 faces turned over"
+
+
+def test_faces_without_area_do_not_collapse():
+    pos, face = tensors(trimesh.creation.icosphere(2))
+    a, b, _ = face[:, 40].tolist()
+    pos[a] = pos[b] + 1e-9 * (pos[a] - pos[b])
+    chart = charts(pos, face, balance=0)[0]
+    assert flat_area(chart.value, chart.disc).min() > 1e-5  # the mean is 8e-4
 
 
 @settings(max_examples=25, deadline=None)
@@ -291,6 +299,32 @@ def test_extremities_are_looked_for_from_the_sharpest_vertex(tip):
         assert near[point] == pytest.approx(near.max())
 
 
+def test_of_equally_far_vertices_the_first_is_taken_however_the_shape_lies():
+    pos, face = tensors(trimesh.creation.box().subdivide())
+    found = []
+    for seed in range(5):
+        turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed)).double())[0]
+        ball = sphere(pos @ turn.T, face if torch.linalg.det(turn) > 0 else face.flip(0))
+        found.append(ball.vertex[extremities(ball, edge_graph(ball.pos, ball.face), 5)].tolist())
+    assert found == found[:1] * 5
+
+
+def test_vertices_at_one_place_are_taken_once():
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    ball = sphere(pos, torch.tensor([[0, 0, 0, 1], [2, 1, 3, 2], [1, 3, 2, 3]]))
+    assert sorted(extremities(ball, edge_graph(ball.pos, ball.face), 5)) == [0, 1, 2, 3]
+
+
+def test_there_is_no_cut_to_a_point_that_another_passes_or_surrounds():
+    ball = sphere(*SHAPES["tetrahedron"])
+    graph = edge_graph(ball.pos, ball.face)
+    _, before = dijkstra(graph, indices=0, return_predecessors=True)
+    farthest = int(dijkstra(graph, indices=0).argmax())
+    between = int(before[farthest])
+    assert cut(ball, graph, (farthest, 0, between)) is None
+    assert _cut(ball, graph, [farthest, 0, between]).cones == (farthest, between, 0)  # another is in the middle then
+
+
 def test_triples_are_all_and_once():
     found = triples(5, 3)
     assert len(found) == 30 == len({(frozenset((a, c)), b) for a, b, c in found})
@@ -330,6 +364,7 @@ def test_pieces_are_refused():
         ({"face": torch.zeros(3, 4, dtype=torch.long)}, "only faces collapsed"),
         ({"pos": torch.full((642, 3), torch.nan)}, "finite positions"),
         ({"resolution": 48}, "power of two from 4 to 512, got 48"),
+        ({"resolution": 1024}, "power of two from 4 to 512, got 1024"),
         ({"weights": "mean"}, "unknown weights of torus 'mean'.* There is: cotan, uniform"),
         ({"maps": 0}, "maps=0, expected a whole number of at least 1"),
         ({"maps": 31}, "has only 30 different torus maps, got maps=31"),
@@ -493,10 +528,24 @@ def test_a_vertex_counts_by_its_mass():
     model.head = torch.nn.Identity()
     first = batch["batch"].diff(prepend=torch.tensor([-1])) > 0
     batch |= {"mass": first.float(), "torus": batch["torus"]._replace(scale=torch.ones_like(batch["torus"].scale))}
-    mean, _ = model(**batch).chunk(2, 1)
+    mean, peak = model(**batch).chunk(2, 1)
     model.task = "label"
     features = model(**batch)[:, :8]  # the same, at the vertices
     assert torch.allclose(mean, features[first], atol=1e-5)
+    assert peak.min() < 0  # the maximum is over the vertices, whose features are not all positive
+
+
+def test_no_dilation_is_of_half_the_torus():
+    for resolution, expected in ((8, [1, 2, 1, 2]), (16, [1, 2, 4, 1]), (32, [1, 2, 4, 8])):
+        model = cotan.create_model("toric", 3, 4, resolution=resolution)
+        assert [block.first.dilation[0] for block in model.blocks] == expected
+
+
+def test_a_vertex_without_faces_has_a_label():
+    pos, face = bumpy(0, level=1)
+    shape = Data(pos=torch.cat([pos, pos[:1]]).float(), face=face)
+    model = cotan.create_model("toric", 3, 4, task="label", resolution=16, width=8).eval()
+    assert cotan.apply(model, shape).isfinite().all()
 
 
 @pytest.mark.parametrize("task", ["classify", "label"])

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 
 from cotan_views.cameras import cameras
@@ -49,6 +52,32 @@ def test_what_stands_before_something_else_is_outlined():
     assert torch.equal(line > 0, border(inside > 0) | border(front))
 
 
+ABOVE = cameras([(0, 0, 3)], up="y", projection="orthographic")
+
+
+@pytest.mark.parametrize(("degrees", "drawn"), [(38, False), (42, True)])
+def test_a_ridge_is_a_line_from_forty_degrees(degrees, drawn):
+    """On pixels so wide that a side, continued, is more than the threshold before the other."""
+    low = -0.7 * math.tan(math.radians(degrees / 2))
+    pos = torch.tensor([(x, y, low * (x != 0)) for x in (-0.7, 0, 0.7) for y in (-0.7, 0.7)], dtype=torch.float64)
+    face = torch.tensor([[0, 1, 2, 3], [2, 2, 4, 4], [1, 3, 3, 5]])
+    line, inside, _ = contours(pos, face, ABOVE, 10)[0]
+    assert ((line > 0) & ~border(inside > 0)).any() == drawn
+
+
+@pytest.mark.parametrize(("apart", "drawn"), [(0.04, False), (0.06, True)])
+def test_a_wall_is_outlined_by_how_far_it_stands_before_another(apart, drawn):
+    (wall, face), (plate, _) = cube((0, 0, -0.8), 0.8), cube((0, 0, apart - 0.2), 0.2)
+    line, inside, depth = contours(torch.cat((wall, plate)), torch.cat((face, face + 8), 1), ABOVE, 40)[0]
+    front = depth.where(inside > 0, 9) < 3 - apart / 2
+    assert 0 < front.sum() < (inside > 0).sum() / 2
+    assert torch.equal(line > 0, border(inside > 0) | (border(front) if drawn else False))
+
+
+def test_a_picture_may_have_one_pixel():
+    assert contours(*cube(), ABOVE, 1)[0, 0].tolist() == [[1]]
+
+
 def test_a_slope_is_no_border():
     # A plane seen at a flat angle falls by more than the threshold from pixel to pixel.
     pos = torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=torch.float64)
@@ -56,4 +85,8 @@ def test_a_slope_is_no_border():
     line, inside, depth = contours(pos, face, cameras([(0, -3, 0.3)]), 41)[0]
     fall = depth.diff(dim=0)[(inside[1:] > 0) & (inside[:-1] > 0)].abs()
     assert fall.max() > 0.1
+    assert torch.equal(line > 0, border(inside > 0))
+    tilted = 0.7 * pos + torch.tensor([0, 0, 0.5]) * pos[:, :1]
+    line, inside, depth = contours(tilted, face, ABOVE, 20)[0]
+    assert depth.diff(dim=1)[5:14, 5:14].abs().min() > 0.05
     assert torch.equal(line > 0, border(inside > 0))

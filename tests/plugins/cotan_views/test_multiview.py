@@ -62,6 +62,9 @@ def test_training_leaves_views_out_and_testing_does_not():
     model.descriptor(views)
     assert len(seen[-1]) == 2
     assert all(any(torch.equal(v, w) for w in views[0]) for v in seen[-1])
+    model.view_dropout = 0.95
+    model.descriptor(views.expand(2, -1, -1, -1, -1))
+    assert len(seen[-1]) == 2  # one of each shape
     model.eval().descriptor(views)
     assert torch.equal(seen[-1], views[0])
 

@@ -82,10 +82,22 @@ def test_tilted_faces_in_one_plane_tie_although_their_rounding_differs():
     assert torch.equal(label, flat)
 
 
-def test_what_is_a_billionth_nearer_is_in_front():
+def test_what_is_nearer_by_more_than_rounding_is_in_front():
     corners = torch.tensor([[[0.0, 0], [11, 0], [0, 11]]]).repeat(2, 1, 1)
-    label, _ = draw(corners, torch.tensor([[1.0], [1 + 1e-9]], dtype=torch.float64).expand(2, 3))
+    label, _ = draw(corners, torch.tensor([[1.0], [1 + 2.0**-38]], dtype=torch.float64).expand(2, 3))
     assert (label[label < NOTHING] == 1).all()
+
+
+@pytest.mark.parametrize(("beside", "reach"), [(2.0**-39, 3), (2.0**-33, 2)])
+def test_centres_within_rounding_of_edges_and_corners_belong_to_the_face(beside, reach):
+    """A square and a diamond about a pixel, whose sides and corners lie just before centres of others."""
+    far = 3 - beside
+    square = torch.tensor([[-far, -far], [far, -far], [far, far], [-far, far]], dtype=torch.float64) + 5
+    diamond = torch.tensor([[0, -far], [far, 0], [0, far], [-far, 0]], dtype=torch.float64) + 5
+    x, y = (torch.arange(SIZE) - 5).abs(), (torch.arange(SIZE) - 5).abs()[:, None]
+    for corners, away in ((square, torch.maximum(x, y)), (diamond, x + y)):
+        label, _ = draw(corners[torch.tensor([[0, 1, 2], [0, 2, 3]])], torch.ones(2, 3))
+        assert torch.equal(label[0] < NOTHING, away <= reach)
 
 
 def test_the_thinnest_face_is_shown_where_it_passes_through_centres():
@@ -173,6 +185,9 @@ def test_triangles_that_reach_far_out_of_the_picture():
     label, near = draw([*beside, [[-far, -far], [far, -far], [0.0, far]]], torch.ones(4, 3))
     assert (label == 3).all()
     assert (near == 1).all()
+    # The picture lies at 3/5, 1/5 and 1/5 of the corners.
+    _, near = draw([[[0, -far], [far, far], [-far, 2 * far]]], [[1, 2, 3]])
+    torch.testing.assert_close(near, torch.full_like(near, 1.6))
 
 
 @pytest.mark.cuda

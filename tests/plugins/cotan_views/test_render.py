@@ -11,6 +11,7 @@ from cotan_views.cameras import Cameras, cameras
 from cotan_views.channels import CHANNELS
 from cotan_views.normalise import normalise
 from cotan_views.render import _parts, raster, render
+from cotan_views.shading import vertex_normals
 
 from .shapes import data, knot, load, soup, sphere
 
@@ -351,6 +352,9 @@ def test_what_is_behind_the_eye_is_not_seen_and_what_reaches_past_it_is_cut():
     seen = (up < 0) & (expected < 9.2)
     assert torch.equal(silhouette > 0, seen)
     torch.testing.assert_close(depth[seen], expected[seen])
+    wall = torch.tensor([[0.0, -9, -9], [0, 9, -9], [0, 0, 9]], dtype=torch.float64)  # two thousandths before the eye
+    depth = render(wall, torch.tensor([[0], [1], [2]]), cameras([(0.002, 0, 0)]), size=8, outputs=("depth",))
+    torch.testing.assert_close(depth, torch.full_like(depth, 0.002))
 
 
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
@@ -359,6 +363,24 @@ def test_a_vertex_without_faces_may_lie_anywhere(projection):
     c = cameras(projection=projection)
     astray = torch.cat((pos, torch.tensor([[1e30, -1e30, 1e30], [0, 0, -1e9]], dtype=torch.float64)))
     assert torch.equal(render(astray, face, c, size=24, outputs=PLAIN), render(pos, face, c, size=24, outputs=PLAIN))
+
+
+def test_normals_of_vertices_are_those_of_the_operator():
+    pos, face = soup(20)
+    face = (
+        face.flatten()[torch.arange(60) * 7 % 60].view(3, 20) % 11
+    )  # corners that several faces of different area share
+    found = torch.nn.functional.normalize(vertex_normals(pos, face), dim=1)
+    torch.testing.assert_close(found, cotan.operators.vertex_normals(pos, face))
+
+
+def test_what_looks_away_from_the_picture_has_ambient_light_only():
+    # Seen from inside, a wall at the right that leans outwards as it goes away.
+    pos = torch.tensor([[0.9, -1, 1], [0.9, 1, 1], [1.2, 0, -1]], dtype=torch.float64)
+    c = cameras([(0, 0, 2)], up="y", fov=90.0)
+    shaded, *_, back = render(pos, torch.tensor([[0], [1], [2]]), c, size=32, outputs=("shaded", "normals"))[0, 0]
+    assert (back < 0).sum() > 50
+    assert (shaded[back < 0] == 0.2).all()
 
 
 def test_degenerate_faces_and_needles_leave_pictures_finite():

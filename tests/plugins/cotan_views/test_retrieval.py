@@ -41,6 +41,8 @@ def test_what_a_short_ranking_leaves_out_is_not_found():
 def test_ranking_is_by_angle_and_stable():
     gallery = torch.tensor([[0.0, 1], [5, 5], [1, 0], [3, 0], [-1, 0]])
     assert rank(torch.tensor([[0.1, 0.0]]), gallery).tolist() == [[2, 3, 1, 0, 4]]
+    nothing = torch.tensor([[-1.0, 0], [0, 0], [1, 0]])  # zero is as good as at a right angle
+    assert rank(torch.tensor([[0.1, 0.0]]), nothing).tolist() == [[2, 1, 0]]
 
 
 def test_of_equals_the_first_comes_first():

@@ -22,6 +22,8 @@ def test_a_sheet_holds_every_view_of_every_output(tmp_path):
     silhouettes = image[9 * cell : 12 * cell].unfold(0, cell, cell).unfold(1, cell, cell)[..., :20, :20]
     torch.testing.assert_close(silhouettes.reshape(15, 3, 20, 20)[:12, 0], views[:, 5].float())
     assert (silhouettes.reshape(15, -1)[12:] == 1).all()  # the places left over are white
+    depths = image[: 3 * cell].unfold(0, cell, cell).unfold(1, cell, cell)[..., :20, :20]
+    assert depths[depths > 0].min() == pytest.approx(0.2, abs=0.01)  # the farthest is no darker, the background is
     nearest = views[0, 0].where(views[0, 0] > 0, 9).flatten().argmin()
     assert image[:20, :20, 0].flatten()[nearest] == image[:20, :20, 0].max()
 
@@ -40,6 +42,11 @@ def test_channels_that_do_not_fit_are_refused(tmp_path):
             contact_sheet(views, tmp_path / "sheet.png", **options)
 
 
-def test_an_empty_view_is_drawn(tmp_path):
-    contact_sheet(torch.zeros(2, 4, 8, 8), tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").stat().st_size > 0
+@pytest.mark.parametrize("value", [0, 1])
+def test_empty_and_level_views_are_drawn_and_no_place_is_left_over(value, tmp_path):
+    from matplotlib.image import imread
+
+    contact_sheet(torch.full((2, 4, 8, 8), float(value)), tmp_path / "sheet.png")
+    image = imread(tmp_path / "sheet.png")[..., :3]
+    assert image.shape == (2 * (8 + GAP), 2 * (8 + GAP), 3)
+    assert (image[:8, :8] == value).all()

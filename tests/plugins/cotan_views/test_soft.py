@@ -72,6 +72,14 @@ def test_it_is_in_pixels_of_the_picture_however_many_samples_these_have():
     assert torch.equal(mean, torch.nn.functional.avg_pool2d(fine, 2))
 
 
+def test_its_gradient_is_finite_where_a_face_seen_from_its_edge_runs_through_pixel_centres():
+    c = cameras([(3, 0, 0)], projection="orthographic")
+    pos = SQUARE.clone().requires_grad_()
+    picture = soft(pos, FACES, c, 2.0, 21)
+    assert picture.max() == 1
+    assert torch.autograd.grad(picture.sum(), pos)[0].isfinite().all()
+
+
 def box():
     """A cuboid of four squares a side, that stands square to the axes."""
     import trimesh

@@ -1,13 +1,14 @@
 """Each line meets a closed mesh an even number of times, and no point lies in two cells or in none."""
 
 import itertools
+from fractions import Fraction
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cotan_voxels.crossings import counts_above, snap
+from cotan_voxels.crossings import counts_above, edge_function, snap
 
 TETRAHEDRON = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 R = 8
@@ -43,6 +44,16 @@ def test_cells_share_no_centre_and_miss_none(numbers, middle, shape):
     whole = counts_above(shape(corners[torch.tensor(faces)]), R, signed=False)
     assert torch.equal(total, whole.long())
     assert int(whole.sum()) == 7**3  # of the centres on two opposite sides, one side's are inside
+
+
+@pytest.mark.parametrize("size", [1e-3, 8.0, 700.0])
+def test_edge_functions_of_snapped_corners_are_exact(size):
+    generator = torch.Generator().manual_seed(0)
+    a, b, _ = snap(size * torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)).unbind(1)
+    found = edge_function(a, b, torch.tensor(3.5), torch.tensor(5.5))
+    for value, start, end in zip(found.tolist(), a.tolist(), b.tolist(), strict=True):
+        (ax, ay, _), (bx, by, _) = (map(Fraction, p) for p in (start, end))
+        assert value == (bx - ax) * (Fraction(11, 2) - ay) - (by - ay) * (Fraction(7, 2) - ax)
 
 
 def test_sign_is_that_of_the_side_seen_from_above():

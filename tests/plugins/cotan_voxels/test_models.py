@@ -90,6 +90,14 @@ def test_turns_keep_a_ball_and_move_a_rod():
     assert moved[:, 16, 16, 28].max() < 0.9
 
 
+def test_stretches_go_both_ways():
+    line = torch.arange(17, dtype=torch.float64) - 8
+    ball = torch.sigmoid(4 * (5 - (line[:, None, None] ** 2 + line[:, None] ** 2 + line**2).sqrt()))[None]
+    torch.manual_seed(0)
+    size = (turned(ball.expand(100, 17, 17, 17), 0.0, 0.2).sum((1, 2, 3)) / ball.sum()) ** (1 / 3)
+    assert 1 / 1.22 < size.min() < 1 / 1.15 < 1 / 0.85 < size.max() < 1 / 0.78
+
+
 @pytest.mark.parametrize("mirror", [False, True])
 def test_mixed_precision_turns_as_single_does(mirror):
     grid = torch.rand(4, 32, 32, 32)

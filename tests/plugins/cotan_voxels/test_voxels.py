@@ -151,7 +151,10 @@ PIECES = {
     "cavity": ([ball(0), ball(0.2, 0.5, inwards=True)], [1]),
     "an island in a cavity": ([ball(0), ball(0, 0.7, inwards=True), ball(0.1, 0.3)], [1]),
     "all inside out": ([ball(0, inwards=True), ball(0.9, inwards=True)], []),
-    "one inside out": ([ball(0), ball(0.9, inwards=True)], []),
+    "two inside out": (
+        [ball(0), *(ball(x, 0.5, inwards=True) for x in (-0.9, 0.9))],
+        [],
+    ),  # each sticks out of the other
     "one inside out, apart": ([ball(0), ball(3, inwards=True)], []),
     "one inside out, with its cavity": ([ball(0), ball(3, inwards=True), ball(3.1, 0.5)], [2]),
 }
@@ -177,6 +180,13 @@ def test_closed_pieces_are_their_union_without_cavities(name, flipped):
     assert torch.equal(voxels(pos, face).bool().view(-1), expected)
 
 
+def test_open_pieces_stay_as_they_are_where_closed_ones_are_turned():
+    whole = ball(0)
+    whole.update_faces(abs(whole.triangles_center[:, 2]) > 0.1)  # two bowls
+    one, other = (tensors(trimesh.util.concatenate([whole, ball(3, 0.5, inwards)])) for inwards in (False, True))
+    assert torch.equal(voxels(*other, resolution=16), voxels(*one, resolution=16))
+
+
 @pytest.mark.parametrize("missing", [0, 1])
 @pytest.mark.parametrize("method", ["auto", "winding"])
 def test_faces_that_disagree_are_turned(missing, method):
@@ -200,7 +210,8 @@ def test_auto_names_its_method():
     assert voxel_report(*fin)["method"] == "flood"
     boxes = trimesh.util.concatenate([trimesh.creation.box(bounds=[[i, i, 0], [i + 1, i + 1, 1]]) for i in (0, 1)])
     boxes.merge_vertices()
-    assert voxel_report(*tensors(boxes))["method"] == "parity"  # an edge with four faces
+    report = voxel_report(*tensors(boxes))  # an edge with four faces
+    assert (report["method"], report["watertight"], report["oriented"]) == ("parity", False, False)
 
 
 def klein(n=24):
@@ -373,6 +384,14 @@ def test_samples_give_the_share_of_a_voxel_that_is_inside():
     assert (distance - voxels(pos, face, resolution=12, fill="tsdf")).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_flood_does_not_come_in_where_the_grid_cuts_a_shape_off_on_one_side(side):
+    pos, face = tensors(trimesh.creation.box(bounds=[[-0.5, -0.5, -0.5], [3, 0.5, 0.5]]))
+    options = {"normalize": "none", "resolution": 16}
+    found = voxels(side * pos, face, method="flood", **options)
+    assert torch.equal(found, voxels(side * pos, face, fill="union", **options))
+
+
 def test_a_grid_far_inside_of_a_shape():
     pos, face = tensors(ANALYTIC["sphere"][0])
     for fill, value in (("solid", 1), ("union", 1), ("surface", 0), ("tsdf", -1)):
@@ -492,6 +511,6 @@ def test_cuda(method, gpu):
 
 @pytest.mark.cuda
 def test_cuda_where_faces_disagree(gpu):
-    pos, face = tensors(trimesh.util.concatenate(PIECES["one inside out"][0]))
+    pos, face = tensors(trimesh.util.concatenate(PIECES["two inside out"][0]))
     face[:, ::7] = face[:, ::7].flip(0)
     assert torch.equal(voxels(pos.cuda(), face.cuda()).cpu(), voxels(pos, face))
