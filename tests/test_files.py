@@ -201,6 +201,7 @@ def test_triangle_strips_are_unrolled(kind, tmp_path):
             cotan.read(path)
 
 
+SOLID = b"solid part\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
 CUT = {
     "cut.off": (b"OFF\n3 4 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "ends after 1 of its 4 faces"),
     "quads.off": (b"OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", "ends after 1 of its 2 faces"),
@@ -224,6 +225,11 @@ CUT = {
         "face 1 states 4 corners and has 3",
     ),
     "none.off": (b"OFF\n0 0 0\n", "has no vertices"),
+    "hexadecimal.off": (b"OFF\n3 0x1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "does not begin with OFF and the numbers"),
+    "second.stl": (  # solid, of which trimesh takes the first
+        SOLID + b"endsolid\n" + SOLID,
+        "states 2 faces and has 1 of three corners; is it a whole file",
+    ),
     "words.off": (
         b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 one 0\n3 0 1 2\n",
         "cannot be read as a mesh; is it a whole .off file?",
@@ -649,6 +655,12 @@ def test_numbered_nodes_keep_their_order(tmp_path):
         assert (data.edge_index.tolist(), "node_id" in data) == ([[0, 1, 1, 2], [1, 0, 2, 1]], False)
 
 
+def test_a_line_of_one_node_is_left_out_and_said(tmp_path):
+    (tmp_path / "g.edgelist").write_text("0 1\n2\n1 3\n")
+    with pytest.warns(cotan.MeshWarning, match="1 of 3 lines left out, which name one node"):
+        assert cotan.read(tmp_path / "g.edgelist").node_id.tolist() == [0, 1, 3]
+
+
 def test_write_leaves_nothing_half_written(sphere, tmp_path):
     with pytest.raises(cotan.CotanError, match="unknown kind of file"):
         cotan.write(sphere, tmp_path / "s.doc")
@@ -739,8 +751,10 @@ def test_an_off_file_without_its_word(tmp_path):
 
 def test_faces_of_two_corners_are_left_out_and_said(tmp_path):
     (tmp_path / "a.off").write_text("OFF\n" + CORNER.format(faces=3) + "2 0 1\n3 0 1 2\n1 2\n")
-    with pytest.warns(cotan.MeshWarning, match="2 faces of fewer than three corners are left out"):
-        assert cotan.read(tmp_path / "a.off").face.T.tolist() == [[0, 1, 2]]
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2\nf 1 2 3\nf 3\n")
+    for name in ("a.off", "a.obj"):
+        with pytest.warns(cotan.MeshWarning, match="2 faces of fewer than three corners are left out"):
+            assert cotan.read(tmp_path / name).face.T.tolist() == [[0, 1, 2]]
 
 
 def test_a_gml_graph_without_labels(tmp_path):
@@ -826,7 +840,7 @@ MARKET = "%%MatrixMarket matrix {}\n"
     ("head", "lines", "edges", "weights"),
     [  # numbers start at one; a symmetric file holds one of two entries
         ("coordinate pattern symmetric", "4 4 2\n2 1\n4 4", [[0, 1], [1, 0], [3, 3]], None),
-        ("coordinate real general", "4 4 2\n2 1 0.5\n1 4 3", [[0, 3], [1, 0]], [3, 0.5]),
+        ("coordinate real general", "% of 2,5 mm\n4 4 2\n2 1 0.5\n1 4 3E+0", [[0, 3], [1, 0]], [3, 0.5]),
         ("coordinate integer symmetric", "4 4 1\n3 1 7", [[0, 2], [2, 0]], [7, 7]),
         ("coordinate real general", "4 4 0", [], None),
         ("array real general", "2 2\n0\n0\n5\n0", [[0, 1]], [5]),
@@ -854,6 +868,9 @@ def test_a_matrix_market_file_is_a_graph(head, lines, edges, weights, tmp_path):
         ("coordinate real general", "3 3 1\n2 1 nan", "has weights that are NaN, infinite or too large for float32"),
         ("coordinate real general", "3 3 1\n2 1 1e300", "has weights that are NaN, infinite or too large for float32"),
         ("coordinate real general", "3 3 1\n4 1 1", "cannot be read as a graph: ValueError: Line 3"),
+        ("coordinate real general", "3 3 1\n2 1 2,5", ".* '2 1 2,5' has what is no such number"),
+        ("coordinate real general", "3 3 1\n2 1 1.5D-3", ".* '2 1 1.5D-3' has what is no such number"),
+        ("coordinate integer general", "3 3 1\n2 1 2.5", ".* '2 1 2.5' has what is no such number"),
     ],
 )
 def test_a_matrix_that_is_no_graph_is_refused(head, lines, message, tmp_path):

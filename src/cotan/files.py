@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import re
 import warnings
 import zipfile
 from contextlib import suppress
@@ -218,6 +219,10 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
             text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
             if b"\0" in text:  # scipy's reader looks for the end of a line behind it, as behind the last
                 raise ValueError("it holds null characters, and is no text")
+            # Of 2,5 scipy takes the 2, of 1.5D-3 the 1.5, and among integers of 2.5 the 2.
+            letters = rb"" if b"integer" in text.partition(b"\n")[0].lower() else rb".einfaty"
+            if odd := re.search(rb"(?i)\n[^%%\n][^\n]*?[^\s\d+%b-]\S*" % letters, text):
+                raise ValueError(f"{odd[0].decode(errors='replace').strip()!r} has what is no such number")
             with warnings.catch_warnings():  # scipy 1.18 warns of what it will give; either is made an array here
                 warnings.simplefilter("ignore", DeprecationWarning)
                 matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text + b"\n")))
@@ -240,7 +245,8 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
     except CotanError:
         raise
     except Exception as reason:
-        raise CotanError(f"{path} cannot be read as a graph: {type(reason).__name__}: {reason}") from reason
+        why = f"{type(reason).__name__}: {reason}"[:300]  # zipfile's quotes what it found
+        raise CotanError(f"{path} cannot be read as a graph: {why}") from reason
     if left_out:
         instead = f"torch_geometric.utils.from_networkx(networkx.read_{suffix[1:]}(path))"
         warnings.warn(f"{path}: {left_out} left out; {instead} takes attributes", MeshWarning, stacklevel=3)
@@ -271,6 +277,9 @@ def _read_edgelist(path: Path, directed: bool) -> Any:
     kind = networkx.DiGraph if directed else networkx.Graph
     lines = path.read_text("utf-8-sig").splitlines()
     rows = [row for line in lines if (row := line.partition("#")[0].split())]
+    if lonely := sum(len(row) == 1 for row in rows):  # networkx says nothing
+        text = f"{path}: {lonely} of {len(rows)} lines left out, which name one node; a node without edges has no line"
+        warnings.warn(text, MeshWarning, stacklevel=4)
     if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
         graph, edges = kind(), [(u, v, float(weight)) for u, v, weight in rows]
         graph.add_weighted_edges_from(edges)

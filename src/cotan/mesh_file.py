@@ -54,7 +54,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         options["resolver"] = _Beside(path) if kind == ".gltf" else None
         if kind == ".ply":  # else vertices are split where texture is, and those without a face left out
             options["fix_texture"] = False
-        mesh: Any = trimesh.load(_source(path), kind[1:], **options)
+        source = _source(path)
+        mesh: Any = trimesh.load(source, kind[1:], **options)
         if isinstance(mesh, trimesh.Scene):
             mesh = _of_scene(mesh)
         if strips:
@@ -78,11 +79,16 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             "(lines, curves, triangle fans and skinned meshes are not read)"
         )
     face = torch.tensor(np.asarray(getattr(mesh, "faces", [])), dtype=torch.long).reshape(-1, 3).T.contiguous()
-    stated = re.search(rb"\nelement face (\d+)", header) if kind == ".ply" else None
-    if stated and face.shape[1] < int(stated[1]):
-        raise CotanError(
-            f"{path} states {int(stated[1])} faces and has {face.shape[1]} of three corners; is it a whole file?"
-        )
+    stated = 0
+    if kind == ".ply" and (found := re.search(rb"\nelement face (\d+)", header)):
+        stated = int(found[1])
+    elif kind == ".stl" and header.lstrip()[:5].lower() == b"solid":  # trimesh leaves out a solid that does not end
+        stated = source.getvalue().lower().count(b"endfacet")
+    if face.shape[1] < stated:
+        raise CotanError(f"{path} states {stated} faces and has {face.shape[1]} of three corners; is it a whole file?")
+    if kind == ".obj" and (small := source.getvalue().count(b"\nf ") - face.shape[1]) > 0:
+        text = f"{path}: {small} faces of fewer than three corners are left out"
+        warnings.warn(text, MeshWarning, stacklevel=4)
     pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
     known = (*KNOWN, *TEXTURE) if face.numel() else KNOWN
     if others := [name for name in _properties(mesh) if name not in known]:

@@ -15,7 +15,7 @@ from .errors import CotanError, MeshWarning
 
 # Some of ModelNet have no line break after OFF; the word may be left out.
 # What is once matched is kept (++): to try it anew takes hours in a file that is made for that.
-HEAD = re.compile(r"\s*+((?:ST)?C?N?OFF)?\s*+(\d++)\s++(\d++)")
+HEAD = re.compile(r"\s*+((?:ST)?C?N?OFF)?\s*+(\d++)\s++(\d++)(?!\S)")
 
 
 def load_off(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -33,7 +33,7 @@ def mean_curvature(pos: Tensor, face: Tensor, laplacian: Sparse, mass: Tensor, v
     return torch.where(on_rim(face, len(pos)), 0, inner(pull, vertex_normals) / 2)
 
 
-@operator(per="vertex", invariant_to=("isometry",), version=2, many=True, needs=MASS)
+@operator(per="vertex", invariant_to=("isometry",), version=3, many=True, needs=MASS)
 def gauss_curvature(pos: Tensor, face: Tensor, mass: Tensor) -> Tensor:
     """K = (2 pi - sum of angles) / m, on a rim (pi - sum of angles) / m: 1 / r^2 on a sphere. (V,)
 

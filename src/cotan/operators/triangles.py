@@ -8,6 +8,7 @@ cap is held at the linear interpolation of the side's ends. A triangle that is a
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -42,11 +43,13 @@ class Triangles(NamedTuple):
 
     @property
     def angles(self) -> Tensor:
-        """(3, F) the angle at each corner; zero where it is not defined, as the area and the two sides' product are zero."""
-        defined = (self.dots != 0) | (self.area != 0)
+        """(3, F) the angle at each corner. Beside a side of no length, where it is not defined, a right one, as the limit of
+        two even sides has it; a third of pi in a triangle that is a point. So the three make pi."""
+        defined = (self.dots != 0) | (self.area > 1e-9 * self.floored)  # beyond rounding, as normals are
         # Not next to each other, as what torch has for whole vectors differs from what it has for their rest in the last digit.
         parts = torch.stack([(2 * self.area).expand_as(self.dots), torch.where(defined, self.dots, 1)], -1)
-        return torch.where(defined, torch.atan2(*parts.unbind(-1)), 0)
+        limit = math.pi / torch.where(self.floored > 0, 2.0, 3.0).to(self.area)
+        return torch.where(defined, torch.atan2(*parts.unbind(-1)), limit)
 
 
 def triangles(pos: Tensor, face: Tensor) -> Triangles:
