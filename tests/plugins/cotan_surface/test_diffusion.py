@@ -252,7 +252,7 @@ def test_features_have_second_derivatives():
 
 def test_compiles_in_one_graph():
     mesh = example("mesh")
-    model = cotan.create_model("diffusion", 3, 4, task="classify", width=8, depth=2, k=16)
+    model = cotan.create_model("diffusion", 3, 4, task="classify", width=8, depth=1, k=16)
     inputs = cotan.inputs(model, mesh)
     x = torch.randn(mesh.num_nodes, 3)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
