@@ -57,7 +57,7 @@ def test_images(own):
 def test_models_take_them(own, kind, model):
     name = "mnist-superpixels" if kind == "superpixels" else "mnist"
     options = {} if kind == "superpixels" else {"kind": kind}
-    data = cotan.load_dataset(name, root=str(own), train=40, test=4, **options)
+    data = cotan.load_dataset(name, root=str(own), train=11, test=4, **options)
     run = cotan.fit(model, data, **QUICK)
     assert run.history[0]["train_loss"] < 10
 
@@ -194,9 +194,9 @@ def test_workers_change_nothing_and_progress_counts_images(own, fresh_store):
 
 
 def test_superpixels_are_kept(own, fresh_store, monkeypatch):
-    made = cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5)
+    made = cotan.load_dataset("mnist-superpixels", root=str(own), train=10, test=5)
     monkeypatch.setattr(mnist, "spread", None)
-    assert cotan.load_dataset("mnist-superpixels", root=str(own), train=20, test=5, workers=3).digest == made.digest
+    assert cotan.load_dataset("mnist-superpixels", root=str(own), train=10, test=5, workers=3).digest == made.digest
 
 
 @pytest.mark.parametrize("by", ["root", "COTAN_DATA"])
@@ -207,7 +207,7 @@ def test_superpixels_are_those_of_the_files_that_are_there_now(own, fresh_store,
 
     def load():
         return cotan.load_dataset(
-            "mnist-superpixels", train=20, test=5, **({"root": str(folder)} if by == "root" else {})
+            "mnist-superpixels", train=10, test=5, **({"root": str(folder)} if by == "root" else {})
         )
 
     before = load()

@@ -101,7 +101,7 @@ def test_front_of_several_sources_is_the_nearest_of_each(real):
     pos, face = real
     if len(pos) > 10000:
         pytest.skip("as with fewer vertices")
-    sources = tuple(range(5, len(pos), len(pos) // 6))
+    sources = tuple(range(5, len(pos), len(pos) // 3))
     found = geodesic_distance(pos, face, source=sources)
     nearest = torch.stack([geodesic_distance(pos, face, source=source) for source in sources]).amin(0)
     known = torch.isfinite(nearest) & (nearest > 0)

@@ -103,13 +103,13 @@ def bars(count, seed=0, side=12):
 def trained():
     torch.manual_seed(0)
     model = VoxelDBN(1, 2, resolution=12, widths=(8,), kernels=(4,), strides=(2,), hidden=60, top=60, turn=0.0)
-    history = pretrain(model, *bars(64), epochs=60, lr=1e-2, top=600)
+    history = pretrain(model, *bars(64), epochs=40, lr=1e-2, top=300)
     return model, history
 
 
 def test_pretraining_learns_to_see(trained):
     model, history = trained
-    assert [len(h) for h in history] == [60, 60, 60, 600]
+    assert [len(h) for h in history] == [40, 40, 40, 300]
     assert all(h[-1] < 0.8 * h[0] for h in history)
     grid, label = bars(40, seed=1)
     seen = model.down(model.up(grid))

@@ -38,14 +38,14 @@ def test_a_fine_mesh_against_libigl(truncation, monkeypatch):
     box = trimesh.creation.box(extents=(3, 3, 20)).subdivide().subdivide()
     mesh = trimesh.util.concatenate([mesh, box.apply_translation([8, 8, 0])])
     mesh.apply_translation([11.3, 10.1, 12.2])
-    centre = torch.cartesian_prod(*[torch.arange(24, dtype=torch.float64) + 0.5] * 3)
+    centre = torch.cartesian_prod(*[torch.arange(24, dtype=torch.float64) + 0.5] * 3)[::7]
     squared = igl.point_mesh_squared_distance(
         centre.numpy(), mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
     )[0]
-    expected = torch.from_numpy(squared).sqrt().clamp(max=truncation).view(24, 24, 24)
+    expected = torch.from_numpy(squared).sqrt().clamp(max=truncation)
     triangles = torch.tensor(mesh.triangles.copy())
     found = distance(triangles, 24, truncation)
-    assert torch.allclose(found, expected, atol=1e-9)
+    assert torch.allclose(found.flatten()[::7], expected, atol=1e-9)
     monkeypatch.setattr("cotan_voxels.grid.BUDGET", 5000)
     assert torch.equal(distance(triangles, 24, truncation), found)
 

@@ -112,10 +112,10 @@ def test_loose_faces_are_a_solid(missing):
     pos = (0.98 * triangles + 0.02 * triangles.mean(1, keepdim=True)).view(-1, 3)
     face = torch.arange(len(pos)).view(-1, 3).t()
     report, line = voxel_report(pos, face, resolution=20), torch.arange(20, dtype=torch.float64) + 0.5
-    centre = torch.tensor(report["origin"]) + report["pitch"] * torch.cartesian_prod(line, line, line)
+    centre = torch.tensor(report["origin"]) + report["pitch"] * torch.cartesian_prod(line, line, line)[::3]
     expected = torch.from_numpy(igl.winding_number(pos.numpy(), face.t().numpy(), centre.numpy()) > 0.5)
     assert report["method"] == "winding"
-    assert ((voxels(pos, face, resolution=20).view(-1) > 0.5) != expected).sum() <= 1e-3 * expected.sum()
+    assert ((voxels(pos, face, resolution=20).view(-1)[::3] > 0.5) != expected).sum() <= 1e-3 * expected.sum()
 
 
 def test_overlapping_pieces():
@@ -260,22 +260,21 @@ def test_a_closed_mesh_with_one_side_is_told_by_parity():
 
 
 @pytest.mark.parametrize("name", ANALYTIC)
-@pytest.mark.parametrize("share", [1, 2])
-def test_a_wall_drawn_from_both_sides_is_one_wall(name, share):
+def test_a_wall_drawn_from_both_sides_is_one_wall(name):
     """Some faces or all again: the other way round, from another corner, or with corners of their own."""
+
+    def found(pos, face):
+        ways = ({"resolution": 16}, {"method": "winding", "resolution": 16}, {"fill": "tsdf", "resolution": 10})
+        return voxel_report(pos, face), [voxels(pos, face, **options).tolist() for options in ways]
+
     pos, face = tensors(ANALYTIC[name][0])
     for opened in (face, face[:, 1:]):
-        again = opened[:, ::share]
-        own = torch.arange(again.numel()).view(3, -1) + len(pos)
-        for more in (again.flip(0), again.roll(1, 0), own, own[[1, 0, 2]]):
-            walls = torch.cat([pos, pos[again.reshape(-1)]]), torch.cat([opened, more, opened[:, :1]], 1)
-            assert voxel_report(*walls) == voxel_report(pos, opened)
-            for options in (
-                {"resolution": 16},
-                {"method": "winding", "resolution": 16},
-                {"fill": "tsdf", "resolution": 10},
-            ):
-                assert torch.equal(voxels(*walls, **options), voxels(pos, opened, **options))
+        expected = found(pos, opened)
+        for again in (opened, opened[:, ::2]):
+            own = torch.arange(again.numel()).view(3, -1) + len(pos)
+            for more in (again.flip(0), again.roll(1, 0), own, own[[1, 0, 2]]):
+                walls = torch.cat([pos, pos[again.reshape(-1)]]), torch.cat([opened, more, opened[:, :1]], 1)
+                assert found(*walls) == expected
 
 
 def test_faces_about_one_middle_are_not_one():

@@ -71,12 +71,12 @@ def test_many_holes_against_libigl(missing, middle, monkeypatch):
     triangles = torch.tensor(sphere.triangles[np.random.default_rng(0).random(len(sphere.faces)) > missing])
     triangles = snap(triangles + torch.tensor(middle))
     line = torch.arange(32, dtype=torch.float64) + 0.5
-    faces = np.arange(3 * len(triangles)).reshape(-1, 3)
-    expected = igl.winding_number(triangles.view(-1, 3).numpy(), faces, torch.cartesian_prod(line, line, line).numpy())
-    expected = torch.from_numpy(expected).view(32, 32, 32)
+    faces, some = np.arange(3 * len(triangles)).reshape(-1, 3), torch.cartesian_prod(line, line, line)[::7]
+    expected = torch.from_numpy(igl.winding_number(triangles.view(-1, 3).numpy(), faces, some.numpy()))
     found = by_dipoles(triangles, 32)
-    assert (found - expected).abs().max() < 0.02
-    assert ((found > 0.5) != (expected > 0.5)).sum() <= 1e-3 * (expected > 0.5).sum()
+    near = found.flatten()[::7]
+    assert (near - expected).abs().max() < 0.02
+    assert ((near > 0.5) != (expected > 0.5)).sum() <= 1e-3 * (expected > 0.5).sum()
     monkeypatch.setattr("cotan_voxels.grid.BUDGET", 5000)
     assert torch.allclose(by_dipoles(triangles, 32), found, atol=1e-12)
 
