@@ -1287,6 +1287,70 @@ def test_classes_of_other_names_are_not_resumed(tmp_path):
     assert len(fit("linear", replace(clouds(), classes=("cat", "dog")), **more).history) == 5
 
 
+def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
+    model = model_for("linear", clouds(), width=4, depth=1)
+    for parameter in model.lift.parameters():
+        parameter.requires_grad_(False)
+    fit(model, clouds(), out=tmp_path, **QUICK)
+    more = {**QUICK, "epochs": 5, "out": tmp_path, "resume": True}
+    assert len(fit(model, clouds(), **more).history) == 5
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    with pytest.raises(CotanError, match=r"cannot be resumed: frozen: \['lift.weight', 'lift.bias'\], now it is \[\]"):
+        fit(model, clouds(), **more)
+
+
+def stale(change):
+    """What was prepared before a change of the shapes."""
+    data = clouds()
+    prepared = {name: prepare(model_for("linear", data), shapes) for name, shapes in data.lists().items()}
+    change(data, prepared)
+    return data, prepared
+
+
+def relabel(data, prepared):
+    data.train[3].y = 1 - data.train[3].y
+
+
+def of_no_targets(data, prepared):
+    prepared["val"] = prepare(model_for("linear", data), data.val, per=None)
+
+
+def longer(data, prepared):
+    data.test[0] = cloud(0, 1, points=20)
+
+
+def of_other_features(data, prepared):
+    model = model_for("linear", data, features="pos")
+    prepared["test"] = prepare(model, data.test)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (relabel, r"prepared\['train'\] has other targets than train"),
+        (of_no_targets, r"prepared\['val'\] has other targets than val, or of another task: per='shape'"),
+        (longer, r"prepared\['test'\] is of other shapes than test"),
+        (of_other_features, r"prepared\['test'\] is of another model: it lacks normalized_pos"),
+        (lambda _, prepared: prepared.pop("val"), "prepared has stress_again, test, train, expected train, val, test"),
+        (lambda _, prepared: prepared.update(more=prepared["val"]), "prepared has more, stress_again"),
+        (lambda data, _: data.train.pop(), r"prepared\['train'\] is of other shapes"),
+        (lambda _, prepared: prepared.update(val=3), r"prepared\['val'\]: expected what cotan.prepare gives"),
+    ],
+)
+def test_what_was_prepared_of_something_else_is_refused(change, said):
+    data, prepared = stale(change)
+    with pytest.raises(CotanError, match=said):
+        fit("linear", data, prepared=prepared, **QUICK)
+
+
+def test_what_was_prepared_gives_the_numbers_of_what_fit_prepares():
+    data, prepared = stale(lambda *_: None)
+    runs = [fit("linear", data, **QUICK, **given) for given in ({}, {"prepared": prepared})]
+    assert deterministic(runs[0].history) == deterministic(runs[1].history)
+    assert runs[0].metrics == runs[1].metrics
+
+
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
     class Own(Classify):
         chosen_by = "mean_recall"

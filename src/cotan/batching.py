@@ -107,6 +107,10 @@ class Prepared:
         """How many targets of the samples count."""
         return sum(map(len, self.targets) if self.masks is None else (int(mask.sum()) for mask in self.masks))
 
+    def counted(self) -> list[Tensor]:
+        """Of each sample, the targets that count."""
+        return [t if self.masks is None else t[self.masks[i]] for i, t in enumerate(self.targets)]
+
     def refusals(self) -> str:
         """What was refused, in a line."""
         which = "the first" if len(self.refused) > 1 else "it"

@@ -213,6 +213,7 @@ class Fit:
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
             "chosen_by": self.task.chosen_by,
+            "frozen": [name for name, p in self.run.model.named_parameters() if not p.requires_grad],
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }
@@ -302,8 +303,7 @@ class Fit:
 
     def _targets(self) -> Tensor:
         """Of train, those that count."""
-        train = self.prepared["train"]
-        return torch.cat([t if train.masks is None else t[train.masks[i]] for i, t in enumerate(train.targets)])
+        return torch.cat(self.prepared["train"].counted())
 
     def _scale(self, model: Any) -> None:
         """To the mean and deviation of train; a number that is the same everywhere has none."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import torch
 from torch import nn
 
 from .. import registry
-from ..application import features_of
+from ..application import features_of, kinds_of, model_plan, shared_plan
 from ..augment import check_augment
 from ..batching import Prepared, per_of, prepare, task_of
+from ..data import number_of_vertices
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
 from ..network import made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
-from ..targets import check, remarks
+from ..targets import check, counted, remarks
 from . import folder
 from .device import make_fabric, own_randomness
 from .epochs import Fit
@@ -98,6 +100,8 @@ def fit(
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
             prepared = _prepare(model, lists, show)
+        else:
+            check_prepared(prepared, model, lists, per_of(model))
         for name, split in prepared.items():
             if split.refused:
                 if not split.answered and name in ("train", "val"):
@@ -136,6 +140,35 @@ def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict
         name: prepare(model, shapes, per=per, refuse=True, progress=show.counter(f"prepare {name}"), keep=keep)
         for name, shapes in lists.items()
     }
+
+
+def check_prepared(
+    prepared: Mapping[str, Prepared], model: nn.Module, lists: Mapping[str, Sequence[Any]], per: str
+) -> None:
+    """Raise where what a caller prepared is of another model, or of other shapes or targets than those of the lists."""
+    for name, split in prepared.items():
+        expect(f"fit: prepared[{name!r}]", split, Prepared, "what cotan.prepare gives")
+    needed = {
+        name for name in lists if not name.startswith("stress_")
+    }  # a model may be unable to take a stress variant
+    if not needed <= prepared.keys() <= lists.keys():
+        raise CotanError(
+            f"fit: prepared has {', '.join(sorted(prepared))}, expected {', '.join(lists)}"
+            + ("; splits.with_val() cuts val first, and fit takes what it gives" if "val" in needed else "")
+        )
+    wanted = shared_plan(kinds_of(lists["train"]), partial(model_plan, model))
+    for name, split in prepared.items():
+        has, wants = ({root: step.label for root, step in plan.roots.items()} for plan in (split.plan, wanted))
+        if lacking := [step for root, step in wants.items() if has.get(root) != step]:
+            raise CotanError(f"fit: prepared[{name!r}] is of another model: it lacks {', '.join(lacking)}")
+        shapes = [shape for i, shape in enumerate(lists[name]) if i not in split.refused]
+        if [sample.vertices[None] for sample in split.samples] != [number_of_vertices(shape) for shape in shapes]:
+            raise CotanError(f"fit: prepared[{name!r}] is of other shapes than {name}")
+        now, then = [counted(shape, per) for shape in shapes], split.counted()
+        # What is missing is NaN, which equals nothing.
+        a, b = (torch.cat([y.flatten() for y in each]).cpu().nan_to_num() if each else None for each in (now, then))
+        if list(map(len, now)) != list(map(len, then)) or (a is not None and b is not None and not torch.equal(a, b)):
+            raise CotanError(f"fit: prepared[{name!r}] has other targets than {name}, or of another task: per={per!r}")
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
