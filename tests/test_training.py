@@ -1287,6 +1287,104 @@ def test_classes_of_other_names_are_not_resumed(tmp_path):
     assert len(fit("linear", replace(clouds(), classes=("cat", "dog")), **more).history) == 5
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_model_by_name_with_a_new_head_trains_for_other_classes(tmp_path, balanced):
+    def headed(classes):
+        model = model_for("linear", clouds(), width=4, depth=1)
+        model.readout.linear = nn.Linear(4, classes)
+        return model
+
+    data = replace(clouds(), classes=())
+    settings = {**QUICK, "class_balance": balanced}
+    fit(headed(2), data, out=tmp_path / "2", **settings)
+    assert Run.load(tmp_path / "2").model.made["out_dim"] == 2  # as it was made
+    data.train[0].y = data.test[0].y = torch.tensor([4])
+    run = fit(headed(5), replace(data), out=tmp_path / "5", **settings)
+    with pytest.raises(CotanError, match="or has other parts since; give it"):
+        Run.load(tmp_path / "5")
+    again = Run.load(tmp_path / "5", model=headed(5))
+    assert evaluate(again, data)["loss"] == pytest.approx(run.metrics["test_loss"])
+    with pytest.raises(CotanError, match="gives 3 classes, and there are targets up to 4"):
+        fit(headed(3), data, **settings)
+
+
+def test_a_run_with_a_part_that_was_replaced_does_not_load_as_what_it_was(tmp_path):
+    """Its weights would fit, and answer otherwise."""
+    model = model_for("linear", clouds(), width=4, depth=1)
+    model.after[0][1] = nn.GELU()
+    fit(model, clouds(), out=tmp_path, **QUICK)
+    assert json.loads((tmp_path / "run.json").read_text())["model"] is None
+    with pytest.raises(CotanError, match="or has other parts since; give it"):
+        Run.load(tmp_path)
+
+
+def test_class_weights_of_a_module_with_more_outputs_than_classes():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 7)
+
+        def forward(self, pos, batch, ptr):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    run = fit(Net(), replace(clouds(), classes=()), **QUICK, class_balance=True)
+    assert run.history[-1]["val_mean_recall"] >= 0.5
+
+
+def test_an_output_that_is_not_one_a_shape_is_refused():
+    """The first rows would pass for the shapes."""
+
+    class Net(nn.Module):
+        def __init__(self, pooled, classes):
+            super().__init__()
+            self.linear, self.pooled = nn.Linear(3, classes), pooled
+
+        def forward(self, pos, batch, ptr):
+            out = self.linear(pos)
+            return cotan.pool(out, batch, len(ptr) - 1) if self.pooled else out
+
+    test = clouds().test
+    many = sum(shape.num_nodes for shape in test)
+    words = (
+        rf"Net gives \({many}, 2\) for 6 shapes with {many} vertices; expected 6 rows, one a shape, of task 'classify'"
+    )
+    with pytest.raises(CotanError, match=words):
+        predict(Net(False, 2), test)
+    with pytest.raises(CotanError, match=rf"Net gives \({many}, 2\) for a batch with 6 targets"):
+        evaluate(Net(False, 2), test)
+    numbers = Net(False, 1)
+    numbers.task = "regress"
+    with pytest.raises(CotanError, match=rf"Net gives \({many}, 1\) for a batch with 6 targets"):
+        evaluate(numbers, [shape.clone().update({"y": torch.rand(1, 1)}) for shape in test])
+    labels = Net(True, 2)
+    labels.task = "label"
+    with pytest.raises(CotanError, match=f"expected {many} rows, one a vertex, of task 'label'"):
+        predict(labels, test)
+    test[0].y = torch.tensor([2])
+    with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
+        evaluate(Net(True, 2), test)
+    with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
+        fit(Net(True, 2), replace(clouds(), test=test, classes=()), **QUICK)
+
+
+def test_a_scaled_model_with_a_head_for_more_numbers_is_told_what_to_do():
+    data = clouds()
+    for shape in [*data.train, *data.val, *data.test]:
+        shape.y = torch.rand(1, 3)
+    model = cotan.create_model("linear", 3, 1, task="regress", width=4, depth=1)
+    model.readout.linear = nn.Linear(4, 3)
+    with pytest.raises(CotanError, match=r"y has 3 numbers, and the model was made for 1: cotan\.model_for makes one"):
+        fit(model, replace(data, task="regress", classes=(), stress={}), **QUICK)
+
+
+def test_a_model_of_another_task_than_the_datasets_is_told_so():
+    model = model_for("linear", clouds())
+    for shape in (data := clouds()).train:
+        shape.y = torch.rand(1, 1)
+    with pytest.raises(CotanError, match=r"int64.*The model is for task 'classify', the dataset for 'regress'"):
+        fit(model, replace(data, task="regress"), **QUICK)
+
+
 def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
     model = model_for("linear", clouds(), width=4, depth=1)
     for parameter in model.lift.parameters():

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from . import registry
 from .decorators import nodes_of, not_named
@@ -205,6 +206,7 @@ def create_model(
         model.register_buffer("target_deviation", torch.ones(out_dim))
         model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
+    model._parts = _parts(model)  # type: ignore[assignment]
     return model
 
 
@@ -226,6 +228,22 @@ def made(model: Any) -> Mapping[str, Any]:
     """What `create_model` made a model of: name, in_dim, out_dim, task, features, options; nothing of a caller's own."""
     known = getattr(registry.unwrapped(model), "made", None)
     return known if isinstance(known, Mapping) else {}
+
+
+def as_made(model: Any) -> Mapping[str, Any]:
+    """`made`, of a model that still is so: nothing of one with a part that was replaced, such as a new head."""
+    own = registry.unwrapped(model)
+    known = getattr(own, "_parts", None)
+    return made(own) if not known or known == _parts(own) else {}
+
+
+def _parts(module: nn.Module) -> list[Any]:
+    """The classes of a module's parts and the sizes of their parameters; nothing where some are not known yet."""
+    parameters = dict(module.named_parameters())
+    if any(map(is_lazy, parameters.values())):
+        return []
+    classes = [(name, type(part).__qualname__) for name, part in module.named_modules()]
+    return [*classes, *((name, tuple(parameter.shape)) for name, parameter in parameters.items())]
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:

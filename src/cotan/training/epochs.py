@@ -17,7 +17,7 @@ from ..application import place_of
 from ..batching import Augmented, Batch, Prepared
 from ..datasets import Splits
 from ..errors import CotanError
-from ..network import made
+from ..network import as_made
 from ..sampling import Sampled
 from ..targets import check_output
 from ..tasks import EACH, less_is_better
@@ -318,13 +318,18 @@ class Fit:
                 f"number {i} of y is {mean[i]:.2g} ± {deviation[i]:.2g}, where the model's precision has steps of {step[i]:.2g}: "
                 "subtract from y what is known of it, such as the sum of the energies of single atoms"
             )
+        if mean.shape != model.target_mean.shape:  # its head was replaced
+            raise CotanError(
+                f"y has {len(mean)} numbers, and the model was made for {len(model.target_mean)}: cotan.model_for makes one for "
+                "these, which may be given the other parts of this one"
+            )
         model.target_mean.copy_(mean)
         model.target_deviation.copy_(deviation.where(varies, 1))
 
     def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
-        size = made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
+        size = as_made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(place_of(self.run.model)[0])

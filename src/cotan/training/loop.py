@@ -20,7 +20,7 @@ from ..batching import Prepared, per_of, prepare, task_of
 from ..data import number_of_vertices
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import made
+from ..network import as_made, made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
 from ..targets import check, counted, remarks
@@ -85,7 +85,13 @@ def fit(
         task = task_of(model, splits.task)
         if not made(model):
             registry.unwrapped(model).task = task
-        check(splits, task, made(model).get("out_dim"))
+        out_dim = as_made(model).get("out_dim")
+        try:
+            check(splits, task, out_dim)
+        except CotanError as reason:
+            if task == splits.task:
+                raise
+            raise CotanError(f"{reason}. The model is for task {task!r}, the dataset for {splits.task!r}") from reason
         if chosen.sample:
             check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
@@ -95,7 +101,7 @@ def fit(
         whole = replace(splits, task=task)
         splits = whole.with_val(chosen.seed, chosen.val_share)
         if splits is not whole and not categorical:  # what is left of train may lack a number everywhere
-            check(splits, task, made(model).get("out_dim"))
+            check(splits, task, out_dim)
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
