@@ -1398,6 +1398,19 @@ def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
         fit(model, clouds(), **more)
 
 
+def test_what_is_unfrozen_in_the_middle_is_not_left_untrained():
+    model = model_for("linear", clouds(), width=4, depth=1)
+    model.lift.requires_grad_(False)
+    with pytest.raises(
+        CotanError, match=r"on_epoch unfroze lift\.weight, lift\.bias, and the optimizer has what was trained"
+    ):
+        fit(model, clouds(), **QUICK, on_epoch=lambda _: model.requires_grad_(True))
+    model.requires_grad_(True)
+    kept = model.lift.weight.detach().clone()
+    fit(model, clouds(), **QUICK, on_epoch=lambda _: model.lift.requires_grad_(False))
+    assert not torch.equal(model.lift.weight, kept)
+
+
 def stale(change):
     """What was prepared before a change of the shapes."""
     data = clouds()

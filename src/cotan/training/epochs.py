@@ -133,6 +133,13 @@ class Fit:
         self.show.step(self.epoch, _facts(line))
         if self.on_epoch is not None:
             self.on_epoch(dict(line))
+            held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+            free = [n for n, p in self.run.model.named_parameters() if p.requires_grad and id(p) not in held]
+            if free:
+                raise CotanError(
+                    f"on_epoch unfroze {', '.join(free)}, and the optimizer has what was trained from the start: "
+                    "stop, and fit once more"
+                )
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
         """Raise where training diverged, with the best weights so far back in the model."""
