@@ -88,10 +88,10 @@ def fit(
         out_dim = as_made(model).get("out_dim")
         try:
             check(splits, task, out_dim)
-        except CotanError as reason:
+        except CotanError as wrong:
             if task == splits.task:
                 raise
-            raise CotanError(f"{reason}. The model is for task {task!r}, the dataset for {splits.task!r}") from reason
+            raise CotanError(f"{wrong}. The model is for task {task!r}, the dataset for {splits.task!r}") from wrong
         if chosen.sample:
             check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
