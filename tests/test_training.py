@@ -1411,6 +1411,14 @@ def test_what_is_unfrozen_in_the_middle_is_not_left_untrained():
     assert not torch.equal(model.lift.weight, kept)
 
 
+def test_the_val_that_fit_cut_is_named_where_a_dataset_has_none():
+    data = replace(clouds(), val=[])
+    run = fit("linear", data, **QUICK)
+    with pytest.raises(CotanError, match=r"is empty; what fit cut from train is splits\.with_val\(seed\)\.val"):
+        evaluate(run, data, split="val")
+    assert evaluate(run, data.with_val(run.recipe.seed), split="val")["loss"] == pytest.approx(run.metrics["val_loss"])
+
+
 def stale(change):
     """What was prepared before a change of the shapes."""
     data = clouds()

@@ -41,6 +41,7 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     shapes = shapes if splits is None else splits.split(split)
     if not shapes:
         has = "" if splits is None else f": {split!r} of {splits} is empty"
+        has += "; what fit cut from train is splits.with_val(seed).val" if has and split == "val" else ""
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
     check(Splits(train=[], test=list(shapes)), name, as_made(model).get("out_dim"), train=False)
