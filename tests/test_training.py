@@ -1465,9 +1465,11 @@ def test_what_was_prepared_of_something_else_is_refused(change, said):
 
 def test_what_was_prepared_gives_the_numbers_of_what_fit_prepares():
     data, prepared = stale(lambda *_: None)
-    runs = [fit("linear", data, **QUICK, **given) for given in ({}, {"prepared": prepared})]
-    assert deterministic(runs[0].history) == deterministic(runs[1].history)
-    assert runs[0].metrics == runs[1].metrics
+    part = {"train": prepared["train"], "val": prepared["val"]}
+    whole, again, untested = (fit("linear", data, **QUICK, prepared=given) for given in (None, prepared, part))
+    assert deterministic(whole.history) == deterministic(again.history) == deterministic(untested.history)
+    assert whole.metrics == again.metrics
+    assert untested.metrics == {name: value for name, value in whole.metrics.items() if name.startswith("val")}
 
 
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):

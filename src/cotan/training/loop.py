@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import registry
 from ..application import features_of, kinds_of, model_plan, shared_plan
@@ -154,9 +154,7 @@ def check_prepared(
     """Raise where what a caller prepared is of another model, or of other shapes or targets than those of the lists."""
     for name, split in prepared.items():
         expect(f"fit: prepared[{name!r}]", split, Prepared, "what cotan.prepare gives")
-    needed = {
-        name for name in lists if not name.startswith("stress_")
-    }  # a model may be unable to take a stress variant
+    needed = {"train", "val"} & lists.keys()  # what else is left out is not scored
     if not needed <= prepared.keys() <= lists.keys():
         raise CotanError(
             f"fit: prepared has {', '.join(sorted(prepared))}, expected {', '.join(lists)}"
@@ -171,10 +169,13 @@ def check_prepared(
         if [sample.vertices[None] for sample in split.samples] != [number_of_vertices(shape) for shape in shapes]:
             raise CotanError(f"fit: prepared[{name!r}] is of other shapes than {name}")
         now, then = [counted(shape, per) for shape in shapes], split.counted()
-        # What is missing is NaN, which equals nothing.
-        a, b = (torch.cat([y.flatten() for y in each]).cpu().nan_to_num() if each else None for each in (now, then))
-        if list(map(len, now)) != list(map(len, then)) or (a is not None and b is not None and not torch.equal(a, b)):
+        if [y.shape for y in now] != [y.shape for y in then] or not torch.equal(*map(_flat, (now, then))):
             raise CotanError(f"fit: prepared[{name!r}] has other targets than {name}, or of another task: per={per!r}")
+
+
+def _flat(targets: Sequence[Tensor]) -> Tensor:
+    """All numbers of some targets, to be compared: those that are missing are NaN, which equals nothing."""
+    return torch.cat([torch.zeros(0), *(y.flatten().cpu() for y in targets)]).nan_to_num()
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
