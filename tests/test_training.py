@@ -1419,6 +1419,37 @@ def test_the_val_that_fit_cut_is_named_where_a_dataset_has_none():
     assert evaluate(run, data.with_val(run.recipe.seed), split="val")["loss"] == pytest.approx(run.metrics["val_loss"])
 
 
+def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Run.load(one_run)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_that_was_made_in_inference_mode_is_not_trained():
+    with torch.inference_mode():
+        model = model_for("linear", clouds())
+    with pytest.raises(CotanError, match=r"made in torch\.inference_mode, and cannot be trained"):
+        fit(model, clouds(), **QUICK)
+    with torch.inference_mode():
+        assert fit("linear", clouds(), **QUICK).history
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("criterion", "A task of yours has its own loss"),
+        ("callbacks", "on_epoch"),
+        ("scheduler", r"mean 'schedule'\?.* a loop of yours"),
+        ("random_state", r"mean 'seed' \(random_state\)\?.*A model's options go to"),
+    ],
+)
+def test_what_other_trainers_take_is_said_to_be_elsewhere(key, said):
+    with pytest.raises(CotanError, match=f"unknown key of a recipe '{key}'.*{said}"):
+        fit("linear", clouds(), **QUICK, **{key: 1})
+
+
 def stale(change):
     """What was prepared before a change of the shapes."""
     data = clouds()

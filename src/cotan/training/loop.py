@@ -82,6 +82,10 @@ def fit(
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
+        if any(p.is_inference() for p in model.parameters()):
+            raise CotanError(
+                "the model was made in torch.inference_mode, and cannot be trained: make or load it outside"
+            )
         task = task_of(model, splits.task)
         if not made(model):
             registry.unwrapped(model).task = task

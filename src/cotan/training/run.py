@@ -75,7 +75,8 @@ class Run:
                     "Run.load(path, model=...)"
                 )
             _check(record["model"], MODEL, f"{where}, model")
-            with at_most(max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values()))), where):
+            largest = max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values())))
+            with at_most(largest, where), torch.random.fork_rng(devices=[]):  # the weights that are drawn do not stay
                 try:
                     model = rebuild(record["model"])
                 except Unregistered as reason:
