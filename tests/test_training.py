@@ -1300,7 +1300,7 @@ def test_a_model_by_name_with_a_new_head_trains_for_other_classes(tmp_path, bala
     assert Run.load(tmp_path / "2").model.made["out_dim"] == 2  # as it was made
     data.train[0].y = data.test[0].y = torch.tensor([4])
     run = fit(headed(5), replace(data), out=tmp_path / "5", **settings)
-    with pytest.raises(CotanError, match="or has other parts since; give it"):
+    with pytest.raises(CotanError, match="or has other parts or nodes since; give it"):
         Run.load(tmp_path / "5")
     again = Run.load(tmp_path / "5", model=headed(5))
     assert evaluate(again, data)["loss"] == pytest.approx(run.metrics["test_loss"])
@@ -1308,14 +1308,30 @@ def test_a_model_by_name_with_a_new_head_trains_for_other_classes(tmp_path, bala
         fit(headed(3), data, **settings)
 
 
-def test_a_run_with_a_part_that_was_replaced_does_not_load_as_what_it_was(tmp_path):
+def of_the_adjacency(model):
+    model.layers[0].needs = {"normalized_adjacency": "adjacency"}
+
+
+CHANGES = {
+    "a part": lambda model: setattr(model.after[0], "1", nn.GELU()),
+    "a layer's node": of_the_adjacency,
+    "a source": lambda model: setattr(model, "instead", {"edge_index": cotan.node("nearest_neighbours", k=3)}),
+    "features": lambda model: setattr(model, "features", (cotan.node("pos"),)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_run_with_what_was_replaced_does_not_load_as_what_it_was(change, tmp_path):
     """Its weights would fit, and answer otherwise."""
-    model = model_for("linear", clouds(), width=4, depth=1)
-    model.after[0][1] = nn.GELU()
-    fit(model, clouds(), out=tmp_path, **QUICK)
-    assert json.loads((tmp_path / "run.json").read_text())["model"] is None
-    with pytest.raises(CotanError, match="or has other parts since; give it"):
-        Run.load(tmp_path)
+    model = model_for("gcn", clouds(), width=4, depth=1, neighbours=4)
+    made = deepcopy(model)
+    change(model)
+    for trained, same in ((model, False), (made, True)):
+        fit(trained, clouds(), out=tmp_path / str(same), **QUICK)
+        assert (json.loads((tmp_path / str(same) / "run.json").read_text())["model"] is not None) == same
+    with pytest.raises(CotanError, match="or has other parts or nodes since; give it"):
+        Run.load(tmp_path / "False")
+    Run.load(tmp_path / "True")
 
 
 def test_class_weights_of_a_module_with_more_outputs_than_classes():

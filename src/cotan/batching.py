@@ -129,11 +129,11 @@ class Prepared:
         try:
             y = torch.cat(targets)
         except RuntimeError as reason:
-            sizes = {tuple(t.shape[1:]) for t in targets}
-            if len(sizes) == 1:
+            widths = {tuple(t.shape[1:]) for t in targets}
+            if len(widths) == 1:
                 raise
             raise CotanError(
-                f"targets of sizes {', '.join(map(str, sorted(sizes)))}, expected one size; for a target a vertex: "
+                f"targets of sizes {', '.join(map(str, sorted(widths)))}, expected one size; for a target a vertex: "
                 "prepare(..., per='vertex')"
             ) from reason
         rows = None

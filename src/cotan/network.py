@@ -231,19 +231,27 @@ def made(model: Any) -> Mapping[str, Any]:
 
 
 def as_made(model: Any) -> Mapping[str, Any]:
-    """`made`, of a model that still is so: nothing of one with a part that was replaced, such as a new head."""
+    """`made`, of a model that still is so: nothing of one with a part, or a node that it asks for, that was replaced since."""
     own = registry.unwrapped(model)
     known = getattr(own, "_parts", None)
     return made(own) if not known or known == _parts(own) else {}
 
 
 def _parts(module: nn.Module) -> list[Any]:
-    """The classes of a module's parts and the sizes of their parameters; nothing where some are not known yet."""
+    """What makes a module the one that it is, beside its options: the classes of its parts, the sizes of their parameters and
+    the nodes that they ask for. Nothing where a size is not known yet.
+    """
     parameters = dict(module.named_parameters())
     if any(map(is_lazy, parameters.values())):
         return []
-    classes = [(name, type(part).__qualname__) for name, part in module.named_modules()]
-    return [*classes, *((name, tuple(parameter.shape)) for name, parameter in parameters.items())]
+    out: list[Any] = [(name, tuple(parameter.shape)) for name, parameter in parameters.items()]
+    for name, part in module.named_modules():
+        out.append((name, type(part).__qualname__))
+        for wiring in ("needs", "instead"):
+            asked = getattr(part, wiring, None)
+            if isinstance(asked, Mapping):
+                out += [(name, wiring, key, None if node is None else as_node(node)) for key, node in asked.items()]
+    return [*out, *as_nodes(getattr(module, "features", None))]
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:
