@@ -59,7 +59,8 @@ def fit(
             is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal, elsewhere lines.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
-        prepared: what `cotan.prepare` gave for this model, by split.
+        prepared: what `cotan.prepare` gave for this model, by split; test and stress variants may be left out, and are then not
+            scored. Splits.with_val cuts a val before.
 
     >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
     """
