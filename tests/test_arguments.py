@@ -81,6 +81,13 @@ CALLS = {
     "fit(out)": (lambda a: cotan.fit(model(), labelled(), out=a), "expected a folder", (None, Path("no.file"))),
     "fit(on_epoch)": (lambda a: cotan.fit(model(), labelled(), on_epoch=a), "expected a function", (None,)),
     "fit(prepared)": (lambda a: cotan.fit(model(), labelled(), prepared=a), "expected a mapping", (None, {"a": 1})),
+    "prepare(models)": (lambda a: cotan.prepare(a, [TETRAHEDRON], per=None), "expected a layer or a model", ()),
+    "prepare(shapes)": (
+        lambda a: cotan.prepare(model(), a),
+        "expected a list of Data|expected a torch_geometric Data",
+        (),
+    ),
+    "forward(values)": (lambda a: cotan.forward(model(), a), "expected batch.values", ({"a": 1},)),
     "predict(model)": (lambda a: cotan.predict(a, TETRAHEDRON), "expected a model|no run folder", ()),
     "evaluate(split)": (lambda a: cotan.evaluate(model(), labelled(), split=a), "unknown split", ()),
     "model_for(seed)": (lambda a: cotan.model_for("linear", labelled(), seed=a), "expected a whole number", (None, 3)),

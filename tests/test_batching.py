@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch.utils.data import DataLoader
+from torch_geometric.data import Batch, Data
 
 import cotan
 from cotan.application import forward
@@ -188,6 +189,39 @@ def test_batches_are_of_nearly_one_size_and_in_order():
             assert max(sizes) <= size
             assert max(sizes) - min(sizes) <= 1
     assert prepared.places(4) == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10]]
+
+
+def test_one_shape_or_a_batch_of_pygs_is_prepared_as_a_list_is(model):
+    shapes = [path(5 + i % 2, i) for i in range(4)]
+    expected = cotan.apply(model, shapes)
+    for given, count in ((Batch.from_data_list(shapes), 4), (shapes[0], 1), (tuple(shapes), 4)):
+        prepared = prepare(model, given)
+        assert [int(t) for t in prepared.targets] == [0, 1, 0, 1][:count]
+        torch.testing.assert_close(forward(model, prepared.values(range(count))), expected[:count])
+
+
+def test_no_places_are_no_batches(model):
+    assert list(prepare(model, [path(5, 0)]).batches(4, [])) == []
+
+
+def test_targets_of_vertices_that_were_prepared_as_those_of_shapes(model):
+    shapes = [path(5 + i, i) for i in range(2)]
+    for shape in shapes:
+        shape.y = torch.zeros(shape.num_nodes)
+    words = (
+        r"targets of sizes \(5,\), \(6,\), expected one size; for a target a vertex: prepare\(\.\.\., per='vertex'\)"
+    )
+    with pytest.raises(cotan.CotanError, match=words):
+        next(prepare(model, shapes).batches(2))
+    assert next(prepare(model, shapes, per="vertex").batches(2)).target.shape == (11,)
+
+
+def test_a_loader_of_torchs_gives_the_batches(model):
+    prepared = prepare(model, [path(5 + i % 2, i) for i in range(6)])
+    loader = DataLoader(range(6), batch_size=3, sampler=[4, 1, 2, 0, 0, 5], collate_fn=prepared.collate)
+    for found, expected in zip(loader, prepared.batches(3, [4, 1, 2, 0, 0, 5]), strict=True):
+        assert torch.equal(found.target, expected.target)
+        assert torch.equal(forward(model, found.values), forward(model, expected.values))
 
 
 def test_each_motion_of_each_epoch_is_another_and_is_let_go():

@@ -195,6 +195,20 @@ def test_too_few_shapes_for_a_val():
         Splits(unknown, task="regress").with_val()
 
 
+def test_groups_of_several_classes_that_begin_with_different_ones_are_cut():
+    """As where one subject of four is left out, and each has shapes of all classes."""
+    shapes = [Data(x=torch.rand(2, 1), y=torch.tensor([(i + i // 3) % 3]), group=i // 3) for i in range(9)]
+    assert [int(s.y) for s in shapes[::3]] == [0, 1, 2]
+    for seed in range(5):
+        split = Splits(shapes).with_val(seed)
+        assert len({s.group for s in split.val}) == 1
+        assert [len(split.train), len(split.val)] == [6, 3]
+    for shape in shapes:
+        shape.y = torch.tensor([shape.group])  # train would lack the class of what is cut
+    with pytest.raises(cotan.CotanError, match="of 3 groups, are too few to cut one: val_share=0 trains without"):
+        Splits(shapes).with_val()
+
+
 def test_a_pyg_dataset_of_one_graph_with_masks():
     graph = cotan.load_dataset("blocks", nodes=30, classes=2).train[0].clone()
     del graph["mask"]

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 import torch_geometric
+from lightning_fabric import Fabric
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.parallel import DistributedDataParallel
@@ -608,6 +609,7 @@ WRAPPED = {
     "averaged": AveragedModel,
     "parallel": nn.DataParallel,
     "distributed": DistributedDataParallel,
+    "of Lightning's Fabric": lambda model: Fabric(accelerator="cpu", devices=1).setup(model),
     "averaged, compiled": lambda model: torch.compile(AveragedModel(model), backend="eager"),
 }
 

@@ -1287,6 +1287,238 @@ def test_classes_of_other_names_are_not_resumed(tmp_path):
     assert len(fit("linear", replace(clouds(), classes=("cat", "dog")), **more).history) == 5
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_model_by_name_with_a_new_head_trains_for_other_classes(tmp_path, balanced):
+    def headed(classes):
+        model = model_for("linear", clouds(), width=4, depth=1)
+        model.readout.linear = nn.Linear(4, classes)
+        return model
+
+    data = replace(clouds(), classes=())
+    settings = {**QUICK, "class_balance": balanced}
+    fit(headed(2), data, out=tmp_path / "2", **settings)
+    assert Run.load(tmp_path / "2").model.made["out_dim"] == 2  # as it was made
+    data.train[0].y = data.test[0].y = torch.tensor([4])
+    run = fit(headed(5), replace(data), out=tmp_path / "5", **settings)
+    with pytest.raises(CotanError, match="or has other parts or nodes since; give it"):
+        Run.load(tmp_path / "5")
+    again = Run.load(tmp_path / "5", model=headed(5))
+    assert evaluate(again, data)["loss"] == pytest.approx(run.metrics["test_loss"])
+    with pytest.raises(CotanError, match="gives 3 classes, and there are targets up to 4"):
+        fit(headed(3), data, **settings)
+
+
+def of_the_adjacency(model):
+    model.layers[0].needs = {"normalized_adjacency": "adjacency"}
+
+
+CHANGES = {
+    "a part": lambda model: setattr(model.after[0], "1", nn.GELU()),
+    "a layer's node": of_the_adjacency,
+    "a source": lambda model: setattr(model, "instead", {"edge_index": cotan.node("nearest_neighbours", k=3)}),
+    "features": lambda model: setattr(model, "features", (cotan.node("pos"),)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_run_with_what_was_replaced_does_not_load_as_what_it_was(change, tmp_path):
+    """Its weights would fit, and answer otherwise."""
+    model = model_for("gcn", clouds(), width=4, depth=1, neighbours=4)
+    made = deepcopy(model)
+    change(model)
+    for trained, same in ((model, False), (made, True)):
+        fit(trained, clouds(), out=tmp_path / str(same), **QUICK)
+        assert (json.loads((tmp_path / str(same) / "run.json").read_text())["model"] is not None) == same
+    with pytest.raises(CotanError, match="or has other parts or nodes since; give it"):
+        Run.load(tmp_path / "False")
+    Run.load(tmp_path / "True")
+
+
+def test_class_weights_of_a_module_with_more_outputs_than_classes():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 7)
+
+        def forward(self, pos, batch, ptr):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    run = fit(Net(), replace(clouds(), classes=()), **QUICK, class_balance=True)
+    assert run.history[-1]["val_mean_recall"] >= 0.5
+
+
+def test_an_output_that_is_not_one_a_shape_is_refused():
+    """The first rows would pass for the shapes."""
+
+    class Net(nn.Module):
+        def __init__(self, pooled, classes):
+            super().__init__()
+            self.linear, self.pooled = nn.Linear(3, classes), pooled
+
+        def forward(self, pos, batch, ptr):
+            out = self.linear(pos)
+            return cotan.pool(out, batch, len(ptr) - 1) if self.pooled else out
+
+    test = clouds().test
+    many = sum(shape.num_nodes for shape in test)
+    words = (
+        rf"Net gives \({many}, 2\) for 6 shapes with {many} vertices; expected 6 rows, one a shape, of task 'classify'"
+    )
+    with pytest.raises(CotanError, match=words):
+        predict(Net(False, 2), test)
+    with pytest.raises(CotanError, match=rf"Net gives \({many}, 2\) for a batch with 6 targets"):
+        evaluate(Net(False, 2), test)
+    numbers = Net(False, 1)
+    numbers.task = "regress"
+    with pytest.raises(CotanError, match=rf"Net gives \({many}, 1\) for a batch with 6 targets"):
+        evaluate(numbers, [shape.clone().update({"y": torch.rand(1, 1)}) for shape in test])
+    labels = Net(True, 2)
+    labels.task = "label"
+    with pytest.raises(CotanError, match=f"expected {many} rows, one a vertex, of task 'label'"):
+        predict(labels, test)
+    test[0].y = torch.tensor([2])
+    with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
+        evaluate(Net(True, 2), test)
+    with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
+        fit(Net(True, 2), replace(clouds(), test=test, classes=()), **QUICK)
+
+
+def test_a_scaled_model_with_a_head_for_more_numbers_is_told_what_to_do():
+    data = clouds()
+    for shape in [*data.train, *data.val, *data.test]:
+        shape.y = torch.rand(1, 3)
+    model = cotan.create_model("linear", 3, 1, task="regress", width=4, depth=1)
+    model.readout.linear = nn.Linear(4, 3)
+    with pytest.raises(CotanError, match=r"y has 3 numbers, and the model was made for 1: cotan\.model_for makes one"):
+        fit(model, replace(data, task="regress", classes=(), stress={}), **QUICK)
+
+
+def test_a_model_of_another_task_than_the_datasets_is_told_so():
+    model = model_for("linear", clouds())
+    for shape in (data := clouds()).train:
+        shape.y = torch.rand(1, 1)
+    with pytest.raises(CotanError, match=r"int64.*The model is for task 'classify', the dataset for 'regress'"):
+        fit(model, replace(data, task="regress"), **QUICK)
+
+
+def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
+    model = model_for("linear", clouds(), width=4, depth=1)
+    for parameter in model.lift.parameters():
+        parameter.requires_grad_(False)
+    fit(model, clouds(), out=tmp_path, **QUICK)
+    more = {**QUICK, "epochs": 5, "out": tmp_path, "resume": True}
+    assert len(fit(model, clouds(), **more).history) == 5
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    with pytest.raises(CotanError, match=r"cannot be resumed: frozen: \['lift.weight', 'lift.bias'\], now it is \[\]"):
+        fit(model, clouds(), **more)
+
+
+def test_what_is_unfrozen_in_the_middle_is_not_left_untrained():
+    model = model_for("linear", clouds(), width=4, depth=1)
+    model.lift.requires_grad_(False)
+    with pytest.raises(
+        CotanError, match=r"on_epoch unfroze lift\.weight, lift\.bias, and the optimizer has what was trained"
+    ):
+        fit(model, clouds(), **QUICK, on_epoch=lambda _: model.requires_grad_(True))
+    model.requires_grad_(True)
+    kept = model.lift.weight.detach().clone()
+    fit(model, clouds(), **QUICK, on_epoch=lambda _: model.lift.requires_grad_(False))
+    assert not torch.equal(model.lift.weight, kept)
+
+
+def test_the_val_that_fit_cut_is_named_where_a_dataset_has_none():
+    data = replace(clouds(), val=[])
+    run = fit("linear", data, **QUICK)
+    with pytest.raises(CotanError, match=r"is empty; what fit cut from train is splits\.with_val\(seed\)\.val"):
+        evaluate(run, data, split="val")
+    assert evaluate(run, data.with_val(run.recipe.seed), split="val")["loss"] == pytest.approx(run.metrics["val_loss"])
+
+
+def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Run.load(one_run)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_that_was_made_in_inference_mode_is_not_trained():
+    with torch.inference_mode():
+        model = model_for("linear", clouds())
+    with pytest.raises(CotanError, match=r"made in torch\.inference_mode, and cannot be trained"):
+        fit(model, clouds(), **QUICK)
+    with torch.inference_mode():
+        assert fit("linear", clouds(), **QUICK).history
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("criterion", "A task of yours has its own loss"),
+        ("callbacks", "on_epoch"),
+        ("scheduler", r"mean 'schedule'\?.* a loop of yours"),
+        ("random_state", r"mean 'seed' \(random_state\)\?.*A model's options go to"),
+    ],
+)
+def test_what_other_trainers_take_is_said_to_be_elsewhere(key, said):
+    with pytest.raises(CotanError, match=f"unknown key of a recipe '{key}'.*{said}"):
+        fit("linear", clouds(), **QUICK, **{key: 1})
+
+
+def stale(change):
+    """What was prepared before a change of the shapes."""
+    data = clouds()
+    prepared = {name: prepare(model_for("linear", data), shapes) for name, shapes in data.lists().items()}
+    change(data, prepared)
+    return data, prepared
+
+
+def relabel(data, prepared):
+    data.train[3].y = 1 - data.train[3].y
+
+
+def of_no_targets(data, prepared):
+    prepared["val"] = prepare(model_for("linear", data), data.val, per=None)
+
+
+def longer(data, prepared):
+    data.test[0] = cloud(0, 1, points=20)
+
+
+def of_other_features(data, prepared):
+    model = model_for("linear", data, features="pos")
+    prepared["test"] = prepare(model, data.test)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (relabel, r"prepared\['train'\] has other targets than train"),
+        (of_no_targets, r"prepared\['val'\] has other targets than val, or of another task: per='shape'"),
+        (longer, r"prepared\['test'\] is of other shapes than test"),
+        (of_other_features, r"prepared\['test'\] is of another model: it lacks normalized_pos"),
+        (lambda _, prepared: prepared.pop("val"), "prepared has stress_again, test, train, expected train, val, test"),
+        (lambda _, prepared: prepared.update(more=prepared["val"]), "prepared has more, stress_again"),
+        (lambda data, _: data.train.pop(), r"prepared\['train'\] is of other shapes"),
+        (lambda _, prepared: prepared.update(val=3), r"prepared\['val'\]: expected what cotan.prepare gives"),
+    ],
+)
+def test_what_was_prepared_of_something_else_is_refused(change, said):
+    data, prepared = stale(change)
+    with pytest.raises(CotanError, match=said):
+        fit("linear", data, prepared=prepared, **QUICK)
+
+
+def test_what_was_prepared_gives_the_numbers_of_what_fit_prepares():
+    data, prepared = stale(lambda *_: None)
+    part = {"train": prepared["train"], "val": prepared["val"]}
+    whole, again, untested = (fit("linear", data, **QUICK, prepared=given) for given in (None, prepared, part))
+    assert deterministic(whole.history) == deterministic(again.history) == deterministic(untested.history)
+    assert whole.metrics == again.metrics
+    assert untested.metrics == {name: value for name, value in whole.metrics.items() if name.startswith("val")}
+
+
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
     class Own(Classify):
         chosen_by = "mean_recall"

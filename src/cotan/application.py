@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import registry
 from .collation import collate
 from .data import check_data, device_of, number_of_vertices, sources_of
-from .errors import CotanError
+from .errors import CotanError, expect
 from .evaluation import Evaluation
 from .network import for_cotan, instead_of, made, parameters_of, requests_of
 from .nodes import COUNTED, Node, Request, as_node
@@ -155,6 +155,9 @@ def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
 
     >>> cotan.forward(model, batch.values)  # of a batch of `cotan.prepare`
     """
+    expect(
+        "forward: values", values, Mapping, "batch.values of a batch of cotan.prepare (of shapes there is cotan.apply)"
+    )
     rest = {name: value for name, value in values.items() if not is_feature(name)}
     if not takes_signal(model):
         return model(**rest)

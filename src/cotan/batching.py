@@ -27,12 +27,13 @@ from .application import (
     shared_plan,
 )
 from .collation import collate
-from .errors import CotanError, at_least
+from .errors import CotanError, at_least, expect
 from .evaluation import Evaluation
 from .network import made
 from .nodes import Request, node
 from .packing import Packing
 from .plan import Plan, Step
+from .shapes import listed
 from .targets import counted, mask_of, target
 from .together import evaluated
 from .values import move
@@ -107,6 +108,10 @@ class Prepared:
         """How many targets of the samples count."""
         return sum(map(len, self.targets) if self.masks is None else (int(mask.sum()) for mask in self.masks))
 
+    def counted(self) -> list[Tensor]:
+        """Of each sample, the targets that count."""
+        return [t if self.masks is None else t[self.masks[i]] for i, t in enumerate(self.targets)]
+
     def refusals(self) -> str:
         """What was refused, in a line."""
         which = "the first" if len(self.refused) > 1 else "it"
@@ -120,7 +125,17 @@ class Prepared:
 
     def collate(self, places: Sequence[int]) -> Batch:
         """One batch of the samples at some places."""
-        y = torch.cat([self.targets[i] for i in places]) if self.targets else torch.zeros(len(places), 0)
+        targets = [self.targets[i] for i in places] if self.targets else [torch.zeros(len(places), 0)]
+        try:
+            y = torch.cat(targets)
+        except RuntimeError as reason:
+            widths = {tuple(t.shape[1:]) for t in targets}
+            if len(widths) == 1:
+                raise
+            raise CotanError(
+                f"targets of sizes {', '.join(map(str, sorted(widths)))}, expected one size; for a target a vertex: "
+                "prepare(..., per='vertex')"
+            ) from reason
         rows = None
         if self.masks is not None:
             rows = torch.cat([self.masks[i] for i in places]).nonzero()[:, 0].to(y.device, non_blocking=True)
@@ -141,6 +156,8 @@ class Prepared:
         """The places of the samples of each batch."""
         at_least(1, "batches", batch_size=size)
         places = list(range(len(self))) if order is None else list(order)
+        if not places:
+            return []
         number = -(-len(places) // size)
         cuts = [round(i * len(places) / number) for i in range(number + 1)]
         return [places[a:b] for a, b in pairwise(cuts)]
@@ -172,15 +189,20 @@ def prepare(
     ...     loss = cross_entropy(cotan.forward(model, batch.values), batch.target)
     """
     several = models if isinstance(models, Mapping) else {"": models}
+    for model in several.values():
+        expect("prepare", model, nn.Module, "a layer or a model, as create_layer and create_model make")
+    if hasattr(shapes, "_store"):  # one shape, or PyG's Batch
+        shapes = listed(shapes) or [shapes]
+    expect("prepare: shapes", shapes, Iterable, "a list of Data")
     dtypes = {place_of(model)[0] for model in several.values()}
     if len(dtypes) > 1:
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")
     dtype = dtypes.pop()
+    kinds = kinds_of(shapes)
     lacking = [number for number, shape in enumerate(shapes) if per is not None and shape.get("y") is None]
     if lacking:
         which = f"{len(lacking)} of {len(shapes)} shapes have no y, the first is number {lacking[0]}"
         raise CotanError(f"{which}: give each its target, or prepare(..., per=None)")
-    kinds = kinds_of(shapes)
     plans = {name: shared_plan(kinds, partial(model_plan, model, on=on)) for name, model in several.items()}
     out = {name: _empty(plan, shapes, per) for name, plan in plans.items()}
     whole = Plan.of(plans.values())

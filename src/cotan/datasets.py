@@ -113,7 +113,8 @@ class Splits:
             chosen[among[_share(labels, share, generator)]] = True
             if not chosen.any():
                 raise CotanError(
-                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one"
+                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one: "
+                    "val_share=0 trains without"
                 )
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
@@ -126,14 +127,19 @@ class Splits:
         labels = torch.zeros(len(sample))
         if task.categorical and task.per == "shape":
             first = torch.stack([y[i][0] for i in sample.values()])
-            labels = labels if first.is_floating_point() else first
+            different = len(first.unique()) == len(first)  # no class has two groups, of which one could be cut
+            mixed = different and any(
+                y[i][0] != y[sample[groups[i]]][0] for i in given
+            )  # yet a group has several classes
+            labels = labels if first.is_floating_point() or mixed else first
         order = list(sample)
         picked = {order[i] for i in _share(labels, share, generator).tolist()}
         if not picked:
             of = " with a target" if len(given) < len(y) else ""
             of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one"
+                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one: "
+                "val_share=0 trains without"
             )
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])

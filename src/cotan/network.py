@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from . import registry
 from .decorators import nodes_of, not_named
@@ -205,6 +206,7 @@ def create_model(
         model.register_buffer("target_deviation", torch.ones(out_dim))
         model.register_forward_hook(_in_units)
     needs(model)  # wires the layers inside, so that a compiled forward sees no registry
+    model._parts = _parts(model)  # type: ignore[assignment]
     return model
 
 
@@ -226,6 +228,30 @@ def made(model: Any) -> Mapping[str, Any]:
     """What `create_model` made a model of: name, in_dim, out_dim, task, features, options; nothing of a caller's own."""
     known = getattr(registry.unwrapped(model), "made", None)
     return known if isinstance(known, Mapping) else {}
+
+
+def as_made(model: Any) -> Mapping[str, Any]:
+    """`made`, of a model that still is so: nothing of one with a part, or a node that it asks for, that was replaced since."""
+    own = registry.unwrapped(model)
+    known = getattr(own, "_parts", None)
+    return made(own) if not known or known == _parts(own) else {}
+
+
+def _parts(module: nn.Module) -> list[Any]:
+    """What makes a module the one that it is, beside its options: the classes of its parts, the sizes of their parameters and
+    the nodes that they ask for. Nothing where a size is not known yet.
+    """
+    parameters = dict(module.named_parameters())
+    if any(map(is_lazy, parameters.values())):
+        return []
+    out: list[Any] = [(name, tuple(parameter.shape)) for name, parameter in parameters.items()]
+    for name, part in module.named_modules():
+        out.append((name, type(part).__qualname__))
+        for wiring in ("needs", "instead"):
+            asked = getattr(part, wiring, None)
+            if isinstance(asked, Mapping):
+                out += [(name, wiring, key, None if node is None else as_node(node)) for key, node in asked.items()]
+    return [*out, *as_nodes(getattr(module, "features", None))]
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:

@@ -21,7 +21,14 @@ from .errors import CotanError, Unregistered, expect, one_of, unknown, unknown_o
 KINDS = ("operator", "layer", "model", "dataset", "task")
 PER = ("vertex", "edge", "face", "shape")
 MOTIONS = ("permutation", "rigid", "isometry", "scale")
-WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "DataParallel", "AveragedModel", "FullyShardedDataParallel")
+WRAPPERS = (
+    "OptimizedModule",
+    "DistributedDataParallel",
+    "DataParallel",
+    "AveragedModel",
+    "FullyShardedDataParallel",
+    "_FabricModule",  # of Lightning
+)
 
 
 @dataclass(frozen=True, eq=False)

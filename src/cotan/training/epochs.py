@@ -17,7 +17,7 @@ from ..application import place_of
 from ..batching import Augmented, Batch, Prepared
 from ..datasets import Splits
 from ..errors import CotanError
-from ..network import made
+from ..network import as_made
 from ..sampling import Sampled
 from ..targets import check_output
 from ..tasks import EACH, less_is_better
@@ -133,6 +133,13 @@ class Fit:
         self.show.step(self.epoch, _facts(line))
         if self.on_epoch is not None:
             self.on_epoch(dict(line))
+            held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+            free = [n for n, p in self.run.model.named_parameters() if p.requires_grad and id(p) not in held]
+            if free:
+                raise CotanError(
+                    f"on_epoch unfroze {', '.join(free)}, and the optimizer has what was trained from the start: "
+                    "stop, and fit once more"
+                )
 
     def _check_finite(self, losses: Mapping[str, float]) -> None:
         """Raise where training diverged, with the best weights so far back in the model."""
@@ -213,6 +220,7 @@ class Fit:
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
             "chosen_by": self.task.chosen_by,
+            "frozen": [name for name, p in self.run.model.named_parameters() if not p.requires_grad],
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }
@@ -302,8 +310,7 @@ class Fit:
 
     def _targets(self) -> Tensor:
         """Of train, those that count."""
-        train = self.prepared["train"]
-        return torch.cat([t if train.masks is None else t[train.masks[i]] for i, t in enumerate(train.targets)])
+        return torch.cat(self.prepared["train"].counted())
 
     def _scale(self, model: Any) -> None:
         """To the mean and deviation of train; a number that is the same everywhere has none."""
@@ -318,13 +325,18 @@ class Fit:
                 f"number {i} of y is {mean[i]:.2g} ± {deviation[i]:.2g}, where the model's precision has steps of {step[i]:.2g}: "
                 "subtract from y what is known of it, such as the sum of the energies of single atoms"
             )
+        if mean.shape != model.target_mean.shape:  # its head was replaced
+            raise CotanError(
+                f"y has {len(mean)} numbers, and the model was made for {len(model.target_mean)}: cotan.model_for makes one for "
+                "these, which may be given the other parts of this one"
+            )
         model.target_mean.copy_(mean)
         model.target_deviation.copy_(deviation.where(varies, 1))
 
     def _class_weights(self) -> Tensor:
         """n / (C n_c), so that every class weighs the same; classes without a target weigh nothing."""
         y = self._targets()
-        size = made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
+        size = as_made(self.run.model).get("out_dim") or len(self.run.classes) or int(y.max()) + 1
         counts = torch.bincount(y, minlength=size).double()
         weight = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), 0.0)
         return weight.to(place_of(self.run.model)[0])

@@ -17,9 +17,9 @@ from ..batching import Batch, Prepared, per_of, prepare, task_of
 from ..datasets import Splits, as_splits
 from ..errors import CotanError
 from ..map_error import geodesic_metrics
-from ..network import made
+from ..network import as_made
 from ..shapes import listed
-from ..targets import check
+from ..targets import check, check_output
 from ..tasks import SCORES
 from .device import keep_pages
 from .run import trained
@@ -41,9 +41,10 @@ def evaluate(model: Any, dataset: Any, *, split: str = "test", batch_size: int =
     shapes = shapes if splits is None else splits.split(split)
     if not shapes:
         has = "" if splits is None else f": {split!r} of {splits} is empty"
+        has += "; what fit cut from train is splits.with_val(seed).val" if has and split == "val" else ""
         raise CotanError(f"there are no shapes to evaluate on{has}")
     name = task_of(model)
-    check(Splits(train=[], test=list(shapes)), name, made(model).get("out_dim"), train=False)
+    check(Splits(train=[], test=list(shapes)), name, as_made(model).get("out_dim"), train=False)
     device = place_of(model)[1]
     keep_pages(device)
     with torch.no_grad():
@@ -106,6 +107,10 @@ def score(
             outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)
+        if task.categorical or len(output) != len(
+            target
+        ):  # a task of the caller's own may want more numbers than a target has
+            check_output(output, target, None, registry.unwrapped(model), task)
         metrics = {"loss": task.loss(output, target, **units(model)).item(), **task.metrics(output, target)}
     return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)
 

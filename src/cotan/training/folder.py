@@ -152,10 +152,11 @@ class AnotherRun(CotanError):
 
 
 def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise where a run to be resumed was another one: model, recipe, data, names of classes, plan and the metric of the
-    choice must be the same.
+    """Raise where a run to be resumed was another one: model, what of it is frozen, recipe, data, names of classes, plan and
+    the metric of the choice must be the same.
     """
-    for what in ("model", "recipe", "dataset", "classes", "plan", "chosen_by"):
+    frozen = ["frozen"] if "frozen" in stored else []  # not in runs of before
+    for what in ("model", *frozen, "recipe", "dataset", "classes", "plan", "chosen_by"):
         a, b = (_flat(json.loads(json.dumps(record.get(what)))) for record in (stored, now))
         # What is in the shapes counts, not the folder that they were read from.
         for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):

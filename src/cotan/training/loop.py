@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import registry
-from ..application import features_of
+from ..application import features_of, kinds_of, model_plan, shared_plan
 from ..augment import check_augment
 from ..batching import Prepared, per_of, prepare, task_of
+from ..data import number_of_vertices
 from ..datasets import Splits, as_splits, load_dataset
 from ..errors import CotanError, expect
-from ..network import made
+from ..network import as_made, made
 from ..packing import Packing
 from ..sampling import check_sampled, too_deep
-from ..targets import check, remarks
+from ..targets import check, counted, remarks
 from . import folder
 from .device import make_fabric, own_randomness
 from .epochs import Fit
@@ -57,7 +59,8 @@ def fit(
             is otherwise put aside, in `earlier-1`.
         progress: "bar", "lines" or "none"; "auto" is a bar on a terminal, elsewhere lines.
         on_epoch: called after each epoch with its dict, as in metrics.jsonl: for a logger of your own.
-        prepared: what `cotan.prepare` gave for this model, by split.
+        prepared: what `cotan.prepare` gave for this model, by split; test and stress variants may be left out, and are then not
+            scored. Splits.with_val cuts a val before.
 
     >>> cotan.fit("spectral", "poses", epochs=20, out="runs/spectral")
     """
@@ -80,10 +83,20 @@ def fit(
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
+        if any(p.is_inference() for p in model.parameters()):
+            raise CotanError(
+                "the model was made in torch.inference_mode, and cannot be trained: make or load it outside"
+            )
         task = task_of(model, splits.task)
         if not made(model):
             registry.unwrapped(model).task = task
-        check(splits, task, made(model).get("out_dim"))
+        out_dim = as_made(model).get("out_dim")
+        try:
+            check(splits, task, out_dim)
+        except CotanError as wrong:
+            if task == splits.task:
+                raise
+            raise CotanError(f"{wrong}. The model is for task {task!r}, the dataset for {splits.task!r}") from wrong
         if chosen.sample:
             check_sampled(model, task, splits.train, chosen.augment)
         categorical = registry.lookup("task", task).target.categorical
@@ -93,11 +106,13 @@ def fit(
         whole = replace(splits, task=task)
         splits = whole.with_val(chosen.seed, chosen.val_share)
         if splits is not whole and not categorical:  # what is left of train may lack a number everywhere
-            check(splits, task, made(model).get("out_dim"))
+            check(splits, task, out_dim)
     with show, nullcontext() if path is None else folder.alone(path):
         lists = {name: shapes for name, shapes in splits.lists().items() if shapes}
         if prepared is None:
             prepared = _prepare(model, lists, show)
+        else:
+            check_prepared(prepared, model, lists, per_of(model))
         for name, split in prepared.items():
             if split.refused:
                 if not split.answered and name in ("train", "val"):
@@ -136,6 +151,36 @@ def _prepare(model: nn.Module, lists: Mapping[str, Any], show: Progress) -> dict
         name: prepare(model, shapes, per=per, refuse=True, progress=show.counter(f"prepare {name}"), keep=keep)
         for name, shapes in lists.items()
     }
+
+
+def check_prepared(
+    prepared: Mapping[str, Prepared], model: nn.Module, lists: Mapping[str, Sequence[Any]], per: str
+) -> None:
+    """Raise where what a caller prepared is of another model, or of other shapes or targets than those of the lists."""
+    for name, split in prepared.items():
+        expect(f"fit: prepared[{name!r}]", split, Prepared, "what cotan.prepare gives")
+    needed = {"train", "val"} & lists.keys()  # what else is left out is not scored
+    if not needed <= prepared.keys() <= lists.keys():
+        raise CotanError(
+            f"fit: prepared has {', '.join(sorted(prepared))}, expected {', '.join(lists)}"
+            + ("; splits.with_val() cuts val first, and fit takes what it gives" if "val" in needed else "")
+        )
+    wanted = shared_plan(kinds_of(lists["train"]), partial(model_plan, model))
+    for name, split in prepared.items():
+        has, wants = ({root: step.label for root, step in plan.roots.items()} for plan in (split.plan, wanted))
+        if lacking := [step for root, step in wants.items() if has.get(root) != step]:
+            raise CotanError(f"fit: prepared[{name!r}] is of another model: it lacks {', '.join(lacking)}")
+        shapes = [shape for i, shape in enumerate(lists[name]) if i not in split.refused]
+        if [sample.vertices[None] for sample in split.samples] != [number_of_vertices(shape) for shape in shapes]:
+            raise CotanError(f"fit: prepared[{name!r}] is of other shapes than {name}")
+        now, then = [counted(shape, per) for shape in shapes], split.counted()
+        if [y.shape for y in now] != [y.shape for y in then] or not torch.equal(*map(_flat, (now, then))):
+            raise CotanError(f"fit: prepared[{name!r}] has other targets than {name}, or of another task: per={per!r}")
+
+
+def _flat(targets: Sequence[Tensor]) -> Tensor:
+    """All numbers of some targets, to be compared: those that are missing are NaN, which equals nothing."""
+    return torch.cat([torch.zeros(0), *(y.flatten().cpu() for y in targets)]).nan_to_num()
 
 
 def checked_fabric(model: Any, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:

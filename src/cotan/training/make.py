@@ -18,7 +18,7 @@ from ..application import Sample, check_features, evaluate_plan, first_signal, j
 from ..data import sources_of
 from ..datasets import as_splits
 from ..errors import CotanError, expect
-from ..network import create_model, made
+from ..network import as_made, create_model
 from ..nodes import Node, as_nodes
 from ..plan import Plan, make_plan
 from ..targets import check_form, width
@@ -102,8 +102,10 @@ def _samples(plan: Plan, shapes: Sequence[Any]) -> list[Sample]:
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
-    """How `create_model` made a model, as JSON can say it; None where it cannot: a module or a function of the caller's own."""
-    given = made(model)
+    """How `create_model` made a model, as JSON can say it; None where it cannot: a module, a part or a function of the
+    caller's own.
+    """
+    given = as_made(model)
     if not given:
         return None
     try:

@@ -12,6 +12,7 @@ from .. import registry
 from ..application import forward, place_of
 from ..batching import prepare, task_of
 from ..collation import uncollate
+from ..errors import CotanError
 from ..files import read
 from ..shapes import listed
 from .device import keep_pages
@@ -60,6 +61,12 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             values = prepared.values(places)
             output = forward(model, values).detach().float().cpu()  # a module that gives forces has a graph
             vertices = [prepared.samples[i].vertices[None] for i in places]
+            rows = sum(vertices) if task.per == "vertex" else len(places)
+            if len(output) != rows:
+                raise CotanError(
+                    f"{type(registry.unwrapped(model)).__qualname__} gives {tuple(output.shape)} for {len(places)} shapes with "
+                    f"{sum(vertices)} vertices; expected {rows} rows, one a {task.per}, of task {task_of(model)!r}"
+                )
             for i, each in zip(places, uncollate(output, vertices, per=task.per)):
                 if each.numel() and not each.max().isfinite():  # the largest of some with a NaN is NaN
                     raise no_answer(model, "" if several is None else f"shape {i} of {len(shapes)}: ")

@@ -23,6 +23,14 @@ CHOICES = {
 }
 
 
+ELSEWHERE = {  # what other trainers take
+    **dict.fromkeys(("loss", "loss_fn", "criterion", "metrics"), "A task of yours has its own loss and metrics"),
+    **dict.fromkeys(("callbacks", "callback", "logger"), "fit(on_epoch=) calls a function of yours after each epoch"),
+    **dict.fromkeys(
+        ("clip_grad_norm", "gradient_clip_val", "accumulate_grad_batches", "scheduler"),
+        "What a recipe does not have, a loop of yours has: cotan.prepare gives its batches",
+    ),
+}
 USED_BY = {"momentum": ("optimizer", "sgd"), "step_size": ("schedule", "step"), "gamma": ("schedule", "step")}
 
 
@@ -117,7 +125,8 @@ class Recipe:
         known = [field.name for field in fields(cls)]
         for name in [*(recipe if isinstance(recipe, Mapping) else ()), *overrides]:
             if name not in known:
-                raise CotanError(f"{unknown('key of a recipe', name, known)}. A model's options go to cotan.model_for")
+                instead = ELSEWHERE.get(name, "A model's options go to cotan.model_for")
+                raise CotanError(f"{unknown('key of a recipe', name, known)}. {instead}")
         for name, (by, choice) in USED_BY.items():  # what served a choice that is overridden is not meant
             if overrides.get(by, choice) != choice:
                 overrides.setdefault(name, getattr(cls, name))

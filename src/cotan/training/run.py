@@ -70,11 +70,13 @@ class Run:
         if model is None:
             if record["model"] is None:
                 raise CotanError(
-                    f"the model of {folder} was not made by create_model, or not of what a file can say; give it: "
+                    f"the model of {folder} was not made by create_model, or not of what a file can say, or has other parts "
+                    "or nodes since; give it: "
                     "Run.load(path, model=...)"
                 )
             _check(record["model"], MODEL, f"{where}, model")
-            with at_most(max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values()))), where):
+            largest = max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values())))
+            with at_most(largest, where), torch.random.fork_rng(devices=[]):  # the weights that are drawn do not stay
                 try:
                     model = rebuild(record["model"])
                 except Unregistered as reason:
