@@ -213,6 +213,13 @@ def test_a_pyg_dataset_of_one_graph_with_masks():
         assert [int(split[0].mask.sum()) for split in (splits.train, splits.val, splits.test)] == [10, 10, 10]
     with pytest.raises(cotan.CotanError, match=r"got a list: cut it, cotan.Splits\(train=data"):
         as_splits([graph, graph])
+    for split in ("train", "val", "test"):
+        del graph[f"{split}_mask"]
+    for given in (graph, [graph], One()):
+        with pytest.raises(
+            cotan.CotanError, match=r"of one graph, torch_geometric.transforms.RandomNodeSplit\(\)\(data"
+        ):
+            as_splits(given)
 
 
 def test_a_reader_that_fails_is_named(monkeypatch):

@@ -220,12 +220,15 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
 
     if get("train", None) is None:
-        several = isinstance(dataset, list | torch.utils.data.Dataset)
+        way = ""
+        if hasattr(one, "_store"):
+            way = ": of one graph, torch_geometric.transforms.RandomNodeSplit()(data) draws the masks"
+        elif isinstance(dataset, list | torch.utils.data.Dataset):
+            way = ": cut it, cotan.Splits(train=data[:80], test=data[80:])"
         raise CotanError(
             (f"dataset {name!r} gives a {type(dataset).__name__}: " if name else "")
             + "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
-            f"val_mask and test_mask; got a {type(dataset).__name__}"
-            + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if several else "")
+            f"val_mask and test_mask; got a {type(dataset).__name__}{way}"
         )
     lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(
