@@ -186,7 +186,7 @@ def test_a_shape_without_targets_stays_in_train_when_a_val_is_cut(task):
 
 
 def test_too_few_shapes_for_a_val():
-    with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
+    with pytest.raises(cotan.CotanError, match=r"1 training shapes are too few to cut one; fit\(..., val_share=0\)"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.rand(1, 3))], task="regress").with_val()  # no mask parts its numbers

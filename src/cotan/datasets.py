@@ -113,7 +113,8 @@ class Splits:
             chosen[among[_share(labels, share, generator)]] = True
             if not chosen.any():
                 raise CotanError(
-                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one"
+                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one; "
+                    "fit(..., val_share=0) trains on all"
                 )
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
@@ -133,7 +134,8 @@ class Splits:
             of = " with a target" if len(given) < len(y) else ""
             of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one"
+                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one; "
+                "fit(..., val_share=0) trains on all"
             )
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
