@@ -62,7 +62,8 @@ def read(
             done; without it, one says what is wrong.
         dtype: of `pos`. By default float32, or float64 where float32 would move vertices by a thousandth of the way between
             them, as it does metres of UTM. `torch.float64` keeps the file's digits.
-        directed: whether an .edgelist, rows of u v or u v weight, has edges in one direction only; other files say.
+        directed: whether an .edgelist, rows u v or u v weight with spaces or commas, has edges in one direction only; other
+            files say.
 
     Gives:
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
