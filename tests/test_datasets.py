@@ -186,7 +186,7 @@ def test_a_shape_without_targets_stays_in_train_when_a_val_is_cut(task):
 
 
 def test_too_few_shapes_for_a_val():
-    with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
+    with pytest.raises(cotan.CotanError, match=r"1 training shapes are too few to cut one; fit\(..., val_share=0\)"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.tensor([0]))]).with_val()
     with pytest.raises(cotan.CotanError, match="1 training shapes are too few to cut one"):
         Splits([Data(pos=torch.rand(4, 3), y=torch.rand(1, 3))], task="regress").with_val()  # no mask parts its numbers
@@ -205,7 +205,9 @@ def test_groups_of_several_classes_that_begin_with_different_ones_are_cut():
         assert [len(split.train), len(split.val)] == [6, 3]
     for shape in shapes:
         shape.y = torch.tensor([shape.group])  # train would lack the class of what is cut
-    with pytest.raises(cotan.CotanError, match="of 3 groups, are too few to cut one: val_share=0 trains without"):
+    with pytest.raises(
+        cotan.CotanError, match=r"of 3 groups, are too few to cut one; fit\(..., val_share=0\) trains on all"
+    ):
         Splits(shapes).with_val()
 
 
@@ -227,6 +229,13 @@ def test_a_pyg_dataset_of_one_graph_with_masks():
         assert [int(split[0].mask.sum()) for split in (splits.train, splits.val, splits.test)] == [10, 10, 10]
     with pytest.raises(cotan.CotanError, match=r"got a list: cut it, cotan.Splits\(train=data"):
         as_splits([graph, graph])
+    for split in ("train", "val", "test"):
+        del graph[f"{split}_mask"]
+    for given in (graph, [graph], One()):
+        with pytest.raises(
+            cotan.CotanError, match=r"of one graph, torch_geometric.transforms.RandomNodeSplit\(\)\(data"
+        ):
+            as_splits(given)
 
 
 def test_a_reader_that_fails_is_named(monkeypatch):

@@ -655,10 +655,58 @@ def test_numbered_nodes_keep_their_order(tmp_path):
         assert (data.edge_index.tolist(), "node_id" in data) == ([[0, 1, 1, 2], [1, 0, 2, 1]], False)
 
 
-def test_a_line_of_one_node_is_left_out_and_said(tmp_path):
-    (tmp_path / "g.edgelist").write_text("0 1\n2\n1 3\n")
-    with pytest.warns(cotan.MeshWarning, match="1 of 3 lines left out, which name one node"):
-        assert cotan.read(tmp_path / "g.edgelist").node_id.tolist() == [0, 1, 3]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Nodes: 4\n# From\tTo\n10\t1\r\n1\t2\n\n2\t2\n2\t1\n",  # as SNAP has them
+        "% sym unweighted\n% 3 4 4\n10 1\n1 2\n2 2\n2 1\n",  # as KONECT has them
+        "10,1\n1,2\n2,2\n2,1\n",
+        "10, 1\n1, 2\n2 , 2\n2,1 # twice\n",
+    ],
+)
+def test_edge_lists_with_comments_tabs_and_commas(text, tmp_path):
+    path = tmp_path / "g.edgelist"
+    path.write_text(text)
+    graph = cotan.read(path)
+    assert graph.node_id.tolist() == [1, 2, 10]
+    assert graph.edge_index.tolist() == [[0, 0, 1, 1, 2], [1, 2, 0, 1, 0]]
+    assert cotan.read(path, directed=True).edge_index.tolist() == [[0, 1, 1, 2], [1, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 1\n2\n1 2\n", "has the row '2', expected u v in all rows, or u v weight"),
+        ("0,1,5,1700000000\n", "has the row '0,1,5,1700000000', expected u v"),
+        ("0 1 5\n0 2\n", "has the row '0 2', expected u v"),
+        ("0 1\n0 2 5\n", "has the row '0 2 5', expected u v"),
+        ("id_1,id_2\n0,1\n1,2\n", "has 'id_1 id_2' above rows of numbers; # before it makes a comment of it"),
+        ("source target weight\n0 1 2.5\n", "has 'source target weight' above rows of numbers"),
+    ],
+)
+def test_rows_that_are_no_edges_are_not_passed_over(text, message, tmp_path):
+    (tmp_path / "g.edgelist").write_text(text)
+    with pytest.raises(cotan.CotanError, match=f"g.edgelist {message}"):
+        cotan.read(tmp_path / "g.edgelist")
+
+
+def test_names_with_commas_are_names(tmp_path):
+    (tmp_path / "g.edgelist").write_text("Smith,J Doe,K\nDoe,K Roe,A\nRoe,A Smith,J\n")
+    assert cotan.read(tmp_path / "g.edgelist").num_nodes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("000000.bin", r"read takes no .bin files; .* numpy.fromfile\(path, '<f4'\).reshape\(-1, 4\)"),
+        ("cat0.tri", r"read takes no .tri files; numpy.loadtxt\(path, dtype=int\) - 1"),
+        ("web.txt.gz", "read takes no .gz files; gunzip unpacks it"),
+    ],
+)
+def test_files_of_others_are_refused_with_what_reads_them(name, message, tmp_path):
+    (tmp_path / name).write_bytes(b"1 2 3\n")
+    with pytest.raises(cotan.CotanError, match=message):
+        cotan.read(tmp_path / name)
 
 
 def test_write_leaves_nothing_half_written(sphere, tmp_path):
@@ -986,6 +1034,9 @@ def test_rows_of_points_keep_colours_and_normals_apart(name, tmp_path):
         ("0 1\n1 2\n", r"holds numbers of shape \(2, 2\), expected rows of x y z"),
         ("3\n0 0 0\n1 1 1\n", "states 3 points and has 2; is it a whole file"),
         ("C 0 0 0\nC 1 1 1\n", "cannot be read as points, rows of x y z"),
+        ("2\n\nO 0 0 0\nH 1 1 1\n", r"names, as of atoms; numpy.loadtxt\(path, skiprows=2, max_rows=N, usecols"),
+        ("2\ngdb 1\t-0.3\nC 0 0 0 -.5\nH 1 1 1 .5\n9.5\nC\tC\nInChI=1S\n", "names, as of atoms"),
+        ("0 1\n1 2\n", r"of shape \(2, 2\), expected rows of x y z, .*; rows of edges, u v, are an .edgelist"),
         ("0 0 0\n1 1\n", "cannot be read as points, rows of x y z"),
         ("# nothing\n", "has no points"),
     ],

@@ -38,9 +38,9 @@ def folder(
 
     Arguments:
         root: the folder. With a folder for each class, which has folders train, test and maybe val, or the files, the task
-            is "classify"; so it is with folders train and test that have one for each class. With the meshes in train and
-            test, in shapes, or in itself, it is "label": a mesh NAME.obj has its labels in NAME.txt, .seg, .eseg or .npy,
-            beside it, in ROOT/seg, ROOT/labels or ROOT/gt; -1 is none, which counts nowhere.
+            is "classify"; so it is with folders train and test that have one for each class. With the files in train and
+            test, in shapes or points, or in itself, it is "label": NAME.obj has its labels in NAME.txt, .seg, .eseg or
+            .npy, beside it or in ROOT/seg, labels, gt or points_label; -1 is none, which counts nowhere.
         seed, val, test: where the files have no split: shares of each class, drawn by the seed; one at least trains.
         group: what of a file's name says whose it is, a pattern such as "sub-[0-9]+": all files of a patient, say, are in
             one part, also of the val that `fit` cuts.
@@ -86,9 +86,9 @@ def _read(where: Path, seed: int, val: float, test: float, per: str, votes: bool
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
-    shapes = where / "shapes"
-    if shapes.is_dir() and _meshes(shapes) and any((where / name).is_dir() for name in FOLDERS):  # as COSEG has it
-        return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
+    for shapes in (where / "shapes", where / "points"):  # as COSEG and ShapeNet's parts have it
+        if shapes.is_dir() and _meshes(shapes) and any((where / name).is_dir() for name in FOLDERS):
+            return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
     if inner:  # ROOT/SPLIT/CLASS
         places = [path for split in inner for path in _folders(split)]
         found = {}

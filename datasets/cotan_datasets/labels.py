@@ -15,7 +15,7 @@ from cotan.operators import undirected
 from cotan.sparse import firsts
 
 SUFFIXES = (".eseg", ".seg", ".txt", ".npy")
-FOLDERS = ("seg", "labels", "gt")
+FOLDERS = ("seg", "labels", "gt", "points_label")
 MOST = 1000  # classes; what has more is no label
 PER = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
@@ -27,22 +27,30 @@ def labelled(
     by_votes: bool,
     progress: Callable[[int, int], object] | None,
 ) -> cotan.Splits:
-    """Meshes (file, split) with y from their labels; those without, or with another number of them, are skipped.
+    """Meshes or points (file, split) with y from their labels; those without, or with another number of them, are skipped.
 
     y is (V,) by votes, otherwise the labels of the file with the vertices `y_index` (n, N) of each.
 
     Labels count from 1 where none is 0; the classes are named as in the files.
     """
     splits = cotan.Splits([], [], [], task="label")
-    found = []
+    shapes, found = [], []
     for number, (path, split) in enumerate(files):
         try:
-            data, file = read_mesh(path), label_file(path, root)
-            found.append((split, data, file, read_labels(file)))
+            shapes.append((split, read_shape(path, weld=False)))  # of the vertices of the file
         except cotan.CotanError as reason:
             splits.skipped.append((str(path), str(reason)))
         if progress is not None:
             progress(number + 1, len(files))
+    meshes = any("face" in data for _, data in shapes)
+    for split, data in shapes:
+        try:
+            if meshes and "face" not in data:
+                raise cotan.CotanError(f"{data.path} has no faces")
+            file = label_file(Path(data.path), root)
+            found.append((split, data, file, read_labels(file)))
+        except cotan.CotanError as reason:
+            splits.skipped.append((data.path, str(reason)))
     if not found:
         raise cotan.CotanError(
             f"folder: none of {len(files)} meshes in {root} has labels; the first: {splits.skipped[0][1]}. "
@@ -58,7 +66,7 @@ def labelled(
     for split, data, file, labels in found:
         of = elements(data)
         try:
-            if len(labels) != of[per].shape[1]:
+            if per not in of or len(labels) != of[per].shape[1]:
                 raise cotan.CotanError(f"expected a label for each {per}: {sizes_of(data, file, labels)}")
             soft = read_soft(Path(data.path), root, len(labels)) if per == "edge" else None
             ready.append((data, split, of[per], labels, soft))
@@ -88,14 +96,6 @@ def labelled(
     return splits
 
 
-def read_mesh(path: Path) -> Any:
-    """A mesh with faces, of the vertices of the file (an .stl has none, and is welded)."""
-    data = read_shape(path, weld=False)
-    if "face" not in data:
-        raise cotan.CotanError(f"{path} has no faces")
-    return data
-
-
 def read_shape(path: Path, *, weld: bool = True) -> Any:
     """A mesh or points, with its path."""
     with warnings.catch_warnings():  # a line a file is too much of a whole data set
@@ -106,13 +106,13 @@ def read_shape(path: Path, *, weld: bool = True) -> Any:
 
 
 def label_file(mesh: Path, root: Path) -> Path:
-    """NAME.eseg, .seg, .txt or .npy: beside the mesh, in ROOT/seg, ROOT/labels or ROOT/gt."""
+    """NAME.eseg, .seg, .txt or .npy: beside the mesh, or in a folder of ROOT."""
     for folder in (mesh.parent, *(root / name for name in FOLDERS)):
         for suffix in SUFFIXES:
             if (folder / f"{mesh.stem}{suffix}").is_file():
                 return folder / f"{mesh.stem}{suffix}"
     raise cotan.CotanError(
-        f"{mesh} has no labels: expected {mesh.stem}{', '.join(SUFFIXES)} beside it, in {root}/seg, labels or gt"
+        f"{mesh} has no labels: expected {mesh.stem}{', '.join(SUFFIXES)} beside it, in {root}/{', '.join(FOLDERS)}"
     )
 
 
@@ -151,8 +151,9 @@ def edges_of(face: Tensor) -> Tensor:
 
 
 def elements(data: Any) -> dict[str, Tensor]:
-    """The vertices of each vertex, edge and face: (1, V), (2, E) and (3, F)."""
-    return {"vertex": torch.arange(len(data.pos))[None], "edge": edges_of(data.face), "face": data.face}
+    """The vertices of each vertex, edge and face: (1, V), (2, E) and (3, F); of points, of each vertex."""
+    of = {"vertex": torch.arange(len(data.pos))[None]}
+    return {**of, "edge": edges_of(data.face), "face": data.face} if "face" in data else of
 
 
 def fitting(data: Any, file: Path, labels: Tensor) -> list[str]:
@@ -164,7 +165,7 @@ def fitting(data: Any, file: Path, labels: Tensor) -> list[str]:
 def sizes_of(data: Any, file: Path, labels: Tensor) -> str:
     """How many labels a file has, and of what they may be, for messages."""
     there = ", ".join(f"{of.shape[1]} {PER[per]}" for per, of in elements(data).items())
-    return f"{file} has {len(labels)} labels, the mesh has {there}"
+    return f"{file} has {len(labels)} labels, the {'mesh' if 'face' in data else 'file'} has {there}"
 
 
 def choose(fits: Sequence[Sequence[str]], first: str) -> str:

@@ -92,7 +92,7 @@ def number_of_vertices(data: Any) -> int:
             return len(have[name])
     for name in ("face", "edge_index"):
         if have.get(name) is not None and have[name].numel():
-            return int(have[name].max()) + 1
+            return int(have[name].long().max()) + 1  # torch has no max of uint16, say
     return 0
 
 

@@ -113,8 +113,8 @@ class Splits:
             chosen[among[_share(labels, share, generator)]] = True
             if not chosen.any():
                 raise CotanError(
-                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one: "
-                    "val_share=0 trains without"
+                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one; "
+                    "fit(..., val_share=0) trains on all"
                 )
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
@@ -138,8 +138,8 @@ class Splits:
             of = " with a target" if len(given) < len(y) else ""
             of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
             raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one: "
-                "val_share=0 trains without"
+                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one; "
+                "fit(..., val_share=0) trains on all"
             )
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
@@ -226,12 +226,15 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
 
     if get("train", None) is None:
-        several = isinstance(dataset, list | torch.utils.data.Dataset)
+        way = ""
+        if hasattr(one, "_store"):
+            way = ": of one graph, torch_geometric.transforms.RandomNodeSplit()(data) draws the masks"
+        elif isinstance(dataset, list | torch.utils.data.Dataset):
+            way = ": cut it, cotan.Splits(train=data[:80], test=data[80:])"
         raise CotanError(
             (f"dataset {name!r} gives a {type(dataset).__name__}: " if name else "")
             + "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "
-            f"val_mask and test_mask; got a {type(dataset).__name__}"
-            + (": cut it, cotan.Splits(train=data[:80], test=data[80:])" if several else "")
+            f"val_mask and test_mask; got a {type(dataset).__name__}{way}"
         )
     lists: dict[str, Any] = {key: list(get(key, None) or []) for key in SPLITS}
     return Splits(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import os
 import re
 import warnings
@@ -18,6 +17,7 @@ import torch
 
 from . import atomic
 from .data import check_points
+from .edgelist_file import load_edgelist
 from .errors import CotanError, MeshWarning, expect, one_of
 from .mesh_file import load
 from .points_file import OF_MATRIX, POINTS, load_points
@@ -30,6 +30,16 @@ MOVED = 1e-3  # of the way between vertices, from which what rounding does to a 
 GRAPHS = (".graphml", ".gml", ".edgelist", ".npz", ".mtx")
 ZIPPED = (".3mf", ".3dxml", ".zae", ".npz")
 UNPACKED = 2**26, 100  # bytes, or times its own size, to which a zipped file may unpack
+ELSEWHERE = {  # kinds of files that others read in a line
+    ".gz": "gunzip unpacks it",
+    ".zip": "unzip unpacks it",
+    ".bin": "rows x y z intensity of a laser are numpy.fromfile(path, '<f4').reshape(-1, 4)",
+    ".csv": "numpy.loadtxt(path, delimiter=',') reads numbers; rows of edges, u v, are an .edgelist",
+    ".mat": "scipy.io.loadmat(path) reads it; vertices count from 1 there",
+    ".vert": "numpy.loadtxt(path) reads it",
+    ".tri": "numpy.loadtxt(path, dtype=int) - 1 reads it, as vertices count from 1 there",
+    ".gexf": "torch_geometric.utils.from_networkx(networkx.read_gexf(path)) reads it",
+}
 ARRAYS = 2**29  # bytes to which an .npz may, whose numbers are as large in memory; XML is ten times as large there
 
 
@@ -53,7 +63,8 @@ def read(
             done; without it, one says what is wrong.
         dtype: of `pos`. By default float32, or float64 where float32 would move vertices by a thousandth of the way between
             them, as it does metres of UTM. `torch.float64` keeps the file's digits.
-        directed: whether an .edgelist, rows of u v or u v weight, has edges in one direction only; other files say.
+        directed: whether an .edgelist, rows u v or u v weight with spaces or commas, has edges in one direction only; other
+            files say.
 
     Gives:
         a mesh as pos (V, 3) and face (3, F), with no face a point cloud, and color (V, 3) from 0 to 1
@@ -89,6 +100,8 @@ def read(
     suffix = path.suffix.lower()
     if directed and suffix != ".edgelist":
         raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
+    if suffix in ELSEWHERE:
+        raise CotanError(f"{path}: read takes no {suffix} files; {ELSEWHERE[suffix]}")
     one_of(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
     if suffix in ZIPPED:
         _check_unpacked(path)
@@ -226,21 +239,18 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
             with warnings.catch_warnings():  # scipy 1.18 warns of what it will give; either is made an array here
                 warnings.simplefilter("ignore", DeprecationWarning)
                 matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text + b"\n")))
+        elif suffix == ".edgelist":
+            names, matrix = load_edgelist(path, directed)
         else:
-            if suffix == ".edgelist":
-                graph = _read_edgelist(path, directed)
-                names = list(graph)
-                if all(map(str.isdecimal, names)):  # else they come as the edges do
-                    names.sort(key=int)
+            if suffix == ".graphml":
+                graph = networkx.read_graphml(path)
+            else:  # `read_gml` takes ASCII alone
+                graph = networkx.parse_gml(path.read_text("utf-8-sig", errors="replace"), label="id")
+            names, left_out = list(graph), _left_out(graph)
+            if names:
+                matrix = networkx.to_scipy_sparse_array(graph, names, dtype=float)
             else:
-                if suffix == ".graphml":
-                    graph = networkx.read_graphml(path)
-                else:  # `read_gml` takes ASCII alone
-                    graph = networkx.parse_gml(path.read_text("utf-8-sig", errors="replace"), label="id")
-                names, left_out = list(graph), _left_out(graph)
-            matrix = (
-                networkx.to_scipy_sparse_array(graph, names, dtype=float) if names else scipy.sparse.coo_array((0, 0))
-            )
+                matrix = scipy.sparse.coo_array((0, 0))
         coo = matrix.tocoo()
     except CotanError:
         raise
@@ -268,30 +278,6 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
         if len(names) and not torch.equal(numbers, torch.arange(len(names))):
             data.node_id = numbers
     return data
-
-
-def _read_edgelist(path: Path, directed: bool) -> Any:
-    """Rows u v weight, which networkx takes for something else, and all that it knows."""
-    import networkx
-
-    kind = networkx.DiGraph if directed else networkx.Graph
-    lines = path.read_text("utf-8-sig").splitlines()
-    rows = [row for line in lines if (row := line.partition("#")[0].split())]
-    if lonely := sum(len(row) == 1 for row in rows):  # networkx says nothing
-        text = f"{path}: {lonely} of {len(rows)} lines left out, which name one node; a node without edges has no line"
-        warnings.warn(text, MeshWarning, stacklevel=4)
-    if {len(row) for row in rows} == {3} and not rows[0][2].startswith("{"):
-        graph, edges = kind(), [(u, v, float(weight)) for u, v, weight in rows]
-        graph.add_weighted_edges_from(edges)
-        for u, v, weight in edges:
-            last = graph[u][v]["weight"]
-            if not (math.isclose(last, weight, rel_tol=1e-6) or math.isnan(last)):  # NaN is refused in words of its own
-                ways = "" if directed else "; directed=True takes u v and v u for two edges"
-                raise CotanError(
-                    f"{path} has weights {weight:.9g} and {last:.9g} of one edge, {u} {v}, expected one{ways}"
-                )
-        return graph
-    return networkx.parse_edgelist(lines, create_using=kind)
 
 
 def _left_out(graph: Any) -> str:

@@ -14,6 +14,7 @@ from .errors import CotanError, MeshWarning
 
 POINTS = (".xyz", ".pts", ".txt", ".npy")
 COLUMNS = 9  # that points may well have: places, colours and normals
+ATOM = re.compile(r"\s*[A-Z][a-z]?\s+[-+.\d]")
 OF_MATRIX = (
     "Of a matrix A of weights, edge_index, weight = torch_geometric.utils.dense_to_sparse(torch.from_numpy(A)) makes "
     "Data(edge_index=edge_index, edge_weight=weight, num_nodes=len(A))"
@@ -34,7 +35,8 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
     except Exception as reason:  # numpy's reader of a broken header raises anything
         raise CotanError(f"{path} cannot be read as points, rows of x y z and more numbers: {reason}") from reason
     if rows.ndim != 2 or rows.shape[1] < 3:
-        raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more")
+        edges = "; rows of edges, u v, are an .edgelist" * (rows.shape[1:] == (2,))
+        raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more{edges}")
     if not len(rows):
         raise CotanError(f"{path} has no points")
     if rows.shape[0] == rows.shape[1] > COLUMNS:
@@ -62,6 +64,9 @@ def _rows(path: Path) -> np.ndarray:
         line for line in re.sub("#.*", "", path.read_text("utf-8-sig", errors="replace")).splitlines() if line.strip()
     ]
     stated = int(lines.pop(0)) if lines and re.fullmatch(r"\s*\d+\s*", lines[0]) else len(lines)
+    if any(map(ATOM.match, lines[:2])):  # a molecule, whose second line says anything
+        places = "numpy.loadtxt(path, skiprows=2, max_rows=N, usecols=(1, 2, 3)) reads their places"
+        raise ValueError(f"its rows begin with names, as of atoms; {places}")
     if stated != len(lines):
         raise CotanError(f"{path} states {stated} points and has {len(lines)}; is it a whole file?")
     return np.loadtxt(lines, delimiter="," if "," in lines[0] else None, ndmin=2) if lines else np.empty((0, 3))

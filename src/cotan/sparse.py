@@ -346,7 +346,7 @@ def check_range(name: str, index: Tensor, size: int | None, what: str = "vertex 
         raise CotanError(f"{name} holds {index.dtype}, expected {what} (int64)")
     if is_compiling() or not index.numel():  # a traced graph has one path for all data
         return
-    low, high = (int(bound) for bound in index.aminmax())
+    low, high = (int(bound) for bound in index.long().aminmax())  # torch has none of uint16, as of Matlab's files
     if low < 0 or (size is not None and high >= size):
         expected = "0 and up" if size is None else f"0 to {size - 1}"
         raise CotanError(f"{name} out of range: {what} {low} to {high}, expected {expected}")

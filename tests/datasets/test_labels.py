@@ -11,7 +11,7 @@ import trimesh
 
 import cotan
 from cotan.colors import label_colors, vertex_colors
-from cotan_datasets.labels import edges_of, read_labels, read_mesh
+from cotan_datasets.labels import edges_of, read_labels, read_shape
 
 # Two triangles on the side 1-2: edges in their order of appearance are 01, 12, 02, 23, 13; not sorted.
 SQUARE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 3 2 4\n"
@@ -240,7 +240,7 @@ def test_their_edges_are_in_the_order_of_first_appearance(bodies):
     """A soft label says of which faces' labels an edge is: in the right order, a face's three edges share its label."""
     shares = {"file": [], "turned": [], "sorted": []}
     for mesh in sorted(bodies.glob("*/*.obj")):
-        face = read_mesh(mesh).face
+        face = read_shape(mesh, weld=False).face
         labels = read_labels(bodies / f"seg/{mesh.stem}.eseg")
         soft = torch.from_numpy(np.loadtxt(bodies / f"sseg/{mesh.stem}.seseg")) > 0
         number = {tuple(edge): i for i, edge in enumerate(edges_of(face).T.tolist())}
@@ -278,3 +278,36 @@ def test_the_layout_of_coseg(tmp_path):
     assert data.task == "label"
     assert data.classes == ("1", "2")
     assert [shape.y.tolist() for shape in data.train] == [[0, 1]] * 2
+
+
+CLOUD = "0 0 0\n1 0 0\n1 0 0\n0 1 0\n"  # two points at one place
+
+
+def test_labels_of_points(tmp_path):
+    for name in "abc":
+        put(tmp_path / "points" / f"{name}.pts", CLOUD)
+        put(tmp_path / "points_label" / f"{name}.seg", "1\n2\n3\n3\n")  # as ShapeNet's parts have it
+    data = load(tmp_path)
+    assert (data.task, data.classes, len(data.train), len(data.test)) == ("label", ("1", "2", "3"), 2, 1)
+    assert [(shape.pos.tolist(), shape.y.tolist()) for shape in data.train] == [
+        ([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]], [0, 1, 2, 2])
+    ] * 2
+    run = cotan.fit(cotan.model_for("edgeconv", data, neighbours=2, width=8, depth=1), data, epochs=1, val_share=0)
+    assert cotan.predict(run, str(tmp_path / "points/a.pts")).label.shape == (4,)
+    put(tmp_path / "points_label/a.seg", "1\n2\n")
+    reason = load(tmp_path).skipped[0][1]
+    assert "expected a label for each vertex: " in reason
+    assert "a.seg has 2 labels, the file has 4 vertices" in reason
+    with pytest.raises(cotan.CotanError, match=r"expected a label for each face: .* the file has 4 vertices"):
+        load(tmp_path, per="face")
+
+
+def test_points_beside_meshes_are_meshes_that_are_broken(root):
+    label(root, "1 2 3 4")
+    put(root / "train/cloud.xyz", CLOUD)
+    put(root / "seg/cloud.txt", "1 2 3 4")
+    data = load(root)
+    assert [(Path(path).name, reason.endswith("has no faces")) for path, reason in data.skipped] == [
+        ("cloud.xyz", True)
+    ]
+    assert len(data.train) == 2

@@ -44,6 +44,16 @@ def test_types():
     assert check_pos(POS.clone().requires_grad_()).requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_vertex_numbers_may_be_unsigned_as_of_matlab(dtype):
+    face = FACE.to(dtype)
+    assert cotan.compute(Data(pos=POS, face=face), "edge_index").tolist() == [[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]]
+    with pytest.raises(CotanError, match="face out of range: vertex numbers 0 to 2, expected 0 to 1"):
+        cotan.compute(Data(pos=POS[:2], face=face), "mass")
+    graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]).to(dtype))
+    assert cotan.compute(graph, "laplacian").to_dense().tolist() == [[1, -1], [-1, 1]]
+
+
 def of_meshes():
     """The operators of cotan itself that are functions of pos, face and perhaps other nodes; and these nodes."""
     for definition in registry.all_definitions():
