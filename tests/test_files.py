@@ -841,6 +841,7 @@ MARKET = "%%MatrixMarket matrix {}\n"
     [  # numbers start at one; a symmetric file holds one of two entries
         ("coordinate pattern symmetric", "4 4 2\n2 1\n4 4", [[0, 1], [1, 0], [3, 3]], None),
         ("coordinate real general", "% of 2,5 mm\n4 4 2\n2 1 0.5\n1 4 3E+0", [[0, 3], [1, 0]], [3, 0.5]),
+        ("coordinate real general", " % of 2,5 mm\n4 4 2\n2 1 0.5 % 2,5\n1 4 3", [[0, 3], [1, 0]], [3, 0.5]),
         ("coordinate integer symmetric", "4 4 1\n3 1 7", [[0, 2], [2, 0]], [7, 7]),
         ("coordinate real general", "4 4 0", [], None),
         ("array real general", "2 2\n0\n0\n5\n0", [[0, 1]], [5]),
