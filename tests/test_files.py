@@ -579,6 +579,11 @@ def test_colours_change_no_result(sphere, tmp_path):
     assert torch.allclose(both[0], both[1])
 
 
+def test_an_stl_may_have_any_name(tmp_path):
+    (tmp_path / "s.stl").write_bytes(SOLID.replace(b"part", b"endfacets") + b"; endfacet\nENDSOLID endfacets\n")
+    assert cotan.read(tmp_path / "s.stl").face.shape[1] == 1
+
+
 def test_an_stl_holds_no_colours(sphere, tmp_path):
     with pytest.raises(cotan.CotanError, match=r"s.stl: a .stl file holds no colours, expected .off, .obj, .ply, .glb"):
         cotan.write(sphere, tmp_path / "s.stl", colors=sphere.pos[:, 0])
