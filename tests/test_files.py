@@ -579,6 +579,11 @@ def test_colours_change_no_result(sphere, tmp_path):
     assert torch.allclose(both[0], both[1])
 
 
+def test_an_stl_may_have_any_name(tmp_path):
+    (tmp_path / "s.stl").write_bytes(SOLID.replace(b"part", b"endfacets") + b"; endfacet\nENDSOLID endfacets\n")
+    assert cotan.read(tmp_path / "s.stl").face.shape[1] == 1
+
+
 def test_an_stl_holds_no_colours(sphere, tmp_path):
     with pytest.raises(cotan.CotanError, match=r"s.stl: a .stl file holds no colours, expected .off, .obj, .ply, .glb"):
         cotan.write(sphere, tmp_path / "s.stl", colors=sphere.pos[:, 0])
@@ -889,6 +894,7 @@ MARKET = "%%MatrixMarket matrix {}\n"
     [  # numbers start at one; a symmetric file holds one of two entries
         ("coordinate pattern symmetric", "4 4 2\n2 1\n4 4", [[0, 1], [1, 0], [3, 3]], None),
         ("coordinate real general", "% of 2,5 mm\n4 4 2\n2 1 0.5\n1 4 3E+0", [[0, 3], [1, 0]], [3, 0.5]),
+        ("coordinate real general", " % of 2,5 mm\n4 4 2\n2 1 0.5 % 2,5\n1 4 3", [[0, 3], [1, 0]], [3, 0.5]),
         ("coordinate integer symmetric", "4 4 1\n3 1 7", [[0, 2], [2, 0]], [7, 7]),
         ("coordinate real general", "4 4 0", [], None),
         ("array real general", "2 2\n0\n0\n5\n0", [[0, 1]], [5]),

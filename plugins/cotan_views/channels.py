@@ -61,8 +61,15 @@ def contours(pictures: Pictures) -> Planes:
     """1 on the lines that a person would draw."""
     with torch.no_grad():
         n, size, cameras = len(pictures.far), pictures.size, pictures.scene.cameras
-        far, *normal = (plane.view(n, size, size) for plane in (*depth(pictures), *normals(pictures)))
-        return (lines(far, torch.stack(normal, 1), pictures.ray, cameras.perspective).flatten(),)
+        far, *planes = (plane.view(n, size, size) for plane in (*depth(pictures), *normals(pictures)))
+        normal = torch.stack(planes, 1)
+        # As rays have them: the same, but for axes that are scaled and sheared, or a focal length that is a tensor.
+        own = outward(cameras) @ torch.linalg.inv_ex(cameras.axes).inverse
+        slope = torch.einsum("nij,bnihw->bnjhw", own.to(normal), normal.view(-1, len(own), 3, size, size)).reshape(
+            normal.shape
+        )
+        slope[:, 2] *= -1
+        return (lines(far, normal, slope, pictures.ray, cameras.perspective).flatten(),)
 
 
 CHANNELS: dict[str, Callable[[Pictures], Planes]] = {

@@ -10,19 +10,20 @@ JUMP = 0.05  # of the shape's radius
 CREASE = math.cos(math.radians(40))
 
 
-def lines(depth: Tensor, normal: Tensor, ray: Tensor, perspective: bool) -> Tensor:
+def lines(depth: Tensor, normal: Tensor, slope: Tensor, ray: Tensor, perspective: bool) -> Tensor:
     """1 on the pixels of a shape that border on the background, on what is behind it, or on a crease.
 
     A pixel is compared with its four neighbours. It borders on what is behind if its plane, continued to the neighbour,
     is more than `JUMP` before it, measured across the surface: neither a slope nor a round rim is such a border.
     It borders on a crease if the normals differ by more than 40 degrees.
 
-    depth: (N, H, W); normal: (N, 3, H, W), right, up, towards the viewer; ray: (H,) where the columns' rays meet the
-    plane one unit before the eye, to the right (and the rows' rays, from the top down).
+    depth: (N, H, W); normal: (N, 3, H, W), right, up, towards the viewer; slope: as normal, at right angles to the surface
+    in the coordinates of `ray`: (H,) where the columns' rays meet the plane one unit before the eye, to the right (and the
+    rows' rays, from the top down).
 
     Returns: (N, H, W)
     """
-    right, up, back = normal.unbind(1)
+    right, up, back = slope.unbind(1)
     inside = depth > 0
     drawn = torch.zeros_like(inside)
     pitch = ray[1] - ray[0] if len(ray) > 1 else ray.new_ones(())
@@ -34,7 +35,7 @@ def lines(depth: Tensor, normal: Tensor, ray: Tensor, perspective: bool) -> Tens
             plane = depth * facing / (facing - fall).clamp(min=0)  # infinite where the plane is not met
         else:
             plane = depth + fall / facing
-        behind = (beside - torch.maximum(plane, depth)) * back > JUMP
+        behind = (beside - torch.maximum(plane, depth)) * normal[:, 2] > JUMP
         crease = (_shift(normal, dy, dx) * normal).sum(1) < CREASE
         drawn |= inside & ((beside == 0) | behind | crease)
     return drawn.to(depth.dtype)

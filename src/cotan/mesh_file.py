@@ -83,7 +83,7 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     if kind == ".ply" and (found := re.search(rb"\nelement face (\d+)", header)):
         stated = int(found[1])
     elif kind == ".stl" and header.lstrip()[:5].lower() == b"solid":  # trimesh leaves out a solid that does not end
-        stated = source.getvalue().lower().count(b"endfacet")
+        stated = len(re.findall(rb"(?i)\n[ \t]*+endfacet", source.getvalue()))
     if face.shape[1] < stated:
         raise CotanError(f"{path} states {stated} faces and has {face.shape[1]} of three corners; is it a whole file?")
     if kind == ".obj" and (small := source.getvalue().count(b"\nf ") - face.shape[1]) > 0:

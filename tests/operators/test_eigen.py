@@ -10,6 +10,7 @@ import trimesh
 from scipy.sparse import eye_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackNoConvergence
+from torch.autograd import forward_ad
 
 from cotan.errors import CotanError
 from cotan.operators import eigen, eigen_chebyshev, eigen_dense, eigen_sparse, factor
@@ -440,6 +441,17 @@ def test_second_derivatives_are_refused(of):
     (first,) = torch.autograd.grad((live["scale"] * values).sum(), live["mass"], create_graph=True)
     with pytest.raises(CotanError, match="spectrum: a second derivative"):
         torch.autograd.grad(first.sum(), live[of])
+
+
+def test_derivatives_of_forward_ones_are_refused():
+    w = ones(12).requires_grad_()
+    with forward_ad.dual_level():
+        live = forward_ad.make_dual(w, torch.arange(12.0, dtype=torch.float64))
+        values, _ = eigenpairs(graph([(i, (i + 1) % 12) for i in range(12)], 12, live), ones(12), 12)
+        change = forward_ad.unpack_dual(values).tangent
+    assert change.isfinite().all()
+    with pytest.raises(CotanError, match="spectrum: a second derivative"):
+        torch.autograd.grad(change[1], w)
 
 
 def test_refusals():

@@ -46,7 +46,7 @@ class _Pairs(ReverseMode):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         r, _, values, vectors, ctx.L, mass = inputs
         ctx.save_for_backward(values, vectors, mass, r)
-        ctx.save_for_forward(values, vectors, mass)
+        ctx.save_for_forward(values, vectors, mass, r)
 
     @staticmethod
     def backward(ctx: Any, d_values: Tensor, d_vectors: Tensor) -> Any:
@@ -58,19 +58,20 @@ class _Pairs(ReverseMode):
         return *_Once.apply(d_r, d_norm, r, d_values, d_vectors), None, None, None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def jvp(ctx: Any, r: Tensor, norm: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        values, phi, mass = ctx.saved_tensors
-        along = phi.mT @ r  # (K, K)
-        d_phi = phi @ (along * _gaps(values)) - _off(ctx.L, mass, values, phi, r) - 0.5 * phi * norm
-        return along.diagonal().clone(), d_phi
+    def jvp(ctx: Any, d_r: Tensor, d_norm: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+        values, phi, mass, r = ctx.saved_tensors
+        with torch.no_grad():
+            along = phi.mT @ d_r  # (K, K)
+            d_phi = phi @ (along * _gaps(values)) - _off(ctx.L, mass, values, phi, d_r) - 0.5 * phi * d_norm
+        return _Once.apply(along.diagonal(), d_phi, r, d_r, d_norm)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Once(torch.autograd.Function):
     """What it is given first, refusing derivatives with respect to all that this was computed of."""
 
     @staticmethod
-    def forward(d_r: Tensor, d_norm: Tensor, *of: Tensor) -> tuple[Tensor, Tensor]:
-        return d_r.clone(), d_norm.clone()
+    def forward(a: Tensor, b: Tensor, *of: Tensor) -> tuple[Tensor, Tensor]:
+        return a.clone(), b.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...

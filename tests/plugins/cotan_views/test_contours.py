@@ -90,3 +90,13 @@ def test_a_slope_is_no_border():
     line, inside, depth = contours(tilted, face, ABOVE, 20)[0]
     assert depth.diff(dim=1)[5:14, 5:14].abs().min() > 0.05
     assert torch.equal(line > 0, border(inside > 0))
+
+
+@pytest.mark.parametrize("projection", ["perspective", "orthographic"])
+def test_lines_are_those_of_the_surface_whatever_the_axes_are_scaled_by(projection):
+    pos, face = sphere(3)
+    rig = cameras(count=3, projection=projection)
+    expected = contours(pos, face, rig, 32)[:, 0]
+    axes = rig.axes * torch.tensor([rig.focal, rig.focal, 1])[:, None]
+    for same in (rig._replace(focal=torch.tensor(rig.focal, dtype=torch.float64)), rig._replace(axes=axes, focal=1.0)):
+        assert torch.equal(contours(pos, face, same, 32)[:, 0], expected)
