@@ -625,7 +625,11 @@ def processes(tmp_path):
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("spectral", {"features": "heat_kernel_signature", "k": 4}), ("gcn", {"task": "regress"}), ("cnn", {})],
+    [
+        ("spectral", {"features": "heat_kernel_signature", "k": 4, "depth": 1}),
+        ("gcn", {"task": "regress", "depth": 1}),
+        ("cnn", {"width": 4}),
+    ],
 )
 def test_a_model_in_a_wrapper_of_torchs_is_the_model(wrap, name, options, processes, sphere, tetrahedron):
     model = cotan.create_model(name, 3 if name != "spectral" else 16, 2, **options).eval()

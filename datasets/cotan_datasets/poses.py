@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 import cotan
 from cotan.errors import at_least, one_of
@@ -87,6 +86,8 @@ def poses(
     classes = {"classify": tuple(creatures), "label": PARTS, "match": ()}[task]
     found = cotan.Splits(**split, stress={name: lists[name] for name in stress}, classes=classes, task=task)
     if task == "match":
+        from scipy.spatial import cKDTree
+
         found.template = creature(
             creatures[0], (seed, len(SPLITS)), task="label", vertices=vertices, bend=(0, 0), vary=0
         )
