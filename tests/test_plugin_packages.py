@@ -27,6 +27,20 @@ class Heat(nn.Module):
         return self.linear(spectrum.vectors @ (torch.exp(-spectrum.values[:, None] * self.time) * coefficients))
 '''
 
+SETUP = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "{name}"
+version = "1.0"
+[project.entry-points."cotan.plugins"]
+{name} = "{name}"
+[tool.setuptools]
+py-modules = ["{name}"]
+"""
+
+
 USE = """
 import sys
 
@@ -49,13 +63,16 @@ cotan.create_layer("spectrall", 1, 1)
 
 
 def test_a_stranger_layer_is_checked_and_a_model_beside_a_broken_package_that_is_named(tmp_path):
-    """Both lie in a folder of their own, as pip installs them."""
+    """Both are installed by pip into a folder of their own."""
+    site, sources = tmp_path / "site", []
     for name, code in (("strangerheat", LAYER), ("strangerbroken", "raise RuntimeError('no such library')\n")):
-        (tmp_path / f"{name}.py").write_text(code)
-        (about := tmp_path / f"{name}-1.0.dist-info").mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[cotan.plugins]\n{name} = {name}\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        sources.append(source := tmp_path / name)
+        source.mkdir()
+        (source / "pyproject.toml").write_text(SETUP.format(name=name))
+        (source / f"{name}.py").write_text(code)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), *map(str, sources)], check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
     out = subprocess.run([sys.executable, "-c", USE], env=environment, capture_output=True, text=True)
     assert "Did you mean 'spectral'" in out.stderr
     assert "plugin 'strangerbroken' failed to import: RuntimeError: no such library" in out.stderr
