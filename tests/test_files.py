@@ -730,8 +730,18 @@ def test_edge_lists_of_networkx_with_commas(tmp_path):
 )
 def test_files_of_others_are_refused_with_what_reads_them(name, message, tmp_path):
     (tmp_path / name).write_bytes(b"1 2 3\n")
-    with pytest.raises(cotan.CotanError, match=message):
-        cotan.read(tmp_path / name)
+    for directed in (False, True):
+        with pytest.raises(cotan.CotanError, match=message):
+            cotan.read(tmp_path / name, directed=directed)
+
+
+@pytest.mark.parametrize(("suffix", "rows"), [(".xyz", "0,0,0\n1,0,0\n"), (".edgelist", "0,1\n")])
+def test_tables_are_read_by_other_names(suffix, rows, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(rows)
+    with pytest.raises(cotan.CotanError, match=f" an {suffix}"):
+        cotan.read(path)
+    assert cotan.read(path.rename(path.with_suffix(suffix))).num_nodes == 2
 
 
 def test_write_leaves_nothing_half_written(sphere, tmp_path):
