@@ -77,9 +77,13 @@ def _by_group(splits: cotan.Splits, group: str, seed: int, val: float, test: flo
         shape.group = found[0]
     if splits.test or splits.val:
         return splits
-    cut = splits.with_val(seed, test)
-    cut = replace(cut, val=[], test=cut.val)
-    return cut.with_val(seed, val / (1 - test))
+    try:
+        cut = splits.with_val(seed, test)
+        return replace(cut, val=[], test=cut.val).with_val(seed, val / (1 - test))
+    except cotan.CotanError as reason:
+        count = len({shape.group for shape in splits.train})
+        text = f"folder: {count} groups are too few to cut test={test}, val={val} of them; 0 cuts none"
+        raise cotan.CotanError(text) from reason
 
 
 def _read(where: Path, seed: int, val: float, test: float, per: str, votes: bool, progress) -> cotan.Splits:
