@@ -12,7 +12,7 @@ import torch
 import cotan
 from cotan.errors import one_of
 
-from .labels import FOLDERS, PER, labelled, read_shape
+from .labels import FOLDERS, PER, labelled, read_shapes
 
 # What `cotan.read` takes with faces, and of rows of points what labels are not written in.
 SUFFIXES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".3dxml", ".dae", ".zae", ".xyz", ".pts")
@@ -77,17 +77,22 @@ def _by_group(splits: cotan.Splits, group: str, seed: int, val: float, test: flo
         shape.group = found[0]
     if splits.test or splits.val:
         return splits
-    cut = splits.with_val(seed, test)
-    cut = replace(cut, val=[], test=cut.val)
-    return cut.with_val(seed, val / (1 - test))
+    try:
+        cut = splits.with_val(seed, test)
+        return replace(cut, val=[], test=cut.val).with_val(seed, val / (1 - test))
+    except cotan.CotanError as reason:
+        count = len({shape.group for shape in splits.train})
+        text = f"folder: {count} groups are too few to cut test={test}, val={val} of them; 0 cuts none"
+        raise cotan.CotanError(text) from reason
 
 
 def _read(where: Path, seed: int, val: float, test: float, per: str, votes: bool, progress) -> cotan.Splits:
     inner = [path for path in _folders(where) if path.name.lower() in SPLITS]
     if any(_meshes(path) for path in inner):
         return labelled(where, _files(where, seed, val, test), per, votes, progress)
+    of_labels = [path for path in _folders(where) if path.name in FOLDERS and not _meshes(path)]
     for shapes in (where / "shapes", where / "points"):  # as COSEG and ShapeNet's parts have it
-        if shapes.is_dir() and _meshes(shapes) and any((where / name).is_dir() for name in FOLDERS):
+        if of_labels and shapes.is_dir() and _meshes(shapes):
             return labelled(where, _files(shapes, seed, val, test), per, votes, progress)
     if inner:  # ROOT/SPLIT/CLASS
         places = [path for split in inner for path in _folders(split)]
@@ -115,24 +120,11 @@ def _read(where: Path, seed: int, val: float, test: float, per: str, votes: bool
                 f"give root={str(where / name)!r}"
             )
     classes = tuple(found)
-    todo = [(path, split, label) for label, name in enumerate(classes) for path, split in found[name]]
-    splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, places, {path for path, *_ in todo}))
-    shapes = []
-    for number, (path, split, label) in enumerate(todo):
-        try:
-            data = read_shape(path)
-            data.y = torch.tensor([label])
-            shapes.append((split, data))
-        except cotan.CotanError as reason:
-            splits.skipped.append((str(path), str(reason)))
-        if progress is not None:
-            progress(number + 1, len(todo))
-    meshes = any("face" in data for _, data in shapes)
-    for split, data in shapes:
-        if meshes and "face" not in data:  # with it among them, all would be taken for points
-            splits.skipped.append((data.path, f"{data.path} has no faces"))
-        else:
-            getattr(splits, split).append(data)
+    todo = [(path, (split, label)) for label, name in enumerate(classes) for path, split in found[name]]
+    splits = cotan.Splits([], [], [], classes=classes, skipped=_left_out(where, places, {path for path, _ in todo}))
+    for data, (split, label) in read_shapes(todo, splits.skipped, progress, weld=True):
+        data.y = torch.tensor([label])
+        getattr(splits, split).append(data)
     return splits
 
 

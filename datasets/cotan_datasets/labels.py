@@ -34,19 +34,9 @@ def labelled(
     Labels count from 1 where none is 0; the classes are named as in the files.
     """
     splits = cotan.Splits([], [], [], task="label")
-    shapes, found = [], []
-    for number, (path, split) in enumerate(files):
+    found = []
+    for data, split in read_shapes(files, splits.skipped, progress, weld=False):  # of the vertices of the file
         try:
-            shapes.append((split, read_shape(path, weld=False)))  # of the vertices of the file
-        except cotan.CotanError as reason:
-            splits.skipped.append((str(path), str(reason)))
-        if progress is not None:
-            progress(number + 1, len(files))
-    meshes = any("face" in data for _, data in shapes)
-    for split, data in shapes:
-        try:
-            if meshes and "face" not in data:
-                raise cotan.CotanError(f"{data.path} has no faces")
             file = label_file(Path(data.path), root)
             found.append((split, data, file, read_labels(file)))
         except cotan.CotanError as reason:
@@ -103,6 +93,28 @@ def read_shape(path: Path, *, weld: bool = True) -> Any:
         data = cotan.read(path, weld=weld)
     data.path = str(path)
     return data
+
+
+def read_shapes(
+    files: Sequence[tuple[Path, Any]],
+    skipped: list[tuple[str, str]],
+    progress: Callable[[int, int], object] | None,
+    *,
+    weld: bool,
+) -> list[tuple[Any, Any]]:
+    """The shapes of (file, anything), with that; what cannot be read, or has no faces where others have, goes to `skipped`."""
+    shapes = []
+    for number, (path, more) in enumerate(files):
+        try:
+            shapes.append((read_shape(path, weld=weld), more))
+        except cotan.CotanError as reason:
+            skipped.append((str(path), str(reason)))
+        if progress is not None:
+            progress(number + 1, len(files))
+    if any("face" in data for data, _ in shapes):  # with points among them, all would be taken for points
+        skipped += [(data.path, f"{data.path} has no faces") for data, _ in shapes if "face" not in data]
+        shapes = [(data, more) for data, more in shapes if "face" in data]
+    return shapes
 
 
 def label_file(mesh: Path, root: Path) -> Path:

@@ -34,7 +34,7 @@ ELSEWHERE = {  # kinds of files that others read in a line
     ".gz": "gunzip unpacks it",
     ".zip": "unzip unpacks it",
     ".bin": "rows x y z intensity of a laser are numpy.fromfile(path, '<f4').reshape(-1, 4)",
-    ".csv": "numpy.loadtxt(path, delimiter=',') reads numbers; rows of edges, u v, are an .edgelist",
+    ".csv": "rows x y z without a header are read as an .xyz, rows of edges, u v, as an .edgelist",
     ".mat": "scipy.io.loadmat(path) reads it; vertices count from 1 there",
     ".vert": "numpy.loadtxt(path) reads it",
     ".tri": "numpy.loadtxt(path, dtype=int) - 1 reads it, as vertices count from 1 there",
@@ -98,10 +98,10 @@ def read(
     if empty:
         raise CotanError(f"{path} is empty")
     suffix = path.suffix.lower()
-    if directed and suffix != ".edgelist":
-        raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
     if suffix in ELSEWHERE:
         raise CotanError(f"{path}: read takes no {suffix} files; {ELSEWHERE[suffix]}")
+    if directed and suffix != ".edgelist":
+        raise CotanError(f"{path}: directed=True is for an .edgelist; in other files of graphs it is said")
     one_of(f"kind of file ({path})", suffix, (*MESHES, *POINTS, *GRAPHS))
     if suffix in ZIPPED:
         _check_unpacked(path)

@@ -89,6 +89,18 @@ def test_files_of_a_group_stay_together(tmp_path):
         cotan.load_dataset("folder", root=str(tmp_path), group="(")
 
 
+@pytest.mark.parametrize(("share", "count"), [("test", 1), ("val", 1), ("both", 2)])
+def test_too_few_groups_of_files_for_a_split(share, count, tmp_path):
+    for kind in ("box", "ball"):
+        fill(tmp_path / kind, kind, count)
+    shares = {"test": 0.2 * (share != "val"), "val": 0.2 * (share != "test")}
+    with pytest.raises(
+        cotan.CotanError, match=rf"folder: {count} groups are too few to cut test=.*, val=.* of them; 0 cuts none"
+    ):
+        cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]", **shares)
+    assert len(cotan.load_dataset("folder", root=str(tmp_path), group="[0-9]", test=0.0).train) == 2 * count
+
+
 def test_groups_of_files_that_are_split_are_told(tmp_path):
     for split in ("train", "val"):
         for kind in ("box", "ball"):

@@ -1,5 +1,6 @@
 """Labels beside meshes: for vertices, edges and faces, the order of edges, votes, and what is skipped."""
 
+import itertools
 import re
 import tarfile
 from pathlib import Path
@@ -300,6 +301,13 @@ def test_labels_of_points(tmp_path):
     assert "a.seg has 2 labels, the file has 4 vertices" in reason
     with pytest.raises(cotan.CotanError, match=r"expected a label for each face: .* the file has 4 vertices"):
         load(tmp_path, per="face")
+
+
+def test_classes_may_be_named_as_folders_of_labels_are(tmp_path):
+    for kind, name in itertools.product(("points", "labels"), "abc"):
+        put(tmp_path / kind / f"{name}.obj", SQUARE)
+    data = load(tmp_path)
+    assert (data.task, data.classes, len(data.train)) == ("classify", ("labels", "points"), 4)
 
 
 def test_points_beside_meshes_are_meshes_that_are_broken(root):

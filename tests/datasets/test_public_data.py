@@ -167,8 +167,8 @@ def test_many_graphs_of_tables(page, tmp_path):
         put(tmp_path / f"split/scaffold/{part}.csv.gz", number)
     data = page["ogb_graphs"](tmp_path, "scaffold")
     (graph,) = data.train
-    assert graph.edge_index.tolist() == [[0, 2], [2, 1]]
-    assert graph.edge_attr.tolist() == [[1, 0], [2, 0]]
+    assert graph.edge_index.T.tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
+    assert graph.edge_attr[:, 0].tolist() == [1, 2, 1, 2]
     assert (graph.x[:, 0].tolist(), graph.y.tolist()) == ([2, 3, 4], [1])
     assert [shape.num_nodes for shape in (*data.val, *data.test)] == [1, 2]
 
