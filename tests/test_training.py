@@ -23,6 +23,7 @@ import pytest
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.nn.utils import parametrize, prune
 from torch_geometric.data import Data
 from typer.testing import CliRunner
 
@@ -37,6 +38,7 @@ from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, pr
 from cotan.training.device import make_fabric, own_randomness
 from cotan.training.evaluate import in_eval
 from cotan.training.folder import alone, append, put_aside, unlocked
+from cotan.training.make import describe
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
@@ -1334,6 +1336,28 @@ def test_a_run_with_what_was_replaced_does_not_load_as_what_it_was(change, tmp_p
     Run.load(tmp_path / "True")
 
 
+def pruned(model):
+    prune.l1_unstructured(model.lift, "weight", 0.5)
+    prune.remove(model.lift, "weight")
+
+
+def merged(model):
+    parametrize.register_parametrization(model.lift, "weight", nn.Identity())
+    parametrize.remove_parametrizations(model.lift, "weight")
+
+
+def tied(model):
+    model.layers[1] = model.layers[0]
+
+
+@pytest.mark.parametrize("change", [pruned, merged, tied])
+def test_a_run_of_the_same_parts_in_another_order_or_twice_loads_by_itself(change, tmp_path):
+    model = model_for("gcn", clouds(), width=4, depth=2, neighbours=4)
+    change(model)
+    run = fit(model, clouds(), out=tmp_path, **QUICK)
+    assert evaluate(tmp_path, clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
+
+
 def test_class_weights_of_a_module_with_more_outputs_than_classes():
     class Net(nn.Module):
         def __init__(self):
@@ -1412,6 +1436,29 @@ def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
         parameter.requires_grad_(True)
     with pytest.raises(CotanError, match=r"cannot be resumed: frozen: \['lift.weight', 'lift.bias'\], now it is \[\]"):
         fit(model, clouds(), **more)
+
+
+def test_a_model_that_on_epoch_freezes_or_that_is_compiled_now_is_resumed(tmp_path):
+    model = model_for("linear", clouds(), width=4, depth=1)
+    model.readout.requires_grad_(False)
+    more = {**QUICK, "out": tmp_path, "resume": True}
+    fit(model, clouds(), **more, on_epoch=lambda line: model.lift.requires_grad_(line["epoch"] < 2))
+    model.lift.requires_grad_(True)
+    wrapped = torch.compile(model, backend="eager")
+    assert len(fit(wrapped, clouds(), **{**more, "epochs": 5}).history) == 5
+
+
+def test_a_run_of_before_whose_model_has_another_head_is_resumed(tmp_path):
+    """Its record says how the model was made."""
+    model = model_for("linear", clouds(), width=4, depth=1)
+    made = describe(model)
+    model.readout.linear = nn.Sequential(model.readout.linear)
+    fit(model, clouds(), out=tmp_path, **QUICK)
+    for name in ("best", "last"):
+        tensors, record = checkpoint.load(tmp_path, name)
+        del record["frozen"]
+        checkpoint.save(tmp_path, name, tensors, {**record, "model": made})
+    assert len(fit(model, clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5}).history) == 5
 
 
 def test_what_is_unfrozen_in_the_middle_is_not_left_untrained():

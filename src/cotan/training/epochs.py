@@ -52,6 +52,7 @@ class Fit:
         self.distances = splits.distances if self.task.template else None
         self.fabric = fabric
         run.model.to(self.fabric.device)
+        self.frozen = [n for n, p in registry.unwrapped(run.model).named_parameters() if not p.requires_grad]
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Forward(run.model), optimizer)
         device = self.fabric.device
@@ -220,7 +221,7 @@ class Fit:
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
             "chosen_by": self.task.chosen_by,
-            "frozen": [name for name, p in self.run.model.named_parameters() if not p.requires_grad],
+            "frozen": self.frozen,
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }
