@@ -1400,6 +1400,9 @@ def test_an_output_that_is_not_one_a_shape_is_refused():
     labels.task = "label"
     with pytest.raises(CotanError, match=f"expected {many} rows, one a vertex, of task 'label'"):
         predict(labels, test)
+    numbers.forward = lambda pos, **_: pos.mean()
+    with pytest.raises(CotanError, match=r"Net gives \(\) for 1 shapes"):
+        predict(numbers, test[0])
     test[0].y = torch.tensor([2])
     with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
         evaluate(Net(True, 2), test)
@@ -1490,6 +1493,18 @@ def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_module_whose_sizes_are_not_known_yet_is_trained():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.LazyLinear(2)
+
+        def forward(self, pos, batch, ptr):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    assert len(fit(Net(), clouds(), **QUICK).history) == 4
+
+
 def test_a_model_that_was_made_in_inference_mode_is_not_trained():
     with torch.inference_mode():
         model = model_for("linear", clouds())
@@ -1564,6 +1579,24 @@ def test_what_was_prepared_gives_the_numbers_of_what_fit_prepares():
     assert deterministic(whole.history) == deterministic(again.history) == deterministic(untested.history)
     assert whole.metrics == again.metrics
     assert untested.metrics == {name: value for name, value in whole.metrics.items() if name.startswith("val")}
+
+
+def test_what_was_prepared_may_be_of_other_forms_in_test():
+    """Meshes in train, clouds in test."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, pos, batch, ptr, face=None):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    data = clouds()
+    for shape in [*data.train, *data.val]:
+        shape.face = torch.tensor([[0], [1], [2]])
+    prepared = {name: prepare(model := Net(), shapes) for name, shapes in data.lists().items()}
+    assert fit(model, data, prepared=prepared, **QUICK).metrics["test_accuracy"] >= 0
 
 
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):
