@@ -138,7 +138,7 @@ class Fit:
             free = [n for n, p in self.run.model.named_parameters() if p.requires_grad and id(p) not in held]
             if free:
                 raise CotanError(
-                    f"on_epoch unfroze {', '.join(free)}, and the optimizer has what was trained from the start: "
+                    f"on_epoch unfroze or replaced {', '.join(free)}, and the optimizer has what was trained from the start: "
                     "stop, and fit once more"
                 )
 

@@ -85,9 +85,7 @@ def fit(
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
         if any(not is_lazy(p) and p.is_inference() for p in model.parameters()):
-            raise CotanError(
-                "the model was made in torch.inference_mode, and cannot be trained: make or load it outside"
-            )
+            raise CotanError("the model was made in torch.inference_mode, and cannot be trained: make it outside")
         task = task_of(model, splits.task)
         if not made(model):
             registry.unwrapped(model).task = task
