@@ -43,9 +43,8 @@ def load_edgelist(path: Path, directed: bool) -> tuple[list[str], Any]:
     last = np.empty(len(edge))
     last[place] = weights
     of_edge = last[place]
-    unlike = ~(
-        np.isclose(of_edge, weights, rtol=1e-6, atol=0) | np.isnan(of_edge)
-    )  # NaN is refused in words of its own
+    # NaN is refused in words of its own.
+    unlike = ~(np.isclose(of_edge, weights, rtol=1e-6, atol=0) | np.isnan(of_edge))
     if unlike.any():
         i = int(unlike.argmax())
         ways = "" if directed else "; directed=True takes u v and v u for two edges"
