@@ -1491,7 +1491,7 @@ def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_module_whose_sizes_are_not_known_yet_is_trained():
+def test_a_module_whose_sizes_are_not_known_yet_is_trained(tmp_path):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -1500,7 +1500,11 @@ def test_a_module_whose_sizes_are_not_known_yet_is_trained():
         def forward(self, pos, batch, ptr):
             return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
 
-    assert len(fit(Net(), clouds(), **QUICK).history) == 4
+    fit(Net(), clouds(), out=tmp_path, **QUICK)
+    assert json.loads((tmp_path / "run.json").read_text())["parameters"] == 8
+    run = fit(Net(), clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+    assert len(run.history) == 5
+    assert evaluate(Run.load(tmp_path, model=Net()), clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
 
 
 def test_a_model_that_was_made_in_inference_mode_is_not_trained():

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from torch.nn.parameter import is_lazy
+
 from .. import atomic
 from ..errors import CotanError
 from . import checkpoint
@@ -111,7 +113,7 @@ def write_run(run: Run) -> None:
     record = {
         "status": run.status,
         "model": describe(run.model),
-        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "parameters": sum(p.numel() for p in run.model.parameters() if not is_lazy(p)),
         "dataset": run.dataset,
         "classes": list(run.classes),
         "recipe": run.recipe.record(),
