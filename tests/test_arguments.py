@@ -87,6 +87,7 @@ CALLS = {
         "expected a list of Data|expected a torch_geometric Data",
         (),
     ),
+    "prepare(a generator)": (lambda a: cotan.prepare(model(), iter([a])), "expected a list of Data", ()),
     "forward(values)": (lambda a: cotan.forward(model(), a), "expected batch.values", ({"a": 1},)),
     "predict(model)": (lambda a: cotan.predict(a, TETRAHEDRON), "expected a model|no run folder", ()),
     "evaluate(split)": (lambda a: cotan.evaluate(model(), labelled(), split=a), "unknown split", ()),

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torch_geometric.data import Batch, Data
 
 import cotan
@@ -191,10 +191,15 @@ def test_batches_are_of_nearly_one_size_and_in_order():
     assert prepared.places(4) == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10]]
 
 
-def test_one_shape_or_a_batch_of_pygs_is_prepared_as_a_list_is(model):
+def test_one_shape_or_a_batch_of_pygs_or_a_part_of_a_dataset_is_prepared_as_a_list_is(model):
     shapes = [path(5 + i % 2, i) for i in range(4)]
     expected = cotan.apply(model, shapes)
-    for given, count in ((Batch.from_data_list(shapes), 4), (shapes[0], 1), (tuple(shapes), 4)):
+    for given, count in (
+        (Batch.from_data_list(shapes), 4),
+        (shapes[0], 1),
+        (tuple(shapes), 4),
+        (Subset(shapes, [0, 1, 2]), 3),
+    ):
         prepared = prepare(model, given)
         assert [int(t) for t in prepared.targets] == [0, 1, 0, 1][:count]
         torch.testing.assert_close(forward(model, prepared.values(range(count))), expected[:count])

@@ -23,6 +23,7 @@ import pytest
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.nn.utils import parametrize, prune
 from torch_geometric.data import Data
 from typer.testing import CliRunner
 
@@ -37,6 +38,7 @@ from cotan.training import Recipe, Run, checkpoint, evaluate, fit, model_for, pr
 from cotan.training.device import make_fabric, own_randomness
 from cotan.training.evaluate import in_eval
 from cotan.training.folder import alone, append, put_aside, unlocked
+from cotan.training.make import describe
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
@@ -1334,6 +1336,28 @@ def test_a_run_with_what_was_replaced_does_not_load_as_what_it_was(change, tmp_p
     Run.load(tmp_path / "True")
 
 
+def pruned(model):
+    prune.l1_unstructured(model.lift, "weight", 0.5)
+    prune.remove(model.lift, "weight")
+
+
+def merged(model):
+    parametrize.register_parametrization(model.lift, "weight", nn.Identity())
+    parametrize.remove_parametrizations(model.lift, "weight")
+
+
+def tied(model):
+    model.layers[1] = model.layers[0]
+
+
+@pytest.mark.parametrize("change", [pruned, merged, tied])
+def test_a_run_of_the_same_parts_in_another_order_or_twice_loads_by_itself(change, tmp_path):
+    model = model_for("gcn", clouds(), width=4, depth=2, neighbours=4)
+    change(model)
+    run = fit(model, clouds(), out=tmp_path, **QUICK)
+    assert evaluate(tmp_path, clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
+
+
 def test_class_weights_of_a_module_with_more_outputs_than_classes():
     class Net(nn.Module):
         def __init__(self):
@@ -1376,6 +1400,9 @@ def test_an_output_that_is_not_one_a_shape_is_refused():
     labels.task = "label"
     with pytest.raises(CotanError, match=f"expected {many} rows, one a vertex, of task 'label'"):
         predict(labels, test)
+    numbers.forward = lambda pos, **_: pos.mean()
+    with pytest.raises(CotanError, match=r"Net gives \(\) for 1 shapes"):
+        predict(numbers, test[0])
     test[0].y = torch.tensor([2])
     with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
         evaluate(Net(True, 2), test)
@@ -1414,12 +1441,33 @@ def test_a_model_with_other_parts_frozen_is_not_resumed(tmp_path):
         fit(model, clouds(), **more)
 
 
+def test_a_model_that_on_epoch_freezes_or_that_is_compiled_now_is_resumed(tmp_path):
+    model = model_for("linear", clouds(), width=4, depth=1)
+    model.readout.requires_grad_(False)
+    more = {**QUICK, "out": tmp_path, "resume": True}
+    fit(model, clouds(), **more, on_epoch=lambda line: model.lift.requires_grad_(line["epoch"] < 2))
+    model.lift.requires_grad_(True)
+    wrapped = torch.compile(model, backend="eager")
+    assert len(fit(wrapped, clouds(), **{**more, "epochs": 5}).history) == 5
+
+
+def test_a_run_of_before_whose_model_has_another_head_is_resumed(tmp_path):
+    """Its record says how the model was made."""
+    model = model_for("linear", clouds(), width=4, depth=1)
+    made = describe(model)
+    model.readout.linear = nn.Sequential(model.readout.linear)
+    fit(model, clouds(), out=tmp_path, **QUICK)
+    for name in ("best", "last"):
+        tensors, record = checkpoint.load(tmp_path, name)
+        del record["frozen"]
+        checkpoint.save(tmp_path, name, tensors, {**record, "model": made})
+    assert len(fit(model, clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5}).history) == 5
+
+
 def test_what_is_unfrozen_in_the_middle_is_not_left_untrained():
     model = model_for("linear", clouds(), width=4, depth=1)
     model.lift.requires_grad_(False)
-    with pytest.raises(
-        CotanError, match=r"on_epoch unfroze lift\.weight, lift\.bias, and the optimizer has what was trained"
-    ):
+    with pytest.raises(CotanError, match=r"on_epoch unfroze or replaced lift\.weight, lift\.bias, and the"):
         fit(model, clouds(), **QUICK, on_epoch=lambda _: model.requires_grad_(True))
     model.requires_grad_(True)
     kept = model.lift.weight.detach().clone()
@@ -1441,6 +1489,22 @@ def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
     torch.manual_seed(5)
     Run.load(one_run)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_module_whose_sizes_are_not_known_yet_is_trained(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.LazyLinear(2)
+
+        def forward(self, pos, batch, ptr):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    fit(Net(), clouds(), out=tmp_path, **QUICK)
+    assert json.loads((tmp_path / "run.json").read_text())["parameters"] == 8
+    run = fit(Net(), clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+    assert len(run.history) == 5
+    assert evaluate(Run.load(tmp_path, model=Net()), clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
 
 
 def test_a_model_that_was_made_in_inference_mode_is_not_trained():
@@ -1517,6 +1581,24 @@ def test_what_was_prepared_gives_the_numbers_of_what_fit_prepares():
     assert deterministic(whole.history) == deterministic(again.history) == deterministic(untested.history)
     assert whole.metrics == again.metrics
     assert untested.metrics == {name: value for name, value in whole.metrics.items() if name.startswith("val")}
+
+
+def test_what_was_prepared_may_be_of_other_forms_in_test():
+    """Meshes in train, clouds in test."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, pos, batch, ptr, face=None):
+            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
+
+    data = clouds()
+    for shape in [*data.train, *data.val]:
+        shape.face = torch.tensor([[0], [1], [2]])
+    prepared = {name: prepare(model := Net(), shapes) for name, shapes in data.lists().items()}
+    assert fit(model, data, prepared=prepared, **QUICK).metrics["test_accuracy"] >= 0
 
 
 def test_a_choice_by_another_metric_is_not_resumed(tmp_path, scratch):

@@ -155,9 +155,7 @@ def forward(model: nn.Module, values: Mapping[str, Any]) -> Any:
 
     >>> cotan.forward(model, batch.values)  # of a batch of `cotan.prepare`
     """
-    expect(
-        "forward: values", values, Mapping, "batch.values of a batch of cotan.prepare (of shapes there is cotan.apply)"
-    )
+    expect("forward: values", values, Mapping, "batch.values of a batch of cotan.prepare (cotan.apply takes shapes)")
     rest = {name: value for name, value in values.items() if not is_feature(name)}
     if not takes_signal(model):
         return model(**rest)

@@ -5,7 +5,7 @@ Preparation ends before the first epoch. Each distinct node is evaluated once a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -193,7 +193,7 @@ def prepare(
         expect("prepare", model, nn.Module, "a layer or a model, as create_layer and create_model make")
     if hasattr(shapes, "_store"):  # one shape, or PyG's Batch
         shapes = listed(shapes) or [shapes]
-    expect("prepare: shapes", shapes, Iterable, "a list of Data")
+    expect("prepare: shapes", shapes, Sized, "a list of Data")  # torch's datasets are no Iterable
     dtypes = {place_of(model)[0] for model in several.values()}
     if len(dtypes) > 1:
         raise CotanError(f"models of several dtypes cannot be prepared together: {', '.join(map(str, dtypes))}")

@@ -127,8 +127,9 @@ class Splits:
         labels = torch.zeros(len(sample))
         if task.categorical and task.per == "shape":
             first = torch.stack([y[i][0] for i in sample.values()])
-            different = len(first.unique()) == len(first)  # no class has two groups, of which one could be cut
-            mixed = different and any(y[i][0] != y[sample[groups[i]]][0] for i in given)  # yet some have several
+            # No class has two groups, of which one could be cut, yet a group has several classes.
+            alone = len(first.unique()) == len(first)
+            mixed = alone and any(y[i][0] != y[sample[groups[i]]][0] for i in given)
             labels = labels if first.is_floating_point() or mixed else first
         order = list(sample)
         picked = {order[i] for i in _share(labels, share, generator).tolist()}

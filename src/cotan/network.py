@@ -237,21 +237,22 @@ def as_made(model: Any) -> Mapping[str, Any]:
     return made(own) if not known or known == _parts(own) else {}
 
 
-def _parts(module: nn.Module) -> list[Any]:
+def _parts(module: nn.Module) -> dict[Any, Any]:
     """What makes a module the one that it is, beside its options: the classes of its parts, the sizes of their parameters and
     the nodes that they ask for. Nothing where a size is not known yet.
     """
-    parameters = dict(module.named_parameters())
-    if any(map(is_lazy, parameters.values())):
-        return []
-    out: list[Any] = [(name, tuple(parameter.shape)) for name, parameter in parameters.items()]
-    for name, part in module.named_modules():
-        out.append((name, type(part).__qualname__))
+    out: dict[Any, Any] = {"features": as_nodes(getattr(module, "features", None))}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if is_lazy(parameter):
+            return {}
+        out[name] = tuple(parameter.shape)
+    for name, part in module.named_modules(remove_duplicate=False):
+        out[name, "class"] = type(part).__qualname__
         for wiring in ("needs", "instead"):
             asked = getattr(part, wiring, None)
             if isinstance(asked, Mapping):
-                out += [(name, wiring, key, None if node is None else as_node(node)) for key, node in asked.items()]
-    return [*out, *as_nodes(getattr(module, "features", None))]
+                out |= {(name, wiring, key): node and as_node(node) for key, node in asked.items()}
+    return out
 
 
 def _in_units(model: Any, _: Any, output: Tensor) -> Tensor:

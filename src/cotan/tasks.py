@@ -72,9 +72,7 @@ class Classify:
 
     @staticmethod
     def loss(output: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-        if (
-            weight is not None and len(weight) != output.shape[-1]
-        ):  # outputs of a module may be for more classes than train has
+        if weight is not None and len(weight) != output.shape[-1]:  # of a module for more classes than train has
             weight = functional.pad(weight, (0, output.shape[-1] - len(weight)))
         return functional.cross_entropy(output, target, weight, label_smoothing=smoothing)
 

@@ -52,6 +52,7 @@ class Fit:
         self.distances = splits.distances if self.task.template else None
         self.fabric = fabric
         run.model.to(self.fabric.device)
+        self.frozen = [n for n, p in registry.unwrapped(run.model).named_parameters() if not p.requires_grad]
         optimizer = self.recipe.make_optimizer([p for p in run.model.parameters() if p.requires_grad])
         self.step, self.optimizer = self.fabric.setup(Forward(run.model), optimizer)
         device = self.fabric.device
@@ -137,7 +138,7 @@ class Fit:
             free = [n for n, p in self.run.model.named_parameters() if p.requires_grad and id(p) not in held]
             if free:
                 raise CotanError(
-                    f"on_epoch unfroze {', '.join(free)}, and the optimizer has what was trained from the start: "
+                    f"on_epoch unfroze or replaced {', '.join(free)}, and the optimizer has what was trained from the start: "
                     "stop, and fit once more"
                 )
 
@@ -220,7 +221,7 @@ class Fit:
             "dataset": self.run.dataset,
             "classes": list(self.run.classes),
             "chosen_by": self.task.chosen_by,
-            "frozen": [name for name, p in self.run.model.named_parameters() if not p.requires_grad],
+            "frozen": self.frozen,
             "plan": self.prepared["train"].plan.identities,
             "versions": self.run.versions,
         }

@@ -107,9 +107,8 @@ def score(
             outputs.append(output.float() if output.dtype in (torch.bfloat16, torch.float16) else output)
             targets.append(target)
         output, target = torch.cat(outputs), torch.cat(targets)
-        if task.categorical or len(output) != len(
-            target
-        ):  # a task of the caller's own may want more numbers than a target has
+        # A task of the caller's own may want more numbers than a target has.
+        if task.categorical or len(output) != len(target):
             check_output(output, target, None, registry.unwrapped(model), task)
         metrics = {"loss": task.loss(output, target, **units(model)).item(), **task.metrics(output, target)}
     return metrics if distances is None else metrics | geodesic_metrics(output.argmax(-1), target, distances)

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from torch.nn.parameter import is_lazy
+
 from .. import atomic
 from ..errors import CotanError
 from . import checkpoint
@@ -111,7 +113,7 @@ def write_run(run: Run) -> None:
     record = {
         "status": run.status,
         "model": describe(run.model),
-        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "parameters": sum(p.numel() for p in run.model.parameters() if not is_lazy(p)),
         "dataset": run.dataset,
         "classes": list(run.classes),
         "recipe": run.recipe.record(),
@@ -155,8 +157,10 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
     """Raise where a run to be resumed was another one: model, what of it is frozen, recipe, data, names of classes, plan and
     the metric of the choice must be the same.
     """
-    frozen = ["frozen"] if "frozen" in stored else []  # not in runs of before
-    for what in ("model", *frozen, "recipe", "dataset", "classes", "plan", "chosen_by"):
+    compared = ["model", "frozen", "recipe", "dataset", "classes", "plan", "chosen_by"]
+    if "frozen" not in stored:  # a run of before, which says how its model was made, whatever of it was replaced since
+        compared = compared[2:] if now["model"] is None else ["model", *compared[2:]]
+    for what in compared:
         a, b = (_flat(json.loads(json.dumps(record.get(what)))) for record in (stored, now))
         # What is in the shapes counts, not the folder that they were read from.
         for key in ["digest"] if what == "dataset" else sorted(a.keys() | b.keys()):

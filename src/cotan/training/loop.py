@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .. import registry
 from ..application import features_of, kinds_of, model_plan, shared_plan
@@ -83,10 +84,8 @@ def fit(
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
             lacks = " without parameters to train" if isinstance(model, nn.Module) else ""
             raise CotanError(f"expected a model (an nn.Module) or the name of one, got {type(model).__name__}{lacks}")
-        if any(p.is_inference() for p in model.parameters()):
-            raise CotanError(
-                "the model was made in torch.inference_mode, and cannot be trained: make or load it outside"
-            )
+        if any(not is_lazy(p) and p.is_inference() for p in model.parameters()):
+            raise CotanError("the model was made in torch.inference_mode, and cannot be trained: make it outside")
         task = task_of(model, splits.task)
         if not made(model):
             registry.unwrapped(model).task = task
@@ -165,8 +164,8 @@ def check_prepared(
             f"fit: prepared has {', '.join(sorted(prepared))}, expected {', '.join(lists)}"
             + ("; splits.with_val() cuts val first, and fit takes what it gives" if "val" in needed else "")
         )
-    wanted = shared_plan(kinds_of(lists["train"]), partial(model_plan, model))
     for name, split in prepared.items():
+        wanted = shared_plan(kinds_of(lists[name]), partial(model_plan, model))
         has, wants = ({root: step.label for root, step in plan.roots.items()} for plan in (split.plan, wanted))
         if lacking := [step for root, step in wants.items() if has.get(root) != step]:
             raise CotanError(f"fit: prepared[{name!r}] is of another model: it lacks {', '.join(lacking)}")

@@ -129,9 +129,7 @@ def at_most(count: int, where: str) -> Iterator[None]:
     def register(_module: nn.Module, _name: str, parameter: nn.Parameter) -> None:
         nonlocal count
         if get_ident() == thread:
-            count -= (
-                0 if is_lazy(parameter) else parameter.numel()
-            ) + 1000  # a module is worth as many numbers, in bytes
+            count -= 1000 + (0 if is_lazy(parameter) else parameter.numel())  # a module is worth 1000 numbers, in bytes
             if count < 0:
                 raise CotanError(f"{where} does not fit the model of its record, which is far larger")
 

@@ -62,7 +62,7 @@ def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:
             output = forward(model, values).detach().float().cpu()  # a module that gives forces has a graph
             vertices = [prepared.samples[i].vertices[None] for i in places]
             rows = sum(vertices) if task.per == "vertex" else len(places)
-            if len(output) != rows:
+            if output.shape[:1] != (rows,):
                 raise CotanError(
                     f"{type(registry.unwrapped(model)).__qualname__} gives {tuple(output.shape)} for {len(places)} shapes with "
                     f"{sum(vertices)} vertices; expected {rows} rows, one a {task.per}, of task {task_of(model)!r}"

@@ -71,8 +71,7 @@ class Run:
             if record["model"] is None:
                 raise CotanError(
                     f"the model of {folder} was not made by create_model, or not of what a file can say, or has other parts "
-                    "or nodes since; give it: "
-                    "Run.load(path, model=...)"
+                    "or nodes since; give it: Run.load(path, model=...)"
                 )
             _check(record["model"], MODEL, f"{where}, model")
             largest = max(SMALL, 2 * sum(map(torch.Tensor.numel, tensors.values())))

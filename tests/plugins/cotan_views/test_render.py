@@ -367,9 +367,8 @@ def test_a_vertex_without_faces_may_lie_anywhere(projection):
 
 def test_normals_of_vertices_are_those_of_the_operator():
     pos, face = soup(20)
-    face = (
-        face.flatten()[torch.arange(60) * 7 % 60].view(3, 20) % 11
-    )  # corners that several faces of different area share
+    # Corners that several faces of different area share.
+    face = face.flatten()[torch.arange(60) * 7 % 60].view(3, 20) % 11
     found = torch.nn.functional.normalize(vertex_normals(pos, face), dim=1)
     torch.testing.assert_close(found, cotan.operators.vertex_normals(pos, face))
 

@@ -151,10 +151,8 @@ PIECES = {
     "cavity": ([ball(0), ball(0.2, 0.5, inwards=True)], [1]),
     "an island in a cavity": ([ball(0), ball(0, 0.7, inwards=True), ball(0.1, 0.3)], [1]),
     "all inside out": ([ball(0, inwards=True), ball(0.9, inwards=True)], []),
-    "two inside out": (
-        [ball(0), *(ball(x, 0.5, inwards=True) for x in (-0.9, 0.9))],
-        [],
-    ),  # each sticks out of the other
+    # Each sticks out of the other.
+    "two inside out": ([ball(0), *(ball(x, 0.5, inwards=True) for x in (-0.9, 0.9))], []),
     "one inside out, apart": ([ball(0), ball(3, inwards=True)], []),
     "one inside out, with its cavity": ([ball(0), ball(3, inwards=True), ball(3.1, 0.5)], [2]),
 }
