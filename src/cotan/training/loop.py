@@ -173,11 +173,11 @@ def check_prepared(
         if [sample.vertices[None] for sample in split.samples] != [number_of_vertices(shape) for shape in shapes]:
             raise CotanError(f"fit: prepared[{name!r}] is of other shapes than {name}")
         now, then = [counted(shape, per) for shape in shapes], split.counted()
-        if [y.shape for y in now] != [y.shape for y in then] or not torch.equal(*map(_flat, (now, then))):
+        if [y.shape for y in now] != [y.shape for y in then] or not torch.equal(*map(_numbers, (now, then))):
             raise CotanError(f"fit: prepared[{name!r}] has other targets than {name}, or of another task: per={per!r}")
 
 
-def _flat(targets: Sequence[Tensor]) -> Tensor:
+def _numbers(targets: Sequence[Tensor]) -> Tensor:
     """All numbers of some targets, to be compared: those that are missing are NaN, which equals nothing."""
     return torch.cat([torch.zeros(0), *(y.flatten().cpu() for y in targets)]).nan_to_num()
 
