@@ -1358,45 +1358,39 @@ def test_a_run_of_the_same_parts_in_another_order_or_twice_loads_by_itself(chang
     assert evaluate(tmp_path, clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
 
 
+class Net(nn.Module):
+    """The mean of what a map gives at each point of a shape, or that itself."""
+
+    def __init__(self, linear, pooled=True):
+        super().__init__()
+        self.linear, self.pooled = linear, pooled
+
+    def forward(self, pos, batch, ptr):
+        out = self.linear(pos)
+        return cotan.pool(out, batch, len(ptr) - 1) if self.pooled else out
+
+
 def test_class_weights_of_a_module_with_more_outputs_than_classes():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = nn.Linear(3, 7)
-
-        def forward(self, pos, batch, ptr):
-            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
-
-    run = fit(Net(), replace(clouds(), classes=()), **QUICK, class_balance=True)
+    run = fit(Net(nn.Linear(3, 7)), replace(clouds(), classes=()), **QUICK, class_balance=True)
     assert run.history[-1]["val_mean_recall"] >= 0.5
 
 
 def test_an_output_that_is_not_one_a_shape_is_refused():
     """The first rows would pass for the shapes."""
-
-    class Net(nn.Module):
-        def __init__(self, pooled, classes):
-            super().__init__()
-            self.linear, self.pooled = nn.Linear(3, classes), pooled
-
-        def forward(self, pos, batch, ptr):
-            out = self.linear(pos)
-            return cotan.pool(out, batch, len(ptr) - 1) if self.pooled else out
-
     test = clouds().test
     many = sum(shape.num_nodes for shape in test)
     words = (
         rf"Net gives \({many}, 2\) for 6 shapes with {many} vertices; expected 6 rows, one a shape, of task 'classify'"
     )
     with pytest.raises(CotanError, match=words):
-        predict(Net(False, 2), test)
+        predict(Net(nn.Linear(3, 2), pooled=False), test)
     with pytest.raises(CotanError, match=rf"Net gives \({many}, 2\) for a batch with 6 targets"):
-        evaluate(Net(False, 2), test)
-    numbers = Net(False, 1)
+        evaluate(Net(nn.Linear(3, 2), pooled=False), test)
+    numbers = Net(nn.Linear(3, 1), pooled=False)
     numbers.task = "regress"
     with pytest.raises(CotanError, match=rf"Net gives \({many}, 1\) for a batch with 6 targets"):
         evaluate(numbers, [shape.clone().update({"y": torch.rand(1, 1)}) for shape in test])
-    labels = Net(True, 2)
+    labels = Net(nn.Linear(3, 2))
     labels.task = "label"
     with pytest.raises(CotanError, match=f"expected {many} rows, one a vertex, of task 'label'"):
         predict(labels, test)
@@ -1405,9 +1399,9 @@ def test_an_output_that_is_not_one_a_shape_is_refused():
         predict(numbers, test[0])
     test[0].y = torch.tensor([2])
     with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
-        evaluate(Net(True, 2), test)
+        evaluate(Net(nn.Linear(3, 2)), test)
     with pytest.raises(CotanError, match="Net gives 2 classes, and there are targets up to 2"):
-        fit(Net(True, 2), replace(clouds(), test=test, classes=()), **QUICK)
+        fit(Net(nn.Linear(3, 2)), replace(clouds(), test=test, classes=()), **QUICK)
 
 
 def test_a_scaled_model_with_a_head_for_more_numbers_is_told_what_to_do():
@@ -1492,19 +1486,13 @@ def test_loading_a_run_leaves_the_callers_generator_alone(one_run):
 
 
 def test_a_module_whose_sizes_are_not_known_yet_is_trained(tmp_path):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = nn.LazyLinear(2)
-
-        def forward(self, pos, batch, ptr):
-            return cotan.pool(self.linear(pos), batch, len(ptr) - 1)
-
-    fit(Net(), clouds(), out=tmp_path, **QUICK)
+    fit(Net(nn.LazyLinear(2)), clouds(), out=tmp_path, **QUICK)
     assert json.loads((tmp_path / "run.json").read_text())["parameters"] == 8
-    run = fit(Net(), clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
+    run = fit(Net(nn.LazyLinear(2)), clouds(), out=tmp_path, resume=True, **{**QUICK, "epochs": 5})
     assert len(run.history) == 5
-    assert evaluate(Run.load(tmp_path, model=Net()), clouds())["loss"] == pytest.approx(run.metrics["test_loss"])
+    assert evaluate(Run.load(tmp_path, model=Net(nn.LazyLinear(2))), clouds())["loss"] == pytest.approx(
+        run.metrics["test_loss"]
+    )
 
 
 def test_a_model_that_was_made_in_inference_mode_is_not_trained():

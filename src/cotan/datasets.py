@@ -112,10 +112,7 @@ class Splits:
             labels = target(own, "vertex")[among] if task.categorical else torch.zeros(len(among))
             chosen[among[_share(labels, share, generator)]] = True
             if not chosen.any():
-                raise CotanError(
-                    f"dataset {self.name!r} has no val, and its {len(among)} training targets are too few to cut one; "
-                    "fit(..., val_share=0) trains on all"
-                )
+                raise self._too_few(f"{len(among)} training targets")
             train, val = _masked(own, mask_of(own) & ~chosen), _masked(own, chosen)
             return replace(self, train=[train], val=[val])
         y = [counted(shape, task.per).reshape(-1) for shape in self.train]
@@ -136,12 +133,14 @@ class Splits:
         if not picked:
             of = " with a target" if len(given) < len(y) else ""
             of += f", of {len(sample)} groups," if len(sample) < len(given) else ""
-            raise CotanError(
-                f"dataset {self.name!r} has no val, and its {len(given)} training shapes{of} are too few to cut one; "
-                "fit(..., val_share=0) trains on all"
-            )
+            raise self._too_few(f"{len(given)} training shapes{of}")
         train = [shape for shape, group in zip(self.train, groups) if group not in picked]
         return replace(self, train=train, val=[s for s, group in zip(self.train, groups) if group in picked])
+
+    def _too_few(self, what: str) -> CotanError:
+        return CotanError(
+            f"dataset {self.name!r} has no val, and its {what} are too few to cut one; fit(..., val_share=0) trains on all"
+        )
 
     def seen(self, name: str = "test", other: str = "train") -> int:
         """How many of one list's shapes, or of its vertices of one masked graph, are in another too, whatever their targets."""

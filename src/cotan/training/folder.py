@@ -157,9 +157,11 @@ def check_same(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
     """Raise where a run to be resumed was another one: model, what of it is frozen, recipe, data, names of classes, plan and
     the metric of the choice must be the same.
     """
-    compared = ["model", "frozen", "recipe", "dataset", "classes", "plan", "chosen_by"]
-    if "frozen" not in stored:  # a run of before, which says how its model was made, whatever of it was replaced since
-        compared = compared[2:] if now["model"] is None else ["model", *compared[2:]]
+    compared = ["recipe", "dataset", "classes", "plan", "chosen_by"]
+    if "frozen" in stored:
+        compared = ["model", "frozen", *compared]
+    elif now["model"] is not None:  # a run of before says how its model was made, whatever of it was replaced since
+        compared = ["model", *compared]
     for what in compared:
         a, b = (_flat(json.loads(json.dumps(record.get(what)))) for record in (stored, now))
         # What is in the shapes counts, not the folder that they were read from.
