@@ -232,14 +232,7 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
             text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
             if b"\0" in text:  # scipy's reader looks for the end of a line behind it, as behind the last
                 raise ValueError("it holds null characters, and is no text")
-            # Of 2,5 scipy takes the 2, of 1.5D-3 the 1.5, and among integers of 2.5 the 2.
-            known = b"" if b"integer" in text.partition(b"\n")[0].lower() else b".einfatyEINFATY"
-            lines = re.sub(rb"\A(?:\s*+%[^\n]*+\n)*+", b"", text)
-            # To look at lines takes several times as long as to read them.
-            if lines.translate(None, b"0123456789+- \t\r\n" + known) and (
-                odd := re.search(rb"\n[^%%\n]*?[^%%\s\d+%b-]\S*" % known, text)
-            ):
-                raise ValueError(f"{odd[0].decode(errors='replace').strip()!r} has what is no such number")
+            _check_numbers(text)
             with warnings.catch_warnings():  # scipy 1.18 warns of what it will give; either is made an array here
                 warnings.simplefilter("ignore", DeprecationWarning)
                 matrix = scipy.sparse.coo_array(scipy.io.mmread(BytesIO(text + b"\n")))
@@ -282,6 +275,16 @@ def _read_graph(path: Path, suffix: str, directed: bool) -> Any:
         if len(names) and not torch.equal(numbers, torch.arange(len(names))):
             data.node_id = numbers
     return data
+
+
+def _check_numbers(text: bytes) -> None:
+    """Raise where scipy would take a part of a word in an .mtx: of 2,5 the 2, of 1.5D-3 the 1.5, among integers of 2.5 the 2."""
+    known = b"" if b"integer" in text.partition(b"\n")[0].lower() else b".einfatyEINFATY"
+    lines = re.sub(rb"\A(?:\s*+%[^\n]*+\n)*+", b"", text)
+    if not lines.translate(None, b"0123456789+- \t\r\n" + known):
+        return  # to look at lines takes several times as long as to read them
+    if odd := re.search(rb"\n[^%%\n]*?[^%%\s\d+%b-]\S*" % known, text):
+        raise ValueError(f"{odd[0].decode(errors='replace').strip()!r} has what is no such number")
 
 
 def _left_out(graph: Any) -> str:

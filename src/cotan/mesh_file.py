@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import CotanError, MeshWarning
-from .off_file import load_off
+from .off_file import load_off, warn_of_small
 from .ply_file import polygons
 
 KNOWN = ("x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha")  # properties of the vertices of a PLY file
@@ -86,9 +86,8 @@ def load(path: Path) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         stated = len(re.findall(rb"(?i)\n[ \t]*+endfacet", source.getvalue()))
     if face.shape[1] < stated:
         raise CotanError(f"{path} states {stated} faces and has {face.shape[1]} of three corners; is it a whole file?")
-    if kind == ".obj" and (small := source.getvalue().count(b"\nf ") - face.shape[1]) > 0:
-        text = f"{path}: {small} faces of fewer than three corners are left out"
-        warnings.warn(text, MeshWarning, stacklevel=4)
+    if kind == ".obj":
+        warn_of_small(path, source.getvalue().count(b"\nf ") - face.shape[1], stacklevel=5)
     pos = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64)
     known = (*KNOWN, *TEXTURE) if face.numel() else KNOWN
     if others := [name for name in _properties(mesh) if name not in known]:

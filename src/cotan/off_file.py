@@ -49,12 +49,17 @@ def load_off(path: Path) -> tuple[Tensor, Tensor, Tensor | None]:
             f"{path} states {faces} faces and has {len(whole)} with all their corners; is it a whole file?"
         )
     of_three = [each for each in whole if len(each) > 2]
-    if small := faces - len(of_three):
-        text = f"{path}: {small} faces of fewer than three corners are left out"
-        warnings.warn(text, MeshWarning, stacklevel=5)
+    warn_of_small(path, faces - len(of_three), stacklevel=6)
     face = torch.tensor(np.asarray(triangulate_quads(of_three)), dtype=torch.long).reshape(-1, 3).T.contiguous()
     first = 6 if "N" in word else 3
     return torch.from_numpy(pos), face, _colors([row[first : first + 4] for row in rows]) if "C" in word else None
+
+
+def warn_of_small(path: Path, count: int, stacklevel: int) -> None:
+    """A warning where some faces have fewer than three corners, which trimesh leaves out without a word."""
+    if count > 0:
+        text = f"{path}: {count} faces of fewer than three corners are left out"
+        warnings.warn(text, MeshWarning, stacklevel=stacklevel)
 
 
 def _triangles(text: str, vertices: int, faces: int) -> tuple[Tensor, Tensor] | None:
