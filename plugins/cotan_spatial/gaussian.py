@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.blocks import by_blocks, empty
-from cotan.dense import cross
+from cotan.dense import add_linear, cross
 from cotan.errors import at_least
 from cotan.sparse import (
     Pattern,
@@ -182,8 +182,9 @@ class _Convolution(ReverseMode):
         y = empty((len(x), weight.shape[2]), x)
 
         def work(rows: slice) -> None:
-            terms = (cotan.linear(multiply_rows(A, x, rows), W.T) for A, W in zip(matrices, weight, strict=True))
-            y[rows] = reduce(Tensor.add_, terms)
+            here = y[rows].zero_()
+            for A, W in zip(matrices, weight, strict=True):
+                add_linear(here, multiply_rows(A, x, rows), W.T)
 
         by_blocks(work, x)
         return y
@@ -204,8 +205,7 @@ class _Convolution(ReverseMode):
                 sent = multiply_rows(A, g, rows)  # of A_k^T g
                 of_weight[k] = cross(x[rows], sent)
                 if g_x is not None:
-                    y = cotan.linear(sent, W)
-                    g_x[rows].add_(y) if k else g_x[rows].copy_(y)
+                    add_linear(g_x[rows] if k else g_x[rows].zero_(), sent, W)
                 if needed[2]:
                     of_weights.append(sampled_rows(pattern, cotan.linear(g[rows], W), x, rows))
             return of_weight, of_weights

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 import cotan
 from cotan.blocks import by_blocks, empty
-from cotan.dense import cross
+from cotan.dense import add_linear, cross
 from cotan.errors import at_least
-from cotan.sparse import ReverseMode, composed_gradients, multiply_rows, reverse_mode_only
+from cotan.sparse import ReverseMode, composed_gradients, replace_rows, reverse_mode_only
 
 from .kernels import Polynomial
 from .rescaled_laplacian import top
@@ -98,16 +98,18 @@ class _Clenshaw(ReverseMode):
         ctx.save_for_backward(x, weight)
         order, in_dim, out_dim = weight.shape
         b = [empty((len(x), x.shape[1:].numel() // in_dim * out_dim), x) for _ in range(2)]
+        twice = laplacian * 2
 
         def step(k: int, rows: slice) -> None:
-            part = cotan.linear(_rows(x[rows]), weight[k].T, None if k else bias).view(-1, b[0].shape[1])
             here = b[k % 2][rows]
-            if k + 2 < order:
-                part -= here
             if k + 1 < order:
-                torch.add(part, multiply_rows(laplacian, b[(k + 1) % 2], rows), alpha=2 if k else 1, out=here)
+                replace_rows(here, twice if k else laplacian, b[(k + 1) % 2], rows, less=k + 2 < order)
             else:
-                here.copy_(part)
+                here.zero_()
+            here = here.view(-1, out_dim)
+            add_linear(here, _rows(x[rows]), weight[k].T)
+            if bias is not None and not k:
+                here += bias
 
         for k in reversed(range(order)):
             by_blocks(partial(step, k), x)
@@ -123,22 +125,23 @@ class _Clenshaw(ReverseMode):
             return None, None, *composed_gradients(y, (x, weight), ctx.needs_input_grad[2:4], g), g_bias
         order, _, out_dim = weight.shape
         g = g.flatten(1).contiguous()
-        t = [g, *(empty(g.shape, g) for _ in range(min(2, order - 2)))]  # T_k(L^T) g: that of 0, of odd and of even k
-        g_x = empty((len(x), x.shape[1:].numel()), x) if ctx.needs_input_grad[2] else None
+        # t_k = T_k(L^T) g, 2 L^T t_{k-1} - t_{k-2} in the place of t_{k-2}; but g stays.
+        t = [g, *(empty(g.shape, g) for _ in range(min(2, order - 1)))]
+        twice = transposed * 2
+        g_x = x.new_zeros(len(x), x.shape[1:].numel()) if ctx.needs_input_grad[2] else None
 
         def at(k: int) -> Tensor:
             return t[2 - k % 2 if k else 0]
 
         def step(k: int, rows: slice) -> Tensor:
-            part = multiply_rows(transposed, at(k - 1), rows) if k else g[rows]
-            if k > 1:
-                part.lerp_(at(k - 2)[rows], -1)  # 2 L^T t_{k-1} - t_{k-2}
-            if 0 < k < order - 1:
-                at(k)[rows] = part
+            part = at(k)[rows]
+            if k == 2:
+                part.copy_(g[rows])
+            if k:
+                replace_rows(part, twice if k > 1 else transposed, at(k - 1), rows, less=k > 1)
             part = part.view(-1, out_dim)
             if g_x is not None:
-                y = cotan.linear(part, weight[k]).view(-1, g_x.shape[1])
-                g_x[rows].add_(y) if k else g_x[rows].copy_(y)
+                add_linear(g_x[rows].view(-1, x.shape[-1]), part, weight[k])
             return cross(_rows(x[rows]), part)
 
         g_weight = torch.stack([sum(by_blocks(partial(step, k), x)) for k in range(order)])

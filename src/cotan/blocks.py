@@ -8,9 +8,11 @@ a step where two of them share a processor.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 
@@ -65,3 +67,10 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
         return torch.from_numpy(np.empty(shape, str(like.dtype).removeprefix("torch.")))
     return like.new_empty(shape)
+
+
+@cache
+def processor() -> str:
+    """Its vendor and family are in this text, on Linux and Windows."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text() if info.exists() else platform.processor()

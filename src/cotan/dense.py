@@ -6,10 +6,8 @@ torch, does not: on an EPYC of 2024 (Zen 5) it takes half the time.
 
 from __future__ import annotations
 
-import platform
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear as by_torch
 from torch.nn.grad import conv2d_weight
 
-from .blocks import ROWS
+from .blocks import ROWS, processor
 from .errors import one_of
 from .sums import ReverseMode, composed_gradients, reverse_mode_only
 
@@ -111,6 +109,14 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.cat([by_onednn(x[:n], weight, bias), by_onednn(tail, weight, bias)[: len(x) - n]])
 
 
+def add_linear(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    """out + x W^T in the place of `out`, for a Function."""
+    if pays(x, weight, len(weight)):
+        out += rows_times(x, weight)
+    else:
+        out.addmm_(x, weight.T)
+
+
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """a^T b (A, B), a sum over many rows, for a Function: a (V, A), b (V, B)."""
     if a.shape[1] > b.shape[1]:
@@ -174,10 +180,3 @@ def wider() -> bool:
 def in_halves() -> bool:
     """Whether 512 bits are two times 256, as in AMD's family 25 (Zen 4): what is copied for oneDNN then seldom pays."""
     return re.search(r"family\s*:? *25\b", processor(), re.IGNORECASE) is not None
-
-
-@cache
-def processor() -> str:
-    """Its vendor and family are in this text, on Linux and Windows."""
-    info = Path("/proc/cpuinfo")
-    return info.read_text() if info.exists() else platform.processor()

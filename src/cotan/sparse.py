@@ -253,6 +253,12 @@ def multiply_rows(matrix: Sparse, x: Tensor, rows: slice) -> Tensor:
     return kernels.product(part, matrix.values[entries], x, False)
 
 
+def replace_rows(out: Tensor, matrix: Sparse, x: Tensor, rows: slice, less: bool) -> None:
+    """Those rows of A x in the place of `out`, less what was there or not: for a Function."""
+    part, entries = matrix.pattern.part(rows)
+    kernels.replace(out, part, matrix.values[entries], x, less)
+
+
 def sampled_rows(pattern: Pattern, a: Tensor, b: Tensor, rows: slice) -> Tensor:
     """`sampled` at the entries of some rows, a of these rows alone, for a Function: no derivatives."""
     return kernels.sampled(pattern.part(rows)[0], a, b)
