@@ -157,6 +157,10 @@ def test_text_for_a_number_is_named_with_the_default(scratch, tetrahedron):
     with pytest.raises(CotanError, match=r"option k='x' of operator 'spectrum': expected a number"):
         cotan.compute(tetrahedron, "spectrum", k="x")
     with pytest.raises(
+        CotanError, match=r"option source='0,5' of .*: expected a number or a list, \[1, 2\] say; the default"
+    ):
+        cotan.compute(tetrahedron, "geodesic_distance", source="0,5")
+    with pytest.raises(
         CotanError, match=r"option k=2.5 of operator 'spectrum': expected a whole number; the default is"
     ):
         cotan.compute(tetrahedron, "spectrum", k=2.5)

@@ -9,7 +9,8 @@ from .linear import Linear
 class Ridge(Linear):
     """y_j = sigma(<w_j, x> + b_j): a neuron, which varies only along w_j.
 
-    Linear combinations of them are dense in the continuous functions on a compact set (Cybenko 1989); `shallow` is one.
+    Linear combinations of them are dense in the continuous functions on a compact set (Cybenko 1989 for
+    sigmoids, Leshno et al. 1993 for any sigma that is no polynomial); `shallow` is one.
 
     Arguments:
         nonlinearity: sigma, an activation as in `stack`.

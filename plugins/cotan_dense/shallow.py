@@ -12,8 +12,8 @@ from .ridge import Ridge
 class Shallow(nn.Module):
     """y = V sigma(W x + b) + c: a linear combination of `width` ridge functions.
 
-    Enough for any continuous function, if it is wide enough (Cybenko 1989). x is a signal on vertices (V, in_dim), or
-    images (B, ...) of in_dim numbers each (with `features="image"`).
+    Enough for any continuous function on a compact set, if it is wide enough and sigma no polynomial (see `ridge`). x is a
+    signal on vertices (V, in_dim), or images (B, ...) of in_dim numbers each (with `features="image"`).
 
     Arguments:
         width: hidden units. activation: sigma.

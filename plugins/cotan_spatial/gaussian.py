@@ -37,8 +37,9 @@ COORDINATES = {
 class Gaussian(nn.Module):
     """y_i = mean_{j -> i} sum_k w_k(u_ij) x_j W_k + x_i U + b, w_k(u) = exp(-(u - m_k)^T S_k^-1 (u - m_k)).
 
-    The convolution of MoNet (Monti et al. 2017). u_ij says where j lies, seen from i. S_k^-1 = P_k^T P_k: P_k is learned,
-    so that any value of it is a covariance. Edge weights play no part.
+    The convolution of MoNet (Monti et al. 2017), with a mean for the sum, and U. u_ij says where j lies, seen from i.
+    S_k^-1 = P_k^T P_k, and P_k is learned, so that S_k is positive; without the paper's 1/2 in the exponent S_k is twice its
+    covariance. Edge weights play no part.
 
     Arguments:
         kernels: the number of Gaussians. covariance: "diagonal" or "full" P_k.

@@ -11,9 +11,10 @@ from .adjacency import normalized
 
 
 class TopK(nn.Module):
-    """y = x p / |p|; of each shape the ceil(ratio V) vertices of the largest y stay, with x tanh(y) (Gao and Ji 2019).
+    """y = x p / |p|; of each shape the ceil(ratio V) vertices of the largest y stay, with x tanh(y) (Cangea et al. 2018).
 
-    ratio=1 keeps all, where PyG's `TopKPooling` takes 1 for a number and keeps one.
+    Graph U-Nets (Gao and Ji 2019) have a sigmoid for tanh. ratio=1 keeps all, where PyG's `TopKPooling` takes 1 for a number
+    and keeps one.
 
     Which vertices stay changes as the scores are learned, so the smaller graph is no node: the layer slices the matrix.
 

@@ -86,7 +86,7 @@ class DenseRBM(nn.Module):
     def label_scores(self, v: Tensor) -> Tensor:
         r"""log p(v, y) up to a constant, for each label y, summed over h: (B, classes) from v (B, in_dim).
 
-        m c_y + sum_j log(1 + exp(b_j + m W_jy + (W v)_j)), where m is the number of copies (and v as above)
+        n c_y + sum_j log(1 + exp(b_j + n W_jy + (W (v - m))_j)), n the number of copies
         """
         rest = self.field(functional.pad(v, [0, self.classes]))  # (B, J)
         weight, bias = self.weight * self.counts, self.visible * self.counts

@@ -35,7 +35,7 @@ Options = Annotated[
         "--option",
         "-o",
         metavar="NAME=VALUE",
-        help="An option of the node or model (see: cotan list NAME); repeat for more.",
+        help="An option of the node or model (see: cotan list NAME), k=64 or times=[1,2]; repeat for more.",
     ),
 ]
 

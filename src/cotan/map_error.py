@@ -1,4 +1,4 @@
-"""How far a map to a template is from the true one, along the template's surface (Kim, Lipman and Funkhouser 2011)."""
+"""How far a map to a template is from the true one, along the template's surface (after Kim, Lipman and Funkhouser 2011)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import Tensor
 
 def geodesic_error(found: Tensor, truth: Tensor, distances: Tensor) -> Tensor:
     """For each vertex, how far what was found is from the truth, as a share of the template's diameter. (V,)
+
+    Kim, Lipman and Funkhouser 2011, and many after them, divide by the root of the template's area: compare like with like.
 
     Arguments:
         found, truth: (V,) vertices of the template. distances: (T, T) between these (`Splits.distances`).

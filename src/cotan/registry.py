@@ -300,7 +300,8 @@ def check_value(definition: Definition, name: str, value: Any) -> None:
     if lists and not isinstance(value, list | tuple) and not (value is None and "None" in declared):
         raise CotanError(f"{where}: expected a list" + (usual if default else ""))
     if (number or isinstance(default, bool | int | float)) and (none or isinstance(value, other)):
-        raise CotanError(f"{where}: expected {'true or false' if truth else 'a number' + usual}")
+        also = " or a list, [1, 2] say" if re.search(r"\b(list|tuple|Sequence)\[", declared) else ""
+        raise CotanError(f"{where}: expected {'true or false' if truth else 'a number' + also + usual}")
     if (isinstance(default, int) or kind == "int") and isinstance(value, float):
         raise CotanError(f"{where}: expected a whole number{usual}")
 

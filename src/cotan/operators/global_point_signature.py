@@ -1,4 +1,4 @@
-"""Each vertex as a point in the space where Euclidean distance is that of the Green's function."""
+"""Each vertex as a point in the space where inner products are the Green's function."""
 
 from __future__ import annotations
 

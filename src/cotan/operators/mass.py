@@ -32,8 +32,8 @@ def barycentric_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> 
 def voronoi_mass(pos: Tensor, face: Tensor, batch: Tensor | None = None) -> Tensor:
     """m_i = the mixed Voronoi area of vertex i (Meyer et al. 2003). (V,); sums to the surface's area.
 
-    A face without an obtuse angle gives corner i the part that is nearest to it, (|e_j|^2 cot_j + |e_k|^2 cot_k) / 8;
-    one with an obtuse angle gives half of its area to that corner and a quarter to the others.
+    A face without an obtuse angle gives corner i the part that is nearest to it, (|e_j|^2 cot_j + |e_k|^2 cot_k) / 8,
+    e_j the side facing corner j; one with an obtuse angle gives half of its area to that corner and a quarter to the others.
     At least 1e-6 of the shape's mean mass: that is what a vertex without faces gets.
 
     Arguments:

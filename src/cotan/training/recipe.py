@@ -167,7 +167,7 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as reason:
-        raise CotanError(f"{what} {path} cannot be read: {reason}") from reason
+        raise CotanError(f"{what} {path} cannot be read: {reason.strerror or reason}") from reason
     except (ValueError, RecursionError) as reason:
         raise CotanError(f"{what} {path} is not TOML: {reason}") from reason
 
