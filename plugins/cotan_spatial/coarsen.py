@@ -8,8 +8,7 @@ from torch import Tensor
 
 import cotan
 from cotan.errors import at_least
-from cotan.sparse import edge_weights
-from cotan.untraced import array
+from cotan.sparse import array, edge_weights
 
 Array = np.ndarray[Any, Any]
 

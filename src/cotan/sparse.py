@@ -37,7 +37,7 @@ from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
 from .traceable import Traceable, register
-from .untraced import array
+from .untraced import array as array
 
 NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
 

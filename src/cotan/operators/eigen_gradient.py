@@ -31,7 +31,7 @@ def attach(matrix: Sparse, mass: Tensor, values: Tensor, vectors: Tensor) -> tup
     values, vectors = values.to(matrix.dtype), vectors.to(matrix.dtype)
     if not (is_live(matrix.values) or is_live(mass)):
         return values, vectors
-    return _Pairs.apply(matrix.pattern, matrix.values, mass.to(matrix.dtype), values, vectors)  # type: ignore[no-any-return]
+    return _Pairs.apply(matrix.pattern, matrix.values, mass.to(matrix.dtype), values, vectors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Pairs(ReverseMode):
@@ -91,7 +91,7 @@ def _apart(values: Tensor) -> Tensor:
 def _simple(values: Tensor, *derivatives: Tensor) -> Any:
     """Derivatives, whose own are refused where eigenvalues are equal."""
     equal = (~_apart(values)).sum() > len(values)
-    return _Once.apply(*derivatives, values) if bool(equal) else derivatives
+    return _Once.apply(*derivatives, values) if bool(equal) else derivatives  # type: ignore[no-untyped-call]
 
 
 class _Once(Function):
@@ -115,7 +115,7 @@ class _Once(Function):
 
 def _off(pattern: Pattern, L: Tensor, mass: Tensor, values: Tensor, phi: Tensor, b: Tensor) -> Tensor:
     """(L - lambda_i M)^-1 b_i off the known pairs."""
-    return _Off.apply(pattern, L, mass, mass[:, None] * phi, values, phi, b)  # type: ignore[no-any-return]
+    return _Off.apply(pattern, L, mass, mass[:, None] * phi, values, phi, b)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Off(ReverseMode):
