@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_geometric.data import Batch, Data
 
 import cotan
 from cotan import autodiff
@@ -54,6 +55,58 @@ def test_a_node_by_its_vertices_against_differences(tetrahedron):
     assert torch.allclose((gradient * direction).sum(), difference, atol=1e-6)
 
 
+@pytest.mark.parametrize("what", ["spectrum", "gradient", "coarsen", "nearest", "a batch"])
+def test_torch_func_takes_the_same_derivatives(what):
+    """Of a mesh large enough that its pattern is sorted by scipy."""
+    torch.manual_seed(0)
+    d = bumpy_sphere()
+    if what == "a batch":
+        d = Batch.from_data_list([d, bumpy_sphere(1)])
+        f = autodiff.along(cotan.create_model("spectral", in_dim=3, out_dim=4, width=5, depth=2, k=3).double(), d)
+    else:
+        f = {
+            "spectrum": lambda pos: autodiff.along("spectrum", d, k=6)(pos).vectors.abs(),
+            "gradient": lambda pos: autodiff.along("gradient", d)(pos).x.values,
+            "coarsen": lambda pos: autodiff.along("coarsen", d)(pos).pos,
+            "nearest": lambda pos: cotan.operators.nearest(pos, pos * 1.1 + 0.3, 2)[0],
+        }[what]
+    weights, tangent = torch.randn_like(f(d.pos)), torch.randn_like(d.pos)
+    energy = lambda pos: (f(pos).sin() * weights).sum()  # noqa: E731
+    value, expected = autodiff.reverse(energy, d.pos)
+    change = autodiff.forward(energy, d.pos, tangent)[1]
+    torch.testing.assert_close(torch.func.grad(energy)(d.pos), expected)
+    torch.testing.assert_close(torch.func.jvp(energy, (d.pos,), (tangent,)), (value, change))
+    f_value, pull = torch.func.vjp(f, d.pos)
+    (found,) = torch.func.vmap(pull)(torch.stack([weights, f_value.cos() * weights]))
+    torch.testing.assert_close(found[1], expected)
+
+
+def test_what_torch_func_has_computed_on_the_way_is_kept_as_numbers():
+    d = bumpy_sphere(2)
+    torch.func.grad(lambda pos: autodiff.along("gradient", d)(pos).x.values.sum())(d.pos)
+    cotan.counts(reset=True)
+    edges = cotan.compute(d, "edge_index")
+    assert cotan.counts()["edge_index"].hits == 1
+    assert not torch._C._functorch.is_functorch_wrapped_tensor(edges)
+
+
+def bumpy_sphere(seed=0):
+    import trimesh
+
+    ball = trimesh.creation.icosphere(3)
+    pos = torch.from_numpy(ball.vertices * [1, 1.2, 1.4]) + 0.02 * torch.randn(
+        len(ball.vertices), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
+    return Data(pos=pos, face=torch.from_numpy(ball.faces.T.copy()))
+
+
+def test_vmap_over_shapes_is_refused():
+    values = torch.rand(2, 12, dtype=torch.float64)
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    with pytest.raises(cotan.CotanError, match=r"torch\.vmap over a shape, expected one shape at a time"):
+        torch.func.vmap(lambda v: cotan.Sparse.from_coo(*edges, v[:3], (3, 3)).to_scipy().sum())(values)
+
+
 def test_what_is_asked_wrongly_is_said():
     with pytest.raises(cotan.CotanError, match=r"mode='backward', expected auto, forward or reverse"):
         autodiff.jacobian(torch.sin, torch.ones(2), mode="backward")
@@ -65,8 +118,6 @@ def test_what_is_asked_wrongly_is_said():
         with pytest.raises(cotan.CotanError, match="f gives a list; a derivative is taken of a tensor"):
             traverse(lambda x: [x], torch.ones(2))
     with pytest.raises(cotan.CotanError, match=r"the data has no 'x'; it has: pos"):
-        from torch_geometric.data import Data
-
         autodiff.along("mass", Data(pos=torch.ones(1, 3)), wrt="x")
 
 

@@ -287,6 +287,14 @@ def test_jacobians_by_vmap(function: Callable[..., Tensor], at: tuple[Tensor, ..
     torch.testing.assert_close(forward, reverse)
 
 
+def test_forward_mode_of_forward_mode_is_refused_where_torch_would_give_zero() -> None:
+    x = tensor(5).detach()
+    energy = lambda x: (A @ x).square().sum()  # noqa: E731
+    assert torch.func.hessian(energy)(x).any()
+    with pytest.raises(CotanError, match="forward mode of forward mode, which torch gets wrong"):
+        torch.func.jacfwd(torch.func.jacfwd(energy))(x)
+
+
 def test_compile_in_one_graph() -> None:
     functions, inputs = zip(*DIFFERENTIABLE.values())
 

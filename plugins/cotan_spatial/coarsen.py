@@ -8,7 +8,7 @@ from torch import Tensor
 
 import cotan
 from cotan.errors import at_least
-from cotan.sparse import edge_weights
+from cotan.sparse import array, edge_weights
 
 Array = np.ndarray[Any, Any]
 
@@ -112,7 +112,7 @@ def matching(pair: Tensor, weight: Tensor, size: int, seed: int = 0) -> Tensor:
     Arguments:
         pair: (2, P), i < j, each once. weight: (P,).
     """
-    ends, w = pair.cpu().numpy(), weight.cpu().numpy()  # small steps are quicker in numpy than in torch
+    ends, w = array(pair), array(weight)  # small steps are quicker in numpy than in torch
     here = np.arange(size)
     first, free = here.copy(), here
     while ends.shape[1]:

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from io import BytesIO
 from operator import add
@@ -23,6 +24,7 @@ from .packing import Packing
 from .plan import Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Facts
+from .untraced import outside
 from .values import check_storable, digest, is_live, map_tensors, move, whole
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
@@ -81,6 +83,11 @@ class Evaluation:
         return device_of(self.data)
 
     def value(self, step: Step, dtype: torch.dtype = torch.float64) -> Any:
+        live = bool(step.reaches & self.live)
+        with nullcontext() if live else outside():
+            return self._value(step, dtype, live)
+
+    def _value(self, step: Step, dtype: torch.dtype, live: bool) -> Any:
         found = self.found(step, dtype)
         if found is not None:
             return found
@@ -91,7 +98,7 @@ class Evaluation:
             value = self.values[step.identity, dtype] = cut(self.value(wider, dtype))
             return value
         inputs = {name: self.value(parent) for name, parent in step.inputs.items()}
-        with torch.set_grad_enabled(bool(step.reaches & self.live) and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(live and torch.is_grad_enabled()):
             value, seconds = run(step, inputs)
         return self.take(step, value, dtype, seconds)
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from .untraced import array
+
 SORTED = 1024  # keys below which sorting is quicker than counting
 Made = TypeVar("Made")
 
@@ -287,7 +289,7 @@ def grouped(key: Tensor, size: int) -> tuple[Tensor, Tensor]:
     from scipy.sparse import csr_array
 
     each = np.arange(len(key) + 1)
-    columns = csr_array((np.empty(len(key), np.int8), key.numpy(), each), shape=(len(key), size)).tocsc()
+    columns = csr_array((np.empty(len(key), np.int8), array(key), each), shape=(len(key), size)).tocsc()
     return torch.from_numpy(columns.indptr).long(), torch.from_numpy(columns.indices).long()
 
 
@@ -317,7 +319,7 @@ def numbered(rows: Tensor) -> Tensor:
 def _numbered(values: Tensor) -> tuple[int, Tensor]:
     """How many different values there are, and the number of each. Floats on the CPU by numpy, which sorts them more quickly."""
     if values.device.type == "cpu" and values.is_floating_point():
-        different, number = np.unique(values.detach().numpy(), return_inverse=True, equal_nan=False)
+        different, number = np.unique(array(values), return_inverse=True, equal_nan=False)
         return len(different), torch.from_numpy(number)
     different, number = torch.unique(values, return_inverse=True)
     return len(different), number

@@ -37,6 +37,7 @@ from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
 from .traceable import Traceable, register
+from .untraced import array as array
 
 NARROW = 8  # channels up to which a product with copies of one matrix runs with the copies beside the channels
 
@@ -240,8 +241,8 @@ class Sparse(Traceable):
         """A `csr_array`, without derivatives."""
         from scipy.sparse import csr_array
 
-        parts = (t.detach().cpu().numpy() for t in (self.values, self.col, self.pattern.rowptr))
-        return csr_array(tuple(parts), shape=self.shape)
+        parts = tuple(map(array, (self.values, self.col, self.pattern.rowptr)))
+        return csr_array(parts, shape=self.shape)
 
     def __repr__(self) -> str:
         return f"Sparse({self.shape[0]} x {self.shape[1]}, {len(self.values)} entries, {self.dtype}, {self.device})"

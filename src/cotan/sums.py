@@ -92,6 +92,21 @@ def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
     return function.apply(*args)
 
 
+def forward_once(jvp: Callable[..., Any]) -> Callable[..., Any]:
+    """A `jvp` that is refused inside another: torch 2.13 loses the outer tangents of every Function, and gives zero."""
+
+    @wraps(jvp)
+    def once(ctx: Any, *tangents: Any) -> Any:
+        modes = [interpreter.key() for interpreter in _functorch.get_interpreter_stack() or ()]
+        if modes.count(_functorch.TransformType.Jvp) > 1:
+            raise CotanError(
+                "forward mode of forward mode, which torch gets wrong; expected jacfwd of jacrev (`hessian`)"
+            )
+        return jvp(ctx, *tangents)
+
+    return once
+
+
 def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) -> Any:
     """The child of a traced class that has forward mode and vmap as well: the tensors it keeps serve both."""
 
@@ -103,7 +118,7 @@ def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) 
     def backward(ctx: Any, *g: Any) -> Any:
         return (None,) * len(ctx.needs_input_grad) if g[0] is None else traced.backward(ctx, *g)
 
-    own = {"setup_context": setup_context, "backward": backward, "jvp": jvp, "vmap": vmap}
+    own = {"setup_context": setup_context, "backward": backward, "jvp": forward_once(jvp), "vmap": vmap}
     return type(traced.__name__, (traced,), {name: staticmethod(f) for name, f in own.items()})
 
 

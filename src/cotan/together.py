@@ -16,6 +16,7 @@ from .evaluation import NO_MEMORY, Evaluation, run
 from .operators.threads import one_thread
 from .packing import Packing
 from .plan import Plan, Step
+from .untraced import outside
 from .values import size_of
 
 TOGETHER = 20_000  # vertices evaluated at once, so that what is computed of them stays in the cache
@@ -68,7 +69,7 @@ def evaluate_together(plan: Plan, evaluations: Sequence[Evaluation], dtype: torc
         return
     inner = {parent.identity for step in plan.steps for parent in step.parents}
     unions: dict[tuple[int, ...], _Union] = {}
-    with suppress(CotanError, *NO_MEMORY), torch.no_grad():
+    with suppress(CotanError, *NO_MEMORY), torch.no_grad(), outside():
         lacking = [evaluation.lacking(plan.roots.values(), dtype) for evaluation in evaluations]
         for step in plan.steps:
             many = step.definition is not None and step.definition.many

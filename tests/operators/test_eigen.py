@@ -11,6 +11,7 @@ from scipy.sparse import eye_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackNoConvergence
 from torch.autograd import forward_ad
+from torch.func import jacfwd, jacrev
 
 from cotan.errors import CotanError
 from cotan.operators import eigen, eigen_chebyshev, eigen_dense, eigen_sparse, factor
@@ -433,24 +434,66 @@ def test_derivative_of_what_is_one_in_a_multiple_eigenvalue():
     torch.testing.assert_close(ours, difference, atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("k", [2, 5])
+def test_second_derivatives(k):
+    """Against differences; with a few of all pairs, the others count too. A third as well, since nothing ends there."""
+    generator = torch.Generator().manual_seed(0)
+    edges = [(1, 0), (2, 0), (2, 1), (3, 1), (4, 2), (4, 3), (4, 0)]
+    weights, mass, c = (torch.rand(size, generator=generator).double() + 0.5 for size in (7, 5, (5, k)))
+    args = weights.requires_grad_(), mass.requires_grad_()
+
+    def pairs(w, m):
+        return eigenpairs(graph(edges, 5, w), m, k)
+
+    def energy(w):
+        values, vectors = pairs(w, mass.detach())
+        return values.square().sum() + (c * vectors).sum() ** 2
+
+    assert torch.autograd.gradgradcheck(pairs, args, check_fwd_over_rev=True, check_batched_grad=True, atol=1e-5)
+    hessian = torch.autograd.functional.hessian(energy, weights)
+    for outer, inner in ((jacfwd, jacrev), (jacrev, jacfwd), (jacrev, jacrev)):
+        torch.testing.assert_close(outer(inner(energy))(weights.detach()), hessian)
+    with pytest.raises(CotanError, match="forward mode of forward mode"):
+        jacfwd(jacfwd(energy))(weights.detach())
+    third = lambda w: torch.autograd.functional.hessian(energy, w, create_graph=True).sum(0)  # noqa: E731
+    assert torch.autograd.gradcheck(third, weights, atol=1e-4)
+
+
+def test_curvature_of_a_sum_of_eigenvectors_on_a_mesh():
+    """(d/dt)^2 of a function of pos along a line, by differences of first derivatives."""
+    pos, face = real_mesh("clean/spot.ply")
+    generator = torch.Generator().manual_seed(0)
+    along, c = (torch.randn(size, generator=generator).double() for size in (pos.shape, len(pos)))
+
+    def energy(t):
+        moved = pos + t * along
+        values, vectors = eigenpairs(cotan_laplacian(moved, face), barycentric_mass(moved, face), 8)
+        return values.log1p().sum() + (c @ vectors[:, 1:]).square().sum() / len(c)
+
+    t = torch.zeros((), dtype=torch.float64)
+    second = torch.func.jvp(torch.func.grad(energy), (t,), (torch.ones_like(t),))[1]
+    difference = (torch.func.grad(energy)(t + 1e-5) - torch.func.grad(energy)(t - 1e-5)) / 2e-5
+    torch.testing.assert_close(second, difference, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("of", ["weights", "mass", "scale"])
-def test_second_derivatives_are_refused(of):
+def test_second_derivatives_where_eigenvalues_are_equal_are_refused(of):
     """Also of a sum of eigenvalues, and where only those of what comes after the pairs are asked for."""
     live = {name: ones(12).requires_grad_() for name in ("weights", "mass", "scale")}
     values, _ = eigenpairs(graph([(i, (i + 1) % 12) for i in range(12)], 12, live["weights"]), live["mass"], 12)
     (first,) = torch.autograd.grad((live["scale"] * values).sum(), live["mass"], create_graph=True)
-    with pytest.raises(CotanError, match="spectrum: a second derivative"):
+    with pytest.raises(CotanError, match="spectrum: a second derivative where eigenvalues are equal"):
         torch.autograd.grad(first.sum(), live[of])
 
 
-def test_derivatives_of_forward_ones_are_refused():
+def test_derivatives_of_forward_ones_where_eigenvalues_are_equal_are_refused():
     w = ones(12).requires_grad_()
     with forward_ad.dual_level():
         live = forward_ad.make_dual(w, torch.arange(12.0, dtype=torch.float64))
         values, _ = eigenpairs(graph([(i, (i + 1) % 12) for i in range(12)], 12, live), ones(12), 12)
         change = forward_ad.unpack_dual(values).tangent
     assert change.isfinite().all()
-    with pytest.raises(CotanError, match="spectrum: a second derivative"):
+    with pytest.raises(CotanError, match="spectrum: a second derivative where eigenvalues are equal"):
         torch.autograd.grad(change[1], w)
 
 

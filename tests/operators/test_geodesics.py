@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 import cotan
 from cotan.errors import CotanError
 from cotan.operators.edge_index import edge_index
-from cotan.operators.geodesic_distance import geodesic_distance, heat_distance
+from cotan.operators.geodesic_distance import all_distances, geodesic_distance, heat_distance
 from cotan.operators.geodesic_polar import geodesic_polar
 from cotan.operators.logarithmic_map import logarithmic_map
 from cotan.operators.normals import vertex_normals
@@ -109,6 +109,31 @@ def test_front_of_several_sources_is_the_nearest_of_each(real):
     assert error.min() > -1e-3
     assert error.max() < 1e-2  # up to 0.1 where fronts end at each other
     assert error.abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_distances_on_folds_are_possible(seed):
+    """Of steep faces over few points, where ways to a side's ends come round both sides of a fold."""
+    from scipy.sparse.csgraph import shortest_path
+    from scipy.spatial import Delaunay
+
+    random = np.random.default_rng(seed)
+    flat = random.random((int(random.integers(5, 35)), 2))
+    pos = torch.from_numpy(np.c_[flat, random.standard_normal(len(flat))])
+    face = torch.from_numpy(Delaunay(flat).simplices.T.copy()).long()
+    pairs = edge_index(face)
+    length = np.zeros((len(pos), len(pos)))
+    length[tuple(pairs.numpy())] = (pos[pairs[0]] - pos[pairs[1]]).norm(dim=1).numpy()
+    along, chord = torch.from_numpy(shortest_path(length)), (pos[:, None] - pos).norm(dim=2)
+    both = geodesic_distance(pos, face, source=(0, 1))
+    assert (both <= along[:2].amin(0) + 1e-12).all()
+    assert (both >= chord[:2].amin(0) - 1e-12).all()
+    every = all_distances(pos, face)
+    assert (every <= along + 1e-12).all()
+    assert (every >= chord - 1e-12).all()
+    one = geodesic_distance(pos, face, source=3)
+    torch.testing.assert_close(every[3], one, atol=1e-12, rtol=0)
+    torch.testing.assert_close(logarithmic_map(pos, face, frames(pos, face), source=3).norm(dim=1), one)
 
 
 def test_the_front_passes_a_face_few_times(monkeypatch):

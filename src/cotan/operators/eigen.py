@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import CotanError, expect
 from ..sparse import Sparse
+from ..untraced import array, outside
 from .eigen_batch import batched_pairs
 from .eigen_chebyshev import chebyshev_pairs
 from .eigen_dense import dense_pairs
@@ -55,10 +56,12 @@ def _eigenpairs(
     problems, device = [], matrices[0].device
     for matrix, mass in zip(matrices, masses, strict=True):
         uneven = check(matrix, mass, k, tolerance)
-        L, m = matrix.to_scipy().astype(np.float64, copy=False), mass.detach().cpu().double().numpy()
+        L, m = matrix.to_scipy().astype(np.float64, copy=False), array(mass.double())
         problems.append(((L + L.T) / 2 if uneven else L, m))
     out = []
-    for matrix, mass, (values, rows) in zip(matrices, masses, solve(problems, k, tolerance, device), strict=True):
+    with outside():
+        found = list(solve(problems, k, tolerance, device))
+    for matrix, mass, (values, rows) in zip(matrices, masses, found, strict=True):
         vectors = np.ascontiguousarray(positive(rows).T)
         out.append(attach(matrix, mass, *(torch.from_numpy(part).to(device) for part in (values, vectors))))
     return out

@@ -15,6 +15,7 @@ from ..errors import CotanError
 from ..nodes import node
 from ..pattern import Pattern, grouped, sorted_order
 from ..sparse import Sparse
+from ..untraced import array
 from .checks import check_edges, check_pos
 from .threads import one_thread
 
@@ -63,7 +64,7 @@ def gradient(pos: Tensor, edge_index: Tensor, tangent_frames: Tensor, *, ridge: 
         tangents = tangent_frames[:, :2].to(pos.dtype).index_select(0, order).permute(1, 2, 0).contiguous()
         columns = [column.contiguous() for column in pos.unbind(1)]  # gathers of single numbers are far faster
         x, y = (pos.new_empty(len(pattern.col)) for _ in range(2))
-        for rows, most in blocks(count.cpu().numpy()):
+        for rows, most in blocks(array(count)):
             step = torch.arange(most, device=pos.device)[:, None]
             entry = torch.where(step < count[rows], begin[rows] + step, diagonal[rows])  # (N, R)
             target = pattern.col.index_select(0, entry.flatten())

@@ -10,7 +10,7 @@ from ..decorators import operator
 from ..errors import CotanError
 from .checks import check_mesh
 from .front import march
-from .geodesic_distance import WIDTH, chosen
+from .geodesic_distance import WIDTH, bounded, chosen
 from .geodesic_polar import along_edges, ends, headings, sides
 from .intrinsic_delaunay import delaunay_headings, side_lengths
 from .mass import measurable
@@ -18,7 +18,7 @@ from .triangles import triangles
 
 
 @operator(
-    per="vertex", invariant_to=("rigid",), numbers=("source",), observable=lambda flat: flat.norm(dim=-1), version=2
+    per="vertex", invariant_to=("rigid",), numbers=("source",), observable=lambda flat: flat.norm(dim=-1), version=3
 )
 def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source: int = 0) -> Tensor:
     """log_s(i) in the tangent frame of s: the start and length of the geodesic from s to i. (V, 2)
@@ -38,15 +38,18 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     if len(centre) > 1:
         raise CotanError(f"logarithmic_map: source={source}, expected one vertex")
     heading = headings(pos, face, tangent_frames)
-    face, length, heading = delaunay_headings(face, side_lengths(pos, face), heading)
-    at = (face == centre).expand(2, -1, -1)
+    flipped, length, heading = delaunay_headings(face, side_lengths(pos, face), heading)
+    at = (flipped == centre).expand(2, -1, -1)
     place, reach, begin = (
         torch.cat([own, beside[at]])  # the centre is nowhere but at itself
-        for own, beside in ((centre, ends(face)), (pos.new_zeros(1), sides(length)), (pos.new_zeros(1), heading))
+        for own, beside in ((centre, ends(flipped)), (pos.new_zeros(1), sides(length)), (pos.new_zeros(1), heading))
     )
     radius, angle = along_edges(size, place, reach, begin)
     key, width = torch.arange(size, device=pos.device), WIDTH * float(length.mean())
-    radius, angle, _ = march(size, face, length, key, radius, angle, torch.zeros_like(key), key == centre, size, width)
+    radius, angle, _ = march(
+        size, flipped, length, key, radius, angle, torch.zeros_like(key), key == centre, size, width
+    )
     if away := int(torch.isinf(radius).sum()):
         raise CotanError(f"logarithmic_map: {away} of {size} vertices are not joined to vertex {int(centre)}")
+    radius = bounded(radius, pos, face, centre)
     return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..decorators import operator
 from ..errors import CotanError, at_least
+from ..untraced import array
 from ..values import is_live, numbers
 from .checks import check_pos
 from .edge_lengths import length
@@ -68,13 +69,13 @@ def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     queries = check_pos(numbers("nearest: queries", queries), points.shape[-1])
     if not 1 <= k <= len(points):
         raise CotanError(f"nearest: k={k} of {len(points)} points")
-    fixed, asked = points.detach(), queries.detach()
     if points.device.type == "cpu":
         from scipy.spatial import cKDTree
 
-        found, index = cKDTree(fixed.numpy()).query(asked.numpy(), k=range(1, k + 1))
+        found, index = cKDTree(array(points)).query(array(queries), k=range(1, k + 1))
         distance, index = torch.from_numpy(found).to(points.dtype), torch.from_numpy(index).long()
     else:
+        fixed, asked = points.detach(), queries.detach()
         parts = [_distances(part, fixed).topk(k, largest=False) for part in asked.split(max(1, CHUNK // len(points)))]
         distance, index = torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
     if is_live(points) or is_live(queries):
@@ -99,7 +100,7 @@ def _usual_number_within(pos: Tensor, radius: float) -> float:
     from scipy.spatial import cKDTree
 
     some = pos[:: 1 + len(pos) // 2000]
-    return float(cKDTree(some.numpy()).count_neighbors(cKDTree(pos.numpy()), radius) / len(some))
+    return float(cKDTree(array(some)).count_neighbors(cKDTree(array(pos)), radius) / len(some))
 
 
 def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,7 @@ def _within(pos: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     if pos.device.type == "cpu":
         from scipy.spatial import cKDTree
 
-        pairs = torch.from_numpy(cKDTree(pos.numpy()).query_pairs(radius, output_type="ndarray")).long()
+        pairs = torch.from_numpy(cKDTree(array(pos)).query_pairs(radius, output_type="ndarray")).long()
         return torch.cat([pairs[:, 0], pairs[:, 1]]), torch.cat([pairs[:, 1], pairs[:, 0]])
     found, start = [], 0
     for part in pos.split(max(1, CHUNK // len(pos))):

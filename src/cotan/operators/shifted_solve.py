@@ -14,6 +14,7 @@ from torch.compiler import is_compiling
 from ..errors import CotanError, expect
 from ..sparse import Pattern, Sparse, sampled, symmetric_lu
 from ..sums import apply, forward_too, looped
+from ..untraced import array
 
 Solver = Callable[[Sparse, Tensor, Tensor, Tensor], Tensor]
 ENOUGH = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the largest |b / m| of a column
@@ -129,8 +130,8 @@ class Factorised:
         from scipy.sparse import diags_array
 
         if self.factor is None:
-            self.factor = symmetric_lu(((laplacian * time[0]).to_scipy() + diags_array(mass.numpy())).astype("float64"))
-        return torch.from_numpy(self.factor.solve(b.double().numpy())).to(b.dtype)
+            self.factor = symmetric_lu(((laplacian * time[0]).to_scipy() + diags_array(array(mass))).astype("float64"))
+        return torch.from_numpy(self.factor.solve(array(b.double()))).to(b.dtype)
 
 
 def iterated(laplacian: Sparse, mass: Tensor, time: Tensor, b: Tensor) -> Tensor:

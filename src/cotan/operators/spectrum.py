@@ -34,10 +34,11 @@ def spectrum(laplacian: Sparse, mass: Tensor, *, k: int = 128, tolerance: float 
     largest absolute value is positive, the first of those within 1e-6 of it. A basis inside a multiple eigenvalue is
     not fixed, and k may cut through one.
 
-    Values and vectors carry first derivatives with respect to L and M. In a multiple eigenvalue the rotation of the
-    vectors is no function of the input and is left out: the projector on the eigenspace and the sum of the eigenvalues
-    have their exact derivatives there. What weighs them by the eigenvalue, as signatures and spectral heat do, lacks a part of
-    its there: on a sphere up to half; a little noise on the vertices makes eigenvalues distinct and derivatives exact.
+    Values and vectors carry derivatives with respect to L and M; second ones where no two eigenvalues are equal. In a
+    multiple eigenvalue the rotation of the vectors is no function of the input and is left out: the projector on the
+    eigenspace and the sum of the eigenvalues have their exact first derivatives there. What weighs them by the eigenvalue,
+    as signatures and spectral heat do, lacks a part of its there: on a sphere up to half; a little noise on the vertices
+    makes eigenvalues distinct and derivatives exact.
 
     Arguments:
         laplacian (V, V): symmetric, positive semi-definite. mass (V,): positive.

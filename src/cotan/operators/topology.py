@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..sparse import grouped
+from ..untraced import array
 from .edge_index import half_edges
 from .undirected import undirected
 
@@ -72,7 +73,7 @@ def connected(size: int, source: Tensor, target: Tensor) -> tuple[int, Tensor]:
     if size == 0:
         return 0, torch.zeros_like(source)
     ones = np.ones(len(source), dtype=np.int8)
-    graph = coo_array((ones, (source.cpu().numpy(), target.cpu().numpy())), shape=(size, size))
+    graph = coo_array((ones, (array(source), array(target))), shape=(size, size))
     count, label = connected_components(graph, directed=False)
     return int(count), torch.from_numpy(label).to(source)
 
