@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -111,9 +113,7 @@ def test_of_equally_near_faces_the_lowest(bumpy, rotation):
     pos = pos @ turn.T + shift
     side = (pos[face[0]] + pos[face[1]]) / 2
     points = torch.cat([pos, side, side + 0.1 * (side - pos.mean(0))])
-    every, _ = nearest_on_triangles(
-        points.repeat_interleave(face.shape[1], 0), pos[face.T].repeat(len(points), 1, 1)
-    )
+    every, _ = nearest_on_triangles(points.repeat_interleave(face.shape[1], 0), pos[face.T].repeat(len(points), 1, 1))
     every = every.view(len(points), -1)
     expected = (every <= every.amin(1, keepdim=True) + 1e-14).int().argmax(1)
     assert torch.equal(nearest_on_surface(points, pos, face).of_face, expected)
@@ -125,8 +125,6 @@ def test_parts_and_one_point_at_a_time_give_the_same(bumpy, monkeypatch):
     pos, face = bumpy()
     points = around(pos, 20)
     found = nearest_on_surface(points, pos, face)
-    import sys
-
     monkeypatch.setattr(sys.modules["cotan.operators.nearest_on_surface"], "CHUNK", 7)
     for got, whole in zip(nearest_on_surface(points, pos, face), found, strict=True):
         assert torch.equal(got, whole)
@@ -157,7 +155,8 @@ def test_derivatives_on_the_surface_and_of_faces_without_area(bumpy):
     total = found.distance.sum() + found.pos.square().sum()
     (first,) = torch.autograd.grad(total, pos, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), pos)
-    assert first.isfinite().all() and second.isfinite().all()
+    assert first.isfinite().all()
+    assert second.isfinite().all()
     assert not torch.autograd.grad(nearest_on_surface(pos, pos, face).distance.sum(), pos)[0].any()
 
 

@@ -99,17 +99,17 @@ def _search(points: Tensor, corners: Tensor) -> Tensor:
     corners = corners.index_select(0, order)
     levels = [_boxes(corners[:, None])]
     parts = corners[:, None]
-    while len(parts) > FAN:
+    while len(parts) > FAN**2:
         parts = torch.cat([parts, parts[-1:].expand(-len(parts) % FAN, -1, -1, -1)])
         parts = parts.reshape(len(parts) // FAN, -1, 3, 3)
         levels.append(_boxes(parts))
     bound = points.new_full((len(points),), math.inf)
-    if points.device.type == "cpu":
-        some = nearest(corners[::FAN].mean(1), points)[0][:, 0]
-        bound = some + SLACK * (some + points.abs().max() + corners.abs().max())
+    if points.device.type == "cpu":  # by a k-d tree, to begin with
+        near = FAN * nearest(corners[::FAN].mean(1), points)[1][:, 0]
+        bound, _ = nearest_on_triangles(points, corners.index_select(0, near))
     found = order.new_full((len(points),), len(order))
     child = torch.arange(FAN, device=points.device)
-    xyz = points.T.contiguous()
+    xyz = points.T.contiguous().unbind()
     met: list[tuple[Tensor, ...]] = []
 
     def visit(level: int, point: Tensor, box: Tensor) -> None:
@@ -126,7 +126,7 @@ def _search(points: Tensor, corners: Tensor) -> Tensor:
         point, box = point.index_select(0, keep), box.index_select(0, keep)
         if level:
             point, box = point.repeat_interleave(FAN), (FAN * box[:, None] + child).view(-1)
-            inwards(level - 1, point, box.clamp_(max=levels[level - 1].shape[1] - 1))
+            inwards(level - 1, point, box.clamp_(max=len(levels[level - 1][0]) - 1))
             return
         distance, _ = nearest_on_triangles(points.index_select(0, point), corners.index_select(0, box))
         bound.scatter_reduce_(0, point, distance, "amin")
@@ -136,8 +136,8 @@ def _search(points: Tensor, corners: Tensor) -> Tensor:
         for some in zip(point.split(CHUNK), box.split(CHUNK), strict=True):
             visit(level, *some)
 
-    outermost = torch.arange(levels[-1].shape[1], device=points.device)
-    for some in _along_a_curve(points).split(CHUNK // FAN):
+    outermost = torch.arange(len(levels[-1][0]), device=points.device)
+    for some in _along_a_curve(points).split(CHUNK // FAN**2):
         inwards(len(levels) - 1, some.repeat_interleave(len(outermost)), outermost.repeat(len(some)))
         point, number, distance, radius = (torch.cat(part) for part in zip(*met, strict=True))
         near = bound.index_select(0, point)
@@ -163,8 +163,8 @@ def _along_a_curve(points: Tensor) -> Tensor:
     return (cell[0] << 2 | cell[1] << 1 | cell[2]).argsort(stable=True)
 
 
-def _boxes(corners: Tensor) -> Tensor:
-    """About the n triangles (B, n, 3, 3) of each box, a row each: (20, B).
+def _boxes(corners: Tensor) -> tuple[Tensor, ...]:
+    """About the n triangles (B, n, 3, 3) of each box, 20 numbers (B,).
 
     A corner, where the longest side starts (3); axes along that side, the normal and across both (9); from the corner,
     along the axes, the middle of the box (3) and half of its sides (3); the length of the longest side; half a diagonal.
@@ -182,7 +182,7 @@ def _boxes(corners: Tensor) -> Tensor:
     low, high = ((starts - start[:, None]) @ axes.mT).aminmax(dim=1)
     half = (high - low) / 2
     rows = [start, axes.flatten(1), (low + high) / 2, half, length(side)[:, None], length(half)[:, None]]
-    return torch.cat(rows, 1).T.contiguous()
+    return torch.cat(rows, 1).T.contiguous().unbind()
 
 
 def _across(vector: Tensor, u: Tensor) -> Tensor:
