@@ -16,13 +16,14 @@ from cotan.autodiff import Jacobian
 from cotan.batching import Batch, Prepared
 from cotan.cli import app
 from cotan.matching import Matched
+from cotan.operators.nearest_on_surface import OnSurface
 from cotan.operators.topology import Orientation, Topology
 from cotan.operators.triangles import Triangles
 from cotan.suite import Entry
 from cotan.training.predict import Prediction
 
 PAGE = Path(__file__).with_name("reference.md")
-GIVEN = (Batch, Entry, Jacobian, Matched, Orientation, Prediction, Prepared, Topology, Triangles)
+GIVEN = (Batch, Entry, Jacobian, Matched, OnSurface, Orientation, Prediction, Prepared, Topology, Triangles)
 
 
 def page() -> str:

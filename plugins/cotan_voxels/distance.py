@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from cotan.operators import nearest_on_triangles
+
 from .octree import Cells, Octree, half_diagonal
 
 # The longest side, in voxels, of the pieces that triangles are cut into.
@@ -42,7 +44,7 @@ def distance(triangles: Tensor, resolution: int, truncation: float) -> Tensor:
         gap = (centre - middle[triangle]).norm(dim=-1)
         bound = bounds[0].scatter_reduce_(0, voxel, gap, "amin")[voxel]
         some = (gap - radius[triangle] < bound + SLACK).nonzero().squeeze(1)
-        found = squared_distance(centre[some], *tree.triangles[triangle[some]].unbind(1)).sqrt_()
+        found, _ = nearest_on_triangles(centre[some], tree.triangles[triangle[some]])
         best.scatter_reduce_(0, voxel[some], found, "amin")
 
     tree.walk(closer, meet)
@@ -79,22 +81,3 @@ def _quartered(triangles: Tensor, which: Tensor) -> Tensor:
     ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
     parts = [torch.stack(k, 1) for k in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
     return torch.cat([triangles[~which], *parts])
-
-
-def squared_distance(p: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """From points (N, 3) to triangles: to the plane over the inside, else to the nearest of the three sides."""
-    sides = torch.stack([_to_segment(p, a, b), _to_segment(p, b, c), _to_segment(p, c, a)]).amin(0)
-    normal = torch.linalg.cross(b - a, c - a)
-    square = (normal * normal).sum(-1)
-    inside = square > 0
-    for start, end in ((a, b), (b, c), (c, a)):
-        inside &= (torch.linalg.cross(normal, end - start) * (p - start)).sum(-1) >= 0
-    plane = ((p - a) * normal).sum(-1) ** 2 / square.clamp(min=torch.finfo(square.dtype).tiny)
-    return torch.where(inside, plane, sides)
-
-
-def _to_segment(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    along, from_a = b - a, p - a
-    square = (along * along).sum(-1).clamp(min=torch.finfo(p.dtype).tiny)
-    t = ((from_a * along).sum(-1) / square).clamp(0, 1)
-    return ((from_a - t[:, None] * along) ** 2).sum(-1)

@@ -19,11 +19,18 @@ def outside() -> AbstractContextManager[Any]:
     return temporarily_clear_interpreter_stack() if active else nullcontext()
 
 
-def array(x: Tensor) -> Any:
-    """The numbers of a tensor as numpy's, on the CPU and without derivatives."""
+def constant(x: Tensor) -> Tensor:
+    """The numbers of a tensor, without derivatives of any kind."""
     with outside():
         while _functorch.is_functorch_wrapped_tensor(x):
             if _functorch.is_batchedtensor(x):
                 raise CotanError("torch.vmap over a shape, expected one shape at a time: make a Batch, or a loop")
             x = _functorch.get_unwrapped(x)
-        return x.detach().cpu().numpy()
+        return x.detach()
+
+
+def array(x: Tensor) -> Any:
+    """The numbers of a tensor as numpy's, on the CPU and without derivatives."""
+    x = constant(x)
+    with outside():
+        return x.cpu().numpy()

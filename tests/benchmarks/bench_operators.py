@@ -33,6 +33,7 @@ from cotan.operators.laplacian import cotan_laplacian
 from cotan.operators.logarithmic_map import logarithmic_map
 from cotan.operators.mass import barycentric_mass
 from cotan.operators.mesh_report import mesh_report
+from cotan.operators.nearest_on_surface import nearest_on_surface
 from cotan.operators.neighbours import nearest_neighbours, radius_neighbours
 from cotan.operators.normals import vertex_normals
 from cotan.operators.ring_neighbours import ring_neighbours
@@ -85,6 +86,10 @@ def main(side: int) -> None:
     matched = from_point_map(torch.arange(len(pos)), pairs, copy, barycentric_mass(other, face))
     moved = (copy.vectors @ matched).numpy()
 
+    random = np.random.default_rng(0)
+    near = random.random((20_000, 3)) * [1, 1, 0.1]
+    far = random.standard_normal((20_000, 3)) * 3
+
     rows: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
         "robust_laplacian": (lambda: robust_matrices(pos, face), lambda: mesh_laplacian(points, faces)),
         "mesh_report": (lambda: mesh_report(pos, face), lambda: report(points, faces)),
@@ -108,6 +113,14 @@ def main(side: int) -> None:
         "radius_neighbours, about 16": (
             lambda: radius_neighbours(pos, radius=2.4 / side),
             lambda: cKDTree(points).query_ball_point(points, 2.4 / side),
+        ),
+        "nearest_on_surface, 20,000 points near it": (
+            lambda: nearest_on_surface(near, pos, face),
+            lambda: igl.point_mesh_squared_distance(near, points, faces),
+        ),
+        "nearest_on_surface, 20,000 points far off": (
+            lambda: nearest_on_surface(far, pos, face),
+            lambda: igl.point_mesh_squared_distance(far, points, faces),
         ),
         "functional_map, 64 pairs": (lambda: functional_map(pairs, pairs, mass, mass, heat, heat), None),
         "point_map, 64 pairs, a noisy copy": (

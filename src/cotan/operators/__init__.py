@@ -45,6 +45,7 @@ from .pseudo_coordinates import (
     tangent_coordinates,
 )
 from .neighbours import nearest, nearest_neighbours, radius_neighbours
+from .nearest_on_surface import nearest_on_surface, nearest_on_triangles
 from .farthest_points import farthest_points
 from .surface_points import surface_points
 from .geodesic_distance import geodesic_distance, heat_distance
@@ -100,6 +101,8 @@ __all__ = [
     "mesh_report",
     "nearest",
     "nearest_neighbours",
+    "nearest_on_surface",
+    "nearest_on_triangles",
     "normalized_pos",
     "offset_coordinates",
     "orientation",
