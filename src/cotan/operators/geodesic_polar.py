@@ -57,7 +57,7 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
     cuts = torch.searchsorted(key, size * torch.arange(size, device=key.device)[centres::centres]).tolist()
     whole = (key, radius, angle, key // size, torch.isfinite(radius))
     parts = zip(*(each.tensor_split(cuts) for each in whole), strict=True)
-    marched = [march(size, face, length, *part, SWEEPS) for part in parts]
+    marched = [march(size, face, length, a, b, c, d, e, SWEEPS) for a, b, c, d, e in parts]
     radius, angle, _ = (torch.cat(each) for each in zip(*marched, strict=True))
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     at = torch.searchsorted(key, wanted)
