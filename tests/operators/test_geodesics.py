@@ -474,3 +474,18 @@ def test_hard_polar_coordinates(hard):
     assert torch.isfinite(polar).all()
     straight = (pos[pairs[0]] - pos[pairs[1]]).norm(dim=1)
     assert (polar[:, 0] >= straight * (1 - 1e-6) - 1e-12).all()
+
+
+def test_many_pairs_move_a_group_of_centres_at_a_time(monkeypatch):
+    module = sys.modules[geodesic_polar.__module__]
+    sphere = trimesh.creation.icosphere(2)
+    pos, face = torch.tensor(sphere.vertices), torch.tensor(sphere.faces).T
+    pairs, at_once = patches(pos, face)
+    moving, march = [], module.march
+    monkeypatch.setattr(module, "march", lambda size, *rest: moving.append(len(rest[2])) or march(size, *rest))
+    monkeypatch.setattr(module, "PAIRS", 1000)
+    radius, angle = geodesic_polar(pos, face, frames(pos, face), pairs).T
+    torch.testing.assert_close(radius, at_once[:, 0])
+    assert turned(angle, at_once[:, 1]).max() < 1e-9
+    assert len(moving) > 1
+    assert max(moving) < 1100

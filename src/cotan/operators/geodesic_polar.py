@@ -16,6 +16,7 @@ from .pseudo_coordinates import angle_of
 from .ring_neighbours import widened
 
 SWEEPS = 20  # over the faces, at most: one for each ring of neighbours and few more is common
+PAIRS = 2**17  # about so many move at once, since each takes 1.4 kB meanwhile
 
 
 @operator(per="edge", invariant_to=("rigid",), version=3)
@@ -52,7 +53,12 @@ def geodesic_polar(pos: Tensor, face: Tensor, tangent_frames: Tensor, ring_neigh
 
     radius, angle = along_edges(len(key), torch.searchsorted(key, side), reach, heading.view(-1))
     radius[torch.searchsorted(key, here)] = 0
-    radius, angle, _ = march(size, face, length, key, radius, angle, key // size, torch.isfinite(radius), SWEEPS)
+    centres = max(1, PAIRS * size // max(1, len(key)))
+    cuts = torch.searchsorted(key, size * torch.arange(size, device=key.device)[centres::centres]).tolist()
+    whole = (key, radius, angle, key // size, torch.isfinite(radius))
+    parts = zip(*(each.tensor_split(cuts) for each in whole), strict=True)
+    marched = [march(size, face, length, a, b, c, d, e, SWEEPS) for a, b, c, d, e in parts]
+    radius, angle, _ = (torch.cat(each) for each in zip(*marched, strict=True))
     angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     at = torch.searchsorted(key, wanted)
     chord = torch.linalg.vector_norm(pos[other] - pos[centre], dim=1)
