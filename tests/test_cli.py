@@ -602,6 +602,8 @@ def test_a_typo_is_met_before_anything_is_made(cotan, mesh, tmp_path, monkeypatc
         (("show", "gcn", "-o", "task=label"), "task='label' among the options of model 'gcn': it is given apart"),
         (("compute", mesh, "spectrum", "--out", "x.foo"), "--out x.foo: expected a file ending in .npz"),
         (("inspect", mesh, "--out", "x.foo"), "--out x.foo: expected a file ending in .png"),
+        (("inspect", mesh, "--k", "0"), "Invalid value for '--k'"),
+        (("inspect", mesh, "--up", "q"), "unknown axis 'q'. There is: x, y, z"),
     ):
         out = cotan(*arguments)
         assert (out.returncode, out.stdout) == (2, "")

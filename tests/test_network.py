@@ -100,6 +100,16 @@ def test_an_optional_need_can_be_turned_off(tetrahedron):
         cotan.needs(Either(mass=None))
 
 
+@pytest.mark.parametrize("wiring", ["needs", "instead"])
+def test_what_is_asked_for_instead_is_a_dict_or_none(tetrahedron, wiring):
+    layer = cotan.create_layer("gcn", 3, 2)
+    setattr(layer, wiring, None)
+    assert cotan.apply(cotan.on_domain(layer, "random_scale"), tetrahedron).shape == (4, 2)
+    setattr(layer, wiring, ["edge_index"])
+    with pytest.raises(cotan.CotanError, match=rf"^GCN\.{wiring}: expected a dict of requests by name, got list$"):
+        cotan.apply(layer, tetrahedron)
+
+
 def test_the_first_signal_is_x_else_positions_else_as_asked(tetrahedron):
     model = cotan.create_model("linear", in_dim=3, out_dim=2)
     assert cotan.apply(model, tetrahedron).shape == (1, 2)

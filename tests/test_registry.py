@@ -268,6 +268,11 @@ def test_a_model_classifies_by_default():
     assert {model.options["task"] for model in shipped_models()} == {"classify"}
 
 
+def test_a_layer_is_no_model_of_its_own():
+    with pytest.raises(CotanError, match=r"unknown model 'gcn': it is a layer, which create_model and model_for stack"):
+        registry.lookup("model", "gcn")
+
+
 def test_a_list_is_no_name():
     with pytest.raises(CotanError, match=r"unknown task \['label'\]\. Did you mean 'label'\?"):
         cotan.create_model("gin", 2, 2, task=["label"])

@@ -497,6 +497,13 @@ def test_block_diagonal_is_each_block_alone() -> None:
     torch.testing.assert_close(whole @ x, torch.cat(alone))
 
 
+def test_to_takes_what_a_tensor_does() -> None:
+    A = random_matrix(dtype=torch.float32)
+    for where in ((torch.float64,), ("cpu", torch.float64), (torch.ones(1).double(),)):
+        assert torch.equal(A.to(*where).values, A.values.double())
+        assert A.to(*where).pattern is A.pattern
+
+
 def test_the_transpose_of_the_transpose_when_the_first_is_gone() -> None:
     T = random_matrix(seed=4).pattern.transposed  # only the transpose is kept
     assert torch.equal(T.transposed.t_perm, random_matrix(seed=4).pattern.t_perm)

@@ -199,7 +199,7 @@ def test_a_batch_of_spectra_is_a_spectrum_but_no_shape():
     batch = collate(spectra, per=None)
     assert uncollate(collate(spectra[:1], per=None), [5]) == spectra[:1]
     x = torch.randn(5, 2, dtype=torch.float64)
-    double = batch.to(dtype=torch.float64)
+    double = batch.to(torch.float64)
     assert double.values.dtype == torch.float64
     expected = torch.cat([s.vectors.double() @ part for s, part in zip(spectra, x.split([3, 2]), strict=True)])
     torch.testing.assert_close(double.vectors @ x, expected)
@@ -268,6 +268,8 @@ def test_digests_of_sparse_tensors_and_of_texts():
 def test_what_has_no_digest_is_named():
     with pytest.raises(cotan.CotanError, match=r"a source of type dict: expected a tensor, .* \(.*\bdate\b.*\)$"):
         digest({"made": date(2024, 2, 1)})
+    with pytest.raises(cotan.CotanError, match=r"a source of type Sparse: .*; an operator of yours can give a Sparse"):
+        digest(cotan.Sparse.from_coo(torch.tensor([0]), torch.tensor([1]), torch.ones(1), (2, 2)))
 
 
 def test_what_derivatives_are_taken_of():

@@ -25,8 +25,9 @@ class Diffusion(nn.Module):
 
     Arguments:
         method: "spectral", with k eigenpairs, or "implicit", by conjugate gradients on all channels at once.
-        hidden: widths inside the MLP. dropout: before each but its first map.
-        gradients: use g; a graph without positions has none. ridge: of the gradient operator.
+        hidden: widths inside the MLP, by default (out_dim, out_dim), which are narrow where out_dim is small. dropout: before
+            each but its first map.
+        gradients: use g; a graph without positions has none, and wants gradients=False. ridge: of the gradient operator.
         scale: "area" or "radius": the pairs, masses and gradients are those of the shape as `normalized_pos` scales it, for
             shapes of several sizes.
 

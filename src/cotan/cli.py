@@ -496,7 +496,7 @@ def inspect(
     up: Annotated[
         str | None, typer.Option(help="The axis that points up in the picture; y by default, z of the twelve views.")
     ] = None,
-    k: Annotated[int, typer.Option(help="How many eigenvalues to print.")] = 10,
+    k: Annotated[int, typer.Option(min=1, help="How many eigenvalues to print.")] = 10,
     repair: Annotated[bool, typer.Option("--repair", help="Mend the mesh first, and say what was done.")] = False,
 ) -> None:
     """Report what is right and wrong with a mesh. Also draw it, or points, with its first eigenfunctions."""
@@ -508,6 +508,7 @@ def inspect(
 
     if out and out.suffix != ".png":
         raise CotanError(f"--out {out}: expected a file ending in .png")
+    one_of("axis", up or "y", "xyz")
     with warnings.catch_warnings():
         if not repair:
             warnings.simplefilter("ignore", MeshWarning)  # the report says it

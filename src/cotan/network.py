@@ -58,7 +58,7 @@ def needs(module: nn.Module) -> dict[str, Node]:
     expect("needs", module, nn.Module, "a layer or a model, as create_layer and create_model make")
     module = registry.unwrapped(module)
     names, optional = parameters_of(module)
-    given = of_one_basis(getattr(module, "needs", {}), names)
+    given = of_one_basis(_wiring(module, "needs"), names)
     out = {}
     for name in names:
         request = given.pop(name, name)
@@ -84,6 +84,12 @@ def needs(module: nn.Module) -> dict[str, Node]:
                     out[wanted.key] = wanted
             child._wires = _keys(own)  # type: ignore[assignment]
     return out
+
+
+def _wiring(module: nn.Module, name: str) -> Mapping[str, Any]:
+    given = getattr(module, name, None)
+    expect(f"{type(module).__qualname__}.{name}", given, Mapping | None, "a dict of requests by name")
+    return given or {}
 
 
 def parameters_of(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -140,7 +146,7 @@ def on_domain(module: nn.Module, domain: Request) -> nn.Module:
     """
     own = registry.unwrapped(module)
     wanted = {name: request for name, request in needs(own).items() if name in parameters_of(own)[0]}
-    left = {name: None for name, request in getattr(own, "needs", {}).items() if request is None}
+    left = {name: None for name, request in _wiring(own, "needs").items() if request is None}
     own.needs = {name: _below(request, as_node(domain)) for name, request in wanted.items()} | left
     for child in members(own):
         on_domain(child, domain)
@@ -283,7 +289,7 @@ def instead_of(module: nn.Module) -> Mapping[str, Request]:
     """The nodes that stand for sources in all that a module asks for, {"edge_index": request}: `instead` of it or its parts."""
     found: dict[str, Request] = {}
     for part in module.modules():
-        for name, request in getattr(part, "instead", {}).items():
+        for name, request in _wiring(part, "instead").items():
             if as_node(found.setdefault(name, request)) != as_node(request):
                 raise CotanError(f"parts of a model take different nodes for {name!r}: {found[name]!r} and {request!r}")
     return found

@@ -133,9 +133,14 @@ TENSORS = frozenset(SOURCES) - COUNTED
 def source(name: str, *, per: str, index: str | None = None) -> None:
     """Declare an attribute of your own data, so that nodes and layers can ask for it by name.
 
-    per="shape" puts the shapes' values on a new first axis: of u (3,) a batch is (B, 3), of (1, 3) it is (B, 1, 3).
+    Arguments:
+        per: how a batch is made. "vertex", "edge", "face": the shapes' rows follow each other. "shape": the values are put on a
+            new first axis: of u (3,) a batch is (B, 3), of (1, 3) it is (B, 1, 3).
+        index: "vertex" where the values are vertex numbers, which a batch offsets; per edge or face these are (n, E), as
+            edge_index and face.
 
     >>> cotan.source("temperature", per="vertex")
+    >>> cotan.source("mirror", per="vertex", index="vertex")  # of each vertex its mirror image
     """
     expect("source", name, str, "the name of an attribute")
     if per not in PER:

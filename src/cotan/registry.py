@@ -203,6 +203,8 @@ def variants(kind: str, name: str) -> list[Definition]:
     one_of("kind", kind, KINDS)
     load()
     found = _state.definitions.get((kind, name)) if isinstance(name, str) else None  # a list has no hash
+    if not found and kind == "model" and has("layer", name):
+        raise Unregistered(f"unknown model {name!r}: it is a layer, which create_model and model_for stack to a model")
     if not found:
         raise Unregistered(f"{unknown(kind, name, names(kind))}{failures_text()}")
     return found

@@ -195,10 +195,10 @@ class Sparse(Traceable):
             raise CotanError(f"{len(values)} values for a pattern of {len(self.pattern.col)} entries")
         return Sparse(self.pattern, values)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Sparse:
-        """The matrix on a device, in a dtype."""
-        pattern = self.pattern if device is None else self.pattern.to(device)
-        return Sparse(pattern, self.values.to(device=device, dtype=dtype))
+    def to(self, *args: Any, **kwargs: Any) -> Sparse:
+        """The matrix on a device, in a dtype, or both, as `Tensor.to` takes them."""
+        values = self.values.to(*args, **kwargs)
+        return Sparse(self.pattern.to(values.device), values)
 
     def times(self, x: Tensor) -> Tensor:
         """A x: (R, ...) for x (C, ...). J weight sets (E, J) on one pattern: all A_j x, (R, J, ...).

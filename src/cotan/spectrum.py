@@ -56,8 +56,8 @@ class BlockDiagonal(Traceable):
             parts = [b @ part for b, part in zip(blocks, flat.split(self.widths), strict=True)]
         return torch.cat(parts).reshape(self.shape[0], *x.shape[1:])
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> BlockDiagonal:
-        return BlockDiagonal(self.rows.to(device=device, dtype=dtype), self.heights, self.widths, self.transposed)
+    def to(self, *args: Any, **kwargs: Any) -> BlockDiagonal:
+        return BlockDiagonal(self.rows.to(*args, **kwargs), self.heights, self.widths, self.transposed)
 
 
 class Spectrum:
@@ -120,10 +120,8 @@ class Spectrum:
             out._simple = out.values, all(shape.simple for shape in spectra)
         return out
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Spectrum:
-        return Spectrum(
-            self.values.to(device=device, dtype=dtype), self.vectors.to(device=device, dtype=dtype), self.sizes
-        )
+    def to(self, *args: Any, **kwargs: Any) -> Spectrum:
+        return Spectrum(self.values.to(*args, **kwargs), self.vectors.to(*args, **kwargs), self.sizes)
 
     def __repr__(self) -> str:
         return f"Spectrum({len(self.values)} pairs, {self.vectors.shape[0]} vertices, {self.values.dtype})"

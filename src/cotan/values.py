@@ -117,8 +117,9 @@ def _feed(state: Any, value: Any) -> None:
         try:
             state.update(json.dumps(value, sort_keys=True).encode())
         except TypeError as reason:
+            node = "; an operator of yours can give a Sparse" if isinstance(value, Sparse) else ""
             raise CotanError(
-                f"a source of type {type(value).__name__}: expected a tensor, an array, a Data, numbers or text ({reason})"
+                f"a source of type {type(value).__name__}: expected a tensor, an array, a Data, numbers or text{node} ({reason})"
             ) from None
 
 
