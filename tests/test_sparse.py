@@ -318,6 +318,13 @@ def test_a_pattern_that_is_made_inside_torch_func() -> None:
     assert not any(map(torch._C._functorch.is_functorch_wrapped_tensor, kept))
 
 
+def test_a_matrix_that_torch_func_has_met_stays_as_it_was() -> None:
+    met = random_matrix()
+    torch.func.grad(lambda x: (met @ x).sum())(tensor(5, CHANNELS).detach())
+    assert not cotan.autodiff.is_live(met.T.values)
+    assert met.T.values.data_ptr()
+
+
 def test_compile_in_one_graph() -> None:
     functions, inputs = zip(*DIFFERENTIABLE.values())
 
