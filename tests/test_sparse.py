@@ -287,12 +287,42 @@ def test_jacobians_by_vmap(function: Callable[..., Tensor], at: tuple[Tensor, ..
     torch.testing.assert_close(forward, reverse)
 
 
-def test_forward_mode_of_forward_mode_is_refused_where_torch_would_give_zero() -> None:
-    x = tensor(5).detach()
-    energy = lambda x: (A @ x).square().sum()  # noqa: E731
-    assert torch.func.hessian(energy)(x).any()
-    with pytest.raises(CotanError, match="forward mode of forward mode, which torch gets wrong"):
-        torch.func.jacfwd(torch.func.jacfwd(energy))(x)
+@each
+def test_forward_mode_of_any_mode(function: Callable[..., Tensor], at: tuple[Tensor, ...]) -> None:
+    """Of forward mode too, whose outer tangents torch 2.13 loses by itself."""
+    x = torch.ones((), dtype=torch.float64, requires_grad=True)
+    energy = lambda t: function(*(a.detach() * t for a in at)).sin().sum()  # noqa: E731
+    expected = [energy(x)]
+    for _ in range(3):
+        expected += torch.autograd.grad(expected[-1], x, create_graph=True)
+    for first in (torch.func.jacfwd, torch.func.jacrev):
+        second = torch.func.jacfwd(first(energy))
+        torch.testing.assert_close(second(x.detach()), expected[2])
+        torch.testing.assert_close(torch.func.jacfwd(second)(x.detach()), expected[3])
+
+
+def test_a_pattern_that_is_made_inside_torch_func() -> None:
+    """What is first asked of it inside the inner transforms serves the outer ones, and later."""
+    patterns, fixed = [], tensor(5, CHANNELS).detach()
+
+    def energy(t: Tensor) -> Tensor:
+        made = Sparse.from_coo(A.pattern.row, A.col, A.values, A.shape)
+        patterns.append(made.pattern)
+        x = fixed * t
+        return sampled(made.pattern, made @ x, x).sin().sum()
+
+    grad, one = torch.func.grad, torch.ones((), dtype=torch.float64)
+    second = torch.func.hessian(energy)
+    torch.testing.assert_close(grad(grad(grad(energy)))(one), torch.func.jacfwd(second)(one))
+    kept = [part for pattern in patterns for part in (*pattern.transposed.parts, pattern.index("row"))]
+    assert not any(map(torch._C._functorch.is_functorch_wrapped_tensor, kept))
+
+
+def test_a_matrix_that_torch_func_has_met_stays_as_it_was() -> None:
+    met = random_matrix()
+    torch.func.grad(lambda x: (met @ x).sum())(tensor(5, CHANNELS).detach())
+    assert not cotan.autodiff.is_live(met.T.values)
+    assert met.T.values.data_ptr()
 
 
 def test_compile_in_one_graph() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.utils._pytree import tree_map_only
 
-from .untraced import array
+from .untraced import array, constant, outside
 
 SORTED = 1024  # keys below which sorting is quicker than counting
 Made = TypeVar("Made")
@@ -86,6 +87,10 @@ class Pattern(Rows):
         self, rowptr: Tensor, col: Tensor, transpose: int | tuple[Tensor, Tensor, Tensor], row: Tensor | None = None
     ):
         """transpose: t_rowptr, t_col and t_perm where they are known, else the number of columns."""
+        if not is_compiling() and torch._C._are_functorch_transforms_active():
+            parts = tree_map_only(Tensor, constant, (rowptr, col, transpose, row))
+            with outside():
+                return Pattern.__init__(self, *parts)
         self.rowptr, self.col = rowptr, col
         self.row = row = rows_of(rowptr, len(col)) if row is None else row
         if not isinstance(transpose, tuple):
@@ -189,8 +194,10 @@ class _Transposed(Pattern):
 
     @property
     def t_perm(self) -> Tensor:  # type: ignore[override]
-        numbers = torch.arange(len(self._perm), device=self._perm.device)
-        return self._once("64 t_perm", lambda: torch.empty_like(self._perm).scatter(0, self._perm, numbers))
+        perm = self._perm
+        return self._once(
+            "64 t_perm", lambda: torch.empty_like(perm).scatter(0, perm, torch.arange(len(perm), device=perm.device))
+        )
 
     @property
     def transposed(self) -> Pattern:
@@ -203,7 +210,10 @@ class _Transposed(Pattern):
 def _to_keep(make: Callable[[], Made]) -> Made:
     if is_compiling():
         return make()
-    with torch.inference_mode(False):  # what is made in inference mode could not be used in training later
+    with (
+        torch.inference_mode(False),
+        outside(),
+    ):  # what is made in inference mode or a transform could not be used later
         return make()
 
 

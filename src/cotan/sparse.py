@@ -32,7 +32,7 @@ from .segments import segment_variance as segment_variance
 from .sums import ReverseMode as ReverseMode
 from .sums import collect as collect
 from .sums import composed_gradients as composed_gradients
-from .sums import flat, product
+from .sums import flat, product, watched
 from .sums import reverse_mode_only as reverse_mode_only
 from .sums import sampled as sampled
 from .sums import spread as spread
@@ -183,7 +183,7 @@ class Sparse(Traceable):
 
     def _transposed_values(self) -> Tensor | None:
         """The values in the order of the transpose, computed once; None for values that learn, where each backward does it."""
-        if is_compiling() or self.values.requires_grad or not torch.is_grad_enabled():
+        if watched() or self.values.requires_grad or not torch.is_grad_enabled():
             return self._t_values
         if self._t_values is None:
             self._t_values = self.values.index_select(0, self.pattern.t_perm)

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import Function
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_compiling
+from torch.utils._pytree import tree_map_only
 
 from . import kernels
 from .errors import CotanError
@@ -92,19 +96,24 @@ def apply(traced: Any, both_ways: Any, *args: Any) -> Tensor:
     return function.apply(*args)
 
 
-def forward_once(jvp: Callable[..., Any]) -> Callable[..., Any]:
-    """A `jvp` that is refused inside another: torch 2.13 loses the outer tangents of every Function, and gives zero."""
+def below(jvp: Callable[..., Any]) -> Callable[..., Any]:
+    """A `jvp` below its transform, where forward mode of forward mode goes on: torch 2.13 loses the outer tangents above."""
 
     @wraps(jvp)
-    def once(ctx: Any, *tangents: Any) -> Any:
-        modes = [interpreter.key() for interpreter in _functorch.get_interpreter_stack() or ()]
-        if modes.count(_functorch.TransformType.Jvp) > 1:
-            raise CotanError(
-                "forward mode of forward mode, which torch gets wrong; expected jacfwd of jacrev (`hessian`)"
-            )
-        return jvp(ctx, *tangents)
+    def lowered(ctx: Any, *tangents: Any) -> Any:
+        top = _functorch.peek_interpreter_stack()
+        if top is None or top.key() != _functorch.TransformType.Jvp:
+            return jvp(ctx, *tangents)
 
-    return once
+        def unwrapped(parts: Any) -> Any:
+            return tree_map_only(Tensor, lambda x: _functorch._unwrap_for_grad(x, top.level()), parts)
+
+        kept = SimpleNamespace(**vars(ctx), saved_tensors=unwrapped(ctx.saved_tensors))
+        with _set_fwd_grad_enabled(True), retrieve_current_functorch_interpreter().lower():
+            out = jvp(kept, *unwrapped(tangents))
+        return tree_map_only(Tensor, lambda x: _functorch._wrap_for_grad(x, top.level()), out)
+
+    return lowered
 
 
 def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) -> Any:
@@ -118,7 +127,7 @@ def forward_too(traced: Any, jvp: Callable[..., Any], vmap: Callable[..., Any]) 
     def backward(ctx: Any, *g: Any) -> Any:
         return (None,) * len(ctx.needs_input_grad) if g[0] is None else traced.backward(ctx, *g)
 
-    own = {"setup_context": setup_context, "backward": backward, "jvp": forward_once(jvp), "vmap": vmap}
+    own = {"setup_context": setup_context, "backward": backward, "jvp": below(jvp), "vmap": vmap}
     return type(traced.__name__, (traced,), {name: staticmethod(f) for name, f in own.items()})
 
 
@@ -139,13 +148,14 @@ def _sum_of(*terms: Tensor | None) -> Tensor | None:
     return sum(there[1:], there[0]) if there else None
 
 
-def looped(function: Callable[..., Tensor], size: int, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+def looped(function: Callable[..., Any], size: int, in_dims: Any, *args: Any) -> tuple[Any, Any]:
     """What vmap does where there is no better rule: one call for each."""
 
     def pick(i: int) -> list[Any]:
         return [arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, in_dims, strict=True)]
 
-    return torch.stack([function(*pick(i)) for i in range(size)]), 0
+    found = [function(*pick(i)) for i in range(size)]
+    return torch.stack(found) if isinstance(found[0], Tensor) else tuple(map(torch.stack, zip(*found, strict=True))), 0
 
 
 class _TracedProduct(Function):

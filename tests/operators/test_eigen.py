@@ -1,6 +1,7 @@
 """The eigensolvers against exact spectra, against each other, and against scipy."""
 
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -451,10 +452,8 @@ def test_second_derivatives(k):
 
     assert torch.autograd.gradgradcheck(pairs, args, check_fwd_over_rev=True, check_batched_grad=True, atol=1e-5)
     hessian = torch.autograd.functional.hessian(energy, weights)
-    for outer, inner in ((jacfwd, jacrev), (jacrev, jacfwd), (jacrev, jacrev)):
+    for outer, inner in product((jacfwd, jacrev), repeat=2):
         torch.testing.assert_close(outer(inner(energy))(weights.detach()), hessian)
-    with pytest.raises(CotanError, match="forward mode of forward mode"):
-        jacfwd(jacfwd(energy))(weights.detach())
     third = lambda w: torch.autograd.functional.hessian(energy, w, create_graph=True).sum(0)  # noqa: E731
     assert torch.autograd.gradcheck(third, weights, atol=1e-4)
 

@@ -20,7 +20,7 @@ from torch.autograd import Function
 
 from ..errors import CotanError
 from ..sparse import Pattern, ReverseMode, Sparse, sampled
-from ..sums import forward_once, looped
+from ..sums import below, looped
 from ..values import is_live
 
 EQUAL = 1e-7  # relative gap below which two eigenvalues are one
@@ -35,8 +35,6 @@ def attach(matrix: Sparse, mass: Tensor, values: Tensor, vectors: Tensor) -> tup
 
 
 class _Pairs(ReverseMode):
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(pattern: Pattern, L: Tensor, mass: Tensor, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         return values.clone(), vectors.clone()
@@ -62,7 +60,7 @@ class _Pairs(ReverseMode):
         return None, *_simple(values, d_L, d_mass), None, None
 
     @staticmethod
-    @forward_once
+    @below
     def jvp(ctx: Any, _: Any, d_L: Tensor | None, d_mass: Tensor | None, *__: Any) -> tuple[Tensor, Tensor]:
         L, mass, values, phi = ctx.saved_tensors
         r, d_phi = torch.zeros_like(phi), torch.zeros_like(phi)
@@ -74,6 +72,10 @@ class _Pairs(ReverseMode):
         along = phi.mT @ r  # (K, K)
         d_phi = d_phi + phi @ (along * _gaps(values)) - _off(ctx.pattern, L, mass, values, phi, r)
         return _simple(values, along.diagonal(), d_phi)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        return looped(_Pairs.apply, info.batch_size, in_dims, *args)
 
 
 def _gaps(values: Tensor) -> Tensor:
@@ -144,7 +146,7 @@ class _Off(ReverseMode):
         return None, -sampled(ctx.pattern, u, y), (u * y) @ values, g_W, g_values, None, u
 
     @staticmethod
-    @forward_once
+    @below
     def jvp(
         ctx: Any, _p: Any, d_L: Tensor, d_mass: Tensor, d_W: Tensor, d_values: Tensor, _phi: Any, d_b: Tensor
     ) -> Any:
