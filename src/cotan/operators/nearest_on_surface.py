@@ -77,7 +77,7 @@ def nearest_on_triangles(points: Tensor, corners: Tensor) -> tuple[Tensor, Tenso
     squares = inner(away, away).detach()
     outside = flat | (places[3] < 0).any(0)
     squares = torch.cat([squares[:3], torch.where(outside, math.inf, squares[3])[None]])
-    best = squares.argmin(0)[None, :, None].expand(-1, -1, 3)
+    best = squares.min(0).indices[None, :, None].expand(-1, -1, 3)
     return length(away.gather(0, best)[0]), places.transpose(1, 2).gather(0, best)[0]
 
 
