@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
+from torch_geometric.data import Data
 
 import cotan
 from cotan import kernels
@@ -31,6 +32,7 @@ from cotan.sparse import (
     neighbour_max,
     neighbour_variance,
     numbered,
+    replace_rows,
     sampled,
     segment_max,
     segment_mean,
@@ -44,6 +46,7 @@ from cotan.sparse import (
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2}
 CHANNELS, WEIGHTS = 3, 2
+NEEDS_MKL = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch has no MKL here")
 
 
 @pytest.fixture(params=DEVICES)
@@ -148,6 +151,49 @@ def test_wide_signals_and_long_rows(device: str) -> None:
     s = torch.randn(150, 2, dtype=torch.float64, device=device)
     expected = torch.cat([s[wide.row == row].softmax(0) for row in range(3)])
     torch.testing.assert_close(segment_softmax(s, wide.pattern), expected)
+
+
+IN_PLACE = pytest.mark.parametrize("in_place", [False, pytest.param(True, marks=NEEDS_MKL)])
+
+
+@IN_PLACE
+@pytest.mark.parametrize("less", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [0, 1, 8, 33])
+@pytest.mark.parametrize("shape", [(40, 30), (1, 5), (5, 0), (0, 5)])
+def test_rows_in_the_place_of_others(
+    shape: tuple[int, int], channels: int, dtype: torch.dtype, less: bool, in_place: bool, monkeypatch
+) -> None:
+    """Into some columns of a wider matrix, by MKL as on processors of Intel's, and by the other kernels."""
+    monkeypatch.setattr(kernels, "writes_in_place", lambda: in_place)
+    A = random_matrix(*shape, entries=200 * bool(shape[0] * shape[1]), dtype=dtype)
+    x = torch.randn(2, channels, shape[1], dtype=dtype).mT[1]  # neither contiguous nor all of its memory
+    wide = torch.randn(shape[0], channels + 3, dtype=dtype)
+    expected = wide.clone()
+    expected[:, 2 : 2 + channels] = A.to_dense() @ x - (wide[:, 2 : 2 + channels] if less else 0)
+    if not less:
+        wide[:, 2 : 2 + channels] = torch.nan
+    for rows in [slice(0, 3), slice(3, 40)] if shape[0] == 40 else [slice(0, shape[0])]:
+        replace_rows(wide[rows, 2 : 2 + channels], A, x, rows, less)
+    assert torch.allclose(wide, expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@IN_PLACE
+@pytest.mark.parametrize("layer", ["chebyshev", "gaussian", "gat"])
+def test_layers_whose_sums_are_in_place(layer: str, in_place: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the same in float64."""
+    monkeypatch.setattr(kernels, "writes_in_place", lambda: in_place)
+    monkeypatch.setattr(kernels, "AT_ONCE", 0)  # each head by itself
+    data = Data(edge_index=torch.randint(0, 300, (2, 900), generator=torch.Generator().manual_seed(0)), num_nodes=300)
+    torch.manual_seed(0)
+    module = cotan.create_layer(layer, 64, 64, **({"heads": 4} if layer == "gat" else {}))
+    x, weights, found = torch.randn(300, 64), torch.randn(300, 64), []
+    for dtype in (torch.float64, torch.float32):
+        module, here = module.to(dtype), x.to(dtype).requires_grad_()
+        y = module(here, **cotan.inputs(module, data))
+        found.append([y.detach(), *torch.autograd.grad((y * weights.to(dtype)).sum(), [here, *module.parameters()])])
+    for wide, narrow in zip(*found, strict=True):
+        assert torch.allclose(narrow.double(), wide, atol=1e-5 * float(wide.abs().max()))
 
 
 def test_noncontiguous_signals_and_gradients() -> None:

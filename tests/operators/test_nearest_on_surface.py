@@ -172,13 +172,13 @@ def test_float32_and_arrays(bumpy):
 def test_refusals(bumpy):
     pos, face = bumpy(0)
     for points, text in (
-        (pos[:0], "without vertices"),
-        (pos[:, :2], r"expected shape \(V, 3\), got \(12, 2\)"),
-        (pos[0], r"expected shape \(V, 3\)"),
-        (pos * torch.nan, "are not finite"),
-        ("scan.ply", "nearest_on_surface: points is a str, expected numbers"),
+        (pos[:0], ": a shape without vertices"),
+        (pos[:, :2], r": expected shape \(V, 3\), got \(12, 2\)"),
+        (pos[0], r": expected shape \(V, 3\)"),
+        (pos * torch.nan, ": 12 of 12 vertices are not finite"),
+        ("scan.ply", " is a str, expected numbers"),
     ):
-        with pytest.raises(CotanError, match=text):
+        with pytest.raises(CotanError, match=f"nearest_on_surface: points{text}"):
             nearest_on_surface(points, pos, face)
     with pytest.raises(CotanError, match="without faces"):
         nearest_on_surface(pos, pos, face[:, :0])

@@ -12,28 +12,28 @@ from ..sparse import check_range
 LARGEST = 1e70  # squared areas of what is larger are no float64
 
 
-def check_pos(pos: Tensor, dim: int | None = 3) -> Tensor:
+def check_pos(pos: Tensor, dim: int | None = 3, what: str = "pos") -> Tensor:
     """pos (V, 3) or, where `dim` says so, (V, D): finite."""
-    check_shape(pos, dim)
+    check_shape(pos, dim, what)
     if not len(pos):
-        raise CotanError("pos: a shape without vertices")
+        raise CotanError(f"{what}: a shape without vertices")
     low, high = (float(bound) for bound in pos.detach().aminmax())
     if not (low > -LARGEST and high < LARGEST):
         bad = ~torch.isfinite(pos.detach()).all(1)
         if not bad.any():
             raise CotanError(
-                f"pos: coordinates up to {max(-low, high):.0e}, expected below {LARGEST:.0e}: scale the shape"
+                f"{what}: coordinates up to {max(-low, high):.0e}, expected below {LARGEST:.0e}: scale the shape"
             )
         count, first = int(bad.sum()), int(bad.int().argmax())
-        raise CotanError(f"pos: {count} of {len(pos)} vertices are not finite, the first is number {first}")
+        raise CotanError(f"{what}: {count} of {len(pos)} vertices are not finite, the first is number {first}")
     return pos.double()
 
 
-def check_shape(pos: Tensor, dim: int | None = 3) -> None:
+def check_shape(pos: Tensor, dim: int | None = 3, what: str = "pos") -> None:
     """pos (V, 3) or, where `dim` says so, (V, D)."""
     if pos.ndim != 2 or pos.shape[1] != (dim or pos.shape[1]):
         plane = ": torch.nn.functional.pad(pos, (0, 1)) lays a plane in space" * (pos.shape[1:] == (2,))
-        raise CotanError(f"pos: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}{plane}")
+        raise CotanError(f"{what}: expected shape (V, {dim or 'D'}), got {tuple(pos.shape)}{plane}")
 
 
 def check_real(what: str, signal: Tensor) -> None:

@@ -44,7 +44,7 @@ def nearest_on_surface(points: Tensor, pos: Tensor, face: Tensor) -> OnSurface:
     Arguments:
         points: (N, 3). pos: (V, 3). face: (3, F).
     """
-    points = check_pos(numbers("nearest_on_surface: points", points))
+    points = check_pos(numbers("nearest_on_surface: points", points), what="nearest_on_surface: points")
     pos, face = check_mesh(numbers("nearest_on_surface: pos", pos), numbers("nearest_on_surface: face", face))
     if not points.device == pos.device == face.device:
         raise CotanError(

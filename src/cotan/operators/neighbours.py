@@ -65,8 +65,8 @@ def nearest(points: Tensor, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     Distances have derivatives: `nearest(a, b)[0].square().mean() + nearest(b, a)[0].square().mean()` is the chamfer
     distance of two clouds.
     """
-    points = check_pos(numbers("nearest: points", points), None)
-    queries = check_pos(numbers("nearest: queries", queries), points.shape[-1])
+    points = check_pos(numbers("nearest: points", points), None, "nearest: points")
+    queries = check_pos(numbers("nearest: queries", queries), points.shape[-1], "nearest: queries")
     if not 1 <= k <= len(points):
         raise CotanError(f"nearest: k={k} of {len(points)} points")
     if points.device.type == "cpu":
