@@ -44,9 +44,11 @@ HAS_TRITON = find_spec("triton") is not None
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's interpreter, for tests: it reads the CPU's tensors
 
 
-def _triton(x: Tensor) -> Any:
-    """The module of Triton's kernels where it can take x, else None."""
+def _triton(x: Tensor, weights: Tensor | None = None) -> Any:
+    """The module of Triton's kernels where it can take these, else None."""
     if not HAS_TRITON or not (x.is_cuda or INTERPRETED) or is_compiling():
+        return None
+    if any(t is not None and t._is_zerotensor() for t in (x, weights)):  # a tangent of forward mode, without memory
         return None
     return triton_runs()
 
@@ -69,7 +71,7 @@ def triton_runs() -> Any:
 
 def total(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
     """(R, C): y_r = sum over i in pointer[r]:pointer[r + 1] of weights_i x_{index i}, x of shape (N, C)."""
-    if ours := _triton(x):
+    if ours := _triton(x, weights):
         return ours.total(pointer, index, weights, x)
     if x.dtype == torch.float64 and x.device.type == "cpu" and not is_compiling():
         # The bag runs on one thread in float64.
@@ -105,7 +107,7 @@ def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
     if values.ndim == 1:
         return total(pointer, col, values, x)
     kernels = values.shape[1]
-    if (ours := _triton(x)) and not (each and x.ndim == 3):
+    if (ours := _triton(x, values)) and not (each and x.ndim == 3):
         return (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x)
     if each and x.ndim == 3 and _at_once(pattern, kernels):
         pairs = pattern.pairs(kernels)
@@ -132,7 +134,7 @@ def _at_once(pattern: Rows, count: int) -> bool:
 
 
 def sampled(pattern: Rows, a: Tensor, b: Tensor) -> Tensor:
-    if ours := _triton(a):
+    if ours := _triton(a, b):
         return ours.sampled(pattern.index("row"), pattern.index("col"), a, b)
     if a.ndim == b.ndim == 3 and _at_once(pattern, a.shape[1]):
         pairs = pattern.pairs(a.shape[1])
