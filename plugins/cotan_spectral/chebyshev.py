@@ -128,7 +128,7 @@ class _Clenshaw(ReverseMode):
         # t_k = T_k(L^T) g, 2 L^T t_{k-1} - t_{k-2} in the place of t_{k-2}; but g stays.
         t = [g, *(empty(g.shape, g) for _ in range(min(2, order - 1)))]
         twice = transposed * 2
-        g_x = x.new_zeros(len(x), x.shape[1:].numel()) if ctx.needs_input_grad[2] else None
+        g_x = empty((len(x), x.shape[1:].numel()), x) if ctx.needs_input_grad[2] else None
 
         def at(k: int) -> Tensor:
             return t[2 - k % 2 if k else 0]
@@ -141,7 +141,8 @@ class _Clenshaw(ReverseMode):
                 replace_rows(part, twice if k > 1 else transposed, at(k - 1), rows, less=k > 1)
             part = part.view(-1, out_dim)
             if g_x is not None:
-                add_linear(g_x[rows].view(-1, x.shape[-1]), part, weight[k])
+                here = g_x[rows] if k else g_x[rows].zero_()
+                add_linear(here.view(-1, x.shape[-1]), part, weight[k])
             return cross(_rows(x[rows]), part)
 
         g_weight = torch.stack([sum(by_blocks(partial(step, k), x)) for k in range(order)])

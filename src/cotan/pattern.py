@@ -210,10 +210,8 @@ class _Transposed(Pattern):
 def _to_keep(make: Callable[[], Made]) -> Made:
     if is_compiling():
         return make()
-    with (
-        torch.inference_mode(False),
-        outside(),
-    ):  # what is made in inference mode or a transform could not be used later
+    # What is made in inference mode or in a transform could not be used later.
+    with torch.inference_mode(False), outside():
         return make()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from ..untraced import array
 from ..values import numbers
 from .checks import check_mesh
 from .edge_index import edge_index
+from .edge_lengths import edge_lengths
 from .front import march
 from .intrinsic_delaunay import intrinsic_delaunay, side_lengths
 from .mass import measurable
@@ -55,20 +57,25 @@ def geodesic_distance(pos: Tensor, face: Tensor, *, source: int | tuple[int, ...
     distance, _, first = _march(len(pos), flipped, length, here, distance, here, fixed)
     if len(sources) > 1:
         distance = _through_each_other(flipped, length, distance, first)
-    return bounded(distance, pos, face, sources)
+    return bounded(distance, pos, edges_of(pos, face), sources)
 
 
-def bounded(distance: Tensor, pos: Tensor, face: Tensor, sources: Tensor) -> Tensor:
+def edges_of(pos: Tensor, face: Tensor) -> Any:
+    """The lengths of a mesh's edges as a `csr_array` (V, V)."""
+    from scipy.sparse import coo_array
+
+    ends = edge_index(face)
+    return coo_array((array(edge_lengths(pos, ends)), tuple(array(ends))), shape=(len(pos), len(pos))).tocsr()
+
+
+def bounded(distance: Tensor, pos: Tensor, edges: Any, sources: Tensor) -> Tensor:
     """Distances (V,) to the nearest source, or from each (S, V), no longer than along edges and no shorter than the chord.
 
     Where ways to the two ends of a side come by two sides of a fold, no plane holds both, and the front is too short.
     """
-    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
 
-    each, ends = distance.ndim == 2, edge_index(face)
-    length = torch.linalg.vector_norm(pos[ends[0]] - pos[ends[1]], dim=1)
-    edges = coo_array((array(length), tuple(array(ends))), shape=(len(pos), len(pos))).tocsr()
+    each = distance.ndim == 2
     along = torch.from_numpy(dijkstra(edges, indices=array(sources), min_only=not each)).to(distance)
     ones = pos[sources]
     chord = torch.linalg.vector_norm(ones[:, None] - pos, dim=2) if each else nearest(ones, pos)[0][:, 0]
@@ -142,13 +149,13 @@ def all_distances(pos: Tensor, face: Tensor) -> Tensor:
     """
     pos, face = check_mesh(pos, face)
     flipped, length = intrinsic_delaunay(face, side_lengths(pos, face))
-    size = len(pos)
+    size, edges = len(pos), edges_of(pos, face)
     rows = []
     for centres in torch.arange(size, device=pos.device).split(max(1, 2**16 // size)):
         distance = pos.new_full((len(centres), size), math.inf).scatter_(1, centres[:, None], 0.0).reshape(-1)
         pairs = torch.arange(len(distance), device=pos.device)
         far, _, _ = _march(size, flipped, length, pairs, distance, pairs // size, distance == 0)
-        rows.append(bounded(far.view(-1, size), pos, face, centres))
+        rows.append(bounded(far.view(-1, size), pos, edges, centres))
     return torch.cat(rows)
 
 

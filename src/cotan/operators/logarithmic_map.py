@@ -10,7 +10,7 @@ from ..decorators import operator
 from ..errors import CotanError
 from .checks import check_mesh
 from .front import march
-from .geodesic_distance import WIDTH, bounded, chosen
+from .geodesic_distance import WIDTH, bounded, chosen, edges_of
 from .geodesic_polar import along_edges, ends, headings, sides
 from .intrinsic_delaunay import delaunay_headings, side_lengths
 from .mass import measurable
@@ -51,5 +51,5 @@ def logarithmic_map(pos: Tensor, face: Tensor, tangent_frames: Tensor, *, source
     )
     if away := int(torch.isinf(radius).sum()):
         raise CotanError(f"logarithmic_map: {away} of {size} vertices are not joined to vertex {int(centre)}")
-    radius = bounded(radius, pos, face, centre)
+    radius = bounded(radius, pos, edges_of(pos, face), centre)
     return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)

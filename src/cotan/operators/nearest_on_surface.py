@@ -75,8 +75,8 @@ def nearest_on_triangles(points: Tensor, corners: Tensor) -> tuple[Tensor, Tenso
     places = torch.stack([1 - r, r, zero, zero, 1 - s, s, 1 - t, zero, t, 1 - v - w, v, w]).view(4, 3, -1)
     away = (places[..., None] * offsets).sum(1)  # (4, N, 3)
     squares = inner(away, away).detach()
-    outside = flat | (places[3] < 0).any(0)
-    squares = torch.cat([squares[:3], torch.where(outside, math.inf, squares[3])[None]])
+    beside = flat | (places[3] < 0).any(0)
+    squares = torch.cat([squares[:3], torch.where(beside, math.inf, squares[3])[None]])
     best = squares.min(0).indices[None, :, None].expand(-1, -1, 3)
     return length(away.gather(0, best)[0]), places.transpose(1, 2).gather(0, best)[0]
 
