@@ -44,6 +44,29 @@ def test_the_curve_of_errors():
     assert cotan.share_within(error, torch.tensor([0.0, 0.09, 0.1, 1.0])).tolist() == [0.5, 0.5, 0.75, 1.0]
 
 
+def test_what_would_be_a_wrong_error_is_refused():
+    at, distances = torch.tensor([0, 3, 1]), torch.rand(4, 4)
+    for found, truth in ((at, torch.tensor([0, -1, 1])), (torch.tensor([0, 4, 1]), at)):
+        with pytest.raises(cotan.CotanError, match=r"out of range: vertex numbers -?[0-1] to [1-4], expected 0 to 3"):
+            cotan.geodesic_error(found, truth, distances)
+    for found, truth, far in ((at[:, None], at, distances), (at[:2], at, distances), (at, at, distances[:, :3])):
+        with pytest.raises(cotan.CotanError, match=r"expected found and truth \(V,\) and distances \(T, T\)"):
+            cotan.geodesic_error(found, truth, far)
+    error = cotan.geodesic_error(at, at.flip(0), distances)
+    assert torch.equal(cotan.geodesic_error(at.to(torch.uint8).numpy(), at.flip(0).numpy(), distances.numpy()), error)
+
+
+@pytest.mark.parametrize("without", [["face"], ["pos", "face"]])
+def test_a_template_that_is_no_mesh_is_refused(without):
+    shape = strip()
+    shape.y = torch.arange(26)
+    template = Data(**{name: shape[name] for name in ("pos", "face", "y") if name not in without})
+    splits = cotan.Splits([shape] * 5, template=template, task="match")
+    for ask in (lambda: splits.distances, lambda: cotan.fit("linear", splits, epochs=1, progress="none", device="cpu")):
+        with pytest.raises(cotan.CotanError, match=f"the template has no {' and no '.join(without)}, expected a mesh"):
+            ask()
+
+
 def test_distances_are_found_once_for_a_template():
     one, other = strip(), strip()
     splits = cotan.Splits([one] * 10, template=one)

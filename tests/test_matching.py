@@ -97,5 +97,7 @@ def test_refusals(sphere):
         match(sphere, sphere, k=10)
     with pytest.raises(cotan.CotanError, match=r"expected landmarks \(2, P\), got \(3,\)"):
         match(sphere, sphere, landmarks=torch.tensor([1, 2, 3]))
+    sphere.pos = sphere.pos.clone().requires_grad_()
+    match(sphere, sphere, k=20)  # without a warning
     with pytest.raises(cotan.CotanError, match=r"landmarks out of range: vertex numbers -1 to 3, expected 0 to"):
         match(sphere, sphere, landmarks=[[1, 2], [3, -1]])

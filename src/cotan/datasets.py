@@ -18,7 +18,7 @@ from .data import check_data
 from .errors import CotanError, expect, one_of
 from .store import store
 from .stored import Facts
-from .targets import counted, mask_of, target
+from .targets import check_template, counted, mask_of, target
 from .values import digest
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +64,10 @@ class Splits:
     @property
     def distances(self) -> Tensor | None:
         """(T, T) along the template's surface, by which the task `match` measures errors; None without a template. Stored."""
-        return None if self.template is None else _distances(self.template.pos, self.template.face)
+        if self.template is None:
+            return None
+        check_template(self)
+        return _distances(self.template.pos, self.template.face)
 
     @cached_property
     def digest(self) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .errors import CotanError
+from .sparse import check_range
+from .values import numbers
+
 
 def geodesic_error(found: Tensor, truth: Tensor, distances: Tensor) -> Tensor:
     """For each vertex, how far what was found is from the truth, as a share of the template's diameter. (V,)
@@ -16,8 +20,17 @@ def geodesic_error(found: Tensor, truth: Tensor, distances: Tensor) -> Tensor:
 
     >>> geodesic_error(cotan.predict(run, shape).label, shape.y, splits.distances).mean()
     """
+    distances, size = numbers("geodesic_error: distances", distances), len(distances)
+    found, truth = (numbers("geodesic_error: found, truth", each).cpu() for each in (found, truth))
+    if found.shape != truth.shape or distances.shape != (size, size):
+        raise CotanError(
+            "geodesic_error: expected found and truth (V,) and distances (T, T), got "
+            f"{tuple(found.shape)}, {tuple(truth.shape)} and {tuple(distances.shape)}"
+        )
+    for name, vertices in (("found", found), ("truth", truth)):
+        check_range(f"geodesic_error: {name}", vertices, size)
     diameter = distances[torch.isfinite(distances)].max()
-    return (distances[truth.cpu(), found.cpu()] / diameter).clamp(max=1)  # where no way leads, the diameter
+    return (distances[truth.long(), found.long()] / diameter).clamp(max=1)  # where no way leads, the diameter
 
 
 def share_within(error: Tensor, radius: Tensor) -> Tensor:

@@ -98,6 +98,7 @@ def _described(shape: Any, k: int, landmarks: Tensor | None) -> _Described:
     return _Described(spectrum, mass, torch.cat(values, 1))
 
 
+@torch.no_grad()
 def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> float:
     """Of the target's area, the share in faces that map to triangles facing along the normals, less that facing against them."""
     at = points[target.face]  # (3, F)
@@ -106,6 +107,7 @@ def kept_round(points: Tensor, source: Any, target: Any, normals: Tensor) -> flo
     return float((area * facing).sum() / area.sum())
 
 
+@torch.no_grad()
 def outwards(shape: Any) -> float:
     """1 where the faces of a closed mesh face outwards, by the volume that they enclose; -1 where they face inwards."""
     pos = shape.pos.double()

@@ -78,6 +78,8 @@ def check_form(splits: Splits, task: str) -> None:
     per = definition.per
     if not any(splits.lists().values()):
         raise CotanError(f"dataset {splits.name!r} has no shapes")
+    if definition.template:
+        check_template(splits)
     for name, shapes in splits.lists().items():
         indexed = [hasattr(shape, "_store") and shape.get("y_index") is not None for shape in shapes]
         if per == "vertex" and any(indexed) and not all(indexed):
@@ -94,6 +96,16 @@ def check_form(splits: Splits, task: str) -> None:
             numbers(f"{where}: y", shape.y)
             if per == "vertex":
                 _check_mask(shape, _count(shape, definition), where, task)
+
+
+def check_template(splits: Splits) -> None:
+    """Raise for a template that is no mesh, such as a cloud, which has no surface to measure along."""
+    lacking = [name for name in ("pos", "face") if splits.template is not None and splits.template.get(name) is None]
+    if lacking:
+        raise CotanError(
+            f"dataset {splits.name!r}: the template has no {' and no '.join(lacking)}, expected a mesh, along which errors are "
+            "measured; with template=None none are"
+        )
 
 
 def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True) -> None:

@@ -187,6 +187,33 @@ def test_what_would_be_a_wrong_map_is_refused(pair):
         zoom_out(torch.eye(5).double(), source, target, target_mass, landmarks=torch.ones(3, 2).long())
     with pytest.raises(CotanError, match="from_point_map: point out of range: vertex numbers -1 to"):
         from_point_map(order - 1, source, target, target_mass)
+    batch = Spectrum.block_diagonal([source, target])
+    masses, both = torch.cat([mass, target_mass]), torch.cat([values, values[order]])
+    for spectra in ((batch, batch), (batch, source), (source, batch)):
+        where = [(masses, both) if s is batch else (mass, values) for s in spectra]
+        with pytest.raises(CotanError, match="expected the spectrum of one shape, got that of a batch"):
+            functional_map(*spectra, *(m for m, _ in where), *(v for _, v in where))
+
+
+def test_maps_of_other_forms_are_refused(pair):
+    source, _, target, target_mass, order = pair
+    with pytest.raises(
+        CotanError, match=r"expected a vertex of the source for each of 162 vertices of the target, got \("
+    ):
+        from_point_map(order[:, None], source, target, target_mass)
+    torch.testing.assert_close(
+        from_point_map(order.int().numpy(), source, target, target_mass),
+        from_point_map(order, source, target, target_mass),
+    )
+    with pytest.raises(
+        CotanError, match=r"point_map: expected a map \(K2, K1\) of at most \(30, 30\) pairs, got \(0, 0\)"
+    ):
+        zoom_out(torch.zeros(0, 0).double(), source, target, target_mass)
+    for of_map in (point_map, align_spectra):
+        with pytest.raises(CotanError, match=r"a signal of torch\.float32 and a spectrum of torch\.float64"):
+            of_map(torch.eye(5), source, target)
+    with pytest.raises(CotanError, match="align_spectra: expected a map of finite numbers"):
+        align_spectra(torch.full((5, 5), math.nan).double(), source, target)
 
 
 def test_products_find_what_a_tree_finds():

@@ -16,7 +16,7 @@ from ..errors import CotanError, at_least
 from ..sparse import check_range
 from ..spectrum import Spectrum
 from ..values import numbers
-from .fourier import fourier, plain_vectors
+from .fourier import check_dtype, fourier, plain_vectors
 from .heat_kernel_signature import bounds, spaced
 from .neighbours import nearest
 
@@ -53,6 +53,8 @@ def functional_map(
         )
     if not 0 <= commute < math.inf:
         raise CotanError(f"functional_map: commute={commute}, expected a number of at least 0")
+    for spectrum in (source, target):
+        plain_vectors(spectrum)  # one system for all shapes of a batch would mix them
     a, b = fourier(source_values, source, source_mass), fourier(target_values, target, target_mass)
     dtype, a, b = a.dtype, a.double(), b.double()  # the products below square what rounding does
     if not all(0 < float(c.detach().square().sum()) < math.inf for c in (a, b)):
@@ -89,8 +91,9 @@ def landmark_values(spectrum: Spectrum, vertices: Tensor, *, size: int = 8) -> T
 def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     """For each vertex of the target the vertex of the source whose row of Phi_1 is nearest to its row of Phi_2 C. (V2,)"""
     most = len(target.values), len(source.values)
-    if functional.ndim != 2 or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
+    if functional.ndim != 2 or not functional.numel() or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
         raise CotanError(f"point_map: expected a map (K2, K1) of at most {most} pairs, got {tuple(functional.shape)}")
+    check_dtype("point_map", functional, target)
     if not bool(torch.isfinite(functional).all()):
         raise CotanError("point_map: expected a map of finite numbers")
     k2, k1 = functional.shape
@@ -111,8 +114,14 @@ def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
 
 def from_point_map(point: Tensor, source: Spectrum, target: Spectrum, target_mass: Tensor) -> Tensor:
     """C = Phi_2^T M_2 Phi_1[p]: the functional map of a map p (V2,) from the target's vertices to the source's."""
+    point = numbers("from_point_map: point", point)
     check_range("from_point_map: point", point, len(plain_vectors(source)))
-    return fourier(plain_vectors(source)[point], target, target_mass)
+    if point.shape != (len(plain_vectors(target)),):
+        raise CotanError(
+            f"from_point_map: expected a vertex of the source for each of {len(plain_vectors(target))} vertices of the "
+            f"target, got {tuple(point.shape)}"
+        )
+    return fourier(plain_vectors(source)[point.long()], target, target_mass)
 
 
 def zoom_out(
@@ -179,6 +188,9 @@ def align_spectra(functional: Tensor, source: Spectrum, target: Spectrum) -> Spe
             f"align_spectra: expected a square map of at most {min(len(source.values), len(target.values))} pairs, "
             f"got {tuple(functional.shape)}"
         )
+    if not bool(torch.isfinite(functional).all()):
+        raise CotanError("align_spectra: expected a map of finite numbers")
+    check_dtype("align_spectra", functional, target)
     left, _, right = torch.linalg.svd(functional)
     q = left @ right
     return Spectrum((q.square() * target.values[:k, None]).sum(0), plain_vectors(target)[:, :k] @ q)
