@@ -16,7 +16,8 @@ def geodesic_error(found: Tensor, truth: Tensor, distances: Tensor) -> Tensor:
     Kim, Lipman and Funkhouser 2011, and many after them, divide by the root of the template's area: compare like with like.
 
     Arguments:
-        found, truth: (V,) vertices of the template. distances: (T, T) between these (`Splits.distances`).
+        found, truth: (V,) vertices of the template, where there is a truth. distances: (T, T) between all of its vertices
+            (`Splits.distances`).
 
     >>> geodesic_error(cotan.predict(run, shape).label, shape.y, splits.distances).mean()
     """

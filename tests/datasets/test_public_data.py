@@ -117,6 +117,22 @@ def test_people_in_poses(page, tmp_path):
     assert data.distances.shape == (4, 4)
 
 
+def test_people_meshed_apart(page, tmp_path):
+    places = [[1, 2, 3, 4, 4], [2, 1, 4, 3, 3], [4, 3, 2, 1, 1]]
+    for number, vertices in enumerate(places):
+        mesh(tmp_path / f"off/tr_reg_{number:03d}.off", 1 + number)
+        put(tmp_path / f"corres/tr_reg_{number:03d}.vts", *vertices)
+    data = page["remeshed"](tmp_path, train=2)
+    assert sizes(data.train + data.test) == [1, 2, 3]
+    assert [shape.y_index.tolist() for shape in data.train] == [[[0, 1, 2, 3, 3]], [[1, 0, 3, 2, 2]]]
+    assert data.test[0].y.tolist() == [0, 1, 2, 3, 3]
+    assert sizes([data.template]) == [1]
+    run = cotan.fit(cotan.model_for("linear", data), data, epochs=1, val_share=0, progress="none", device="cpu")
+    label = cotan.predict(run, data.test[0]).label[data.test[0].y_index[0]]
+    error = cotan.geodesic_error(label, data.test[0].y, data.distances).mean()
+    assert run.metrics["test_geodesic_error"] == pytest.approx(float(error))
+
+
 def test_vertices_that_count_from_one(page, tmp_path):
     put(tmp_path / "cat0.vert", *TETRAHEDRON[0])
     put(tmp_path / "cat0.tri", *TETRAHEDRON[1] + 1)
