@@ -35,7 +35,7 @@ def match(
     commute: float = 1e-2,
     landmarks: Tensor | Sequence[Sequence[int]] | None = None,
 ) -> Matched:
-    """Which vertex of the source each vertex of the target is, on shapes that are nearly isometric: a `Matched`.
+    """Which vertex of the source each vertex of the target is, on shapes that are whole and nearly isometric: a `Matched`.
 
     Units play no part. Heat and wave kernel signatures give a functional map of `start` pairs, which is refined to
     `k`. What is symmetric looks alike to signatures, so left and right may come out exchanged, or mixed: landmarks tell
