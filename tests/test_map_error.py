@@ -42,6 +42,10 @@ def test_on_a_flat_strip_a_shift_by_one_vertex_costs_its_edge():
 def test_the_curve_of_errors():
     error = torch.tensor([0.0, 0.0, 0.1, 0.3])
     assert cotan.share_within(error, torch.tensor([0.0, 0.09, 0.1, 1.0])).tolist() == [0.5, 0.5, 0.75, 1.0]
+    assert cotan.share_within(error.numpy(), [0.2]).tolist() == [0.75]
+    for wrong, radius in ((error.view(2, 2), [0.1]), (error, 0.1), (error[:0], [0.1])):
+        with pytest.raises(cotan.CotanError, match=r"share_within: expected \(V,\) and radii \(R,\), got"):
+            cotan.share_within(wrong, radius)
 
 
 def test_what_would_be_a_wrong_error_is_refused():

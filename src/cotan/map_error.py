@@ -36,7 +36,12 @@ def geodesic_error(found: Tensor, truth: Tensor, distances: Tensor) -> Tensor:
 
 def share_within(error: Tensor, radius: Tensor) -> Tensor:
     """The share of vertices with an error of at most each radius: the curve by which maps are compared. (R,)"""
-    return (error <= radius[:, None]).double().mean(1)
+    error, radius = numbers("share_within: error", error), numbers("share_within: radius", radius)
+    if error.ndim != 1 or radius.ndim != 1 or not len(error):
+        raise CotanError(
+            f"share_within: expected (V,) and radii (R,), got {tuple(error.shape)} and {tuple(radius.shape)}"
+        )
+    return (error <= radius.to(error.device)[:, None]).double().mean(1)
 
 
 def geodesic_metrics(found: Tensor, truth: Tensor, distances: Tensor) -> dict[str, float]:
