@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -101,3 +103,13 @@ def test_refusals(sphere):
     match(sphere, sphere, k=20)  # without a warning
     with pytest.raises(cotan.CotanError, match=r"landmarks out of range: vertex numbers -1 to 3, expected 0 to"):
         match(sphere, sphere, landmarks=[[1, 2], [3, -1]])
+
+
+def test_loose_vertices_are_said():
+    source, target, _ = pair("giraffe")
+    loose = Data(pos=torch.cat([source.pos, torch.rand(2, 3)]), face=source.face)
+    with pytest.warns(UserWarning, match="the source falls into 3 parts"):
+        match(loose, target, k=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        match(source, target, k=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex
 
@@ -61,6 +62,13 @@ def match(
         landmarks = paired("match", landmarks)
     known = (None, None) if landmarks is None else landmarks
     a, b = (_described(shape, k, at) for shape, at in zip((source, target), known, strict=True))
+    for name, values in (("source", a.spectrum.values), ("target", b.spectrum.values)):
+        if (parts := int((values <= 1e-9 * values[-1]).sum())) > 1:
+            warnings.warn(
+                f"match: the {name} falls into {parts} parts, vertices without a face among them, whose eigenfunctions at 0 mix "
+                "and spoil the map: match part by part, and drop such vertices (cotan.operators.repair)",
+                stacklevel=2,
+            )
     few = a.spectrum.first(start), b.spectrum.first(start)
     C = functional_map(*few, a.mass, b.mass, a.values, b.values, commute=commute)
     if landmarks is None and all(getattr(shape, "face", None) is not None for shape in (source, target)):
