@@ -301,11 +301,7 @@ _Sum: Any = forward_too(_TracedSum, _sum_tangents, _mapped_sum)
 
 def _sum(pattern: Pattern, spreads: bool, columns: bool, x: Tensor) -> Tensor:
     out = apply(_TracedSum, _Sum, pattern, spreads, columns, flat(x))
-    return out.reshape(len(pattern.col) if spreads else _count(pattern, columns), *x.shape[1:])
-
-
-def _count(pattern: Pattern, columns: bool) -> int:
-    return pattern.shape[1 if columns else 0]  # torch 2.11 traces no bool as an index
+    return out.reshape(len(pattern.col) if spreads else pattern.shape[columns], *x.shape[1:])
 
 
 def collect(pattern: Pattern, s: Tensor, *, columns: bool = False) -> Tensor:
@@ -318,9 +314,11 @@ def spread(pattern: Pattern, x: Tensor, *, columns: bool = False) -> Tensor:
 
     `x[pattern.col]` with a backward that sums in sorted order instead of scattering.
     """
-    if len(x) != _count(pattern, columns) or x.device != pattern.col.device:
-        expected = f"{_count(pattern, columns)} {'columns' if columns else 'rows'} on {pattern.col.device}"
-        raise CotanError(f"expected {expected}, got {len(x)} on {x.device}")
+    if len(x) != pattern.shape[columns] or x.device != pattern.col.device:
+        where = "columns" if columns else "rows"
+        raise CotanError(
+            f"expected {pattern.shape[columns]} {where} on {pattern.col.device}, got {len(x)} on {x.device}"
+        )
     return _sum(pattern, True, columns, x)
 
 
