@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from ..decorators import operator
 from ..sparse import first_alike, numbered
 from .checks import check_face, check_shape
 from .edge_index import is_triangle
+from .nesting import depths
 from .topology import Orientation, Topology, connected, fans, orientation, topology
 from .triangles import inner, triangles
 
@@ -132,25 +132,6 @@ def inside_out(pos: Tensor, face: Tensor, t: Topology, o: Orientation) -> Tensor
         cavity = depths([parts[i] for i in closed.nonzero()[:, 0].tolist()]) % 2 == 1
         total[closed] *= torch.where(cavity, -1, 1)
     return closed & (total < 0)
-
-
-def depths(parts: Sequence[Tensor]) -> Tensor:
-    """In how many of the others each closed part, corners (3, F, 3), lies; not in those that it meets.
-
-    By the winding number, a sum of solid angles (van Oosterom and Strackee 1983), at the six ends of its box.
-    """
-    box = torch.stack([torch.cat([part.amin((0, 1)), -part.amax((0, 1))]) for part in parts])
-    depth = torch.zeros(len(parts), dtype=torch.long)
-    for outer, around in zip(parts, box):
-        for i in (box > around).all(1).nonzero()[:, 0].tolist():
-            corner = parts[i].reshape(-1, 3)
-            ends = corner[torch.cat([corner.argmin(0), corner.argmax(0)])]
-            a, b, c = outer[:, None] - ends[:, None]
-            la, lb, lc = (torch.linalg.vector_norm(side, dim=-1) for side in (a, b, c))
-            below = la * lb * lc + inner(a, b) * lc + inner(b, c) * la + inner(c, a) * lb
-            winding = torch.atan2(inner(a, torch.linalg.cross(b, c)), below).sum(1) / (2 * torch.pi)
-            depth[i] += int((winding.abs() > 0.75).all())  # 1/2 and less on the surface
-    return depth
 
 
 def count_used(face: Tensor, size: int) -> int:

@@ -82,39 +82,46 @@ def repair(data: Any) -> Repaired:
 def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
     """Flip the longest side of each flat face where one other face is there and both new ones have area. In place.
 
-    Returns how many were flipped, and which faces are flat still. Flat faces are few, so one at a time.
+    Returns how many were flipped, and which faces are flat still. Flat faces are few: only those about them are looked at.
     """
     flipped = 0
-    while True:
-        t = triangles(pos, face)
-        flat = t.flat
-        if not flat.any():
-            return flipped, flat
-        top = topology(face)
-        faces = face.shape[1]
+    flat = triangles(pos, face).flat
+    while flat.any():
+        about = torch.zeros(len(pos), dtype=torch.bool).index_fill(0, face[:, flat].reshape(-1), True)
+        near = about[face].any(0).nonzero()[:, 0]
+        corner, faces = face[:, near].reshape(-1), len(near)
+        top = topology(face[:, near])
         other = torch.full((3 * faces,), -1)
         other[top.across] = top.across.flip(0)
-        longest = t.sides.square().sum(-1).argmax(0)
-        todo = flat.nonzero()[:, 0]
-        side = longest[todo] * faces + todo
-        todo, side = todo[other[side] >= 0], side[other[side] >= 0]
-        touched: set[int] = set()
-        existing = {tuple(edge) for edge in top.edges.T.tolist()}
-        for f, s, o in zip(todo.tolist(), side.tolist(), other[side].tolist()):
-            g = o % faces
-            apex, far = int(face[s // faces, f]), int(face[o // faces, g])
-            if f in touched or g in touched or (min(apex, far), max(apex, far)) in existing:
-                continue
-            start, end = int(face[(s // faces + 1) % 3, f]), int(face[(s // faces + 2) % 3, f])
-            new = torch.tensor([[start, far, apex], [far, end, apex]]).T
-            if bool(triangles(pos, new).flat.any()):
-                continue
-            face[:, [f, g]] = new
-            existing.add((min(apex, far), max(apex, far)))
-            touched |= {f, g}
-            flipped += 1
-        if not touched:
-            return flipped, flat
+
+        f = flat[near].nonzero()[:, 0]
+        side = triangles(pos, face[:, near[f]]).sides.square().sum(-1).argmax(0) * faces + f
+        side = side[other[side] >= 0]
+        apex, far = corner[side], corner[other[side]]
+        start, end = corner[(side + faces) % (3 * faces)], corner[(side + 2 * faces) % (3 * faces)]
+        first, second = torch.stack([start, far, apex]), torch.stack([far, end, apex])
+        key = _key(torch.stack([apex, far]).sort(0).values)
+        able = ~(triangles(pos, first).flat | triangles(pos, second).flat | torch.isin(key, _key(top.edges)))
+
+        turned, made, chosen = set[int](), set[int](), list[int]()
+        at, across = near[side % faces], near[other[side] % faces]
+        for i in able.nonzero()[:, 0].tolist():
+            both, edge = {int(at[i]), int(across[i])}, int(key[i])
+            if not turned & both and edge not in made:
+                turned |= both
+                made.add(edge)
+                chosen.append(i)
+        if not chosen:
+            break
+        face[:, at[chosen]], face[:, across[chosen]] = first[:, chosen], second[:, chosen]
+        flat[list(turned)] = False
+        flipped += len(chosen)
+    return flipped, flat
+
+
+def _key(edge: Tensor) -> Tensor:
+    """A number for each edge (2, E), the lower vertex first."""
+    return edge[0] << 32 | edge[1]
 
 
 def _orient(pos: Tensor, face: Tensor, done: list[str]) -> Tensor:
