@@ -256,6 +256,12 @@ def test_a_number_a_vertex():
         cotan.fit("linear", cotan.Splits(many(), task="regress-vertices"), **QUICK)
 
 
+def test_numbers_a_vertex_are_in_one_or_two_axes():
+    steps = [Data(x=torch.ones(3, 1), y=torch.ones(3, 4, 2))]
+    with pytest.raises(cotan.CotanError, match=r"y has 24, \(3, 4, 2\): expected \(3,\) or \(3, D\)"):
+        cotan.fit("linear", cotan.Splits(steps, [], steps, task="regress-vertices"), **QUICK)
+
+
 def test_several_numbers_a_vertex():
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     y = torch.stack([x[:, 0] * 1e3, x.sum(1), 5 - x[:, 1]], 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 import cotan
-from cotan.errors import unknown
+from cotan.errors import one_signal, unknown
 from cotan.sparse import (
     Pattern,
     neighbour_max,
@@ -94,6 +94,7 @@ class Aggregate(nn.Module):
         )
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, edge_features: cotan.Sparse | None = None) -> Tensor:
+        one_signal(x)
         e = self.check(edge_features)
         others = [kind for kind in self.aggregates if kind not in PRODUCTS]
         plain = bool(others) and self.edge is None and ones(adjacency, x)

@@ -18,7 +18,7 @@ class APPNP(nn.Module):
         hops: number of steps. alpha: the share of h in each.
         dropout: of the MLP's hidden units and, drawn anew in each step, of A's entries.
 
-    Shape: x (V, in_dim) -> (V, out_dim).
+    Shape: x (V, in_dim) -> (V, out_dim); or (V, B, in_dim) -> (V, B, out_dim).
     """
 
     def __init__(

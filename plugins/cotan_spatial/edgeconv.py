@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import one_signal
 from cotan.sparse import neighbour_max, segment_max, spread
 
 
@@ -28,6 +29,7 @@ class EdgeConv(nn.Module):
         self.last = cotan.Linear(hidden, out_dim) if hidden else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        one_signal(x)
         pattern = adjacency.pattern
         own, difference = self.first.weight.chunk(2, 1)
         near = cotan.linear(x, difference)

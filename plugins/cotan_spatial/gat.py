@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import one_signal
 from cotan.sparse import segment_softmax, spread
 
 from .heads import channels, gather
@@ -46,6 +47,7 @@ class GAT(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        one_signal(x)
         h = self.linear(x)  # (V, H C)
         ends = torch.stack([self.from_source, self.from_target], 1)  # (H, 2, C)
         source, target = nn.functional.linear(h, torch.block_diag(*ends)).unflatten(1, (-1, 2)).unbind(2)  # (V, H)

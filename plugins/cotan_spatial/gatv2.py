@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import one_signal
 from cotan.sparse import segment_softmax, spread
 
 from .heads import channels, gather
@@ -47,6 +48,7 @@ class GATv2(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        one_signal(x)
         pattern = adjacency.pattern
         h = self.source(x)
         both = spread(pattern, h, columns=True) + spread(pattern, self.target(x))  # (E, H C)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import cotan
 from cotan.blocks import by_blocks, empty
 from cotan.dense import add_linear, cross
-from cotan.errors import at_least
+from cotan.errors import at_least, one_signal
 from cotan.sparse import (
     Pattern,
     ReverseMode,
@@ -103,6 +103,7 @@ class Gaussian(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, edge_coordinates: cotan.Sparse) -> Tensor:
+        one_signal(x)
         u = edge_coordinates.values
         if u.shape[1] != self.dim:
             raise cotan.CotanError(

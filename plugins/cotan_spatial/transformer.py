@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 import cotan
+from cotan.errors import one_signal
 from cotan.sparse import sampled, segment_softmax
 
 from .heads import channels, gather
@@ -40,6 +41,7 @@ class Transformer(nn.Module):
         self.root = cotan.Linear(in_dim, out_dim, bias=bias) if root else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
+        one_signal(x)
         q, k, v = (f(x).unflatten(1, (self.heads, -1)) for f in (self.query, self.key, self.value))  # (V, H, C)
         p = segment_softmax(sampled(adjacency.pattern, q * q.shape[2] ** -0.5, k), adjacency.pattern)  # (E, H)
         p = self.dropout(p)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import at_least
+from cotan.errors import at_least, one_signal
 
 from .rescaled_laplacian import top
 
@@ -50,6 +50,7 @@ class Cayley(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
 
     def forward(self, x: Tensor, rescaled_laplacian: cotan.Sparse) -> Tensor:
+        one_signal(x)
         h, matrix = self.log_zoom.exp(), rescaled_laplacian
         diagonal = h * (matrix.diagonal() + 1)[:, None, None]
         beside = matrix.with_values(matrix.values.where(matrix.row != matrix.col, 0))  # L without its diagonal

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import at_least
+from cotan.errors import at_least, one_signal
 
 
 @cotan.layer("spectral", invariant_to=("isometry", "scale"))
@@ -62,6 +62,7 @@ class Spectral(nn.Module):
 
 def to_basis(x: Tensor, spectrum: cotan.Spectrum, mass: Tensor) -> Tensor:
     """Phi^T M x: the coefficients (K, C) of a signal (V, C)."""
-    if x.ndim < 2 or x.shape[-2] != len(mass):
+    one_signal(x)
+    if len(x) != len(mass):
         raise cotan.CotanError(f"a signal of shape {tuple(x.shape)} on {len(mass)} vertices, expected ({len(mass)}, C)")
     return spectrum.vectors.T @ (mass[:, None] * x)

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 import cotan
 from cotan.dense import cross
-from cotan.errors import at_least, one_of
+from cotan.errors import at_least, one_of, one_signal
 from cotan.sparse import ReverseMode, composed_gradients, reverse_mode_only
 
 METHODS = ("spectral", "implicit")
@@ -79,6 +79,7 @@ class Diffusion(nn.Module):
         spectrum: cotan.Spectrum | None = None,
         laplacian: cotan.Sparse | None = None,
     ) -> Tensor:
+        one_signal(x)
         time, h = self.time.abs(), mass[:, None] * x  # heat does not run back
         if spectrum is not None:
             h = spectrum.vectors @ (torch.exp(-spectrum.values[:, None] * time) * (spectrum.vectors.T @ h))  # (K, C)

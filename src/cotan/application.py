@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import registry
 from .collation import collate
 from .data import check_data, device_of, number_of_vertices, sources_of
-from .errors import CotanError, expect
+from .errors import CotanError, expect, one_signal
 from .evaluation import Evaluation
 from .network import for_cotan, instead_of, made, parameters_of, requests_of
 from .nodes import COUNTED, Node, Request, as_node
@@ -209,9 +209,10 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
     if not features or expected is None or signal_of(model) != "vertex":
         return
     for name, f in features.items():
-        if not isinstance(f, Tensor) or (f.ndim > 2 and plan.roots[name].per == "vertex"):  # images may be flattened
-            what = f"of shape {tuple(f.shape)}" if isinstance(f, Tensor) else f"that is a {type(f).__name__}"
-            raise CotanError(f"a signal {what}, expected (V, C), a row for each vertex")
+        if not isinstance(f, Tensor):
+            raise CotanError(f"a signal that is a {type(f).__name__}, expected (V, C), a row for each vertex")
+        if f.ndim > 2 and plan.roots[name].per == "vertex":  # images may be flattened
+            one_signal(f)
         if plan.roots[name].per in ("edge", "face"):
             label, per = plan.roots[name].label, plan.roots[name].per
             raise CotanError(

@@ -46,6 +46,13 @@ def at_least(least: int, what: str, /, **numbers: Any) -> None:
             raise CotanError(f"{what}: {name}={number!r}, expected a whole number of at least {least}")
 
 
+def one_signal(x: Any) -> None:
+    """Raise unless x, a tensor, is (V, C): for layers that would take a third axis for something else."""
+    if x.ndim != 2:
+        hint = "; several signals on one shape are a batch, cotan.inputs(layer, [shape] * B)" if x.ndim == 3 else ""
+        raise CotanError(f"a signal of shape {tuple(x.shape)}, expected (V, C), a row for each vertex{hint}")
+
+
 def said(value: Any) -> str:
     """A tensor's dtype and shape, or another value's type."""
     return f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__

@@ -14,7 +14,7 @@ from .decorators import model
 from .dense import Linear
 from .dense import activation as activation_named
 from .dropout import Dropout
-from .errors import CotanError, at_least, one_of
+from .errors import CotanError, at_least, one_of, one_signal
 from .network import Network, create_layer
 from .nodes import node
 
@@ -96,8 +96,8 @@ class Stack(Network):
             self.readout.linear = nn.Identity()
 
     def forward(self, x: Tensor, batch: Tensor, ptr: Tensor, **nodes: Any) -> Tensor:
-        if x.ndim != 2 and self.signal == "vertex":
-            raise CotanError(f"a signal of shape {tuple(x.shape)}, expected (V, C), a row for each vertex")
+        if self.signal == "vertex":
+            one_signal(x)
         nodes |= {"batch": batch, "ptr": ptr}
         x = self.lift(self.input_dropout(x))
         for i, layer in enumerate(self.layers):

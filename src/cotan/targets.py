@@ -129,10 +129,10 @@ def check(splits: Splits, task: str, out_dim: int | None, *, train: bool = True)
             if definition.per == "vertex" and shape.get("y_index") is not None:
                 _check_index(shape.y_index, _count(shape, definition), number_of_vertices(shape), where)
             elif definition.per == "vertex" and _count(shape, definition) != number_of_vertices(shape):
-                what = "label" if definition.categorical else "number"
+                what, vertices = "label" if definition.categorical else "number", number_of_vertices(shape)
+                several = f", {tuple(y.shape)}: expected ({vertices},) or ({vertices}, D)" * (what == "number")
                 raise CotanError(
-                    f"{where}: task {task!r} wants a {what} for each of {number_of_vertices(shape)} vertices; "
-                    f"y has {y.numel()}"
+                    f"{where}: task {task!r} wants a {what} for each of {vertices} vertices; y has {y.numel()}{several}"
                 )
             if definition.categorical and definition.per == "shape" and y.numel() != 1:
                 raise CotanError(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 import cotan
+from cotan.sparse import adjacency, segment_sum
 
 SIZE = 30
 
@@ -260,6 +261,46 @@ def test_aggregate_is_pyg_aggregation(seed, kind):
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(x.grad, x_peer.grad, atol=1e-5, rtol=1e-5)
+
+
+@SEEDS
+def test_aggregate_is_gine(seed):
+    """MLP(x_i + sum_j relu(x_j + e_ij E)) by functions of one's own; PyG's E has a bias, here none."""
+    from torch_geometric.nn import GINEConv
+
+    data = graph(seed)
+    data.edge_attr = torch.randn(data.num_edges, 2, generator=torch.Generator().manual_seed(seed))
+    peer = GINEConv(torch.nn.Linear(4, 8), edge_dim=2)
+    mlp = copy.deepcopy(peer.nn)
+    layer = cotan.create_layer(
+        "aggregate", 4, 8, edge_dim=2, aggregate=lambda m, p: segment_sum(m.relu(), p), combine=lambda a, x: mlp(a + x)
+    )
+    pairs = [(mlp.weight, peer.nn.weight), (mlp.bias, peer.nn.bias), (layer.edge.weight, peer.lin.weight)]
+    peer.lin.bias = None
+    agree(layer, peer, pairs, data, 4, data.edge_attr)
+
+
+@SEEDS
+def test_a_weight_for_each_kind_of_edges_is_rgcn(seed):
+    from torch_geometric.nn import RGCNConv
+
+    data = graph(seed)
+    kind = torch.randint(3, (data.num_edges,), generator=torch.Generator().manual_seed(seed))
+
+    class Relational(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.root, self.bias = map(torch.nn.Parameter, map(torch.empty, ((3, 4, 8), (4, 8), (8,))))
+
+        def forward(self, x, edge_index):
+            one = torch.nn.functional.one_hot(kind, 3).to(x.dtype)
+            matrix, _ = adjacency(edge_index, len(x), one)  # three weights an edge
+            mean = (matrix @ x) / matrix.sum_rows().clamp(min=1)[:, :, None]  # (V, 3, 4)
+            return x @ self.root + self.bias + torch.einsum("vki,kio->vo", mean, self.weight)
+
+    layer, peer = Relational(), RGCNConv(4, 8, 3)
+    pairs = [(layer.weight, peer.weight), (layer.root, peer.root), (layer.bias, peer.bias)]
+    agree(layer, peer, pairs, data, 4, kind)
 
 
 @settings(max_examples=40, deadline=None)
