@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import at_least
+from cotan.errors import at_least, one_signal
 from cotan.sparse import pointer, sorted_pattern
 
 from .adjacency import normalized
@@ -100,6 +100,7 @@ class TopKNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse, batch: Tensor, ptr: Tensor) -> Tensor:
+        one_signal(x)
         readings, before = [], []
         for layer, pool in zip(self.layers, self.pools, strict=True):
             matrix = normalized(adjacency, adjacency.sum_rows())

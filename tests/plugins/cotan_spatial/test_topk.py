@@ -76,6 +76,12 @@ def test_nothing_to_pool(wrong):
         cotan.create_model("topk", 1, 2, **wrong)
 
 
+def test_one_signal_at_a_time(sphere):
+    model = cotan.create_model("topk", 3, 2)
+    with pytest.raises(cotan.CotanError, match=r"a signal of shape \(642, 1, 3\), expected \(V, C\)"):
+        model(sphere.pos[:, None], **cotan.inputs(model, sphere))
+
+
 def test_unknown_ratio():
     for ratio in (2.0, 0.0, float("nan")):
         with pytest.raises(cotan.CotanError, match=f"ratio={ratio}, expected a number above 0, at most 1"):
