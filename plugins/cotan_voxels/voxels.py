@@ -27,7 +27,7 @@ def _picture(file: BinaryIO, value: Tensor, **_: Any) -> None:
     slices([value]).savefig(file)
 
 
-@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=8, picture=_picture)
+@cotan.operator(per="shape", invariant_to=("permutation", "scale"), version=9, picture=_picture)
 def voxels(
     pos: Tensor,
     face: Tensor,

@@ -8,8 +8,9 @@ An open one is closed by walls that fall from its boundary to infinity, so that 
 
 the latter by van Oosterom and Strackee (1983).
 
-It is exact, and costs voxels x boundary edges instead of voxels x faces. Where edges are many, cells of an octree are
-seen from afar as dipoles (Barill et al. 2018),
+It is exact, and costs voxels x boundary edges instead of voxels x faces. Where edges are many, holes get lids: w is the
+count of crossings of the surface with its lids, exact, less w of the lids alone. Of these, or of all triangles where lids
+would be nearly as many, cells of an octree are seen from afar as dipoles (Barill et al. 2018),
 
     w(p) = sum_cells m . (c - p) / (4 pi |c - p|^3)         m the sum of area normals in a cell, c its centre
 """
@@ -25,7 +26,7 @@ from .crossings import counts_above, edge_function, owns_line
 from .distance import cut
 from .octree import Cells, Octree, half_diagonal
 
-# Boundary edges times voxels, above which dipoles take the place of exact angles: these would take seconds.
+# Boundary edges times voxels, above which lids take the place of exact angles: these would take seconds.
 EXACT = 1 << 24
 # A cell is a dipole from so many of its radii.
 AFAR = 2.5
@@ -40,13 +41,16 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> 
         return counts_above(triangles, r, signed=True)
     face = weld(triangles)
     start, end, net = boundary(face)
+    corners = triangles.new_zeros(int(face.max()) + 1, 3)
+    corners[face.t().reshape(-1)] = triangles.reshape(-1, 3)
     if len(net) * r**3 > EXACT:
-        return by_dipoles(triangles, r)
+        lids = corners[_lids(start, end, net)]
+        if 2 * len(lids) > len(triangles):
+            return by_dipoles(triangles, r)
+        return counts_above(torch.cat([triangles, lids]), r, signed=True) - by_dipoles(lids, r)
     w = counts_above(triangles, r, signed=True).double()
     if len(net) == 0:
         return w
-    corners = triangles.new_zeros(int(face.max()) + 1, 3)
-    corners[face.t().reshape(-1)] = triangles.reshape(-1, 3)
     a, b = corners[start], corners[end]
     # A point on the line of an edge belongs to the side that the crossings gave it to.
     tie = torch.where(owns_line(a, b), 1e-300, -1e-300)
@@ -58,6 +62,29 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> 
         half = _half_angle(a, b, tie, centre[:, None])  # (P, N)
         flat[first : first + step] += half @ net.double() / (2 * math.pi)
     return w
+
+
+def _lids(start: Tensor, end: Tensor, net: Tensor) -> Tensor:
+    """Faces (L, 3) that close a boundary: where a -> v -> b run, the lid v, a, b leaves a -> b, at every other v at once.
+
+    So most lids are small. As often as edges of a boundary come to a vertex, they leave it.
+    """
+    a, b = torch.where(net > 0, start, end), torch.where(net > 0, end, start)
+    a, b = (ends.repeat_interleave(net.abs()) for ends in (a, b))
+    lids = []
+    generator = torch.Generator().manual_seed(0)
+    while len(a):
+        chance = torch.rand(int(torch.maximum(a, b).max()) + 1, generator=generator).to(net.device, torch.float64)
+        least = torch.ones_like(chance).scatter_reduce(0, torch.cat([a, b]), chance[torch.cat([b, a])], "amin")
+        goes = chance < least
+        comes, leaves = goes[b].nonzero().squeeze(1), goes[a].nonzero().squeeze(1)
+        comes, leaves = comes[b[comes].argsort()], leaves[a[leaves].argsort()]
+        before, after = a[comes], b[leaves]
+        lids.append(torch.stack([a[leaves], before, after], 1)[before != after])
+        stays = ~(goes[a] | goes[b])
+        a, b = torch.cat([a[stays], before]), torch.cat([b[stays], after])
+        a, b = a[a != b], b[a != b]
+    return torch.cat(lids)
 
 
 def _half_angle(a: Tensor, b: Tensor, tie: Tensor, p: Tensor) -> Tensor:

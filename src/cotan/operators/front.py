@@ -48,19 +48,24 @@ def march(
     # The last is the pair at infinite distance.
     radius = torch.cat([radius, radius.new_full((1,), math.inf)])
     angle, origin = torch.cat([angle, angle.new_zeros(1)]), torch.cat([origin, origin.new_zeros(1)])
-    news = torch.isfinite(radius)
+    waiting = torch.isfinite(radius).nonzero()[:, 0]
     for _ in range(sweeps):
-        waiting = news.nonzero()[:, 0]
         if not len(waiting):
             break
         band = radius[waiting] // width
-        now = waiting[band == band.min()]
-        news[now] = False
-        beside = torch.zeros_like(steps.to, dtype=torch.bool)
-        beside[way[runs(begin[now], begin[now + 1])]] = True  # only what has changed can change more
-        few = beside.nonzero()[:, 0]
-        news[_advance(_Unfoldings(*(part.index_select(0, few) for part in steps)), radius, angle, origin)] = True
+        first = band == band.min()
+        now, later = waiting[first], waiting[~first]
+        few = _each_once(way[runs(begin[now], begin[now + 1])], len(way))  # only what has changed can change more
+        news = _advance(_Unfoldings(*(part.index_select(0, few) for part in steps)), radius, angle, origin)
+        waiting = _each_once(torch.cat([later, news]), len(radius))
     return radius[:-1], angle[:-1], origin[:-1]
+
+
+def _each_once(number: Tensor, size: int) -> Tensor:
+    """Numbers below `size`, ascending. Marks on all of them would be most of the time of a front on a large mesh."""
+    if 32 * len(number) < size:
+        return torch.unique(number)
+    return torch.zeros(size, dtype=torch.bool, device=number.device).index_fill_(0, number, True).nonzero()[:, 0]
 
 
 class _Unfoldings(NamedTuple):
