@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 import cotan
-from cotan.errors import one_signal
 from cotan.sparse import neighbour_max, segment_max, spread
 
 
@@ -19,7 +18,7 @@ class EdgeConv(nn.Module):
         hidden: width of the MLP's one hidden layer, with relu, out_dim by default; 0 for a linear map alone, whose
             maximum needs no number per edge but x_j's.
 
-    Shape: x (V, in_dim) -> (V, out_dim).
+    Shape: x (V, in_dim) -> (V, out_dim); or (V, B, in_dim) -> (V, B, out_dim).
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, hidden: int | None = None):
@@ -29,12 +28,12 @@ class EdgeConv(nn.Module):
         self.last = cotan.Linear(hidden, out_dim) if hidden else None
 
     def forward(self, x: Tensor, adjacency: cotan.Sparse) -> Tensor:
-        one_signal(x)
         pattern = adjacency.pattern
         own, difference = self.first.weight.chunk(2, 1)
         near = cotan.linear(x, difference)
         here = cotan.linear(x, own - difference, self.first.bias)
         if self.last is None:
-            return torch.where(pattern.counts[:, None] > 0, here + neighbour_max(near, pattern), 0)
+            some = (pattern.counts > 0).view(-1, *[1] * (x.ndim - 1))
+            return torch.where(some, here + neighbour_max(near, pattern), 0)
         h = torch.relu(spread(pattern, near, columns=True) + spread(pattern, here))  # (E, hidden)
         return segment_max(self.last(h), pattern)

@@ -177,14 +177,15 @@ def test_half_precision_keeps_pairs_apart_that_are_only_near():
     torch.testing.assert_close(half.float(), expected, atol=0.06, rtol=0.06)
 
 
-@LAYERS
+@pytest.mark.parametrize(("name", "more"), [*((name, {}) for name in NAMES), ("edgeconv", {"hidden": 0})])
 @pytest.mark.parametrize(("count", "out_dim"), [(1, 4), (2, 3), (SIZE, 5)])
-def test_several_signals_on_one_shape_are_as_each_alone_or_refused(name, count, out_dim):
-    options = {key: SIZE if key == "k" else value for key, value in OPTIONS.get(name, {}).items()}
-    layer, data, x = cotan.create_layer(name, 4, out_dim, **options), graph(), torch.randn(SIZE, count, 4)
+def test_several_signals_on_one_shape_are_as_each_alone_or_refused(name, more, count, out_dim):
+    options = {key: SIZE if key == "k" else value for key, value in OPTIONS.get(name, {}).items()} | more
+    layer, x = cotan.create_layer(name, 4, out_dim, **options), torch.randn(SIZE, count, 4)
+    data = graph(edge_index=torch.tensor([[0, 1, 3, 4], [1, 0, 1, 3]])) if name == "edgeconv" else graph()
     nodes = cotan.inputs(layer, data)
     alone = torch.stack([layer(x[:, i], **nodes) for i in range(count)], 1)
-    if name in ("appnp", "chebyshev", "gcn", "gin", "sage", "sgc"):
+    if name in ("appnp", "chebyshev", "edgeconv", "gcn", "gin", "sage", "sgc"):
         torch.testing.assert_close(layer(x, **nodes), alone)
     else:
         with pytest.raises(cotan.CotanError, match=rf"a signal of shape \(6, {count}, 4\), expected \(V, C\)"):

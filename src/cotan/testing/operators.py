@@ -302,6 +302,8 @@ def observe(
         if index is not None:
             return [torch.tensor(float(value.shape[-1]))]  # vertex numbers: only how many there are
         return [value[orders[per]] if per and per in orders else value]
+    if isinstance(value, tuple | list):
+        raise CotanError("observable= gave a tuple or a list, of which nothing would be compared; expected a tensor, or a NamedTuple")
     numbers = value.values() if isinstance(value, Mapping) else [value]
     return [torch.tensor([float(v) for v in numbers if isinstance(v, int | float)], dtype=torch.float64)]
 
