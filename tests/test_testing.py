@@ -409,6 +409,15 @@ def test_a_mistake_in_an_operator(scratch, operator, message):
         testing.check_operator(operator.__name__)
 
 
+def test_what_is_compared_is_a_tensor(scratch):
+    @cotan.operator(per="vertex", observable=lambda value: (value, value))
+    def paired(pos):
+        return pos * torch.arange(len(pos))[:, None]  # depends on the order of vertices, which is to be seen
+
+    with pytest.raises(cotan.CotanError, match="observable= gave a tuple, expected a tensor"):
+        testing.check_operator("paired")
+
+
 def backwards(edge_lengths):
     return edge_lengths.flip(0)
 

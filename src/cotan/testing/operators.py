@@ -303,7 +303,9 @@ def observe(
             return [torch.tensor(float(value.shape[-1]))]  # vertex numbers: only how many there are
         return [value[orders[per]] if per and per in orders else value]
     if isinstance(value, tuple | list):
-        raise CotanError("observable= gave a tuple or a list, of which nothing would be compared; expected a tensor, or a NamedTuple")
+        raise CotanError(
+            f"observable= gave a {type(value).__name__}, expected a tensor, a Sparse or a NamedTuple of them"
+        )
     numbers = value.values() if isinstance(value, Mapping) else [value]
     return [torch.tensor([float(v) for v in numbers if isinstance(v, int | float)], dtype=torch.float64)]
 
