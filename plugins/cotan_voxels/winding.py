@@ -101,8 +101,8 @@ def by_dipoles(triangles: Tensor, resolution: int) -> Tensor:
 
     To about 0.02 on surfaces with holes (0.04 at single centres), 0.3 among loose triangles as large as the shape.
     """
-    # As for crossings, a centre on a level face is above it.
-    tree = Octree(cut(triangles - triangles.new_tensor([0, 0, 1e-7]), PIECES), resolution)
+    # As for crossings, a centre on a face is above it, on an upright one beyond it along x.
+    tree = Octree(cut(triangles - triangles.new_tensor([1e-10, 0, 1e-7]), PIECES), resolution)
     w = triangles.new_zeros(8**tree.top)
 
     def closer(level: int, block: Tensor, cells: Cells, cell: Tensor) -> Tensor:

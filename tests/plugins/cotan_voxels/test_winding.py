@@ -105,6 +105,19 @@ def test_lids_against_angles_at_the_rim(missing, monkeypatch):
     assert (found - expected).abs().mean() < 0.003
 
 
+def test_lids_that_run_through_centres(monkeypatch):
+    """Of a cube without some of its faces, on the lattice: upright lids along the way that this lies beside the centres."""
+    trimesh = pytest.importorskip("trimesh")
+    box = trimesh.creation.box().subdivide()
+    for seed in range(90, 100):
+        keep = np.random.default_rng(seed).random(len(box.faces)) > 0.2
+        triangles = snap(torch.tensor((box.triangles[keep] + 0.5) * 11 + 0.5))
+        monkeypatch.setattr("cotan_voxels.winding.EXACT", 1e12)
+        expected = winding_number(triangles, 12)
+        monkeypatch.setattr("cotan_voxels.winding.EXACT", 0)
+        assert (winding_number(triangles, 12) - expected).abs().max() < 0.2  # one where lids and crossings disagree
+
+
 def test_holes_of_a_scan_take_no_longer_than_its_lids():
     """Dipoles of every face took 4 seconds for this."""
     trimesh = pytest.importorskip("trimesh")
