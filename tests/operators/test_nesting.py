@@ -109,3 +109,18 @@ def test_many_islands_in_a_large_surface():
     away = middle[:, 0, 0].norm(dim=1)
     clear = (away - 1).abs() > 0.01
     assert torch.equal(depth[1:][clear] == 1, away[clear] < 1)
+
+
+def test_pairs_take_bounded_memory(monkeypatch):
+    """A fan's long faces have nearly every point in their boxes."""
+    monkeypatch.setattr(nesting, "CHUNK", 500)
+    fan = corners(trimesh.creation.cylinder(1, 2, sections=100))[..., :2]
+    at = torch.rand(400, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    chunks = list(nesting._pairs(fan.amin(0), fan.amax(0), at))
+    assert max(len(face) for face, _ in chunks) < 500 + 20
+    found = torch.zeros(fan.shape[1], len(at), dtype=torch.bool)
+    for face, point in chunks:
+        found[face, point] = True
+    inside = ((fan.amin(0)[:, None] <= at) & (at <= fan.amax(0)[:, None])).all(2)
+    assert inside.sum() > 5000
+    assert not (inside & ~found).any()

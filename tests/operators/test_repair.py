@@ -64,8 +64,10 @@ def test_a_cap_is_flipped_and_leaves_no_crack(square, first, corner):
     pos = torch.cat([pos, torch.tensor([[0.25, 0.25, 0.0]], dtype=torch.float64)])
     face = torch.tensor([[0, 1, 3], [0, 3, 4], [0, 4, 2], [4, 3, 2]]).T  # 4 lies on 0-3
     face = face.roll((corner, first), (0, 1))
-    mended, done = repair(Data(pos=pos, face=face))
+    data = Data(pos=pos, face=face.clone())
+    mended, done = repair(data)
     assert done == ["flipped the longest side of 1 faces without area"]
+    assert torch.equal(data.face, face)  # the data is left alone
     report = mesh_report(mended.pos, mended.face)
     assert (report["boundary_edges"], report["faces"], report["flipped_faces"]) == (4, 4, 0)
 

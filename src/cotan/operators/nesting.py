@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -56,10 +56,9 @@ def crossings(corners: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     near = NEAR * float(corners.abs().max())
     slant = corners.new_tensor(SLANT)
     plane, at = (xyz[..., :2] + xyz[..., 2:] * slant for xyz in (corners, points))  # where the lines are points
-    face, point = _pairs(plane.amin(0) - near, plane.amax(0) + near, at)
     count = torch.zeros(len(points), dtype=torch.long)
     doubt = torch.zeros(len(points), dtype=torch.bool)
-    for f, p in zip(face.split(CHUNK), point.split(CHUNK)):
+    for f, p in _pairs(plane.amin(0) - near, plane.amax(0) + near, at):
         a, b, c = plane.index_select(1, f)
         sides = torch.stack([b - a, c - b, a - c])
         to = at.index_select(0, p) - torch.stack([a, b, c])
@@ -77,8 +76,8 @@ def crossings(corners: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     return count, doubt
 
 
-def _pairs(low: Tensor, high: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of a box low - high (F, 2) and a point (Q, 2) in it, and few others: the numbers of both.
+def _pairs(low: Tensor, high: Tensor, at: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pairs of a box low - high (F, 2) and a point (Q, 2) in it, and few others: the numbers of both, a chunk at a time.
 
     Points are put in strips, each of as many next to each other along x, and sorted along y in each.
     """
@@ -99,4 +98,6 @@ def _pairs(low: Tensor, high: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
     some, strips = some.repeat_interleave(last - first), runs(first, last) * size
     first = torch.searchsorted(place, strips + torch.searchsorted(y, low[some, 1]))
     last = torch.searchsorted(place, strips + torch.searchsorted(y, high[some, 1], right=True))
-    return some.repeat_interleave(last - first), order[runs(first, last)]
+    sizes = ((last - first).cumsum(0) // CHUNK).bincount().tolist()
+    for box, begin, end in zip(*(each.split(sizes) for each in (some, first, last))):
+        yield box.repeat_interleave(end - begin), order[runs(begin, end)]

@@ -60,7 +60,7 @@ def repair(data: Any) -> Repaired:
         done.append(f"merged {merged} vertices at the place of another")
         face = place[face]
     keep(is_triangle(face), "faces that name a vertex twice")
-    flips, flat = flip_flat(pos, face)
+    face, flips, flat = flip_flat(pos, face)
     if flips:
         done.append(f"flipped the longest side of {flips} faces without area")
     keep(~flat, "faces without area")
@@ -79,12 +79,12 @@ def repair(data: Any) -> Repaired:
     return Repaired(_carry(data, vertex.to(device), tag.to(device), face.to(device)), done)
 
 
-def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
-    """Flip the longest side of each flat face where one other face is there and both new ones have area. In place.
+def flip_flat(pos: Tensor, face: Tensor) -> tuple[Tensor, int, Tensor]:
+    """Flip the longest side of each flat face where one other face is there and both new ones have area.
 
-    Returns how many were flipped, and which faces are flat still. Flat faces are few: only those about them are looked at.
+    Returns the faces, how many were flipped, and which are flat still. Flat faces are few: only those about them are looked at.
     """
-    flipped = 0
+    face, flipped = face.clone(), 0
     flat = triangles(pos, face).flat
     while flat.any():
         about = torch.zeros(len(pos), dtype=torch.bool).index_fill(0, face[:, flat].reshape(-1), True)
@@ -116,7 +116,7 @@ def flip_flat(pos: Tensor, face: Tensor) -> tuple[int, Tensor]:
         face[:, at[chosen]], face[:, across[chosen]] = first[:, chosen], second[:, chosen]
         flat[list(turned)] = False
         flipped += len(chosen)
-    return flipped, flat
+    return face, flipped, flat
 
 
 def _key(edge: Tensor) -> Tensor:
