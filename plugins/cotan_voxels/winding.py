@@ -32,6 +32,8 @@ EXACT = 1 << 24
 AFAR = 2.5
 # Triangles, above which none is cut.
 PIECES = 1 << 17
+# By so many voxels are triangles lowered before angles are taken: as for crossings, a centre on a face is above it.
+LOWER = 1e-7
 
 
 def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> Tensor:
@@ -47,7 +49,9 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> 
         lids = corners[_lids(start, end, net)]
         if 2 * len(lids) > len(triangles):
             return by_dipoles(triangles, r)
-        return counts_above(torch.cat([triangles, lids]), r, signed=True) - by_dipoles(lids, r)
+        # Lowered for both, lids that pass a centre by less than that pass it on one side.
+        lowered = lids - lids.new_tensor([0, 0, LOWER])
+        return counts_above(torch.cat([triangles, lowered]), r, signed=True) - by_dipoles(lids, r)
     w = counts_above(triangles, r, signed=True).double()
     if len(net) == 0:
         return w
@@ -101,8 +105,8 @@ def by_dipoles(triangles: Tensor, resolution: int) -> Tensor:
 
     To about 0.02 on surfaces with holes (0.04 at single centres), 0.3 among loose triangles as large as the shape.
     """
-    # As for crossings, a centre on a face is above it, on an upright one beyond it along x.
-    tree = Octree(cut(triangles - triangles.new_tensor([1e-10, 0, 1e-7]), PIECES), resolution)
+    # As for crossings, a centre on an upright face is beyond it along x.
+    tree = Octree(cut(triangles - triangles.new_tensor([1e-10, 0, LOWER]), PIECES), resolution)
     w = triangles.new_zeros(8**tree.top)
 
     def closer(level: int, block: Tensor, cells: Cells, cell: Tensor) -> Tensor:

@@ -118,6 +118,20 @@ def test_lids_that_run_through_centres(monkeypatch):
         assert (winding_number(triangles, 12) - expected).abs().max() < 0.2  # one where lids and crossings disagree
 
 
+@pytest.mark.parametrize("depth", [0.055, 0.185])
+def test_lids_that_run_just_above_centres(depth, monkeypatch):
+    """A box cut off along a rim that zigzags: slanting lids less than 1e-7 above a centre, as the lattice lies beside it."""
+    trimesh = pytest.importorskip("trimesh")
+    box = trimesh.creation.box().subdivide().subdivide().subdivide()
+    cut_off = torch.tensor(box.triangles[box.triangles_center[:, 2] > -depth])
+    low, high = cut_off.amin((0, 1)), cut_off.amax((0, 1))
+    triangles = snap((cut_off - (low + high) / 2) / ((high - low).max() / 14) + 8)
+    monkeypatch.setattr("cotan_voxels.winding.EXACT", 1e12)
+    expected = winding_number(triangles, 16)
+    monkeypatch.setattr("cotan_voxels.winding.EXACT", 0)
+    assert (winding_number(triangles, 16) - expected).abs().max() < 0.1  # one where lids and crossings disagree
+
+
 def test_holes_of_a_scan_take_no_longer_than_its_lids():
     """Dipoles of every face took 4 seconds for this."""
     trimesh = pytest.importorskip("trimesh")
