@@ -10,7 +10,7 @@ the latter by van Oosterom and Strackee (1983).
 
 It is exact, and costs voxels x boundary edges instead of voxels x faces. Where edges are many, holes get lids: w is the
 count of crossings of the surface with its lids, exact, less w of the lids alone. Of these, or of all triangles where lids
-would be nearly as large as these, cells of an octree are seen from afar as dipoles (Barill et al. 2018),
+would be more than half as large, cells of an octree are seen from afar as dipoles (Barill et al. 2018),
 
     w(p) = sum_cells m . (c - p) / (4 pi |c - p|^3)         m the sum of area normals in a cell, c its centre
 """
