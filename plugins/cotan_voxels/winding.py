@@ -10,7 +10,7 @@ the latter by van Oosterom and Strackee (1983).
 
 It is exact, and costs voxels x boundary edges instead of voxels x faces. Where edges are many, holes get lids: w is the
 count of crossings of the surface with its lids, exact, less w of the lids alone. Of these, or of all triangles where lids
-would be nearly as many, cells of an octree are seen from afar as dipoles (Barill et al. 2018),
+would be more than half as large, cells of an octree are seen from afar as dipoles (Barill et al. 2018),
 
     w(p) = sum_cells m . (c - p) / (4 pi |c - p|^3)         m the sum of area normals in a cell, c its centre
 """
@@ -28,6 +28,8 @@ from .octree import Cells, Octree, half_diagonal
 
 # Boundary edges times voxels, above which lids take the place of exact angles: these would take seconds.
 EXACT = 1 << 24
+# Of the area of a surface, above which its lids save nothing. No box has just that: rounding must not choose.
+SHARE = 0.55
 # A cell is a dipole from so many of its radii.
 AFAR = 2.5
 # Triangles, above which none is cut.
@@ -47,7 +49,7 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> 
     corners[face.t().reshape(-1)] = triangles.reshape(-1, 3)
     if len(net) * r**3 > EXACT:
         lids = corners[_lids(start, end, net)]
-        if 2 * len(lids) > len(triangles):
+        if _area(lids) > SHARE * _area(triangles):
             return by_dipoles(triangles, r)
         # Lowered for both, lids that pass a centre by less than that pass it on one side.
         lowered = lids - lids.new_tensor([0, 0, LOWER])
@@ -89,6 +91,11 @@ def _lids(start: Tensor, end: Tensor, net: Tensor) -> Tensor:
         a, b = torch.cat([a[stays], before]), torch.cat([b[stays], after])
         a, b = a[a != b], b[a != b]
     return torch.cat(lids)
+
+
+def _area(triangles: Tensor) -> Tensor:
+    a, b, c = triangles.unbind(1)
+    return torch.linalg.cross(b - a, c - a).norm(dim=-1).sum()
 
 
 def _half_angle(a: Tensor, b: Tensor, tie: Tensor, p: Tensor) -> Tensor:

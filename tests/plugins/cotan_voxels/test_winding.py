@@ -132,6 +132,15 @@ def test_lids_that_run_just_above_centres(depth, monkeypatch):
     assert (winding_number(triangles, 16) - expected).abs().max() < 0.1  # one where lids and crossings disagree
 
 
+def test_large_lids_are_not_taken(monkeypatch):
+    """Of a band of a sphere, whose lids are larger than itself and took three times as long as its faces."""
+    trimesh = pytest.importorskip("trimesh")
+    sphere = trimesh.creation.icosphere(subdivisions=4, radius=11)
+    triangles = snap(torch.tensor(sphere.triangles[abs(sphere.triangles_center[:, 2]) < 3]) + 12)
+    monkeypatch.setattr("cotan_voxels.winding.EXACT", 0)
+    assert torch.equal(winding_number(triangles, 24), by_dipoles(triangles, 24))
+
+
 def test_holes_of_a_scan_take_no_longer_than_its_lids():
     """Dipoles of every face took 4 seconds for this."""
     trimesh = pytest.importorskip("trimesh")
