@@ -20,6 +20,8 @@ import math
 import torch
 from torch import Tensor
 
+from cotan.operators import face_areas
+
 from . import grid
 from .closed import boundary, weld
 from .crossings import counts_above, edge_function, owns_line
@@ -45,18 +47,19 @@ def winding_number(triangles: Tensor, resolution: int, closed: bool = False) -> 
         return counts_above(triangles, r, signed=True)
     face = weld(triangles)
     start, end, net = boundary(face)
+    if len(net) == 0:
+        return counts_above(triangles, r, signed=True).double()
     corners = triangles.new_zeros(int(face.max()) + 1, 3)
     corners[face.t().reshape(-1)] = triangles.reshape(-1, 3)
     if len(net) * r**3 > EXACT:
-        lids = corners[_lids(start, end, net)]
-        if _area(lids) > SHARE * _area(triangles):
+        lid = _lids(start, end, net)
+        if face_areas(corners, lid.t()).sum() > SHARE * face_areas(corners, face).sum():
             return by_dipoles(triangles, r)
+        lids = corners[lid]
         # Lowered for both, lids that pass a centre by less than that pass it on one side.
         lowered = lids - lids.new_tensor([0, 0, LOWER])
         return counts_above(torch.cat([triangles, lowered]), r, signed=True) - by_dipoles(lids, r)
     w = counts_above(triangles, r, signed=True).double()
-    if len(net) == 0:
-        return w
     a, b = corners[start], corners[end]
     # A point on the line of an edge belongs to the side that the crossings gave it to.
     tie = torch.where(owns_line(a, b), 1e-300, -1e-300)
@@ -91,11 +94,6 @@ def _lids(start: Tensor, end: Tensor, net: Tensor) -> Tensor:
         a, b = torch.cat([a[stays], before]), torch.cat([b[stays], after])
         a, b = a[a != b], b[a != b]
     return torch.cat(lids)
-
-
-def _area(triangles: Tensor) -> Tensor:
-    a, b, c = triangles.unbind(1)
-    return torch.linalg.cross(b - a, c - a).norm(dim=-1).sum()
 
 
 def _half_angle(a: Tensor, b: Tensor, tie: Tensor, p: Tensor) -> Tensor:

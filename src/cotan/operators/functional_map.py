@@ -93,12 +93,16 @@ def point_map(functional: Tensor, source: Spectrum, target: Spectrum) -> Tensor:
     most = len(target.values), len(source.values)
     if functional.ndim != 2 or not functional.numel() or functional.shape[0] > most[0] or functional.shape[1] > most[1]:
         raise CotanError(f"point_map: expected a map (K2, K1) of at most {most} pairs, got {tuple(functional.shape)}")
-    check_dtype("point_map", functional, target)
-    if not bool(torch.isfinite(functional).all()):
-        raise CotanError("point_map: expected a map of finite numbers")
+    _check_numbers("point_map", functional, target)
     k2, k1 = functional.shape
     points, queries = plain_vectors(source)[:, :k1], plain_vectors(target)[:, :k2] @ functional
     return nearest(points, queries, 1)[1][:, 0] if k1 <= TREE else nearest_by_products(points, queries)
+
+
+def _check_numbers(what: str, functional: Tensor, target: Spectrum) -> None:
+    check_dtype(what, functional, target)
+    if not bool(torch.isfinite(functional).all()):
+        raise CotanError(f"{what}: expected a map of finite numbers")
 
 
 def nearest_by_products(points: Tensor, queries: Tensor) -> Tensor:
@@ -189,9 +193,7 @@ def align_spectra(functional: Tensor, source: Spectrum, target: Spectrum) -> Spe
             f"align_spectra: expected a square map of at most {min(len(source.values), len(target.values))} pairs, "
             f"got {tuple(functional.shape)}"
         )
-    if not bool(torch.isfinite(functional).all()):
-        raise CotanError("align_spectra: expected a map of finite numbers")
-    check_dtype("align_spectra", functional, target)
+    _check_numbers("align_spectra", functional, target)
     left, _, right = torch.linalg.svd(functional)
     q = left @ right
     return Spectrum((q.square() * target.values[:k, None]).sum(0), plain_vectors(target)[:, :k] @ q)
