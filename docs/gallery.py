@@ -9,6 +9,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import shape_from_spectrum
 import torch
+from torch_geometric.utils import from_trimesh
+from trimesh.voxel import VoxelGrid
 
 import cotan
 from cotan.colors import diverging, label_colors
@@ -21,6 +23,37 @@ from cotan_views import contact_sheet as views_sheet
 from cotan_voxels import pretrain, primitives, slices, solids
 
 OUT = Path(__file__).parent / "images"
+
+
+def families() -> None:
+    """A dog as each family of methods sees it; at the head of README."""
+    dog = creature("dog", 0, vertices=2000)
+    nose = [int(dog.pos[:, 2].argmax())]
+    wave = cotan.compute(dog, "spectrum", k=16).vectors[:, 15]
+    rings = (cotan.compute(dog, "geodesic_distance", source=nose) / 0.12).long() % 2
+    normals = (cotan.compute(dog, "vertex_normals") + 1) / 2
+    turned = type(dog)(pos=dog.pos[:, [2, 1, 0]] * torch.tensor([1, 1, -1]), face=dog.face)
+    boxes = VoxelGrid(cotan.compute(dog, "voxels", resolution=32).numpy() > 0).as_boxes()
+
+    color = dog.pos - dog.pos.amin(0)
+    color /= color.amax(0)
+    size = 128
+    u, v = 2 * torch.pi * torch.cartesian_prod(*[torch.arange(size) / size] * 2).T
+    ring = torch.stack([(2 + v.cos()) * u.cos(), v.sin(), (2 + v.cos()) * u.sin()], 1)
+    corner = torch.arange(size**2).view(size, size)
+    a, b, c, d = (corner.roll(shift, (0, 1)).flatten() for shift in ((0, 0), (-1, 0), (0, -1), (-1, -1)))
+    torus = type(dog)(pos=ring, face=torch.cat([torch.stack([a, c, b]), torch.stack([b, c, d])], 1))
+    image = cotan.compute(dog, "torus", resolution=size).pull @ color
+
+    shapes = {
+        "a mesh": _colored(dog, color),
+        "spectral": _colored(dog, diverging(wave)),
+        "spatial": _colored(dog, label_colors(rings)),
+        "views": _colored(turned, normals),
+        "voxels": from_trimesh(boxes),
+        "torus": _colored(torus, image[: size**2]),
+    }
+    (OUT / "families.png").write_bytes(shapes_png([list(shapes.values())], list(shapes)))
 
 
 def poses() -> None:
@@ -142,6 +175,18 @@ def _colored(shape, color):
 
 
 if __name__ == "__main__":
-    for draw in (poses, inspect, views, voxels, belief, torus, shape_from_spectrum.main, filters, edges, match):
+    for draw in (
+        families,
+        poses,
+        inspect,
+        views,
+        voxels,
+        belief,
+        torus,
+        shape_from_spectrum.main,
+        filters,
+        edges,
+        match,
+    ):
         print(draw.__name__)
         draw()
