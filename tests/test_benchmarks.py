@@ -22,6 +22,13 @@ def few():
     return cotan.load_dataset("poses", per_class=5, vertices=125, creatures=("dog", "octopus"), stress=())
 
 
+def test_what_make_speed_runs_times_something_and_wants_no_argument():
+    for path in (Path(__file__).parent / "benchmarks").glob("bench_*.py"):
+        text = path.read_text()
+        assert "clock" in text or "time" in text, path.name
+        assert "main(*sys.argv" not in text, path.name
+
+
 def test_training(script, few):
     bare, over = script("bench_training").ratio("linear", few, {}, rounds=3)
     assert bare > 0

@@ -215,7 +215,7 @@ def test_mutag_is_as_pyg_reads_it(real_data, tmp_path):
 
 
 def test_two_protocols_for_a_suite_of_folds():
-    spec = importlib.util.spec_from_file_location("bench_folds", ROOT / "tests/benchmarks/bench_folds.py")
+    spec = importlib.util.spec_from_file_location("folds", ROOT / "tests/benchmarks/folds.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     # Each fold's own best epochs are 1 and 3; that of the mean is 2.

@@ -4,7 +4,7 @@ nested: each fold's epoch is chosen on a val that is cut from its train; its tes
 paper: as in Xu et al. 2019, all other folds train, and one epoch for all folds is chosen: that of the best mean accuracy
     over the folds that are tested. It is chosen on what is reported, so it is an upper bound.
 
-python tests/benchmarks/bench_folds.py [SUITE.toml [EPOCHS]], mutag's by default; results are kept in runs/, as by `cotan bench`.
+python tests/benchmarks/folds.py [SUITE.toml [EPOCHS]], mutag's by default; results are kept in runs/, as by `cotan bench`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """One nearest neighbour on voxels: what a network that sees voxels has to beat.
 
-    COTAN_DATA=FOLDER python tests/benchmarks/bench_nearest.py shrec11 resolution=12 samples=4 normalize=sphere padding=-2
+    COTAN_DATA=FOLDER python tests/benchmarks/nearest.py shrec11 resolution=12 samples=4 normalize=sphere padding=-2
 
 The label of a test shape is that of the training shape whose voxels differ least: in the sum of the differences, and of
 their squares (for voxels that are 0 or 1 both count those of another value).
