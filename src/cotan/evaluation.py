@@ -198,8 +198,8 @@ class Evaluation:
             expected = self.vertices if step.vertices_of is None else number_of_vertices(self.value(step.vertices_of))
             if len(value) != expected:
                 raise CotanError(
-                    f"{step.domain.label} gives {step.name} of {len(value)} vertices, of {expected}; an augmentation that changes "
-                    "their number says so, gives=(..., 'num_nodes')"
+                    f"{step.domain.label} gives {step.name} of {len(value)} vertices, of {expected}; an augmentation that "
+                    "changes their number says so, gives=(..., 'num_nodes')"
                 )
         if isinstance(value, torch.Tensor) and value.requires_grad and not torch.is_grad_enabled():
             value = value.detach()  # as all that is computed of it
