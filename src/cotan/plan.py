@@ -238,7 +238,7 @@ class _Resolver:
     def _find(self, wanted: Node, domain: _Domain, path: Path) -> Step:
         settings = dict(wanted.settings)
         if not settings:
-            anew = domain.recounted and wanted.name not in domain.sources
+            anew = domain.recounted and wanted.name not in domain.sources  # neighbours among the points that are left
             if wanted.name in self.instead and (domain is self.root or anew):
                 return self.resolve(as_node(self.instead[wanted.name]), domain, path)
             if wanted.name in domain.sources:
@@ -247,7 +247,7 @@ class _Resolver:
                 assert domain.outer is not None
                 if not registry.has("operator", wanted.name) or self._in_outer(wanted.name, domain):
                     found = self.resolve(wanted, domain.outer, path)
-                    if domain.recounted and found.per not in (None, "shape"):
+                    if domain.step and domain.step.recounts and found.per not in (None, "shape"):
                         raise CotanError(
                             f"{domain.step.label} gives num_nodes but not {wanted.name} (per {found.per}), which has to go with "
                             f"the vertices: gives=(..., {wanted.name!r})"
