@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from torch import nn
 from torch.utils._pytree import tree_map_only
 from torch_geometric.data import Data
 
@@ -309,6 +310,73 @@ def test_a_field_of_ones_own_says_how_many_vertices_there_are(scratch):
     moved = cotan.apply(model, graph, on="noisy")
     graph.temperature += 1
     assert torch.equal(cotan.apply(model, graph), moved)
+
+
+def drop_nodes(x, edge_index, num_nodes, *, share=0.4, seed=0):
+    """Some vertices and their edges left out."""
+    keep = torch.rand(num_nodes, generator=torch.Generator().manual_seed(seed)) >= share
+    number = keep.cumsum(0) - 1
+    return Data(x=x[keep], edge_index=number[edge_index[:, keep[edge_index].all(0)]])
+
+
+class ByEdges(nn.Module):
+    """The signal at both ends of each edge, and the sum of each shape: the numbers of vertices in a batch have to fit."""
+
+    def forward(self, x, edge_index, batch, ptr):
+        return x[edge_index].sum(0), cotan.pool(x, batch, len(ptr) - 1, "sum")
+
+
+def test_an_augmentation_may_leave_vertices_out(scratch):
+    cotan.operator("drop", gives=("x", "edge_index", "num_nodes"), augments="nodes")(drop_nodes)
+    graphs = [Data(x=torch.rand(n, 3), edge_index=torch.randint(n, (2, 40))) for n in (9, 14, 11)]
+    few = [drop_nodes(g.x, g.edge_index, g.num_nodes) for g in graphs]
+    for model in (
+        ByEdges(),
+        *(cotan.create_model(name, 3, 2, width=8, depth=2) for name in ("gcn", "chebyshev", "spectral", "mlp")),
+        cotan.create_model("gin", 3, 2, task="label"),
+    ):
+        prepared = prepare(model, graphs, per=None, on="drop")
+        for found in (cotan.apply(model, graphs, on="drop"), cotan.forward(model, prepared.values(range(3)))):
+            torch.testing.assert_close(found, cotan.apply(model, few))
+
+
+def test_points_that_are_left_out_are_no_neighbours(scratch):
+    """Also of several moves, of which each sees what the one before it gives."""
+
+    @cotan.operator(gives=("pos", "num_nodes"), augments="points")
+    def half(pos, *, seed=0):
+        return Data(pos=pos[: len(pos) // 2])
+
+    clouds = [Data(pos=torch.rand(n, 3)) for n in (21, 34)]
+    model = cotan.create_model("edgeconv", 3, 2, width=8, depth=2, neighbours=4)
+    for on, few in ((["half"], 2), (["half", "half"], 4), (["half", cotan.node("random_jitter", size=0.0)], 2)):
+        expected = cotan.apply(model, [Data(pos=cloud.pos[: len(cloud.pos) // few]) for cloud in clouds])
+        torch.testing.assert_close(cotan.apply(model, clouds, on=on), expected)
+
+
+def test_an_augmentation_that_leaves_vertices_out_says_so(scratch):
+    graphs = [Data(x=torch.rand(n, 3), edge_index=torch.randint(n, (2, 40))) for n in (9, 14)]
+    cotan.operator("silent", gives=("x", "edge_index"), augments="nodes")(drop_nodes)
+    with pytest.raises(cotan.CotanError, match=r"silent gives x of \d+ vertices, of 9; .* gives=\(..., 'num_nodes'\)"):
+        cotan.apply(ByEdges(), graphs, on="silent")
+
+    cotan.operator("drop", gives=("x", "edge_index", "num_nodes"), augments="nodes")(drop_nodes)
+    for graph in graphs:
+        graph.edge_weight = torch.rand(40)
+    with pytest.raises(cotan.CotanError, match=r"drop gives num_nodes but not edge_weight \(per edge\), .* gives=\("):
+        cotan.apply(cotan.create_model("gcn", 3, 2), graphs, on="drop")
+    for graph in graphs:
+        graph.y = torch.arange(graph.num_nodes) % 2
+        del graph.edge_weight
+    splits = cotan.Splits(graphs, [], graphs, task="label")
+    for use in (
+        lambda model: prepare(model, graphs, per="vertex", on="drop"),
+        lambda model: cotan.fit(model, splits, epochs=1, val_share=0, augment="drop"),
+    ):
+        with pytest.raises(
+            cotan.CotanError, match="drop changes the number of vertices, and there is a target at each"
+        ):
+            use(cotan.create_model("gcn", 3, 2, task="label"))
 
 
 def test_sources_that_do_not_fit_are_named(scratch):

@@ -192,3 +192,12 @@ def test_options_of_layers_are_reached_beside_the_stacks():
 def test_a_depth_beyond_all_memory_is_refused_layer_by_layer():
     with at_most(10**5, "a file"), pytest.raises(cotan.CotanError, match="a file does not fit"):
         cotan.create_model("gcn", 3, 5, width=1, depth=10**9)
+
+
+def test_each_activation_is_a_module_of_its_own():
+    """A hook on one sees one layer, as DeepLift and its like want it."""
+    seen = []
+    model = cotan.create_model("gcn", 3, 2, width=8, depth=3)
+    model.after[1][1].register_forward_hook(lambda *_: seen.append(1))
+    cotan.apply(model, GRAPH)
+    assert len(seen) == 1

@@ -77,7 +77,8 @@ def operator(
         covers: `covers(stored, wanted)` gives a function that cuts the wanted value out of a stored one, or None.
         augments: for an operator that gives a changed copy of the data: the motion ("rigid", "scale"), or a word of your
             own for what is none of pos ("edges"), to which nothing is invariant.
-        gives: for an operator whose value is a `Data`: the sources in it.
+        gives: for an operator whose value is a `Data`: the sources in it; of an augmentation that leaves vertices out, num_nodes
+            among them.
         many: how it may be evaluated on several shapes at once, with the same numbers as on each alone. True: the value on
             a disjoint union of shapes is the union of their values. Or a function of the same parameters that takes a list
             for each input and gives a list.

@@ -194,6 +194,13 @@ class Evaluation:
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
         check_source(step.name, value, data)
+        if step.domain is not None and step.per == "vertex" and step.vertices_of is not step.domain:
+            expected = self.vertices if step.vertices_of is None else number_of_vertices(self.value(step.vertices_of))
+            if len(value) != expected:
+                raise CotanError(
+                    f"{step.domain.label} gives {step.name} of {len(value)} vertices, of {expected}; an augmentation that "
+                    "changes their number says so, gives=(..., 'num_nodes')"
+                )
         if isinstance(value, torch.Tensor) and value.requires_grad and not torch.is_grad_enabled():
             value = value.detach()  # as all that is computed of it
         if step.name == "pos":

@@ -44,6 +44,11 @@ class Step:
         return getattr(self.definition or SOURCES.get(self.name), "index", None)
 
     @property
+    def recounts(self) -> bool:
+        """Whether it is an augmentation after which there are other vertices."""
+        return self.definition is not None and bool(self.definition.augments) and "num_nodes" in self.definition.gives
+
+    @property
     def parents(self) -> list[Step]:
         return [*self.inputs.values(), *([self.domain] if self.domain is not None and self.definition is None else [])]
 
@@ -91,8 +96,12 @@ class _Domain:
 
     @property
     def owner(self) -> Step | None:
-        """The domain that the vertices belong to: an augmentation has none of its own, but moves those of another."""
-        return self.outer.owner if self.moves and self.outer else self.step
+        """The domain that the vertices belong to: most augmentations have none of their own, but move those of another."""
+        return self.outer.owner if self.outer and not self.recounted else self.step
+
+    @property
+    def recounted(self) -> bool:
+        return self.step is not None and self.step.recounts
 
 
 @dataclass
@@ -218,6 +227,7 @@ class _Resolver:
             return _Domain(frozenset(SOURCES), step, None)
         if step.definition.augments:
             given = frozenset(name for name in step.definition.gives if self._in_outer(name, outer))
+            given |= COUNTED if step.recounts else frozenset()
             return _Domain(given, step, outer, step.definition.augments)
         if not step.definition.gives:
             raise CotanError(
@@ -228,14 +238,21 @@ class _Resolver:
     def _find(self, wanted: Node, domain: _Domain, path: Path) -> Step:
         settings = dict(wanted.settings)
         if not settings:
-            if domain is self.root and wanted.name in self.instead:
+            anew = domain.recounted and wanted.name not in domain.sources  # neighbours among the points that are left
+            if wanted.name in self.instead and (domain is self.root or anew):
                 return self.resolve(as_node(self.instead[wanted.name]), domain, path)
             if wanted.name in domain.sources:
                 return self._source(wanted.name, domain)
             if domain.moves and wanted.name in (SOURCES.keys() | self.root.sources):
                 assert domain.outer is not None
                 if not registry.has("operator", wanted.name) or self._in_outer(wanted.name, domain):
-                    return self.resolve(wanted, domain.outer, path)
+                    found = self.resolve(wanted, domain.outer, path)
+                    if domain.step and domain.step.recounts and found.per not in (None, "shape"):
+                        raise CotanError(
+                            f"{domain.step.label} gives num_nodes but not {wanted.name} (per {found.per}), which has to go with "
+                            f"the vertices: gives=(..., {wanted.name!r})"
+                        )
+                    return found
         if not registry.has("operator", wanted.name):
             raise _lacks(wanted.name, domain.sources, [key for key, _ in path])
         return self._variant(wanted, settings, domain, path)

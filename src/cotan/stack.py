@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ class Stack(Network):
             for i in range(depth)
         )
         self.after = nn.ModuleList(
-            nn.Sequential(_norm(norm, self.signal, width), sigma, Dropout(dropout))
+            nn.Sequential(_norm(norm, self.signal, width), deepcopy(sigma), Dropout(dropout))
             for _ in range(depth if last is None else depth - 1)
         )
         per = registry.lookup("task", task).target.per
