@@ -915,10 +915,16 @@ def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):
         for use in (lambda x: cotan.compute(x, "mass"), lambda x: cotan.draw(x, tmp_path / "a.png", torch.ones(3))):
             with pytest.raises(cotan.CotanError, match=text):
                 use(thing)
-    with pytest.raises(cotan.CotanError, match="got HeteroData; its to_homogeneous"):
-        cotan.apply(cotan.create_model("linear", 2, 2), several)
-    with pytest.raises(cotan.CotanError, match=r"got a HeteroData$"):
-        cotan.fit("linear", several)
+    linear = cotan.create_model("linear", 2, 2)
+    for use in (
+        lambda: cotan.apply(linear, several),
+        lambda: cotan.prepare(linear, several),
+        lambda: cotan.prepare(linear, [several]),
+        lambda: cotan.fit("linear", several),
+        lambda: cotan.fit("linear", cotan.Splits([several])),
+    ):
+        with pytest.raises(cotan.CotanError, match=r"HeteroData.*; its to_homogeneous\(\) gives one"):
+            use()
 
 
 MARKET = "%%MatrixMarket matrix {}\n"
