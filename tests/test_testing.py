@@ -520,7 +520,17 @@ def test_what_takes_an_attribute_of_ones_own_is_tried_on_given_shapes(scratch):
     assert "batch independence, given shape 0 and given shape 2" in testing.check_layer("warm", data=given).passed
 
 
-def test_what_is_not_checked_says_all_of_why():
-    report = testing.check_operator("gradient")
-    assert "kind=" in report.skipped["on a graph"]
-    assert not str(report).splitlines()[-1].endswith(":)")
+def of_points(pos):
+    return pos.clone()
+
+
+def of_faces(face, pos):
+    return pos + 0
+
+
+def test_what_is_not_checked_says_all_of_why(scratch):
+    cotan.operator("twofold", per="vertex", kind="points")(of_points)
+    cotan.operator("twofold", per="vertex", kind="faces")(of_faces)
+    report = testing.check_operator("twofold")
+    assert "needs 'face'" in report.skipped["on a graph"]
+    assert str(report).count("\n") == len(report.passed) + len(report.skipped)
