@@ -1347,6 +1347,12 @@ def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp
     graph = Data(edge_index=edge_index, edge_weight=weight, num_nodes=12)
     expected = networkx.laplacian_matrix(networkx.from_numpy_array((weights + weights.T) / 2)).toarray()
     np.testing.assert_allclose(cotan.compute(graph, "laplacian").to_dense(), expected)
+    for small in (weights[:5, :5], np.ones((6, 6))):
+        np.save(tmp_path / "a.npy", small)
+        with pytest.raises(cotan.CotanError, match="a square matrix"):
+            cotan.read(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.arange(36.0).reshape(6, 6))
+    assert cotan.read(tmp_path / "a.npy").pos.shape == (6, 3)
 
 
 @pytest.mark.parametrize("kind", [b"csr", b"csc"])
