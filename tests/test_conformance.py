@@ -51,6 +51,9 @@ def test_no_operator_drops_a_derivative(request_):
         map_tensors(lambda t: found.append(t) or t, cotan.compute(data, request_, dtype=torch.float64))
         return found
 
+    def energy(pos):
+        return 0 * pos.sum() + sum(t.square().sum() for t in parts(pos) if t.is_floating_point())
+
     before, after = parts(pos), parts(pos * (1 + 1e-6 * noise))
     changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     try:
@@ -59,10 +62,13 @@ def test_no_operator_drops_a_derivative(request_):
         assert "has no derivative with respect to pos; detach it" in str(error)
         with pytest.raises(cotan.CotanError, match="has no derivative"):
             cotan.autodiff.forward(lambda pos: parts(pos)[0], pos, pos)
+        with pytest.raises(cotan.CotanError, match="has no derivative"):
+            torch.func.grad(energy)(pos)
     else:
         assert [value.requires_grad for value, moves in zip(found, changed, strict=True) if moves] == [True] * sum(
             changed
         )
+        torch.testing.assert_close(torch.func.grad(energy)(pos), cotan.autodiff.reverse(energy, pos)[1])
 
 
 SMALL = {  # defaults take minutes

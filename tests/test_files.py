@@ -915,10 +915,16 @@ def test_what_is_no_file_and_no_shape_is_told_what_makes_one(tmp_path):
         for use in (lambda x: cotan.compute(x, "mass"), lambda x: cotan.draw(x, tmp_path / "a.png", torch.ones(3))):
             with pytest.raises(cotan.CotanError, match=text):
                 use(thing)
-    with pytest.raises(cotan.CotanError, match="got HeteroData; its to_homogeneous"):
-        cotan.apply(cotan.create_model("linear", 2, 2), several)
-    with pytest.raises(cotan.CotanError, match=r"got a HeteroData$"):
-        cotan.fit("linear", several)
+    linear = cotan.create_model("linear", 2, 2)
+    for use in (
+        lambda: cotan.apply(linear, several),
+        lambda: cotan.prepare(linear, several),
+        lambda: cotan.prepare(linear, [several]),
+        lambda: cotan.fit("linear", several),
+        lambda: cotan.fit("linear", cotan.Splits([several])),
+    ):
+        with pytest.raises(cotan.CotanError, match=r"HeteroData.*; its to_homogeneous\(\) gives one"):
+            use()
 
 
 MARKET = "%%MatrixMarket matrix {}\n"
@@ -1341,6 +1347,12 @@ def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp
     graph = Data(edge_index=edge_index, edge_weight=weight, num_nodes=12)
     expected = networkx.laplacian_matrix(networkx.from_numpy_array((weights + weights.T) / 2)).toarray()
     np.testing.assert_allclose(cotan.compute(graph, "laplacian").to_dense(), expected)
+    for small in (weights[:5, :5], np.ones((6, 6))):
+        np.save(tmp_path / "a.npy", small)
+        with pytest.raises(cotan.CotanError, match="a square matrix"):
+            cotan.read(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.arange(36.0).reshape(6, 6))
+    assert cotan.read(tmp_path / "a.npy").pos.shape == (6, 3)
 
 
 @pytest.mark.parametrize("kind", [b"csr", b"csc"])

@@ -103,6 +103,9 @@ def test_refusals(sphere):
     match(sphere, sphere, k=20)  # without a warning
     with pytest.raises(cotan.CotanError, match=r"landmarks out of range: vertex numbers -1 to 3, expected 0 to"):
         match(sphere, sphere, landmarks=[[1, 2], [3, -1]])
+    with pytest.raises(cotan.CotanError, match=r"landmarks send several vertices to the target's 7, expected one"):
+        match(sphere, sphere, landmarks=[[1, 4, 2, 1], [7, 9, 7, 7]])
+    match(sphere, sphere, landmarks=[[1, 4, 1], [7, 9, 7]], k=20)
 
 
 def test_loose_vertices_are_said():

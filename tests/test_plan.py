@@ -1,6 +1,7 @@
 """The shared graph: requests, variants, overrides, sharing, domains, augmentations."""
 
 import pickle
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -219,6 +220,20 @@ def test_complex_numbers_are_in_single_precision(tetrahedron, fresh_store, scrat
         cotan.CotanError, match=r"node 'phases.*' gives torch.complex128, expected torch.complex64, or real"
     ):
         cotan.compute(tetrahedron, "phases", kind="complex128")
+
+
+class Parts(NamedTuple):
+    first: object
+
+
+@pytest.mark.parametrize("within", [lambda z: Parts(Parts(z)), lambda z: Data(pos=z.real, phase=z)])
+def test_complex_numbers_deep_in_a_value_are_told_too(within, tetrahedron, fresh_store, scratch):
+    @cotan.operator
+    def phased(pos):
+        return within(torch.polar(pos[:, 0].abs(), pos[:, 1]))
+
+    with pytest.raises(cotan.CotanError, match=r"node 'phased' gives torch.complex128, expected torch.complex64"):
+        cotan.compute(tetrahedron, "phased")
 
 
 def test_a_rotated_copy_costs_an_intrinsic_model_nothing(sphere, fresh_store):

@@ -490,3 +490,47 @@ def test_a_value_of_no_known_kind_is_refused_where_it_is_computed(scratch, tetra
     assert isinstance(cotan.compute(tetrahedron, "mass"), torch.Tensor)
     with pytest.raises(cotan.CotanError, match="node 'numpys' gives a ndarray"):
         cotan.compute(tetrahedron, "numpys")
+
+
+class Warm(Base):
+    def forward(self, x, laplacian, warmth):
+        return self.linear(laplacian @ x) * warmth[:, None]
+
+
+def warmed(temperature, mass):
+    return temperature * mass
+
+
+def test_what_takes_an_attribute_of_ones_own_is_tried_on_given_shapes(scratch):
+    cotan.source("temperature", per="vertex")
+    cotan.operator("warmth", per="vertex")(warmed)
+    cotan.layer("warm", invariant_to=("rigid",))(Warm)
+    with pytest.raises(AssertionError, match=r"(?s)layer warm runs on none .*data=.*\n  on a mesh: .*'temperature'"):
+        testing.check_layer("warm", compile=False)
+    given = [testing.shapes.example(name).clone() for name in ("mesh", "graph", "other-mesh")]
+    for shape in given:
+        shape.temperature = testing.shapes.normal(shape.num_nodes, 0)
+    for check, name in (
+        (testing.check_layer, "warm"),
+        (testing.check_model, "warm"),
+        (testing.check_operator, "warmth"),
+    ):
+        assert "permutation of a given shape 0" in check(name, data=given[0]).passed
+        assert "permutation of a given shape 2" in check(name, data=given).passed
+    assert "batch independence, given shape 0 and given shape 2" in testing.check_layer("warm", data=given).passed
+
+
+def of_points(pos):
+    return pos.clone()
+
+
+def of_faces(face, pos):
+    return pos + 0
+
+
+def test_what_is_not_checked_says_all_of_why(scratch):
+    cotan.operator("twofold", per="vertex", kind="points")(of_points)
+    cotan.operator("twofold", per="vertex", kind="faces")(of_faces)
+    report = testing.check_operator("twofold")
+    assert "needs 'face'" in report.skipped["on a graph"]
+    assert str(report).count("\n") == len(report.passed) + len(report.skipped)

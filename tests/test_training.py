@@ -39,6 +39,7 @@ from cotan.training.device import make_fabric, own_randomness
 from cotan.training.evaluate import in_eval
 from cotan.training.folder import alone, append, put_aside, unlocked
 from cotan.training.make import describe
+from cotan.training.predict import Prediction
 from cotan.training.progress import Progress
 from cotan.training.recipe import node_of, record_of
 
@@ -2236,3 +2237,10 @@ def test_pipes_in_a_run_are_not_waited_for(tmp_path, one_run):
             assert Run.load(tmp_path / "run").best_epoch == 1
     with pytest.raises(CotanError, match=r"has no best.safetensors"):
         Run.load(tmp_path / "run")
+
+
+def test_a_prediction_is_shown_with_few_of_its_classes():
+    found = Prediction(1, "b", 0.9, torch.tensor([0.1, 0.9]), ("a", "b"))
+    fields = "label=1, name='b', probability=0.9, probabilities=tensor([0.1000, 0.9000]), classes=('a', 'b')"
+    assert repr(found) == f"Prediction({fields})"
+    assert repr(found._replace(classes=tuple(map(str, range(6890))))).endswith("'5', ...))")

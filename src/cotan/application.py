@@ -202,11 +202,21 @@ def _values(module: nn.Module, plan: Plan, shapes: Sequence[Any]) -> dict[str, A
     return {name: move(value, device) for name, value in collate_samples(plan, samples).items()}
 
 
+GRIDS = {"sequence": "CL", "image": "CHW", "volume": "CDHW"}
+
+
 def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> None:
-    """Raise where the first signal is not (V, C) with the number of channels that the model was made for."""
+    """Raise where the first signal is not (V, C), or a grid, with the number of channels that the model was made for."""
     expected = getattr(registry.unwrapped(model), "_made_for", None)
-    features = features_of(values)
-    if not features or expected is None or signal_of(model) != "vertex":
+    features, signal = features_of(values), signal_of(model)
+    if not features or expected is None:
+        return
+    kind = "model" if made(model) else "layer"
+    if signal in GRIDS:
+        grids = [tuple(f.shape if isinstance(values, Sample) else f.shape[1:]) for f in features.values()]
+        if any(len(grid) != len(GRIDS[signal]) for grid in grids) or sum(grid[0] for grid in grids) != expected:
+            wanted = ", ".join(GRIDS[signal])
+            raise CotanError(f"{signal} {grids[0]}, expected ({wanted}); the {kind} was made for {expected} channels C")
         return
     for name, f in features.items():
         if not isinstance(f, Tensor):
@@ -220,7 +230,6 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
             )
     got = sum(f.shape[1] if f.ndim == 2 else 1 for f in features.values())
     if got != expected and all(f.ndim <= 2 for f in features.values()):
-        kind = "model" if made(model) else "layer"
         raise CotanError(f"the {kind} was made for in_dim={expected} channels; its features have {got}")
 
 

@@ -17,6 +17,7 @@ from .decorators import operator
 from .errors import one_of
 from .nodes import Request, as_node
 from .registry import all_definitions
+from .untraced import array
 
 
 @operator(augments="rigid", gives=("pos", "normal"))
@@ -34,7 +35,7 @@ def random_rotation(pos: Tensor, normal: Tensor | None = None, *, seed: int = 0,
         angle = torch.rand((), generator=generator, dtype=torch.float64) * torch.pi  # half of a full turn's
         q = torch.zeros(4, dtype=torch.float64)
         q[0], q[1 + "xyz".index(axis)] = angle.cos(), angle.sin()
-    turn = torch.from_numpy(Rotation.from_quat(q.roll(-1).numpy()).as_matrix()).to(pos).T
+    turn = torch.from_numpy(Rotation.from_quat(array(q.roll(-1))).as_matrix()).to(pos).T
     return _moved(pos @ turn, None if normal is None else normal.to(pos) @ turn)
 
 
@@ -62,7 +63,7 @@ def check_augment(requests: Iterable[Request]) -> None:
 
 def _generator(pos: Tensor, seed: int) -> torch.Generator:
     # Into 32 bits: torch's generator on the CPU keeps no more of a seed.
-    own = zlib.crc32(pos.detach().cpu().numpy().tobytes(), zlib.crc32(str(seed).encode()))
+    own = zlib.crc32(array(pos).tobytes(), zlib.crc32(str(seed).encode()))
     return torch.Generator().manual_seed(own)
 
 

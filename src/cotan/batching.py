@@ -191,7 +191,7 @@ def prepare(
     several = models if isinstance(models, Mapping) else {"": models}
     for model in several.values():
         expect("prepare", model, nn.Module, "a layer or a model, as create_layer and create_model make")
-    if hasattr(shapes, "_store"):  # one shape, or PyG's Batch
+    if hasattr(shapes, "keys"):  # one shape, or PyG's Batch
         shapes = listed(shapes) or [shapes]
     expect("prepare: shapes", shapes, Sized, "a list of Data")  # torch's datasets are no Iterable
     dtypes = {place_of(model)[0] for model in several.values()}

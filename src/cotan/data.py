@@ -14,22 +14,20 @@ from .errors import CotanError
 from .nodes import COUNTED, SOURCES, TENSORS
 from .sparse import check_range
 
+WAYS = {  # to a `Data`, from what is none
+    "HeteroData": "its to_homogeneous() gives one",
+    "Trimesh": "torch_geometric.utils.from_trimesh gives one",
+    "Graph": "torch_geometric.utils.from_networkx gives one",
+    "DiGraph": "torch_geometric.utils.from_networkx gives one",
+}
 PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
 def check_data(data: Any) -> None:
     """Raise for what is no `Data`, saying what makes one of it, and for tensors on the device meta."""
     if not hasattr(data, "_store"):
-        hints = {
-            "HeteroData": "its to_homogeneous() gives one",
-            "Trimesh": "torch_geometric.utils.from_trimesh gives one",
-            "Graph": "torch_geometric.utils.from_networkx gives one",
-            "DiGraph": "torch_geometric.utils.from_networkx gives one",
-        }
         kind = type(data).__name__
-        raise CotanError(
-            f"expected a torch_geometric Data, got {kind}; {hints.get(kind, 'cotan.read(path) gives one')}"
-        )
+        raise CotanError(f"expected a torch_geometric Data, got {kind}; {WAYS.get(kind, 'cotan.read(path) gives one')}")
     for name in data.keys():
         if getattr(data[name], "is_meta", False):
             raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")

@@ -60,6 +60,11 @@ def match(
         raise CotanError(f"match: start={start} and k={k}, expected 1 <= start <= k")
     if landmarks is not None:
         landmarks = paired("match", landmarks)
+        vertices, sources = landmarks.unique(dim=1)[1].unique(return_counts=True)
+        if (sources > 1).any():
+            raise CotanError(
+                f"match: landmarks send several vertices to the target's {int(vertices[sources > 1][0])}, expected one"
+            )
     known = (None, None) if landmarks is None else landmarks
     a, b = (_described(shape, k, at) for shape, at in zip((source, target), known, strict=True))
     for name, values in (("source", a.spectrum.values), ("target", b.spectrum.values)):

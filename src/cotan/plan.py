@@ -281,7 +281,7 @@ class _Resolver:
                 return self._operator(definition, rest, domain, path)
             except MissingSource as reason:
                 reasons.append(reason)
-        if len(reasons) == 1:
+        if len({str(reason) for reason in reasons}) == 1:
             others = [d for d in variants if d not in fitting and self._fits(d, domain, path)]
             there = f". {wanted.name!r} there is of {_kinds(others)}" if others else ""
             raise MissingSource(f"{reasons[0]}{there}")
@@ -367,6 +367,8 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
     if len(path) > 1:
         what = f"node {path[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    if name == "pos" and path[0].partition("(")[0] == "gradient":
+        hint = " The layer 'diffusion' does without: gradients=False."
     if "edge_index" in ways and "pos" in sources:
         hint = (
             " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16), or the option "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import registry
-from .data import number_of_vertices
+from .data import WAYS, number_of_vertices
 from .errors import CotanError
 from .sparse import check_range
 from .values import numbers
@@ -90,7 +90,9 @@ def check_form(splits: Splits, task: str) -> None:
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
             if not hasattr(shape, "_store"):
-                raise CotanError(f"{where} is a {type(shape).__name__}, expected a torch_geometric Data")
+                kind = type(shape).__name__
+                way = f"; {WAYS[kind]}" if kind in WAYS else ""
+                raise CotanError(f"{where} is a {kind}, expected a torch_geometric Data{way}")
             if shape.get("y") is None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
             numbers(f"{where}: y", shape.y)

@@ -168,11 +168,14 @@ def take_apart(value: Any, tensors: list[Tensor]) -> Any:
 
 def check_storable(value: Any) -> None:
     """Raise for a value of a kind that a node cannot give."""
-    for part in value if is_named_tuple(value) else [value]:
-        held = part.values if isinstance(part, Sparse) else part
-        if isinstance(held, Tensor) and held.dtype == torch.complex128:  # which safetensors does not know
-            raise CotanError("torch.complex128, expected torch.complex64, or real numbers: torch.view_as_real(...)")
-    if isinstance(value, Tensor | Sparse | Spectrum) or is_named_tuple(value) or is_data(value):
+    if is_named_tuple(value) or is_data(value):
+        for part in value if is_named_tuple(value) else (value[name] for name in value.keys()):
+            check_storable(part)
+        return
+    held = value.values if isinstance(value, Sparse) else value
+    if isinstance(held, Tensor) and held.dtype == torch.complex128:  # which safetensors does not know
+        raise CotanError("torch.complex128, expected torch.complex64, or real numbers: torch.view_as_real(...)")
+    if isinstance(value, Tensor | Sparse | Spectrum):
         return
     try:
         if value is None:

@@ -15,8 +15,8 @@ from ..errors import CotanError
 from ..network import needs
 from ..plan import Plan, make_plan
 from ..values import move
-from .compare import Report, check_unchanged, copies, first_line
-from .shapes import evaluation_of, example, normal
+from .compare import Report, check_unchanged, copies, one_line
+from .shapes import evaluation_of, normal
 
 
 @dataclass
@@ -52,18 +52,18 @@ class Case:
         return {name: move(value, dtype=dtype) for name, value in values.items()}
 
 
-def case_on(tried: Tried, what: str, shape: str = "", seed: int = 0, data: Any = None) -> Case | None:
-    """The inputs on a test shape; None where it has none, with the reason why `what` is not checked."""
+def case_on(tried: Tried, what: str, data: Any, seed: int = 0) -> Case | None:
+    """The inputs on a test shape (None: of a grid); None where it has none, with the reason why `what` is not checked."""
     g = torch.Generator().manual_seed(11 + seed)
     x = None
     if tried.signal != "vertex":
         size = {"sequence": (12,), "image": (12, 12), "volume": (8, 8, 8)}[tried.signal]
         from torch_geometric.data import Data
 
-        data = Data(num_nodes=1, **{tried.signal: normal((tried.in_dim, *size), g)})
+        data = Data(num_nodes=1, **{tried.signal: normal((tried.in_dim, *size), g)}) if data is None else data
         x = data[tried.signal][None]
     else:
-        data = example(shape).clone() if data is None else data
+        data = data.clone()
         if tried.layer:
             x = normal((data.num_nodes, tried.in_dim), g)
         elif "x" not in data and takes_signal(tried.module):
@@ -73,7 +73,7 @@ def case_on(tried: Tried, what: str, shape: str = "", seed: int = 0, data: Any =
         plan = make_plan(needs(tried.module), have) if tried.layer else model_plan(tried.module, have)
         sample = evaluate_plan(plan, data, torch.float64, evaluation_of(data))
     except CotanError as reason:
-        tried.report.skipped[what] = first_line(reason)
+        tried.report.skipped[what] = one_line(reason)
         return None
     return Case(data, plan, sample, x if tried.layer else None)
 

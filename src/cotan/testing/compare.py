@@ -27,6 +27,11 @@ class Report:
         lines = [f"{self.name}: {len(self.passed)} checks passed", *(f"  {name}" for name in self.passed)]
         return "\n".join(lines + [f"  not checked: {name} ({reason})" for name, reason in self.skipped.items()])
 
+    def check_tried(self, tried: bool) -> None:
+        if not tried:
+            why = "".join(f"\n  {name}: {reason}" for name, reason in self.skipped.items())
+            raise AssertionError(f"{self.name} runs on none of the test shapes (data= takes some of your own):{why}")
+
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self.passed)} checks passed, {len(self.skipped)} not made; print() names them>"
 
@@ -85,8 +90,8 @@ def central(along: Callable[[float], Tensor], h: float) -> Tensor:
     return (along(h) - along(-h)) / (2 * h)
 
 
-def first_line(reason: Exception) -> str:
-    return str(reason).splitlines()[0]
+def one_line(reason: Exception) -> str:
+    return " ".join(str(reason).split())
 
 
 def check_places(found: list[Tensor], device: torch.device, what: str) -> None:

@@ -20,11 +20,16 @@ from .compare import TOLERANCE, Report, check_finite, check_generator, check_pla
 from .elsewhere import another_device
 from .mixed_precision import mixed_precision
 from .options import check_options
-from .shapes import DOMAINS, any_basis, motions, renumbered
+from .shapes import any_basis, motions, pairs, renumbered
 
 
-def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool = True, **options: Any) -> Report:
-    """Check a registered layer on meshes and graphs that have its nodes (or on random images, volumes, sequences)."""
+def check_layer(
+    name: str, in_dim: int = 4, out_dim: int = 6, *, data: Any = None, compile: bool = True, **options: Any
+) -> Report:
+    """Check a registered layer on meshes and graphs that have its nodes (or on random images, volumes, sequences).
+
+    `data`: a shape, or several, to check it on instead, where it takes attributes of your own.
+    """
     definition = registry.lookup("layer", name)
     report = Report(f"layer {name}")
 
@@ -34,9 +39,9 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
 
     check_options(definition, report)
     tried = Tried(make, in_dim, out_dim, definition.signal, "vertex", True, report)
-    _check_module(tried, compile)
+    _check_module(tried, data, compile)
     for motion, *pair in motions(registry.invariance(make())):
-        cases = [case_on(tried, f"invariance to {motion}", data=shape) for shape in pair]
+        cases = [case_on(tried, f"invariance to {motion}", shape) for shape in pair]
         if None in cases:
             continue
         with torch.no_grad():
@@ -46,9 +51,16 @@ def check_layer(name: str, in_dim: int = 4, out_dim: int = 6, *, compile: bool =
 
 
 def check_model(
-    name: str, in_dim: int = 3, out_dim: int = 5, *, task: str | None = None, compile: bool = False, **options: Any
+    name: str,
+    in_dim: int = 3,
+    out_dim: int = 5,
+    *,
+    task: str | None = None,
+    data: Any = None,
+    compile: bool = False,
+    **options: Any,
 ) -> Report:
-    """Check a registered model, or a layer's stack, for a task (the first that it does)."""
+    """Check a registered model, or a layer's stack, for a task (the first that it does); `data` as in `check_layer`."""
     definition = registry.lookup("model", name) if registry.has("model", name) else None
     task = task or (definition.tasks[0] if definition and definition.tasks else "classify")
     report = Report(f"model {name} ({task})")
@@ -60,20 +72,21 @@ def check_model(
 
     if definition:
         check_options(definition, report)
-    _check_module(Tried(make, in_dim, out_dim, signal_of(make()), per, False, report), compile)
+    _check_module(Tried(make, in_dim, out_dim, signal_of(make()), per, False, report), data, compile)
     return report
 
 
-def _check_module(tried: Tried, compiled: bool) -> None:
+def _check_module(tried: Tried, data: Any, compiled: bool) -> None:
     module, report = tried.module, tried.report
     idle = {name for name, p in module.named_parameters() if p.requires_grad}
     used: dict[str, bool] = {}
     seen = False
-    for first, second in DOMAINS if tried.signal == "vertex" else (("grid", "grid"),):
-        case = case_on(tried, f"on a {first}", first)
+    grid = data is None and tried.signal != "vertex"
+    for first, shape, second, beside in [("grid", None, "grid", None)] if grid else pairs(data):
+        case = case_on(tried, f"on a {first}", shape)
         if case is None:
             continue
-        other = case_on(tried, f"batch of a {first} and a {second}", second, seed=1)
+        other = case_on(tried, f"batch of a {first} and a {second}", beside, seed=1)
         idle &= _idle(module, case.values())
         _check_on(tried, case, other, first, second)
         for name, matters in _used(module, case.values()).items():
@@ -83,8 +96,7 @@ def _check_module(tried: Tried, compiled: bool) -> None:
             if compiled:
                 _check_compiled(module, [c for c in (case, other) if c], report)
         seen = True
-    if not seen:
-        raise AssertionError(f"{report.name} runs on none of the test shapes: {report.skipped}")
+    report.check_tried(seen)
     if idle and not hasattr(module, "before_training"):  # a first stage of its own may learn them
         raise AssertionError(
             f"{report.name}: no derivative reaches {', '.join(sorted(idle))}, so it would never be learned"
@@ -139,7 +151,7 @@ def _check_on(tried: Tried, case: Case, other: Case | None, first: str, second: 
         if not any_basis(first, case.plan, report) and tried.signal == "vertex":
             moved, orders = renumbered(case.data)
             what = f"permutation of a {first}"
-            again = case_on(tried, what, data=moved)
+            again = case_on(tried, what, moved)
             assert again
             again.x = None if case.x is None else case.x[orders["vertex"]]
             wanted = out[orders["vertex"]] if tried.per == "vertex" else out

@@ -12,9 +12,22 @@ from torch import Tensor
 from ..evaluation import Evaluation
 from ..nodes import SOURCES
 from ..plan import Plan
+from ..shapes import listed
 from .compare import Report
 
 DOMAINS = (("mesh", "other-mesh"), ("graph", "other-graph"), ("edgeless", "graph"))
+
+
+def pairs(data: Any = None) -> list[tuple[str, Any, str, Any]]:
+    """Names and shapes, each beside another of its kind for a batch: those of the kit, or the given ones."""
+    if data is None:
+        return [(first, example(first), second, example(second)) for first, second in DOMAINS]
+    given = [(f"given shape {i}", shape) for i, shape in enumerate(listed(data) or [data])]
+    found = []
+    for i, (name, shape) in enumerate(given):
+        beside = (other for other in given[i + 1 :] + given[: i + 1] if set(other[1].keys()) == set(shape.keys()))
+        found.append((name, shape, *next(beside)))
+    return found
 
 
 @lru_cache
@@ -80,9 +93,10 @@ def renumbered(data: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def with_signal(data: Any) -> Any:
-    """With an x of three channels, for operators on signals."""
+    """With an x, for operators on signals: of three channels, if it has none."""
     out = data.clone()
-    out.x = normal((data.num_nodes, 3), 13)
+    if "x" not in data:
+        out.x = normal((data.num_nodes, 3), 13)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,10 @@ class Prediction(NamedTuple):
     probability: Any
     probabilities: Tensor | None
     classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        parts = {**{name: repr(part) for name, part in self._asdict().items()}, "classes": reprlib.repr(self.classes)}
+        return f"Prediction({', '.join(f'{name}={part}' for name, part in parts.items())})"
 
 
 def predict(model: Any, data: Any, *, batch_size: int = 16) -> Any:

@@ -170,3 +170,13 @@ def test_images_of_a_dataset_give_the_width(name):
 def test_errors(name, options, text):
     with pytest.raises(cotan.CotanError, match=text):
         cotan.create_model(name, 2, 2, **options)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (1, 1, 28, 28), (3, 28, 28)])
+def test_an_image_of_another_shape_is_refused_before_torch_meets_it(size):
+    model, shape = cotan.create_model("cnn", 1, 2), Data(image=torch.rand(size), num_nodes=1, y=0)
+    for use in (cotan.apply, cotan.predict, lambda model, shape: cotan.prepare(model, [shape])):
+        with pytest.raises(
+            cotan.CotanError, match=rf"image \({size[0]}, .*\), expected \(C, H, W\); .* for 1 channels"
+        ):
+            use(model, shape)

@@ -166,6 +166,12 @@ def test_without_gradients_it_is_certified():
     cotan.testing.check_layer("diffusion", gradients=False, k=5, compile=False)
 
 
+def test_of_a_graph_without_places_it_is_said_once():
+    with pytest.raises(cotan.CotanError, match=r"needs 'pos' .*'diffusion' does without: gradients=False\.") as raised:
+        cotan.inputs(cotan.create_model("diffusion", 3, 2), example("graph"))
+    assert str(raised.value).count("'pos'") == 1
+
+
 def test_what_is_scaled_does_not_see_the_size():
     report = cotan.testing.check_layer("diffusion", scale="area", compile=False)
     assert "declared invariance to scale" in report.passed

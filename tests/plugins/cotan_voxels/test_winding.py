@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pytest
@@ -141,14 +140,14 @@ def test_large_lids_are_not_taken(monkeypatch):
     assert torch.equal(winding_number(triangles, 24), by_dipoles(triangles, 24))
 
 
-def test_holes_of_a_scan_take_no_longer_than_its_lids():
-    """Dipoles of every face took 4 seconds for this."""
+def test_of_a_scan_with_holes_dipoles_are_given_the_lids_alone(monkeypatch):
     trimesh = pytest.importorskip("trimesh")
     sphere = trimesh.creation.icosphere(subdivisions=6, radius=31)
     triangles = snap(torch.tensor(sphere.triangles[np.random.default_rng(0).random(len(sphere.faces)) > 0.001]) + 32)
-    start = time.process_time()
+    given = []
+    monkeypatch.setattr("cotan_voxels.winding.by_dipoles", lambda t, r: given.append(len(t)) or by_dipoles(t, r))
     found = winding_number(triangles, 64)
-    assert time.process_time() - start < 2
+    assert 0 < sum(given) < 0.01 * len(triangles)
     assert abs(int((found > 0.5).sum()) / (4 / 3 * math.pi * 31**3) - 1) < 1e-3
 
 
