@@ -845,6 +845,20 @@ def test_faces_of_two_corners_are_left_out_and_said(tmp_path):
             assert cotan.read(tmp_path / name).face.T.tolist() == [[0, 1, 2]]
 
 
+@pytest.mark.parametrize("face", ["f 1 2 3", "f -3 -2 -1", "\tf 1 2 3"])
+def test_faces_of_an_obj_without_corners_are_left_out_and_said(face, tmp_path):
+    (tmp_path / "a.obj").write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\nf\n{face} # all\nf\n")
+    with pytest.warns(cotan.MeshWarning, match="2 faces of fewer than three corners are left out"):
+        assert cotan.read(tmp_path / "a.obj").face.T.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_an_obj_in_utf_16(order, tmp_path):
+    text = "\ufeff# a corner\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+    (tmp_path / "a.obj").write_text(text, f"utf-16-{order}")
+    assert cotan.read(tmp_path / "a.obj").face.T.tolist() == [[0, 1, 2]]
+
+
 def test_a_gml_graph_without_labels(tmp_path):
     (tmp_path / "g.gml").write_text("graph [ node [ id 0 ] node [ id 1 ] edge [ source 0 target 1 ] ]")
     assert cotan.read(tmp_path / "g.gml").edge_index.tolist() == [[0, 1], [1, 0]]

@@ -7,7 +7,7 @@ import logging
 import re
 import struct
 import warnings
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -118,6 +118,8 @@ def _source(path: Path) -> BytesIO:
     if path.suffix.lower() != ".obj":
         return BytesIO(path.read_bytes())
     text = path.read_bytes().removeprefix(BOM_UTF8)
+    if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # as PowerShell writes
+        text = text.decode("utf-16").encode()
     lines = b"\n" + text
     faces = lines[lines.find(b"\nf") :]
     # A comment at the end of a line, a face that does not count from 1; where a byte is not there, no line is looked at.
@@ -142,7 +144,7 @@ def _plain_obj(path: Path, text: bytes) -> bytes:
             if min(corners, default=1) < 1:
                 wrong = given[corners.index(min(corners))]
                 raise CotanError(f"{path} has a face with vertex {wrong} after {count} vertices; an .obj counts from 1")
-            last = max(last, *corners)
+            last = max([last, *corners])
             lines.append(b"f %b" % b" ".join(b"%d" % i for i in corners))
     if last > count:
         raise CotanError(f"{path} has a face with vertex {last}, and {count} vertices; an .obj counts from 1")

@@ -142,3 +142,25 @@ def test_eigenvalues_carry_gradients_to_the_vertices():
     (gradient,) = torch.autograd.grad(values[1], pos)
     torch.testing.assert_close((gradient * pos).sum(), -2 * values[1])
     assert torch.autograd.gradcheck(lambda p: of_mesh(p, face, k=6).values, pos, atol=1e-5, fast_mode=True)
+
+
+@pytest.mark.parametrize("heavy", [100, 700])
+@pytest.mark.parametrize("small", [1e-9, 3e-10, 3e-11])
+def test_the_residual_is_that_of_the_vectors_given(heavy, small):
+    """A weight of 1e6 on a mass of next to nothing magnifies their last digit beyond the tolerance."""
+    import scipy.sparse as sp
+
+    pos, face = sphere(4)
+    L, m = sp.csr_matrix(cotan_laplacian(pos, face).to_scipy()), barycentric_mass(pos, face)
+    other = next(i for i in L[heavy].indices if i != heavy)
+    ends = [heavy, other, heavy, other], [heavy, other, other, heavy]
+    L = L + sp.csr_matrix(([1e6, 1e6, -1e6, -1e6], ends), shape=L.shape)
+    m[heavy] = small
+    try:
+        found = spectrum(Sparse.from_scipy(L), m, k=8)
+    except ValueError as refusal:
+        assert "expected residuals up to 1e-06" in str(refusal)
+        return
+    m, values, vectors = m.numpy(), found.values.numpy(), found.vectors.numpy()
+    error = np.linalg.norm((L @ vectors - m[:, None] * vectors * values) / np.sqrt(m)[:, None], axis=0)
+    assert (error / values.clip(values[1])).max() < 1.1e-6

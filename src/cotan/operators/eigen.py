@@ -141,10 +141,15 @@ def connected_pairs(
                 found = (unfactorised if full else sparse_pairs)(near, weight, max(k, 2), tolerance)
             values, U, errors = (part[:k] for part in found)
             U = np.take(U, np.argsort(order), axis=1)  # rows stay together in memory, which [:, order] would not keep
-        zeros = int((values <= rounded_zero(L.diagonal() / m)).sum()) if has_constants(L) else 0
+        diagonal = L.diagonal() / m
+        zeros = int((values <= rounded_zero(diagonal)).sum()) if has_constants(L) else 0
         if zeros > 1:  # faces without area join their corners by edges that weigh nothing
             U[1:zeros] = others(U[:zeros], (m / m.sum()) ** 0.5)
         phi = U * m**-0.5
+        if np.finfo(np.float64).eps * diagonal.max() > 1e-3 * tolerance * values[-1]:  # what that rounding may add
+            errors = np.array(
+                [np.linalg.norm((L @ row - m * row * x) * m**-0.5) for x, row in zip(values, phi, strict=True)]
+            )
         if zeros:
             phi[0], values[0], errors[0] = m.sum() ** -0.5, 0, 0  # exactly: large weights would magnify rounding
         yield values, phi, errors
