@@ -1,6 +1,7 @@
 """MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -119,21 +120,19 @@ class Gaussian(nn.Module):
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
 
-    def gathered(self, x: Tensor, pattern: Pattern, weights: Any) -> Tensor:
+    def gathered(self, x: Tensor, pattern: Pattern, weights: Tensor | list[Tensor]) -> Tensor:
         square = self.weight.shape[1] == self.weight.shape[2]
         if x.device.type == "cpu" and square and reverse_mode_only(x, self.weight):
             return _Convolution.apply(pattern, x, self.weight, *weights)
         return convolution(pattern, x, self.weight, weights)
 
-    def gaussians(self, u: Tensor, share: Tensor) -> Any:
+    def gaussians(self, u: Tensor, share: Tensor) -> Tensor | list[Tensor]:
         """w_k at coordinates u (D, N), times e^share, a (N,) for each: K of them, or (K, N) where all at once is quicker."""
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
         if u.device.type != "cpu":
             shift = (factor @ self.mean[:, :, None]).flatten()
-            from_mean = nn.functional.linear(u.T, factor.flatten(0, 1), -shift).unflatten(
-                1, self.mean.shape
-            )  # (N, K, D)
-            return torch.exp(share[..., None] - from_mean.square().sum(2)).T
+            away = nn.functional.linear(u.T, factor.flatten(0, 1), -shift).unflatten(1, self.mean.shape)  # (N, K, D)
+            return torch.exp(share[..., None] - away.square().sum(2)).T
         return [
             torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
@@ -169,8 +168,8 @@ def requested(coordinates: str | cotan.Node, rings: int) -> cotan.Node:
     return cotan.node("edge_coordinates", pseudo_coordinates=wanted, edge_index=pairs)
 
 
-def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:
-    """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,)."""
+def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Tensor | Sequence[Tensor]) -> Tensor:
+    """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,), which are a tensor where all at once are quicker."""
     fewer = x.shape[1] > weight.shape[2]  # channels to gather after W_k
     if isinstance(weights, Tensor):
         A = Sparse(pattern, weights.T)
