@@ -77,3 +77,23 @@ def test_training_beside_pyg_is_of_the_same_net(script, real_data, tmp_path):
         model, other = cotan.model_for(layer, data, seed=0, **options), peer()
         assert count(model) == count(other)
         bench.peer_fit(other, data.train[:2], data.val[:1], 1, batch, recipe)
+
+
+MOST = {"gcn": 6, "chebyshev, K=5": 36, "gaussian, 8 kernels": 39, "gat, 4 heads": 34, "sage": 11, "gin": 18}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("layer", MOST)
+def test_kernels_of_a_step_on_a_gpu(script, layer, gpu, monkeypatch):
+    """Forward and backward launch no more than they did, and fewer than PyG's."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
+    bench = script("count_kernels")
+    edges = torch.randint(0, 50, (2, 300)).unique(dim=1).to(gpu)
+    found = []
+    for run in bench.pair(layer, Data(edge_index=edges, num_nodes=50)):
+        run()
+        with bench.counting() as kernels:
+            run()
+        found.append(len(kernels))
+    assert found[0] <= MOST[layer]
+    assert found[0] < found[1]

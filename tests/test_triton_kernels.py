@@ -14,7 +14,9 @@ pytest.importorskip("triton", reason="Triton is not installed")
 HERE = Path(__file__).parent
 # Compiled code keeps to torch's operations.
 # But what works in several threads, which it does only on a CPU: the interpreter takes one.
-AGAIN = "(dtype or wide or noncontiguous or forward_mode or no_entries or several or distribution) and not neighbours"
+AGAIN = (
+    "(dtype or wide or noncontiguous or forward_mode_is or no_entries or several or distribution) and not neighbours"
+)
 
 # Whether the kernels are taken, and not torch's path, which would pass the tests as well.
 TAKEN = """
@@ -33,20 +35,23 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from cotan import triton_kernels as T
 
+SUM = {"EACH": False, "LESS": False, "PART": 256, "ENTRIES": 8}
 KERNELS = [
-    (T._sum_kernel, {"WEIGHTED": True, "BLOCK": 64}),
-    (T._sum_kernel, {"WEIGHTED": False, "BLOCK": 128}),
-    (T._each_kernel, {"SETS": 8, "BLOCK": 64}),
+    (T._sum_kernel, {**SUM, "WEIGHTED": True, "BLOCK": 64}),
+    (T._sum_kernel, {**SUM, "WEIGHTED": False, "BLOCK": 128}),
+    (T._sum_kernel, {**SUM, "WEIGHTED": True, "BLOCK": 64, "EACH": True, "LESS": True}),
+    (T._each_kernel, {"SETS": 8, "BLOCK": 64, "PART": 256}),
+    (T._join_kernel, {"BLOCK": 128, "PART": 256}),
     (T._sampled_kernel, {"A_SETS": True, "B_SETS": False, "ENTRIES": 32, "BLOCK": 64}),
     (T._softmax_kernel, {"ENTRIES": 32}),
 ]
 KINDS = ("fp32", tl.float32, "i32"), ("bf16", tl.float32, "i32"), ("fp64", tl.float64, "i32"), ("fp32", tl.float32, "i64")
 for number, acc, whole in KINDS:
     types = {name: f"*{whole}" for name in ("pointer", "index", "row", "col")}
-    types |= {name: f"*{number}" for name in ("v", "x", "a", "b", "s", "out")} | {name: "i32" for name in "JCEH"}
+    types |= {name: f"*{number}" for name in ("v", "x", "a", "b", "s", "out")} | {"parts": f"*{acc}"}
     for kernel, constants in KERNELS:
         constants = {**constants, "ACC": acc}
-        signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
+        signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
         source = ASTSource(kernel, signature, {(kernel.arg_names.index(k),): v for k, v in constants.items()})
         for capability in (75, 90) if (number, whole) == ("fp32", "i32") else (80,):  # T4, H100; A100
             assert "cubin" in triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm
@@ -72,6 +77,46 @@ assert T.total(pointer, at, weights, sets).tolist() == [[4, 10, 16, 22]]
 row = torch.ones(1, 4, dtype=torch.float16)
 assert T.sampled(last, one, x, row).tolist() == [6, 6]
 assert T.sampled(one, at, row, sets).tolist() == T.sampled(at, one, sets, row).tolist() == [[4, 6], [4, 6]]
+"""
+
+# Rows that are cut into parts: the numbers are those of rows that are not, which are those of a dense matrix.
+PARTS = """
+import torch
+from cotan import triton_kernels as T
+
+T.PART = 4
+g = torch.Generator().manual_seed(0)
+for lengths in ([3, 0, 4, 5, 1, 13, 0, 2, 8, 0], [0, 9], [4, 17, 5]):
+    lengths = torch.tensor(lengths)
+    pointer = torch.cat([torch.zeros(1), lengths.cumsum(0)]).int()
+    entries, rows = int(pointer[-1]), torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    index = torch.randint(0, 7, (entries,), generator=g).int()
+    for dtype in (torch.float64, torch.bfloat16):
+        x, v = torch.randn(7, 3, 5, generator=g).to(dtype), torch.randn(entries, 3, generator=g).to(dtype)
+        before = torch.randn(len(lengths), 5, generator=g).to(dtype)
+        messages = (v[..., None] * x[index.long()]).double()  # (E, J, C)
+        one = (v[..., None] * x[index.long(), :1]).double()
+        zeros = messages.new_zeros(len(lengths), 3, 5)
+        calls = (
+            (lambda: T.total(pointer, index, v, x), zeros.index_add(0, rows, messages).sum(1)),
+            (lambda: T.total(pointer, index, v, x, each=True), zeros.index_add(0, rows, messages)),
+            (lambda: T.each(pointer, index, v, x[:, 0]), zeros.index_add(0, rows, one)),
+            (lambda: T.total(pointer, index, None, x[:, 0]), zeros[:, 0].index_add(0, rows, x[index.long(), 0].double())),
+        )
+        close = {} if dtype == torch.float64 else {"atol": 0.2, "rtol": 2e-2}
+        for call, expected in calls:
+            T.MANY = 10**9
+            whole = call()
+            T.MANY = 1
+            cut = call()
+            torch.testing.assert_close(cut.double(), expected, **close)
+            assert close or torch.equal(cut, whole)
+        less = T.total(pointer, index, v[:, 0], x[:, 0], out=before.clone(), less=True)
+        torch.testing.assert_close(less.double(), zeros[:, 0].index_add(0, rows, one[:, 0]) - before, **close)
+
+s, pointer = torch.randn(303, 2, generator=g), torch.tensor([0, 300, 303], dtype=torch.int32)  # a row that is long to `softmax`
+expected = torch.cat([part.softmax(0) for part in (s[:300], s[300:])])
+torch.testing.assert_close(T.softmax(pointer, s), expected)
 """
 
 
@@ -100,6 +145,10 @@ def test_in_the_interpreter() -> None:
 
 def test_the_interpreter_takes_the_kernels_and_offsets_beyond_32_bits() -> None:
     assert run(sys.executable, "-W", "ignore", "-c", TAKEN + OFFSETS, TRITON_INTERPRET="1") == "True\n"
+
+
+def test_long_rows_in_parts() -> None:
+    run(sys.executable, "-W", "ignore", "-c", PARTS, TRITON_INTERPRET="1")
 
 
 def test_without_it_torch_computes_and_they_compile_for_a_gpu(tmp_path: Path) -> None:

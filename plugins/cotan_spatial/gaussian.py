@@ -1,6 +1,7 @@
 """MoNet's convolution: Gaussians in the coordinates of each neighbour weigh what it sends."""
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -17,6 +18,7 @@ from cotan.sparse import (
     Sparse,
     composed_gradients,
     multiply_rows,
+    multiply_sum,
     reverse_mode_only,
     sampled_rows,
     spread,
@@ -118,14 +120,19 @@ class Gaussian(nn.Module):
             return y.add_(cotan.linear(x, self.root.weight, self.bias))
         return y if self.bias is None else y + self.bias
 
-    def gathered(self, x: Tensor, pattern: Pattern, weights: list[Tensor]) -> Tensor:
-        if self.weight.shape[1] == self.weight.shape[2] and reverse_mode_only(x, self.weight):
+    def gathered(self, x: Tensor, pattern: Pattern, weights: Tensor | list[Tensor]) -> Tensor:
+        square = self.weight.shape[1] == self.weight.shape[2]
+        if x.device.type == "cpu" and square and reverse_mode_only(x, self.weight):
             return _Convolution.apply(pattern, x, self.weight, *weights)
         return convolution(pattern, x, self.weight, weights)
 
-    def gaussians(self, u: Tensor, share: Tensor) -> list[Tensor]:
-        """w_k at coordinates u (D, N), times e^share, a (N,) for each: all at once is slower, and larger."""
+    def gaussians(self, u: Tensor, share: Tensor) -> Tensor | list[Tensor]:
+        """w_k at coordinates u (D, N), times e^share, a (N,) for each: K of them, or (K, N) where all at once is quicker."""
         factor = self.factor.diag_embed() if self.factor.ndim == 2 else self.factor  # P (K, D, D)
+        if u.device.type != "cpu":
+            shift = (factor @ self.mean[:, :, None]).flatten()
+            away = nn.functional.linear(u.T, factor.flatten(0, 1), -shift).unflatten(1, self.mean.shape)  # (N, K, D)
+            return torch.exp(share[..., None] - away.square().sum(2)).T
         return [
             torch.exp(share - torch.addmm(-(p @ mean)[:, None], p, u).square().sum(0))
             for mean, p in zip(self.mean, factor, strict=True)
@@ -135,7 +142,7 @@ class Gaussian(nn.Module):
         """sum_k w_k(u) W_k (N, in_dim, out_dim) at coordinates u (N, D), the largest over the turns: what a neighbour alone
         is weighed by.
         """
-        weights = [torch.stack(self.gaussians(each, u.new_zeros(()))) for each in self.turned(u.T)]
+        weights = [torch.stack([*self.gaussians(each, u.new_zeros(()))]) for each in self.turned(u.T)]
         return reduce(torch.maximum, (torch.einsum("kn,kio->nio", w, self.weight) for w in weights))
 
     def turned(self, u: Tensor) -> list[Tensor]:
@@ -161,9 +168,16 @@ def requested(coordinates: str | cotan.Node, rings: int) -> cotan.Node:
     return cotan.node("edge_coordinates", pseudo_coordinates=wanted, edge_index=pairs)
 
 
-def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Any) -> Tensor:
-    """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,)."""
-    if x.shape[1] > weight.shape[2]:  # gather the fewer channels
+def convolution(pattern: Pattern, x: Tensor, weight: Tensor, weights: Tensor | Sequence[Tensor]) -> Tensor:
+    """sum_k A_k x W_k, A_k the matrix of the k-th weights (E,), which are a tensor where all at once are quicker."""
+    fewer = x.shape[1] > weight.shape[2]  # channels to gather after W_k
+    if isinstance(weights, Tensor):
+        A = Sparse(pattern, weights.T)
+        if fewer:
+            sent = cotan.linear(x, weight.transpose(1, 2).flatten(0, 1))
+            return multiply_sum(A, sent.unflatten(1, (len(weight), -1)))
+        return cotan.linear((A @ x).flatten(1), weight.flatten(0, 1).T)
+    if fewer:
         terms = [Sparse(pattern, w) @ cotan.linear(x, W.T) for w, W in zip(weights, weight, strict=True)]
         return sum(terms[1:], terms[0])
     seen = torch.cat([Sparse(pattern, w) @ x for w in weights], 1)

@@ -86,6 +86,9 @@ def total(pointer: Tensor, index: Tensor, weights: Tensor | None, x: Tensor) -> 
 def replace(out: Tensor, pattern: Rows, values: Tensor, x: Tensor, less: bool) -> None:
     """A x, or with `less` A x - out, in the place of out."""
     pointer, col = pattern.index("rowptr"), pattern.index("col")
+    if out.is_contiguous() and (ours := _triton(x, values)):
+        ours.total(pointer, col, values, x, out=out, less=less)
+        return
     here = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and col.dtype == torch.int32
     if here and writes_in_place():
         torch.addmm(out, _csr(pointer, col, values.contiguous(), len(x)), x, beta=-1 if less else 0, out=out)
@@ -107,8 +110,8 @@ def product(pattern: Rows, values: Tensor, x: Tensor, each: bool) -> Tensor:
     if values.ndim == 1:
         return total(pointer, col, values, x)
     kernels = values.shape[1]
-    if (ours := _triton(x, values)) and not (each and x.ndim == 3):
-        return (ours.each if x.ndim == 2 else ours.total)(pointer, col, values, x)
+    if ours := _triton(x, values):
+        return ours.each(pointer, col, values, x) if x.ndim == 2 else ours.total(pointer, col, values, x, each=each)
     if each and x.ndim == 3 and _at_once(pattern, kernels):
         pairs = pattern.pairs(kernels)
         weights = values.flatten().index_select(0, pairs.order)

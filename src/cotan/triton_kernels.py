@@ -1,7 +1,8 @@
 """The kernels under `cotan.kernels` in Triton, for CUDA: an entry's row is gathered once, multiplied and added in registers.
 
-One program sums one row in the order of its entries, so the numbers are the same at each run. Sums are in float32, in
-float64 for float64. Names as in `kernels`: R rows, E entries, J weight sets, C channels.
+One program sums one row, some entries at once; a long row is cut into parts, of which another adds the sums. All in one
+order, so the numbers are the same at each run. Sums are in float32, in float64 for float64. Names as in `kernels`: R rows,
+E entries, J weight sets, C channels.
 """
 
 # mypy: disable-error-code="untyped-decorator, no-untyped-def"
@@ -18,43 +19,116 @@ from torch import Tensor
 
 CHANNELS = 128  # at most, in one program
 ENTRIES = 32  # that one program of `sampled` and `softmax` takes at once
+PART, MANY = 256, 2**14  # entries of a part of a row; those of a matrix from which its rows are cut
+LONG = tl.constexpr(256)  # entries of a row from which a program of `softmax` takes so many at once
 
 
 @triton.jit
-def _sum_kernel(pointer, index, v, x, out, J, C, WEIGHTED: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
-    """out_r = sum over entries e of row r and j of v_ej x_{index e, j}: x (N, J, C), out (R, C)."""
-    row = tl.program_id(0).to(tl.int64)
+def _span(pointer, R, P, STEPS, PART: tl.constexpr):
+    """The row and the range of entries of a program: of P a part after a row's first, of the R others a row.
+
+    Entry p PART finds the row of part p, so that nothing of the rows need be known before: a row has a part for each
+    multiple of PART after its first entry, and needs no more. Where P is 0 no row is cut.
+    """
+    p = tl.program_id(0).to(tl.int64)
+    row = p - P
+    if p < P:
+        row, above = p * 0, p * 0 + R
+        for _ in range(STEPS):  # the last row that does not begin after the entry
+            middle = (row + above) // 2
+            before = tl.load(pointer + middle) <= p * PART
+            row, above = tl.where(before, middle, row), tl.where(before, above, middle)
+    first, end = tl.load(pointer + row).to(tl.int64), tl.load(pointer + row + 1).to(tl.int64)
+    start = first
+    if p < P:
+        start += (p - first // PART) * PART
+        if start == first:  # the row's own
+            end = start
+    if P > 0:
+        end = tl.minimum(end, start + PART)
+    return row, start, end
+
+
+@triton.jit(do_not_specialize=["R", "P", "STEPS"])
+def _sum_kernel(
+    pointer, index, v, x, out, parts, R, P, STEPS, J, C, W, WEIGHTED: tl.constexpr, EACH: tl.constexpr,
+    LESS: tl.constexpr, PART: tl.constexpr, ACC: tl.constexpr, ENTRIES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """out_r = sum over entries e of row r and j of v_ej x_{index e, j}, less out_r or not: x (N, J, C), out (R, C).
+
+    With EACH, v_e is of C / W weights, each of W channels, and J is 1.
+    """
+    row, start, end = _span(pointer, R, P, STEPS, PART)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = c < C
-    total = tl.zeros((BLOCK,), ACC)
-    first, end = tl.load(pointer + row).to(tl.int64), tl.load(pointer + row + 1).to(tl.int64)
-    for e in range(first, end):
-        at = tl.load(index + e).to(tl.int64) * J
-        for j in range(J):
-            value = tl.load(x + (at + j) * C + c, mask=there, other=0.0).to(ACC)
-            if WEIGHTED:
-                value *= tl.load(v + e * J + j).to(ACC)
-            total += value
-    tl.store(out + row * C + c, total.to(out.dtype.element_ty), mask=there)
+    y = tl.zeros((BLOCK,), ACC)
+    for first in range(start, end, PART):  # a sum for each part, also where no row is cut: it is then the same
+        total, stop = tl.zeros((BLOCK,), ACC), tl.minimum(end, first + PART)
+        for several in range(first, stop, ENTRIES):
+            for e in tl.static_range(ENTRIES):  # their numbers are read at once, and added one after the other
+                e += several
+                here = there & (e + c * 0 < stop)  # of vectors: the interpreter takes no scalar beside one
+                source = tl.load(index + e, mask=e < stop, other=0).to(tl.int64) * J
+                for j in range(J):
+                    value = tl.load(x + (source + j) * C + c, mask=here, other=0.0).to(ACC)
+                    if EACH:
+                        value *= tl.load(v + e * (C // W) + c // W, mask=here, other=0.0).to(ACC)
+                    elif WEIGHTED:
+                        value *= tl.load(v + e * J + j, mask=e < stop, other=0.0).to(ACC)
+                    total += value
+        y += total
+    p = tl.program_id(0).to(tl.int64)
+    if p < P:
+        tl.store(parts + p * C + c, y, mask=there)
+    else:
+        if LESS:
+            y -= tl.load(out + row * C + c, mask=there, other=0.0).to(ACC)
+        tl.store(out + row * C + c, y.to(out.dtype.element_ty), mask=there)
 
 
-@triton.jit
-def _each_kernel(pointer, index, v, x, out, J, C, ACC: tl.constexpr, SETS: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["R", "P", "STEPS"])
+def _each_kernel(
+    pointer, index, v, x, out, parts, R, P, STEPS, J, C,
+    PART: tl.constexpr, ACC: tl.constexpr, SETS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """out_rj = sum over entries e of row r of v_ej x_{index e}: x (N, C), out (R, J, C)."""
-    row = tl.program_id(0).to(tl.int64)
+    row, start, end = _span(pointer, R, P, STEPS, PART)
     c, j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, SETS)
-    total = tl.zeros((SETS, BLOCK), ACC)
-    first, end = tl.load(pointer + row).to(tl.int64), tl.load(pointer + row + 1).to(tl.int64)
-    for e in range(first, end):
-        at = tl.load(index + e).to(tl.int64)
-        value = tl.load(x + at * C + c, mask=c < C, other=0.0).to(ACC)
-        weight = tl.load(v + e * J + j, mask=j < J, other=0.0).to(ACC)
-        total += weight[:, None] * value[None, :]
-    place = (row * J + j[:, None]) * C + c[None, :]
-    tl.store(out + place, total.to(out.dtype.element_ty), mask=(j[:, None] < J) & (c[None, :] < C))
+    y = tl.zeros((SETS, BLOCK), ACC)
+    for first in range(start, end, PART):
+        total, stop = tl.zeros((SETS, BLOCK), ACC), tl.minimum(end, first + PART)
+        for e in range(first, stop):
+            source = tl.load(index + e).to(tl.int64)
+            value = tl.load(x + source * C + c, mask=c < C, other=0.0).to(ACC)
+            weight = tl.load(v + e * J + j, mask=j < J, other=0.0).to(ACC)
+            total += weight[:, None] * value[None, :]
+        y += total
+    place = j[:, None] * C + c[None, :]
+    there = (j[:, None] < J) & (c[None, :] < C)
+    p = tl.program_id(0).to(tl.int64)
+    if p < P:
+        tl.store(parts + p * J * C + place, y, mask=there)
+    else:
+        tl.store(out + row * J * C + place, y.to(out.dtype.element_ty), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["R", "P", "STEPS"])
+def _join_kernel(pointer, parts, out, R, P, STEPS, N, PART: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    """out_r += the sums of the parts of row r, in their order: out (R, N), parts (P, N)."""
+    row, start, end = _span(pointer, R, P, STEPS, PART)
+    first, last = tl.load(pointer + row).to(tl.int64), tl.load(pointer + row + 1).to(tl.int64)
+    if (start == first + PART) & (start < end):
+        c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        there = c < N
+        y = tl.load(out + row * N + c, mask=there, other=0.0).to(ACC)
+        place = parts + tl.program_id(0).to(tl.int64) * N + c
+        for _ in range(start, last, PART):
+            y += tl.load(place, mask=there, other=0.0)
+            place += N
+        tl.store(out + row * N + c, y.to(out.dtype.element_ty), mask=there)
+
+
+@triton.jit(do_not_specialize=["E"])
 def _sampled_kernel(
     row, col, a, b, out, E, J, C, A_SETS: tl.constexpr, B_SETS: tl.constexpr, ACC: tl.constexpr,
     ENTRIES: tl.constexpr, BLOCK: tl.constexpr,
@@ -82,20 +156,28 @@ def _softmax_kernel(pointer, s, out, H, ACC: tl.constexpr, ENTRIES: tl.constexpr
     """out_eh = exp(s_eh) / sum of exp(s_h) over the row of e."""
     row, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     first, end = tl.load(pointer + row).to(tl.int64), tl.load(pointer + row + 1).to(tl.int64)
+    if end - first < LONG:
+        _softmax_row(first, end, s + h, out + h, H, ACC, ENTRIES)
+    else:
+        _softmax_row(first, end, s + h, out + h, H, ACC, LONG)
+
+
+@triton.jit
+def _softmax_row(first, end, s, out, H, ACC: tl.constexpr, ENTRIES: tl.constexpr):
     top = tl.full((ENTRIES,), float("-inf"), ACC)
     for start in range(first, end, ENTRIES):
         e = start + tl.arange(0, ENTRIES)
-        top = tl.maximum(top, tl.load(s + e * H + h, mask=e < end, other=float("-inf")).to(ACC))
+        top = tl.maximum(top, tl.load(s + e * H, mask=e < end, other=float("-inf")).to(ACC))
     largest = tl.max(top, 0)
     total = tl.zeros((ENTRIES,), ACC)
     for start in range(first, end, ENTRIES):
         e = start + tl.arange(0, ENTRIES)
-        total += tl.exp(tl.load(s + e * H + h, mask=e < end, other=float("-inf")).to(ACC) - largest)
+        total += tl.exp(tl.load(s + e * H, mask=e < end, other=float("-inf")).to(ACC) - largest)
     whole = tl.sum(total, 0)
     for start in range(first, end, ENTRIES):
         e = start + tl.arange(0, ENTRIES)
-        p = tl.exp(tl.load(s + e * H + h, mask=e < end, other=float("-inf")).to(ACC) - largest) / whole
-        tl.store(out + e * H + h, p.to(out.dtype.element_ty), mask=e < end)
+        p = tl.exp(tl.load(s + e * H, mask=e < end, other=float("-inf")).to(ACC) - largest) / whole
+        tl.store(out + e * H, p.to(out.dtype.element_ty), mask=e < end)
 
 
 def _launch(kernel: Any, grid: tuple[int, int], out: Tensor, *args: Any, **constants: Any) -> Tensor:
@@ -109,17 +191,55 @@ def _block(channels: int, most: int = CHANNELS) -> int:
     return min(most, int(triton.next_power_of_2(channels)))
 
 
-def total(pointer: Tensor, index: Tensor, v: Tensor | None, x: Tensor) -> Tensor:
-    """(R, C): sum over e in pointer[r]:pointer[r + 1] of v_e x_{index e}; v (E,) or None and x (N, C), or (E, J), (N, J, C)."""
+def _sum_rows(
+    kernel: Any,
+    pointer: Tensor,
+    index: Tensor,
+    v: Tensor,
+    x: Tensor,
+    out: Tensor,
+    *sizes: int,
+    BLOCK: int,
+    **constants: Any,
+) -> Tensor:
+    """A kernel's sums of rows into out (R, ..., C). Whether a row is long is not asked for, which a GPU would be waited for."""
+    rows, numbers = len(out), out[0].numel()
+    count = triton.cdiv(len(index), PART) if len(index) >= MANY else 0
+    parts = out.new_empty(count, numbers, dtype=torch.promote_types(out.dtype, torch.float32))
+    span = (rows, count, rows.bit_length())
+    grid = (count + rows, triton.cdiv(out.shape[-1], BLOCK))
+    _launch(kernel, grid, out, pointer, index, v, x, out, parts, *span, *sizes, PART=PART, BLOCK=BLOCK, **constants)
+    if count:
+        grid = (count, triton.cdiv(numbers, CHANNELS))
+        _launch(_join_kernel, grid, out, pointer, parts, out, *span, numbers, PART=PART, BLOCK=CHANNELS, num_warps=1)
+    return out
+
+
+def total(
+    pointer: Tensor,
+    index: Tensor,
+    v: Tensor | None,
+    x: Tensor,
+    *,
+    each: bool = False,
+    out: Tensor | None = None,
+    less: bool = False,
+) -> Tensor:
+    """(R, C): sum over e in pointer[r]:pointer[r + 1] of v_e x_{index e}; v (E,) or None and x (N, C), or (E, J), (N, J, C).
+
+    With `each` (R, J, C) of the latter. In the place of out (R, C), where that is given, less what was there or not.
+    """
     sets, channels = x.shape[1] if x.ndim == 3 else 1, x.shape[-1]
-    out = x.new_empty(len(pointer) - 1, channels)
+    shape = (len(pointer) - 1, *x.shape[1 if each else x.ndim - 1 :])
+    out = x.new_empty(shape) if out is None else out
     if not out.numel() or not sets:
         return out.zero_()
-    x, block = x.contiguous(), _block(channels)
-    weights = x if v is None else v.contiguous()
-    grid = (len(out), triton.cdiv(channels, block))
-    args = (pointer, index, weights, x, out, sets, channels)
-    return _launch(_sum_kernel, grid, out, *args, WEIGHTED=v is not None, BLOCK=block, num_warps=1)
+    width = sets * channels if each else channels
+    block = _block(width)
+    constants = {"WEIGHTED": v is not None, "EACH": each, "LESS": less, "BLOCK": block}
+    v, x, sizes = x if v is None else v.contiguous(), x.contiguous(), (1 if each else sets, width, channels)
+    _sum_rows(_sum_kernel, pointer, index, v, x, out.view(len(out), width), *sizes, ENTRIES=8, num_warps=1, **constants)
+    return out
 
 
 def each(pointer: Tensor, index: Tensor, v: Tensor, x: Tensor) -> Tensor:
@@ -130,9 +250,8 @@ def each(pointer: Tensor, index: Tensor, v: Tensor, x: Tensor) -> Tensor:
         return out
     padded = int(triton.next_power_of_2(sets))
     block = _block(channels, max(1, 1024 // padded))  # 1024 sums are what a warp or two hold in registers
-    grid = (len(out), triton.cdiv(channels, block))
-    args = (pointer, index, v.contiguous(), x.contiguous(), out, sets, channels)
-    return _launch(_each_kernel, grid, out, *args, SETS=padded, BLOCK=block, num_warps=2)
+    v, x = v.contiguous(), x.contiguous()
+    return _sum_rows(_each_kernel, pointer, index, v, x, out, sets, channels, SETS=padded, BLOCK=block, num_warps=2)
 
 
 def sampled(row: Tensor, col: Tensor, a: Tensor, b: Tensor) -> Tensor:

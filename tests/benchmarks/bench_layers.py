@@ -7,6 +7,7 @@ its size without COTAN_DATA. The two of a pair take turns; the ratio is the medi
 depends on the graph alone, cotan takes from its plan and PyG computes in each call, but for the GCNConv that is `cached`.
 `dense` is what the products with the weights alone take by torch, as PyG does them; cotan's (`cotan.linear`) may take less.
 Memory (Linux) is what one forward and backward add to the peak, each in a process of its own; on CUDA it is not taken.
+There ours is also in GB/s: the bytes that its kernels read and write (`count_kernels.py`), and their share of what a copy has.
 """
 
 import argparse
@@ -127,6 +128,18 @@ def dense(products: int, nodes: int, device: torch.device) -> Callable[[], objec
     return finished(run, device)
 
 
+def bandwidth(run: Callable[[], object], ms: float) -> str:
+    from count_kernels import counting
+
+    with counting() as found:
+        run()
+    source = torch.empty(2**28, device="cuda")
+    target = torch.empty_like(source)
+    copied = 2 * source.nbytes / ratio(finished(lambda: target.copy_(source), source.device), lambda: None, 20)[1]
+    reached = sum(kernel.bytes for kernel in found) / ms
+    return f"   {len(found)} kernels, {reached / 1e6:.0f} GB/s, {reached / copied:.0%} of a copy"
+
+
 def peak(name: str, size: str, side: int, threads: int) -> float:
     """MiB that one call of one side adds to the peak of its own process."""
     command = [sys.executable, __file__, "--threads", str(threads), "--peak", name, size, str(side)]
@@ -171,10 +184,14 @@ def main() -> None:
             used = data
             if size == "power" and (args.more or "gaussian" in name):  # PyG's would need some 20 GB
                 used = graph("power, quarter").to(args.device)
-            times, ours, theirs = ratio(*pair(name, used), ROUNDS[size])
+            rounds = ROUNDS[size] if args.device == "cpu" else 100
+            both = pair(name, used)
+            times, ours, theirs = ratio(*both, rounds)
             run = dense(layers[name][4], used.num_nodes, data.edge_index.device)
-            products = ratio(run, lambda: None, ROUNDS[size])[1]
-            line = f"{name:22}{ours:9.1f}{theirs:9.1f}{times:7.1f}{goal or '':>6}{products:10.1f}"
+            products = ratio(run, lambda: None, rounds)[1]
+            digits = 1 if args.device == "cpu" else 3
+            line = f"{name:22}{ours:9.{digits}f}{theirs:9.{digits}f}{times:7.1f}{goal or '':>6}{products:10.{digits}f}"
+            line += "" if args.device == "cpu" else bandwidth(both[0], ours)
             line += "" if used is data else f"   on {used.num_nodes} vertices, {used.num_edges} edges"
             if size == "mesh" and args.device == "cpu" and not args.no_memory:
                 line += "".join(

@@ -257,3 +257,25 @@ def test_errors():
 def test_its_coordinates_say_which_motions_it_does_not_see(coordinates, motions):
     report = cotan.testing.check_layer("gaussian", coordinates=coordinates, compile=False)
     assert {what for what in report.passed if "invariance" in what} == {f"declared invariance to {m}" for m in motions}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("dims", [(3, 4), (4, 3), (3, 3)])
+def test_all_kernels_at_once_on_a_gpu(dims, covariance, gpu):
+    """As one after the other on the CPU, with first and second derivatives."""
+
+    def derivatives(place):
+        torch.manual_seed(0)
+        data = graph().to(place)
+        layer = on_features(*dims, kernels=3, covariance=covariance).double().to(place)
+        x = torch.randn(SIZE, dims[0], dtype=torch.float64).to(place).requires_grad_()
+        leaves = [x, *layer.parameters()]
+        nodes = {name: m.to(dtype=torch.float64) for name, m in cotan.inputs(layer, data).items()}
+        y = layer(x, **nodes)
+        first = torch.autograd.grad(y.square().sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        kernel = layer.kernel_at(data.edge_attr[:5].double())
+        return [t.detach().cpu() for t in (y, *first, *second, kernel)]
+
+    torch.testing.assert_close(derivatives(gpu), derivatives("cpu"))
