@@ -379,6 +379,21 @@ def test_an_augmentation_that_leaves_vertices_out_says_so(scratch):
             use(cotan.create_model("gcn", 3, 2, task="label"))
 
 
+def test_what_an_augmentation_gives_of_vertices_may_be_a_matrix(scratch):
+    cotan.source("links", per="vertex")
+    cotan.operator("halved", gives=("links",), augments="links")(
+        lambda links: Data(links=links.with_values(links.values / 2))
+    )
+
+    class Linked(nn.Module):
+        def forward(self, x, links):
+            return links @ x
+
+    graph = Data(x=torch.rand(9, 3), edge_index=torch.randint(9, (2, 40)))
+    graph.links = cotan.compute(graph, "adjacency")
+    torch.testing.assert_close(cotan.apply(Linked(), [graph] * 2, on="halved"), cotan.apply(Linked(), [graph] * 2) / 2)
+
+
 def test_beside_a_view_that_lacks_vertices_there_may_be_a_target_at_each(scratch):
     cotan.operator("drop", gives=("x", "edge_index", "num_nodes"), augments="nodes")(drop_nodes)
 
