@@ -379,6 +379,14 @@ def test_an_augmentation_that_leaves_vertices_out_says_so(scratch):
             use(cotan.create_model("gcn", 3, 2, task="label"))
 
 
+def test_an_augmentation_may_note_in_its_data_what_could_not_be_stored(scratch, tetrahedron):
+    @cotan.operator(gives=("pos",), augments="shift")
+    def shifted(pos, *, seed=0):
+        return Data(pos=pos + 1, by=(pos.new_ones(3), object()))
+
+    assert torch.equal(cotan.compute(tetrahedron, cotan.node("pos", on="shifted")), tetrahedron.pos + 1)
+
+
 def test_what_an_augmentation_gives_of_vertices_may_be_a_matrix(scratch):
     cotan.source("links", per="vertex")
     cotan.operator("halved", gives=("links",), augments="links")(

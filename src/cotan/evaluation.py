@@ -25,7 +25,7 @@ from .plan import Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Facts
 from .untraced import outside
-from .values import check_storable, digest, is_live, map_tensors, move, whole
+from .values import check_storable, digest, is_data, is_live, map_tensors, move, whole
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -265,10 +265,11 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
         lines = [f for f in traceback.extract_tb(reason.__traceback__) if own and f.filename == own.co_filename]
         where = f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
         raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}{where}") from reason
-    try:
-        check_storable(value if function is None else value[0])
-    except CotanError as reason:
-        raise CotanError(f"node {step.label!r} gives {reason}") from None
+    if not (step.definition.augments and is_data(value)):  # which is never stored
+        try:
+            check_storable(value if function is None else value[0])
+        except CotanError as reason:
+            raise CotanError(f"node {step.label!r} gives {reason}") from None
     if isinstance(value, dict):  # a record, as it will come from the store
         value = json.loads(json.dumps(value))
     return value, time.perf_counter() - start
