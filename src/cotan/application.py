@@ -220,8 +220,8 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
         grids = [tuple(f.shape if isinstance(values, Sample) else f.shape[1:]) for f in features.values()]
         alike = len({(len(grid), grid[1:]) for grid in grids}) == 1
         if not alike or len(grids[0]) != len(GRIDS[signal]) or sum(grid[0] for grid in grids) != expected:
-            got = " and ".join(map(str, grids))
-            raise CotanError(f"{signal} {got}, expected {wanted}; the {kind} was made for {expected} channels C")
+            each = " and ".join(map(str, grids))
+            raise CotanError(f"{signal} {each}, expected {wanted}; the {kind} was made for {expected} channels C")
         return
     for name, f in features.items():
         if f.ndim > 2 and plan.roots[name].per == "vertex":  # images may be flattened
