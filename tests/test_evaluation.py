@@ -379,6 +379,47 @@ def test_an_augmentation_that_leaves_vertices_out_says_so(scratch):
             use(cotan.create_model("gcn", 3, 2, task="label"))
 
 
+def test_an_augmentation_may_note_in_its_data_what_could_not_be_stored(scratch, tetrahedron):
+    @cotan.operator(gives=("pos",), augments="shift")
+    def shifted(pos, *, seed=0):
+        return Data(pos=pos + 1, by=(pos.new_ones(3), object()))
+
+    assert torch.equal(cotan.compute(tetrahedron, cotan.node("pos", on="shifted")), tetrahedron.pos + 1)
+
+
+def test_what_an_augmentation_gives_of_vertices_may_be_a_matrix(scratch):
+    cotan.source("links", per="vertex")
+    cotan.operator("halved", gives=("links",), augments="links")(
+        lambda links: Data(links=links.with_values(links.values / 2))
+    )
+
+    class Linked(nn.Module):
+        def forward(self, x, links):
+            return links @ x
+
+    graph = Data(x=torch.rand(9, 3), edge_index=torch.randint(9, (2, 40)))
+    graph.links = cotan.compute(graph, "adjacency")
+    torch.testing.assert_close(cotan.apply(Linked(), [graph] * 2, on="halved"), cotan.apply(Linked(), [graph] * 2) / 2)
+
+
+def test_beside_a_view_that_lacks_vertices_there_may_be_a_target_at_each(scratch):
+    cotan.operator("drop", gives=("x", "edge_index", "num_nodes"), augments="nodes")(drop_nodes)
+
+    class Contrast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.needs = {"view": cotan.node("x", on="drop"), "edges": cotan.node("edge_index", on="drop")}
+
+        def forward(self, x, view, edges):
+            return x - view[edges].mean((0, 1))
+
+    graphs = [Data(x=torch.rand(n, 3), edge_index=torch.randint(n, (2, 40)), y=torch.arange(n)) for n in (9, 14)]
+    prepared = prepare(Contrast(), graphs, per="vertex")
+    assert torch.equal(cotan.forward(Contrast(), prepared.values(range(2))), cotan.apply(Contrast(), graphs))
+    with pytest.raises(cotan.CotanError, match="drop changes the number of vertices"):
+        prepare(Contrast(), graphs, per="vertex", on="drop")
+
+
 def test_sources_that_do_not_fit_are_named(scratch):
     @cotan.operator(gives=("pos", "face"))
     def faceless(pos):

@@ -1365,6 +1365,11 @@ def test_a_matrix_of_weights_is_no_list_of_points_and_says_how_it_is_a_graph(tmp
         np.save(tmp_path / "a.npy", small)
         with pytest.raises(cotan.CotanError, match="a square matrix"):
             cotan.read(tmp_path / "a.npy")
+    np.savetxt(
+        tmp_path / "a.xyz", np.eye(4, k=-1)
+    )  # corners of a tetrahedron, with a label: no matrix is in such a file
+    with pytest.warns(cotan.MeshWarning, match="column 4 left out"):
+        assert cotan.read(tmp_path / "a.xyz").pos.shape == (4, 3)
     np.save(tmp_path / "a.npy", np.arange(36.0).reshape(6, 6))
     assert cotan.read(tmp_path / "a.npy").pos.shape == (6, 3)
 

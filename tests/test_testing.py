@@ -520,6 +520,20 @@ def test_what_takes_an_attribute_of_ones_own_is_tried_on_given_shapes(scratch):
     assert "batch independence, given shape 0 and given shape 2" in testing.check_layer("warm", data=given).passed
 
 
+def test_given_shapes_that_do_not_fit_are_told():
+    for check, name in ((testing.check_layer, "gcn"), (testing.check_model, "gcn"), (testing.check_operator, "mass")):
+        with pytest.raises(cotan.CotanError, match="expected a torch_geometric Data, got int"):
+            check(name, data=5)
+        with pytest.raises(AssertionError, match="runs on none"):
+            check(name, data=[])
+    graph = testing.shapes.example("graph").clone()
+    graph.x = torch.ones(graph.num_nodes, 5)
+    with pytest.raises(AssertionError, match=r"runs on none .*\n.* made for in_dim=3 channels; its features have 5"):
+        testing.check_model("gcn", data=graph)
+    with pytest.raises(AssertionError, match=r"runs on none .*\n.*'image' is no node, and the data does not have it"):
+        testing.check_layer("conv2d", data=graph)
+
+
 def of_points(pos):
     return pos.clone()
 

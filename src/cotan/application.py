@@ -212,15 +212,18 @@ def check_signal(model: nn.Module, plan: Plan, values: Mapping[str, Any]) -> Non
     if not features or expected is None:
         return
     kind = "model" if made(model) else "layer"
+    wanted = f"({', '.join(GRIDS[signal])})" if signal in GRIDS else "(V, C), a row for each vertex"
+    for f in features.values():
+        if not isinstance(f, Tensor):
+            raise CotanError(f"a signal that is a {type(f).__name__}, expected {wanted}")
     if signal in GRIDS:
         grids = [tuple(f.shape if isinstance(values, Sample) else f.shape[1:]) for f in features.values()]
-        if any(len(grid) != len(GRIDS[signal]) for grid in grids) or sum(grid[0] for grid in grids) != expected:
-            wanted = ", ".join(GRIDS[signal])
-            raise CotanError(f"{signal} {grids[0]}, expected ({wanted}); the {kind} was made for {expected} channels C")
+        alike = len({(len(grid), grid[1:]) for grid in grids}) == 1
+        if not alike or len(grids[0]) != len(GRIDS[signal]) or sum(grid[0] for grid in grids) != expected:
+            each = " and ".join(map(str, grids))
+            raise CotanError(f"{signal} {each}, expected {wanted}; the {kind} was made for {expected} channels C")
         return
     for name, f in features.items():
-        if not isinstance(f, Tensor):
-            raise CotanError(f"a signal that is a {type(f).__name__}, expected (V, C), a row for each vertex")
         if f.ndim > 2 and plan.roots[name].per == "vertex":  # images may be flattened
             one_signal(f)
         if plan.roots[name].per in ("edge", "face"):

@@ -235,7 +235,8 @@ def prepare(
 
 
 def _empty(plan: Plan, shapes: Sequence[Any], per: str | None) -> Prepared:
-    if per == "vertex" and (few := next((step for step in plan.steps if step.recounts), None)):
+    own = any(step.vertices_of is None for step in plan.roots.values() if step.per != "shape")
+    if per == "vertex" and not own and (few := next((step for step in plan.steps if step.recounts), None)):
         raise CotanError(f"{few.label} changes the number of vertices, and there is a target at each")
     masked = per == "vertex" and any(shape.get("mask") is not None for shape in shapes)
     return Prepared(plan, [], [], [] if masked else None)

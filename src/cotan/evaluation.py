@@ -25,7 +25,7 @@ from .plan import Step, digest_of, make_plan
 from .store import Store, store
 from .stored import Facts
 from .untraced import outside
-from .values import check_storable, digest, is_live, map_tensors, move, whole
+from .values import check_storable, digest, is_data, is_live, map_tensors, move, whole
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)  # no fault of the shape: never taken for a refusal
 
@@ -194,19 +194,19 @@ class Evaluation:
         if value is None:
             raise CotanError(f"the data of {step.domain.label if step.domain else 'this shape'} has no {step.name!r}")
         check_source(step.name, value, data)
-        if step.domain is not None and step.per == "vertex" and step.vertices_of is not step.domain:
+        tensor = isinstance(value, torch.Tensor)
+        if step.domain is not None and tensor and step.per == "vertex" and step.vertices_of is not step.domain:
             expected = self.vertices if step.vertices_of is None else number_of_vertices(self.value(step.vertices_of))
             if len(value) != expected:
                 raise CotanError(
                     f"{step.domain.label} gives {step.name} of {len(value)} vertices, of {expected}; an augmentation that "
                     "changes their number says so, gives=(..., 'num_nodes')"
                 )
-        if isinstance(value, torch.Tensor) and value.requires_grad and not torch.is_grad_enabled():
+        if tensor and value.requires_grad and not torch.is_grad_enabled():
             value = value.detach()  # as all that is computed of it
         if step.name == "pos":
             return value.double()
-        numbers = step.index is not None and isinstance(value, torch.Tensor)
-        return value.long() if numbers else move(value, dtype=torch.float64)
+        return value.long() if tensor and step.index is not None else move(value, dtype=torch.float64)
 
     def address(self, step: Step) -> str | None:
         """Where the value is stored: its identity and the digests of the sources it reaches. None: nowhere."""
@@ -265,10 +265,11 @@ def run(step: Step, inputs: Mapping[str, Any], function: Callable[..., Any] | No
         lines = [f for f in traceback.extract_tb(reason.__traceback__) if own and f.filename == own.co_filename]
         where = f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
         raise CotanError(f"node {step.label!r} failed: {type(reason).__name__}: {reason}{where}") from reason
-    try:
-        check_storable(value if function is None else value[0])
-    except CotanError as reason:
-        raise CotanError(f"node {step.label!r} gives {reason}") from None
+    if not (step.definition.augments and is_data(value)):  # which is never stored
+        try:
+            check_storable(value if function is None else value[0])
+        except CotanError as reason:
+            raise CotanError(f"node {step.label!r} gives {reason}") from None
     if isinstance(value, dict):  # a record, as it will come from the store
         value = json.loads(json.dumps(value))
     return value, time.perf_counter() - start

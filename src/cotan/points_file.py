@@ -39,8 +39,9 @@ def load_points(path: Path) -> tuple[Tensor, Tensor | None, Tensor | None]:
         raise CotanError(f"{path} holds numbers of shape {rows.shape}, expected rows of x y z, (V, 3) or more{edges}")
     if not len(rows):
         raise CotanError(f"{path} has no points")
-    square = rows.shape[0] == rows.shape[1] > 3
-    if square and (len(rows) > COLUMNS or np.array_equal(rows, rows.T) or not rows.diagonal().any()):
+    square, anything = rows.shape[0] == rows.shape[1] > 3, path.suffix.lower() in (".txt", ".npy")
+    like_weights = anything and (np.array_equal(rows, rows.T) or not rows.diagonal().any())
+    if square and (len(rows) > COLUMNS or like_weights):
         raise CotanError(f"{path} holds a square matrix, {rows.shape}, and no points. {OF_MATRIX}")
     columns = torch.from_numpy(rows)
     before = 4 if path.suffix.lower() == ".pts" and columns.shape[1] == 7 else 3

@@ -9,9 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..application import Sample, collate_samples, evaluate_plan, forward, is_feature, model_plan, takes_signal
+from ..application import (
+    Sample,
+    check_signal,
+    collate_samples,
+    evaluate_plan,
+    forward,
+    is_feature,
+    model_plan,
+    takes_signal,
+)
 from ..data import sources_of
 from ..errors import CotanError
+from ..evaluation import compute
 from ..network import needs
 from ..plan import Plan, make_plan
 from ..values import move
@@ -61,7 +71,6 @@ def case_on(tried: Tried, what: str, data: Any, seed: int = 0) -> Case | None:
         from torch_geometric.data import Data
 
         data = Data(num_nodes=1, **{tried.signal: normal((tried.in_dim, *size), g)}) if data is None else data
-        x = data[tried.signal][None]
     else:
         data = data.clone()
         if tried.layer:
@@ -72,6 +81,9 @@ def case_on(tried: Tried, what: str, data: Any, seed: int = 0) -> Case | None:
         have = sources_of(data)
         plan = make_plan(needs(tried.module), have) if tried.layer else model_plan(tried.module, have)
         sample = evaluate_plan(plan, data, torch.float64, evaluation_of(data))
+        check_signal(tried.module, plan, sample)
+        if tried.layer and tried.signal != "vertex":
+            x = compute(data, tried.signal, dtype=torch.float64)[None]
     except CotanError as reason:
         tried.report.skipped[what] = one_line(reason)
         return None

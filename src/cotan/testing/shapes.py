@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data import check_data
 from ..evaluation import Evaluation
 from ..nodes import SOURCES
 from ..plan import Plan
@@ -22,7 +23,11 @@ def pairs(data: Any = None) -> list[tuple[str, Any, str, Any]]:
     """Names and shapes, each beside another of its kind for a batch: those of the kit, or the given ones."""
     if data is None:
         return [(first, example(first), second, example(second)) for first, second in DOMAINS]
-    given = [(f"given shape {i}", shape) for i, shape in enumerate(listed(data) or [data])]
+    shapes = listed(data)
+    shapes = [data] if shapes is None else shapes
+    for shape in shapes:
+        check_data(shape)
+    given = [(f"given shape {i}", shape) for i, shape in enumerate(shapes)]
     found = []
     for i, (name, shape) in enumerate(given):
         beside = (other for other in given[i + 1 :] + given[: i + 1] if set(other[1].keys()) == set(shape.keys()))

@@ -180,3 +180,17 @@ def test_an_image_of_another_shape_is_refused_before_torch_meets_it(size):
             cotan.CotanError, match=rf"image \({size[0]}, .*\), expected \(C, H, W\); .* for 1 channels"
         ):
             use(model, shape)
+
+
+def test_images_of_several_sizes_are_told_with_all_of_them(scratch):
+    @cotan.operator(per="shape")
+    def small(image):
+        return image[:, ::2, ::2]
+
+    model, shape = cotan.create_model("conv2d", 2, 2, features=["image", "small"]), Data(image=torch.rand(1, 8, 8))
+    for use in (cotan.apply, lambda model, shape: cotan.prepare(model, [shape], per=None)):
+        with pytest.raises(cotan.CotanError, match=r"image \(1, 8, 8\) and \(1, 4, 4\), expected \(C, H, W\)"):
+            use(model, shape)
+    model = cotan.create_model("conv2d", 1, 2, features=["spectrum"])
+    with pytest.raises(cotan.CotanError, match=r"a signal that is a Spectrum, expected \(C, H, W\)"):
+        cotan.apply(model, cotan.testing.shapes.example("mesh"))
