@@ -60,8 +60,11 @@ def _sum_kernel(
     """
     row, start, end = _span(pointer, R, P, STEPS, PART)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = c < C
+    there, p = c < C, tl.program_id(0).to(tl.int64)
     y = tl.zeros((BLOCK,), ACC)
+    if LESS:  # first: the parts of a row that is cut are added to what is left
+        if p >= P:
+            y -= tl.load(out + row * C + c, mask=there, other=0.0).to(ACC)
     for first in range(start, end, PART):  # a sum for each part, also where no row is cut: it is then the same
         total, stop = tl.zeros((BLOCK,), ACC), tl.minimum(end, first + PART)
         for several in range(first, stop, ENTRIES):
@@ -77,12 +80,9 @@ def _sum_kernel(
                         value *= tl.load(v + e * J + j, mask=e < stop, other=0.0).to(ACC)
                     total += value
         y += total
-    p = tl.program_id(0).to(tl.int64)
     if p < P:
         tl.store(parts + p * C + c, y, mask=there)
     else:
-        if LESS:
-            y -= tl.load(out + row * C + c, mask=there, other=0.0).to(ACC)
         tl.store(out + row * C + c, y.to(out.dtype.element_ty), mask=there)
 
 
