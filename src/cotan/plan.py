@@ -368,7 +368,7 @@ def _lacks(name: str, sources: frozenset[str], path: Sequence[str]) -> CotanErro
         what = f"node {path[0]!r} needs {' or '.join(map(repr, ways))} ({trail}), which the data does not have."
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if name == "pos" and path[0].partition("(")[0] == "gradient":
-        hint = " The layer 'diffusion' does without: gradients=False."
+        hint = " A layer may do without by an option, such as gradients=False."
     if "edge_index" in ways and "pos" in sources:
         hint = (
             " Edges of points: data.edge_index = cotan.compute(data, 'nearest_neighbours', k=16), or the option "

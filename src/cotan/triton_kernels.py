@@ -1,8 +1,9 @@
 """The kernels under `cotan.kernels` in Triton, for CUDA: an entry's row is gathered once, multiplied and added in registers.
 
 One program sums one row, some entries at once; a long row is cut into parts, of which another adds the sums. All in one
-order, so the numbers are the same at each run. Sums are in float32, in float64 for float64. Names as in `kernels`: R rows,
-E entries, J weight sets, C channels.
+order, so the numbers are the same at each run. Sums are in float32, in float64 for float64; the first part of a row that is
+cut is rounded to the type of the result before the others are added. Names as in `kernels`: R rows, E entries, J weight
+sets, C channels.
 """
 
 # mypy: disable-error-code="untyped-decorator, no-untyped-def"

@@ -167,7 +167,7 @@ def test_without_gradients_it_is_certified():
 
 
 def test_of_a_graph_without_places_it_is_said_once():
-    with pytest.raises(cotan.CotanError, match=r"needs 'pos' .*'diffusion' does without: gradients=False\.") as raised:
+    with pytest.raises(cotan.CotanError, match=r"needs 'pos' .*such as gradients=False\.") as raised:
         cotan.inputs(cotan.create_model("diffusion", 3, 2), example("graph"))
     assert str(raised.value).count("'pos'") == 1
 
