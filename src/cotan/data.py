@@ -14,7 +14,7 @@ from .errors import CotanError
 from .nodes import COUNTED, SOURCES, TENSORS
 from .sparse import check_range
 
-WAYS = {  # to a `Data`, from what is none
+_WAYS = {
     "HeteroData": "its to_homogeneous() gives one",
     "Trimesh": "torch_geometric.utils.from_trimesh gives one",
     "Graph": "torch_geometric.utils.from_networkx gives one",
@@ -23,11 +23,17 @@ WAYS = {  # to a `Data`, from what is none
 PLURAL = {"vertex": "vertices", "edge": "edges", "face": "faces"}
 
 
+def way_to_data(thing: Any) -> str:
+    """The end of an error about what is no `Data`: what makes one of it, where that is known."""
+    kind = type(thing).__name__
+    return f"; {_WAYS[kind]}" if kind in _WAYS else ""
+
+
 def check_data(data: Any) -> None:
     """Raise for what is no `Data`, saying what makes one of it, and for tensors on the device meta."""
     if not hasattr(data, "_store"):
-        kind = type(data).__name__
-        raise CotanError(f"expected a torch_geometric Data, got {kind}; {WAYS.get(kind, 'cotan.read(path) gives one')}")
+        way = way_to_data(data) or "; cotan.read(path) gives one"
+        raise CotanError(f"expected a torch_geometric Data, got {type(data).__name__}{way}")
     for name in data.keys():
         if getattr(data[name], "is_meta", False):
             raise CotanError(f"{name} lies on the device meta, which holds no numbers; expected cpu or a GPU")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import dataset_store, registry
-from .data import WAYS, check_data
+from .data import check_data, way_to_data
 from .errors import CotanError, expect, one_of
 from .store import store
 from .stored import Facts
@@ -227,13 +227,11 @@ def as_splits(dataset: Any, name: str | None = None) -> Splits:
         return dataset.get(key, default) if isinstance(dataset, Mapping) else getattr(dataset, key, default)
 
     if get("train", None) is None:
-        way = ""
+        way = way_to_data(dataset)
         if hasattr(one, "_store"):
             way = ": of one graph, torch_geometric.transforms.RandomNodeSplit()(data) draws the masks"
         elif isinstance(dataset, list | torch.utils.data.Dataset):
             way = ": cut it, cotan.Splits(train=data[:80], test=data[80:])"
-        elif type(dataset).__name__ in WAYS:
-            way = f"; {WAYS[type(dataset).__name__]}"
         raise CotanError(
             (f"dataset {name!r} gives a {type(dataset).__name__}: " if name else "")
             + "expected a dataset's name, an object with .train, .val and .test (lists of Data), or a Data with train_mask, "

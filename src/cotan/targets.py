@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import registry
-from .data import WAYS, number_of_vertices
+from .data import number_of_vertices, way_to_data
 from .errors import CotanError
 from .sparse import check_range
 from .values import numbers
@@ -90,8 +90,7 @@ def check_form(splits: Splits, task: str) -> None:
         for i, shape in enumerate(shapes):
             where = f"dataset {splits.name!r}, {name}[{i}]"
             if not hasattr(shape, "_store"):
-                kind = type(shape).__name__
-                way = f"; {WAYS[kind]}" if kind in WAYS else ""
+                kind, way = type(shape).__name__, way_to_data(shape)
                 raise CotanError(f"{where} is a {kind}, expected a torch_geometric Data{way}")
             if shape.get("y") is None:
                 raise CotanError(f"{where} has no y, the target of task {task!r}")
